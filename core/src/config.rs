@@ -1,0 +1,421 @@
+//! The knobs of a node: set on a builder, checked once by its `build`, constant from then on.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use crate::error::ConfigError;
+
+/// What a new caller gets while a node is down and nothing can be lent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum OnNodeDown {
+    /// It waits until its deadline: the node may be back by then.
+    #[default]
+    Wait,
+    /// It gets `NoHealthyPools` at once, and so do those in line when the node goes down.
+    FailFast,
+}
+
+impl fmt::Display for OnNodeDown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Wait => "Wait",
+            Self::FailFast => "FailFast",
+        })
+    }
+}
+
+/// The pause between two probes of a node that is down: drawn evenly from nothing up to a cap (full jitter), which
+/// doubles from `start` with each failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProbeBackoff {
+    /// The cap after the first failure.
+    pub start: Duration,
+    /// The highest cap while callers wait.
+    pub max_with_waiters: Duration,
+    /// The highest cap while nobody waits.
+    pub max_without_waiters: Duration,
+}
+
+/// One row of the table of knobs; see [`NodeConfig::knobs`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Knob {
+    /// The method of the builder.
+    pub name: &'static str,
+    /// What a bare number of it counts, or `duration`.
+    pub unit: &'static str,
+    /// What it is when nobody sets it.
+    pub default: String,
+    /// What it may be.
+    pub range: String,
+    /// What it is for.
+    pub why: &'static str,
+}
+
+impl Knob {
+    /// A row of a table.
+    #[must_use]
+    pub fn new(name: &'static str, unit: &'static str, default: String, range: String, why: &'static str) -> Self {
+        Self { name, unit, default, range, why }
+    }
+}
+
+const POOLS: RangeInclusive<usize> = 1..=256;
+const CONNECTIONS: RangeInclusive<usize> = 1..=65_536;
+const MIN_IDLE: RangeInclusive<usize> = 0..=65_536;
+const WAITERS: RangeInclusive<usize> = 1..=10_000_000;
+/// The floor is what makes quick tests possible; the ceiling is a guard against a wrong unit.
+const DURATION: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(7 * 24 * 3_600);
+
+const DEFAULT_MAX_POOLS: usize = 4;
+const DEFAULT_BACKOFF: ProbeBackoff = ProbeBackoff {
+    start: Duration::from_millis(50),
+    max_with_waiters: Duration::from_millis(500),
+    max_without_waiters: Duration::from_secs(5),
+};
+
+/// The checked knobs of a node. Made by [`NodeConfig::builder`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeConfig {
+    knobs: NodeConfigBuilder,
+    max_pools_per_node: usize,
+    probe_backoff: ProbeBackoff,
+}
+
+/// Sets the knobs of a node; [`build`](NodeConfigBuilder::build) checks them. The defaults are valid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "a builder does nothing until it is built"]
+pub struct NodeConfigBuilder {
+    connection_pools_per_node_at_start: usize,
+    max_connection_size: usize,
+    max_pools_per_node: Option<usize>,
+    min_idle: usize,
+    max_waiters: usize,
+    default_timeout: Duration,
+    connect_timeout: Duration,
+    health_check_interval: Duration,
+    health_check_timeout: Duration,
+    cleanup_interval: Duration,
+    max_idle_time: Duration,
+    max_lifetime: Duration,
+    on_node_down: OnNodeDown,
+    probe_backoff: Option<ProbeBackoff>,
+}
+
+impl Default for NodeConfigBuilder {
+    fn default() -> Self {
+        Self {
+            connection_pools_per_node_at_start: 1,
+            max_connection_size: 50,
+            max_pools_per_node: None,
+            min_idle: 1,
+            max_waiters: 10_000,
+            default_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(5),
+            health_check_interval: Duration::from_secs(60),
+            health_check_timeout: Duration::from_secs(1),
+            cleanup_interval: Duration::from_secs(120),
+            max_idle_time: Duration::from_secs(180),
+            max_lifetime: Duration::from_secs(30 * 60),
+            on_node_down: OnNodeDown::Wait,
+            probe_backoff: None,
+        }
+    }
+}
+
+impl Default for NodeConfig {
+    fn default() -> Self {
+        Self::builder().build().expect("the defaults are within their ranges: see the test of this file")
+    }
+}
+
+/// A setter and a getter of the same name and type, with the same documentation.
+macro_rules! knobs {
+    ($($(#[$doc:meta])* $name:ident: $type:ty,)*) => {
+        impl NodeConfigBuilder {
+            $($(#[$doc])* pub fn $name(mut self, $name: $type) -> Self { self.$name = $name; self })*
+        }
+        impl NodeConfig {
+            $($(#[$doc])* #[must_use] pub fn $name(&self) -> $type { self.knobs.$name })*
+        }
+    };
+}
+
+knobs! {
+    /// Pools that a node has from the start and never fewer. Count, default 1, 1 to 256.
+    connection_pools_per_node_at_start: usize,
+    /// Connections of one pool at most, in whatever phase. Count, default 50, 1 to 65 536.
+    max_connection_size: usize,
+    /// Connections that each pool at start keeps open, borrowed ones included. Count, default 1, 0 to
+    /// `max_connection_size`.
+    ///
+    /// Cleanup never goes below it; what breaks or expires is replaced up to it in the background.
+    min_idle: usize,
+    /// Callers in line for one node at most; the next one gets `Saturated`. Count, default 10 000, 1 to 10 000 000.
+    max_waiters: usize,
+    /// The deadline of calls that name none. Default 10 s, 10 ms to 7 days.
+    default_timeout: Duration,
+    /// The longest a connect may take: address look-up, dial and handshake together. Default 5 s, 10 ms to 7 days.
+    connect_timeout: Duration,
+    /// How often an idle connection is checked at most; up to 25 % more, so that checks spread. Default 60 s, 10 ms to
+    /// 7 days.
+    health_check_interval: Duration,
+    /// How long a health check may take. Default 1 s, 10 ms to 7 days.
+    health_check_timeout: Duration,
+    /// How often cleanup looks for connections that are idle for too long. Default 120 s, 10 ms to 7 days.
+    cleanup_interval: Duration,
+    /// How long a connection may be idle before cleanup closes it. Default 180 s, 10 ms to 7 days.
+    max_idle_time: Duration,
+    /// How old a connection may grow; each one is given up to 25 % less, fixed at birth. Default 30 min, 10 ms to 7
+    /// days.
+    max_lifetime: Duration,
+    /// What a new caller gets while the node is down. Default `Wait`.
+    on_node_down: OnNodeDown,
+}
+
+impl NodeConfigBuilder {
+    /// Pools that a node may grow to. Count, default 4 or the number at start where that is higher, from the number at
+    /// start to 256.
+    pub fn max_pools_per_node(mut self, max_pools_per_node: usize) -> Self {
+        self.max_pools_per_node = Some(max_pools_per_node);
+        self
+    }
+
+    /// The pauses between probes of a node that is down. Default 50 ms doubling to 500 ms while callers wait and to 5 s
+    /// while nobody does (both at most `default_timeout`); 10 ms to 7 days, in ascending order.
+    pub fn probe_backoff(mut self, start: Duration, max_with_waiters: Duration, max_without_waiters: Duration) -> Self {
+        self.probe_backoff = Some(ProbeBackoff { start, max_with_waiters, max_without_waiters });
+        self
+    }
+
+    /// Checks every knob: the only gate.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] names the first knob that is out of its range, or the two that contradict each other.
+    pub fn build(self) -> Result<NodeConfig, ConfigError> {
+        count("connection_pools_per_node_at_start", self.connection_pools_per_node_at_start, POOLS)?;
+        count("max_connection_size", self.max_connection_size, CONNECTIONS)?;
+        count("min_idle", self.min_idle, MIN_IDLE)?;
+        count("max_waiters", self.max_waiters, WAITERS)?;
+        let durations = [
+            ("default_timeout", self.default_timeout),
+            ("connect_timeout", self.connect_timeout),
+            ("health_check_interval", self.health_check_interval),
+            ("health_check_timeout", self.health_check_timeout),
+            ("cleanup_interval", self.cleanup_interval),
+            ("max_idle_time", self.max_idle_time),
+            ("max_lifetime", self.max_lifetime),
+        ];
+        for (knob, value) in durations {
+            duration(knob, value)?;
+        }
+        at_most("min_idle", self.min_idle, "max_connection_size", self.max_connection_size)?;
+        let at_start = self.connection_pools_per_node_at_start;
+        let max_pools_per_node = self.max_pools_per_node.unwrap_or(DEFAULT_MAX_POOLS.max(at_start));
+        count("max_pools_per_node", max_pools_per_node, POOLS)?;
+        at_most("connection_pools_per_node_at_start", at_start, "max_pools_per_node", max_pools_per_node)?;
+        let probe_backoff = match self.probe_backoff {
+            Some(given) => given.checked(self.default_timeout)?,
+            None => DEFAULT_BACKOFF.within(self.default_timeout),
+        };
+        Ok(NodeConfig { knobs: self, max_pools_per_node, probe_backoff })
+    }
+}
+
+impl NodeConfig {
+    /// Every knob at its default.
+    pub fn builder() -> NodeConfigBuilder {
+        NodeConfigBuilder::default()
+    }
+
+    /// Pools that a node may grow to. Count, default 4 or the number at start where that is higher, from the number at
+    /// start to 256.
+    #[must_use]
+    pub fn max_pools_per_node(&self) -> usize {
+        self.max_pools_per_node
+    }
+
+    /// The pauses between probes of a node that is down. Default 50 ms doubling to 500 ms while callers wait and to 5 s
+    /// while nobody does (both at most `default_timeout`).
+    #[must_use]
+    pub fn probe_backoff(&self) -> ProbeBackoff {
+        self.probe_backoff
+    }
+
+    /// The table of knobs with the defaults and ranges that the code uses; the README's table is checked against it.
+    #[must_use]
+    pub fn knobs() -> Vec<Knob> {
+        let config = Self::default();
+        let counts = |range: RangeInclusive<usize>| format!("{} to {}", range.start(), range.end());
+        let durations = || format!("{:?} to {:?}", DURATION.start(), DURATION.end());
+        let length = |name, default: Duration, why| Knob::new(name, "duration", format!("{default:?}"), durations(), why);
+        let ProbeBackoff { start, max_with_waiters, max_without_waiters } = config.probe_backoff;
+        vec![
+            Knob::new(
+                "connection_pools_per_node_at_start",
+                "pools",
+                config.connection_pools_per_node_at_start().to_string(),
+                counts(POOLS),
+                "pools that a node always has",
+            ),
+            Knob::new(
+                "max_connection_size",
+                "connections",
+                config.max_connection_size().to_string(),
+                counts(CONNECTIONS),
+                "the most connections of one pool; times the pools it must fit the server's `maxclients`",
+            ),
+            Knob::new(
+                "max_pools_per_node",
+                "pools",
+                format!("{}, or the pools at start if more", config.max_pools_per_node()),
+                counts(POOLS),
+                "how far a node grows when all its pools are full",
+            ),
+            Knob::new(
+                "min_idle",
+                "connections",
+                config.min_idle().to_string(),
+                String::from("0 to `max_connection_size`"),
+                "kept open in each pool at start, so that the first callers need not dial",
+            ),
+            Knob::new(
+                "max_waiters",
+                "callers",
+                config.max_waiters().to_string(),
+                counts(WAITERS),
+                "bounds the line of a node: beyond it callers hear `Saturated` at once",
+            ),
+            length("default_timeout", config.default_timeout(), "the deadline of calls that name none"),
+            length("health_check_interval", config.health_check_interval(), "idle connections get a PING at most this often"),
+            length("health_check_timeout", config.health_check_timeout(), "no PONG by then: the server is taken for silent"),
+            length("cleanup_interval", config.cleanup_interval(), "how often cleanup looks, once it was started"),
+            length("max_idle_time", config.max_idle_time(), "longer idle than this: closed by cleanup"),
+            length("max_lifetime", config.max_lifetime(), "less up to 25 %, fixed at birth: bounds what a connection piles up"),
+            Knob::new(
+                "on_node_down",
+                "choice",
+                config.on_node_down().to_string(),
+                format!("{} or {}", OnNodeDown::Wait, OnNodeDown::FailFast),
+                "whether callers wait for a node that is down",
+            ),
+            Knob::new(
+                "probe_backoff",
+                "3 durations",
+                format!("{start:?}, {max_with_waiters:?}, {max_without_waiters:?}"),
+                format!("{}, ascending; the second at most `default_timeout`", durations()),
+                "pauses between probes of a node that is down: first cap, highest with callers waiting, highest without",
+            ),
+        ]
+    }
+}
+
+impl ProbeBackoff {
+    fn checked(self, default_timeout: Duration) -> Result<Self, ConfigError> {
+        duration("probe_backoff", self.start)?;
+        duration("probe_backoff", self.max_with_waiters)?;
+        duration("probe_backoff", self.max_without_waiters)?;
+        let at_most = |value: Duration, limit_knob, limit: Duration| match value > limit {
+            true => Err(ConfigError::Contradiction {
+                knob: "probe_backoff",
+                value: format!("{value:?}"),
+                limit_knob,
+                limit: format!("{limit:?}"),
+            }),
+            false => Ok(()),
+        };
+        at_most(self.start, "probe_backoff (its maximum with waiters)", self.max_with_waiters)?;
+        at_most(self.max_with_waiters, "probe_backoff (its maximum without waiters)", self.max_without_waiters)?;
+        at_most(self.max_with_waiters, "default_timeout", default_timeout)?;
+        Ok(self)
+    }
+
+    /// The defaults for callers who wait no longer than `default_timeout`.
+    fn within(self, default_timeout: Duration) -> Self {
+        Self {
+            start: self.start.min(default_timeout),
+            max_with_waiters: self.max_with_waiters.min(default_timeout),
+            max_without_waiters: self.max_without_waiters.min(default_timeout),
+        }
+    }
+}
+
+fn count(knob: &'static str, value: usize, range: RangeInclusive<usize>) -> Result<(), ConfigError> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    Err(ConfigError::OutOfRange { knob, value: value.to_string(), range: format!("{} to {}", range.start(), range.end()) })
+}
+
+fn duration(knob: &'static str, value: Duration) -> Result<(), ConfigError> {
+    if DURATION.contains(&value) {
+        return Ok(());
+    }
+    Err(ConfigError::OutOfRange {
+        knob,
+        value: format!("{value:?}"),
+        range: format!("{:?} to {:?}", DURATION.start(), DURATION.end()),
+    })
+}
+
+fn at_most(knob: &'static str, value: usize, limit_knob: &'static str, limit: usize) -> Result<(), ConfigError> {
+    if value <= limit {
+        return Ok(());
+    }
+    Err(ConfigError::Contradiction { knob, value: value.to_string(), limit_knob, limit: limit.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn message(builder: NodeConfigBuilder) -> String {
+        builder.build().expect_err("must be refused").to_string()
+    }
+
+    #[test]
+    fn the_defaults_are_valid_and_a_short_timeout_shortens_the_default_back_off() {
+        let config = NodeConfig::default();
+        assert_eq!(config.probe_backoff().max_with_waiters, 500 * MS);
+        let quick = NodeConfig::builder().default_timeout(100 * MS).build().expect("valid");
+        assert_eq!(quick.probe_backoff().max_with_waiters, 100 * MS);
+    }
+
+    #[test]
+    fn a_value_out_of_range_names_the_knob_the_value_and_the_range() {
+        let builder = NodeConfig::builder;
+        assert_eq!(message(builder().max_connection_size(0)), "max_connection_size is 0: must be 1 to 65536");
+        assert!(message(builder().connection_pools_per_node_at_start(0)).starts_with("connection_pools_per_node_at_start is 0"));
+        assert!(message(builder().max_pools_per_node(0)).starts_with("max_pools_per_node is 0"));
+        assert!(message(builder().max_waiters(0)).starts_with("max_waiters is 0"));
+        assert!(message(builder().cleanup_interval(Duration::ZERO)).starts_with("cleanup_interval is 0ns: must be 10ms to"));
+        assert!(message(builder().health_check_interval(9 * MS)).starts_with("health_check_interval is 9ms"));
+        assert!(message(builder().max_lifetime(Duration::MAX)).starts_with("max_lifetime is "));
+    }
+
+    #[test]
+    fn contradictions_name_both_knobs() {
+        let builder = NodeConfig::builder;
+        assert_eq!(
+            message(builder().min_idle(6).max_connection_size(5)),
+            "min_idle is 6: must be at most max_connection_size, which is 5"
+        );
+        assert!(
+            message(builder().connection_pools_per_node_at_start(3).max_pools_per_node(2))
+                .contains("max_pools_per_node, which is 2")
+        );
+        assert!(message(builder().probe_backoff(50 * MS, 20_000 * MS, 30_000 * MS)).contains("default_timeout, which is 10s"));
+        assert!(message(builder().probe_backoff(50 * MS, 40 * MS, 5_000 * MS)).contains("probe_backoff is 50ms"));
+        assert!(message(builder().probe_backoff(Duration::ZERO, 40 * MS, 5_000 * MS)).contains("probe_backoff is 0ns"));
+    }
+
+    #[test]
+    fn more_pools_at_start_raise_the_default_of_the_maximum() {
+        let config = NodeConfig::builder().connection_pools_per_node_at_start(8).build().expect("valid");
+        assert_eq!(config.max_pools_per_node(), 8);
+    }
+}

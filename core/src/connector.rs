@@ -1,0 +1,90 @@
+//! All that the core asks of a server: connect, check, and an honest word on whether a connection is broken.
+
+use std::future::Future;
+
+use crate::door::Alarm;
+
+/// Why a connection was closed; every connection leaves with exactly one of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// It was found broken: on return, by its alarm, or when it was about to be handed out.
+    Broken,
+    /// Its holder asked for it to be closed.
+    Discarded,
+    /// A health check failed or was not answered in time.
+    CheckFailed,
+    /// It had been idle for longer than `max_idle_time`.
+    IdleTooLong,
+    /// It had reached its `max_lifetime`.
+    Expired,
+    /// The pool was closed.
+    PoolClosed,
+}
+
+/// Ends a connection on loan from outside; see [`Connector::kill_switch`].
+pub type KillSwitch = Box<dyn FnOnce() + Send>;
+
+/// Makes, checks and ends the connections of one node.
+///
+/// No method is called under a lock, and a panic in any of them costs that one connection, never the pool.
+pub trait Connector: Send + Sync + 'static {
+    /// What is lent to callers. It should be small: it is moved on every loan.
+    type Connection: Send + 'static;
+    /// Why a connect or a check failed; its text is what users read in errors, so it must hold no secret.
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// Opens a connection that is ready for use.
+    ///
+    /// The pool bounds it by `connect_timeout`, and by less while it probes a node that is down. It is not cancelled
+    /// when a caller leaves, but it is dropped when the pool closes.
+    fn connect(&self) -> impl Future<Output = Result<Self::Connection, Self::Error>> + Send;
+
+    /// Asks the server for a sign of life on an idle connection; bounded by `health_check_timeout`.
+    fn check(&self, conn: &mut Self::Connection) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// Whether `conn` must not be lent again. Called on return and before every loan, so: a flag, no I/O.
+    fn is_broken(&self, conn: &mut Self::Connection) -> bool;
+
+    /// Whether a broken `conn` is one because it was asked and did not answer in time. Its neighbours are then
+    /// distrusted: each is checked before it is lent again. By default never.
+    fn is_silent(&self, conn: &mut Self::Connection) -> bool {
+        let _ = conn;
+        false
+    }
+
+    /// Ends a connection: the only way out of the pool. By default it is dropped.
+    ///
+    /// Called from a task of its own, or from whoever drops the last handle; it must not wait for the network. The
+    /// connection counts against the limit until this returns, for at most one second.
+    fn close(&self, conn: Self::Connection, reason: CloseReason) {
+        let _ = reason;
+        drop(conn);
+    }
+
+    /// Given once for each new connection: raise the alarm as soon as the connection is known to be dead.
+    ///
+    /// An idle connection is then replaced at once instead of at the next check. By default the alarm is not used.
+    fn watch(&self, conn: &mut Self::Connection, alarm: Alarm) {
+        let _ = (conn, alarm);
+    }
+
+    /// A way to end `conn` while it is on loan, for a close whose deadline has passed. By default there is none.
+    fn kill_switch(&self, conn: &mut Self::Connection) -> Option<KillSwitch> {
+        let _ = conn;
+        None
+    }
+
+    /// Whether a failed connect will fail again until somebody changes something (a wrong password, say).
+    ///
+    /// Waiting callers are then told at once, and the node is probed at the slowest pace. By default never.
+    fn is_permanent(&self, error: &Self::Error) -> bool {
+        let _ = error;
+        false
+    }
+
+    /// The node's name in errors, without secrets. By default `"node"`.
+    fn name(&self) -> String {
+        String::from("node")
+    }
+}

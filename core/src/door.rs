@@ -1,0 +1,438 @@
+//! The door of a node: read the clock, lock, put one input into the ledger, take its outputs, unlock, then act.
+//!
+//! Nothing of a user's runs under the lock: no waker is woken, cloned or dropped there, no connection is asked or closed.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::Waker;
+
+use crate::config::NodeConfig;
+use crate::connector::{CloseReason, Connector, KillSwitch};
+use crate::error::GetClientError;
+use crate::runtime::Runtime;
+use crate::state::{
+    Acquired, Action, Checkup, Closing, ConnId, Failure, FailureKind, Finding, Input, Ledger, Loan, NodeStatus, Outcome, Place,
+    Ticket, Verdict, WaiterId, Want,
+};
+use crate::time::Instant;
+
+/// One node: the ledger behind its lock, and all that acts for it.
+pub(crate) struct Door<K: Connector> {
+    inner: Mutex<Inner<K::Connection>>,
+    connector: K,
+    runtime: Arc<dyn Runtime>,
+    config: NodeConfig,
+    name: String,
+}
+
+struct Inner<C> {
+    ledger: Ledger<C>,
+    /// Whom to wake, by the slot of the waiter.
+    waiters: Vec<Option<Waker>>,
+    /// Connects and checks under way, by the slot of the connection; woken when the pool closes.
+    jobs: Vec<Option<Waker>>,
+    /// By the slot of the connection.
+    kill_switches: Vec<Option<KillSwitch>>,
+    driver: Driver,
+}
+
+/// What the door knows of its driver.
+///
+/// ```text
+///  Busy <--> Asleep --> Gone        Gone: its work is done by whoever comes through the door
+/// ```
+enum Driver {
+    /// It is awake, or will be polled for the first time.
+    Busy,
+    /// It is to be woken for actions and for a deadline before this one.
+    Asleep { waker: Waker, until: Option<Instant> },
+    /// It has ended, or died with its runtime.
+    Gone,
+}
+
+/// What is left to do after the lock is open again.
+struct Errands<C> {
+    wakers: Vec<Waker>,
+    /// Only if there is no driver to do them.
+    actions: Vec<Action<C>>,
+}
+
+/// What the driver is to do next.
+pub(crate) struct Turn<C> {
+    pub(crate) actions: Vec<Action<C>>,
+    pub(crate) next: Next,
+}
+
+pub(crate) enum Next {
+    Sleep { until: Option<Instant> },
+    End,
+}
+
+impl<K: Connector> Door<K> {
+    pub(crate) fn new(connector: K, config: NodeConfig, runtime: Arc<dyn Runtime>) -> Self {
+        let inner = Inner {
+            ledger: Ledger::new(config.clone(), runtime.seed()),
+            waiters: Vec::new(),
+            jobs: Vec::new(),
+            kill_switches: Vec::new(),
+            driver: Driver::Busy,
+        };
+        let name = catch_unwind(AssertUnwindSafe(|| connector.name())).unwrap_or_else(|_| String::from("node"));
+        Self { inner: Mutex::new(inner), connector, runtime, config, name }
+    }
+
+    pub(crate) fn connector(&self) -> &K {
+        &self.connector
+    }
+
+    pub(crate) fn runtime(&self) -> &Arc<dyn Runtime> {
+        &self.runtime
+    }
+
+    pub(crate) fn config(&self) -> &NodeConfig {
+        &self.config
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn status(&self) -> NodeStatus {
+        self.lock().ledger.status()
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.lock().ledger.is_open()
+    }
+
+    /// Books one fact.
+    pub(crate) fn put(&self, input: Input<K::Connection>) {
+        self.enter(|inner, now| inner.ledger.handle(now, input));
+    }
+
+    /// The fast path of a get: no clock, no allocation, nobody to wake.
+    pub(crate) fn take_idle(&self) -> Option<Loan<K::Connection>> {
+        loop {
+            let mut loan = self.lock().ledger.take_idle()?;
+            match self.examine(&mut loan) {
+                Verdict::Sound => return Some(loan),
+                broken @ (Verdict::Broken(_) | Verdict::Silent) => self.put(Input::Release(loan, broken)),
+            }
+        }
+    }
+
+    /// Takes a connection back from its borrower; the fast path needs no clock and no allocation.
+    pub(crate) fn give_back(&self, mut loan: Loan<K::Connection>, discard: bool) {
+        let verdict = if discard { Verdict::Broken(CloseReason::Discarded) } else { self.examine(&mut loan) };
+        let loan = match verdict {
+            Verdict::Sound => self.lock().ledger.put_back(loan),
+            Verdict::Broken(_) | Verdict::Silent => Some(loan),
+        };
+        if let Some(loan) = loan {
+            self.put(Input::Release(loan, verdict));
+        }
+    }
+
+    /// Asks for a connection; if there is none, `waker` is woken when the outcome is there.
+    pub(crate) fn acquire(&self, deadline: impl FnOnce(Instant) -> Instant, waker: &Waker) -> Acquired<K::Connection> {
+        self.enlist_waiter(waker, |ledger, now| ledger.acquire(now, deadline(now)))
+    }
+
+    /// Waits for something else than a connection.
+    pub(crate) fn wait_for(
+        &self,
+        want: Want,
+        deadline: impl FnOnce(Instant) -> Instant,
+        waker: &Waker,
+    ) -> Acquired<K::Connection> {
+        self.enlist_waiter(waker, |ledger, now| ledger.wait_for(now, want, deadline(now)))
+    }
+
+    /// Gives a granted connection back as broken and takes the same place in line again.
+    pub(crate) fn refuse(&self, loan: Loan<K::Connection>, place: Place, waker: &Waker) -> Acquired<K::Connection> {
+        self.enlist_waiter(waker, |ledger, now| ledger.refuse(now, loan, place))
+    }
+
+    /// The outcome of a wait, or a note whom to wake when it is there.
+    pub(crate) fn collect(&self, id: WaiterId, waker: &Waker) -> Option<Outcome<K::Connection>> {
+        let mut latest = Some(waker.clone());
+        let mut inner = self.lock();
+        let outcome = inner.ledger.take_outcome(id);
+        if outcome.is_none() {
+            std::mem::swap(entry(&mut inner.waiters, id.slot), &mut latest);
+        }
+        // `latest` now holds the waker that is not needed any more; it is dropped after the lock.
+        drop(inner);
+        outcome
+    }
+
+    /// A waiter has left.
+    pub(crate) fn cancel(&self, id: WaiterId) {
+        let waker = self.enter(|inner, now| {
+            inner.ledger.handle(now, Input::Cancel(id));
+            entry(&mut inner.waiters, id.slot).take()
+        });
+        drop(waker);
+    }
+
+    /// A connection that idles now, or why there is none.
+    pub(crate) fn try_acquire(&self) -> Result<Loan<K::Connection>, Outcome<K::Connection>> {
+        match self.take_idle() {
+            Some(loan) => Ok(loan),
+            None => self.enter(|inner, now| inner.ledger.try_acquire(now)),
+        }
+    }
+
+    /// A dial has succeeded.
+    pub(crate) fn connected(&self, ticket: Ticket, conn: K::Connection, kill_switch: Option<KillSwitch>) {
+        let slot = ticket.id.slot;
+        let previous = self.enter(|inner, now| {
+            inner.ledger.handle(now, Input::Connected(ticket, conn));
+            std::mem::replace(entry(&mut inner.kill_switches, slot), kill_switch)
+        });
+        drop(previous);
+    }
+
+    /// Notes the waker of a connect or check; false if it is to stop because the pool is closed.
+    pub(crate) fn enlist_job(&self, id: ConnId, waker: &Waker) -> bool {
+        let mut waker = Some(waker.clone());
+        let mut inner = self.lock();
+        let open = inner.ledger.is_open();
+        if open {
+            std::mem::swap(entry(&mut inner.jobs, id.slot), &mut waker);
+        }
+        drop(inner);
+        open
+    }
+
+    /// The driver asks what to do and goes to sleep.
+    pub(crate) fn turn(&self, waker: &Waker) -> Turn<K::Connection> {
+        let waker = waker.clone();
+        let now = self.runtime.now();
+        let mut errands = Errands::new();
+        let mut inner = self.lock();
+        if let Driver::Gone = inner.driver {
+            drop(inner);
+            return Turn { actions: Vec::new(), next: Next::End };
+        }
+        let old = std::mem::replace(&mut inner.driver, Driver::Busy);
+        if inner.ledger.next_deadline().is_some_and(|at| at <= now) {
+            inner.ledger.handle(now, Input::Tick);
+        }
+        inner.collect(&mut errands);
+        let actions: Vec<_> = std::iter::from_fn(|| inner.ledger.poll_action()).collect();
+        let until = inner.ledger.next_deadline();
+        let next = if inner.ledger.is_finished() && actions.is_empty() {
+            inner.driver = Driver::Gone;
+            Next::End
+        } else {
+            inner.driver = Driver::Asleep { waker, until };
+            Next::Sleep { until }
+        };
+        drop(inner);
+        drop(old);
+        self.run(errands);
+        Turn { actions, next }
+    }
+
+    /// The driver is gone, or not needed any more: the pool closes, and whoever comes through the door does the rest.
+    pub(crate) fn retire_driver(&self) {
+        let old = self.enter(|inner, now| {
+            inner.ledger.handle(now, Input::DriverLost);
+            std::mem::replace(&mut inner.driver, Driver::Gone)
+        });
+        if let Driver::Asleep { waker, .. } = old {
+            waker.wake();
+        }
+    }
+
+    /// Closes a connection and says so to the ledger.
+    pub(crate) fn close(&self, closing: Closing, conn: K::Connection, reason: CloseReason) {
+        // A panic in a user's close costs nothing but the connection.
+        let _ = catch_unwind(AssertUnwindSafe(|| self.connector.close(conn, reason)));
+        self.put(Input::Closed(closing));
+    }
+
+    /// Ends a connection that is on loan and says so to the ledger.
+    pub(crate) fn kill(&self, closing: Closing) {
+        let kill_switch = closing.id.and_then(|id| entry(&mut self.lock().kill_switches, id.slot).take());
+        if let Some(kill) = kill_switch {
+            let _ = catch_unwind(AssertUnwindSafe(kill));
+        }
+        self.put(Input::Closed(closing));
+    }
+
+    pub(crate) fn connect_failed(&self, ticket: Ticket, message: String, kind: FailureKind) {
+        self.put(Input::ConnectFailed(ticket, Failure { message, kind }));
+    }
+
+    pub(crate) fn checked(&self, checkup: Checkup<K::Connection>, finding: Finding) {
+        self.put(Input::Checked(checkup, finding));
+    }
+
+    /// What is to be said of a connection; outside the lock, and a panic means that it is broken.
+    pub(crate) fn examine(&self, loan: &mut Loan<K::Connection>) -> Verdict {
+        let conn = &mut loan.conn;
+        let asked = catch_unwind(AssertUnwindSafe(|| match self.connector.is_broken(conn) {
+            false => Verdict::Sound,
+            true if self.connector.is_silent(conn) => Verdict::Silent,
+            true => Verdict::Broken(CloseReason::Broken),
+        }));
+        asked.unwrap_or(Verdict::Broken(CloseReason::Broken))
+    }
+
+    /// The error for an outcome that is not a connection.
+    pub(crate) fn error(&self, outcome: Outcome<K::Connection>) -> GetClientError {
+        let node = self.name.clone();
+        match outcome {
+            Outcome::TimedOut(refusal) => GetClientError::timeout(node, *refusal),
+            Outcome::Down(refusal) => GetClientError::down(node, *refusal),
+            Outcome::Closed | Outcome::Ready | Outcome::Granted(..) => GetClientError::Closed { node },
+        }
+    }
+
+    fn enlist_waiter(
+        &self,
+        waker: &Waker,
+        ask: impl FnOnce(&mut Ledger<K::Connection>, Instant) -> Acquired<K::Connection>,
+    ) -> Acquired<K::Connection> {
+        let mut waker = Some(waker.clone());
+        let acquired = self.enter(|inner, now| {
+            if let Driver::Gone = inner.driver {
+                // Nobody would end the wait.
+                return Acquired::Closed;
+            }
+            let acquired = ask(&mut inner.ledger, now);
+            if let Acquired::Waiting(id) = acquired {
+                std::mem::swap(entry(&mut inner.waiters, id.slot), &mut waker);
+            }
+            acquired
+        });
+        drop(waker);
+        acquired
+    }
+
+    /// The one way through the door.
+    fn enter<R>(&self, put: impl FnOnce(&mut Inner<K::Connection>, Instant) -> R) -> R {
+        let now = self.runtime.now();
+        let mut errands = Errands::new();
+        let mut inner = self.lock();
+        let result = put(&mut inner, now);
+        inner.collect(&mut errands);
+        drop(inner);
+        self.run(errands);
+        result
+    }
+
+    fn run(&self, errands: Errands<K::Connection>) {
+        for waker in errands.wakers {
+            waker.wake();
+        }
+        for action in errands.actions {
+            match action {
+                Action::Close(closing, conn, reason) => self.close(closing, conn, reason),
+                Action::Kill(closing) => self.kill(closing),
+                Action::Connect(ticket) => self.connect_failed(ticket, gone(), FailureKind::Passing),
+                Action::Check(checkup) => self.checked(checkup, Finding::Failed(gone())),
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner<K::Connection>> {
+        // Only a broken invariant panics under the lock; the ledger's plain values are then as good as they get.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<C> Inner<C> {
+    /// Takes the ledger's outputs: whom to wake, and the driver if there is something for it.
+    fn collect(&mut self, errands: &mut Errands<C>) {
+        while let Some(id) = self.ledger.poll_wake() {
+            errands.wakers.extend(entry(&mut self.waiters, id.slot).take());
+        }
+        if !self.ledger.is_open() {
+            errands.wakers.extend(self.jobs.iter_mut().filter_map(Option::take));
+        }
+        match &self.driver {
+            Driver::Busy => {}
+            Driver::Asleep { until, .. } => {
+                let sooner = match (self.ledger.next_deadline(), until) {
+                    (Some(next), Some(until)) => next < *until,
+                    (Some(_), None) => true,
+                    (None, _) => false,
+                };
+                if (sooner || self.ledger.has_actions() || self.ledger.is_finished())
+                    && let Driver::Asleep { waker, .. } = std::mem::replace(&mut self.driver, Driver::Busy)
+                {
+                    errands.wakers.push(waker);
+                }
+            }
+            Driver::Gone => errands.actions.extend(std::iter::from_fn(|| self.ledger.poll_action())),
+        }
+    }
+}
+
+impl<C> Errands<C> {
+    fn new() -> Self {
+        Self { wakers: Vec::new(), actions: Vec::new() }
+    }
+}
+
+impl<K: Connector> fmt::Debug for Door<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Door").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+fn gone() -> String {
+    String::from("the runtime has ended")
+}
+
+/// The entry of a table by slot, which grows as needed.
+fn entry<T>(table: &mut Vec<Option<T>>, slot: u32) -> &mut Option<T> {
+    let slot = slot as usize;
+    if table.len() <= slot {
+        table.resize_with(slot + 1, || None);
+    }
+    &mut table[slot]
+}
+
+/// Tells the pool that a connection is dead; given to [`Connector::watch`].
+///
+/// It may be raised from any thread, at any time, also long after the connection or the pool is gone.
+#[derive(Clone)]
+pub struct Alarm {
+    door: Weak<dyn Alarmed>,
+    id: ConnId,
+}
+
+impl Alarm {
+    pub(crate) fn new<K: Connector>(door: &Arc<Door<K>>, id: ConnId) -> Self {
+        let door: Weak<Door<K>> = Arc::downgrade(door);
+        Self { door, id }
+    }
+
+    /// The connection is dead: an idle one is closed and replaced at once, one on loan is closed on its return.
+    pub fn raise(self) {
+        if let Some(door) = self.door.upgrade() {
+            door.died(self.id);
+        }
+    }
+}
+
+impl fmt::Debug for Alarm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Alarm").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+trait Alarmed: Send + Sync {
+    fn died(&self, id: ConnId);
+}
+
+impl<K: Connector> Alarmed for Door<K> {
+    fn died(&self, id: ConnId) {
+        self.put(Input::Died(id));
+    }
+}

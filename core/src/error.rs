@@ -1,0 +1,110 @@
+//! What callers are told: one error for each operation, in their own words and with the numbers.
+
+use std::time::Duration;
+
+use crate::state::status::Snapshot;
+use crate::state::token::{Refusal, WaitPhase};
+
+/// Why a configuration was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A value is outside of what its knob allows.
+    #[error("{knob} is {value}: must be {range}")]
+    OutOfRange {
+        /// Which knob.
+        knob: &'static str,
+        /// What it was set to.
+        value: String,
+        /// What it may be.
+        range: String,
+    },
+    /// Two knobs contradict each other.
+    #[error("{knob} is {value}: must be at most {limit_knob}, which is {limit}")]
+    Contradiction {
+        /// Which knob is too high.
+        knob: &'static str,
+        /// What it was set to.
+        value: String,
+        /// Which knob bounds it.
+        limit_knob: &'static str,
+        /// What that one is set to.
+        limit: String,
+    },
+    /// A value, from the environment say, could not be read.
+    #[error("{knob} is {value:?}: expected {expected}")]
+    Unreadable {
+        /// Which knob or variable.
+        knob: &'static str,
+        /// What it was set to.
+        value: String,
+        /// What would have been understood.
+        expected: &'static str,
+    },
+}
+
+/// Why a caller got no connection.
+///
+/// Passwords do not appear in it: nodes are named by [`Connector::name`](crate::Connector::name).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GetClientError {
+    /// The node was never added, or was closed and forgotten.
+    #[error("unknown node {node}: add it with add_node_pool first")]
+    UnknownNode {
+        /// The node that was asked for.
+        node: String,
+    },
+    /// The node is down.
+    #[error("no healthy pools for {node}: waited {waited:?}; {seen}; last error: {}", last_error.as_deref().unwrap_or("none"))]
+    NoHealthyPools {
+        /// Which node.
+        node: String,
+        /// How long the caller waited.
+        waited: Duration,
+        /// What the pools looked like then.
+        seen: Snapshot,
+        /// The last error of a dial or check.
+        last_error: Option<Box<str>>,
+    },
+    /// The deadline came before a connection.
+    #[error("no connection to {node} in time: waited {waited:?}; {phase}; {seen}; last error: {}", last_error.as_deref().unwrap_or("none"))]
+    Timeout {
+        /// Which node.
+        node: String,
+        /// What the caller was waiting for at the end.
+        phase: WaitPhase,
+        /// How long it waited.
+        waited: Duration,
+        /// What the pools looked like then.
+        seen: Snapshot,
+        /// The last error of a dial or check.
+        last_error: Option<Box<str>>,
+    },
+    /// The line of the node is full.
+    #[error("the line for {node} is full: {waiting} callers wait already (max_waiters)")]
+    Saturated {
+        /// Which node.
+        node: String,
+        /// How many wait.
+        waiting: usize,
+    },
+    /// The pool was closed, or the runtime that it lived on has ended.
+    #[error("the pools of {node} are closed")]
+    Closed {
+        /// Which node.
+        node: String,
+    },
+}
+
+impl GetClientError {
+    pub(crate) fn timeout(node: String, refusal: Refusal) -> Self {
+        let Refusal { waited, phase, seen, last_error } = refusal;
+        Self::Timeout { node, phase, waited, seen, last_error: last_error.map(|text| Box::from(&*text)) }
+    }
+
+    pub(crate) fn down(node: String, refusal: Refusal) -> Self {
+        let Refusal { waited, phase: _, seen, last_error } = refusal;
+        Self::NoHealthyPools { node, waited, seen, last_error: last_error.map(|text| Box::from(&*text)) }
+    }
+}

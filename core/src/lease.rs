@@ -1,0 +1,60 @@
+//! A connection on loan: used through `Deref`, given back by dropping it.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+use crate::connector::Connector;
+use crate::door::Door;
+use crate::state::Loan;
+
+/// A connection on loan from a [`NodePool`](crate::NodePool).
+///
+/// Dropping it gives the connection back: without blocking, without a runtime, from any thread, also in a panic and
+/// after the runtime's end. It cannot be cloned.
+pub struct Lease<K: Connector> {
+    door: Arc<Door<K>>,
+    /// None only while it is being dropped.
+    loan: Option<Loan<K::Connection>>,
+}
+
+impl<K: Connector> Lease<K> {
+    pub(crate) fn new(door: Arc<Door<K>>, loan: Loan<K::Connection>) -> Self {
+        Self { door, loan: Some(loan) }
+    }
+
+    /// Gives the connection back to be closed instead of lent again.
+    pub fn discard(mut self) {
+        if let Some(loan) = self.loan.take() {
+            self.door.give_back(loan, true);
+        }
+    }
+}
+
+impl<K: Connector> Deref for Lease<K> {
+    type Target = K::Connection;
+
+    fn deref(&self) -> &K::Connection {
+        &self.loan.as_ref().expect("a lease has its loan until it is dropped").conn
+    }
+}
+
+impl<K: Connector> DerefMut for Lease<K> {
+    fn deref_mut(&mut self) -> &mut K::Connection {
+        &mut self.loan.as_mut().expect("a lease has its loan until it is dropped").conn
+    }
+}
+
+impl<K: Connector> Drop for Lease<K> {
+    fn drop(&mut self) {
+        if let Some(loan) = self.loan.take() {
+            self.door.give_back(loan, false);
+        }
+    }
+}
+
+impl<K: Connector> fmt::Debug for Lease<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease").field("node", &self.door.name()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,44 @@
+//! The core of redis-manager: pools of connections, leases, waiting and healing, as pure state machines that know no
+//! runtime and no Redis.
+//!
+//! Most people want the package `redis-manager`, which re-exports this one and adds tokio, smol and Redis. Use the core
+//! alone to pool something else, to bring your own runtime, or to unit-test pool logic with a fake clock (feature
+//! `testing`).
+//!
+//! - [`NodePool`] lends the connections of one node, [`Manager`] those of many by name; a [`Lease`] goes back on drop.
+//! - [`Connector`] is all that is asked of a server, [`Runtime`] all that is asked of an executor.
+//! - [`NodeConfig`] has the knobs, [`NodeStatus`] the picture of a node, [`GetClientError`] the bad news.
+//! - [`state`] is the pure part: one [`Ledger`](state::Ledger) for each node owns the idle connections, counts all
+//!   others, and holds the line of waiting callers.
+//!
+//! One request, followed: `acquire` asks the door; the door locks, puts one input into the ledger, takes its outputs,
+//! unlocks, and wakes; the driver performs actions and sleeps until the ledger's next deadline.
+
+#![forbid(unsafe_code)]
+
+mod acquire;
+mod config;
+mod connector;
+mod door;
+mod driver;
+mod error;
+mod lease;
+mod manager;
+mod node_pool;
+mod runtime;
+pub mod state;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod time;
+
+pub use acquire::Acquire;
+pub use config::{Knob, NodeConfig, NodeConfigBuilder, OnNodeDown, ProbeBackoff};
+pub use connector::{CloseReason, Connector, KillSwitch};
+pub use door::Alarm;
+pub use error::{ConfigError, GetClientError};
+pub use lease::Lease;
+pub use manager::Manager;
+pub use node_pool::NodePool;
+pub use runtime::{Runtime, Spawn, Task, Timer};
+pub use state::{Health, Loop, NodeStatus, PoolStatus, Snapshot, WaitPhase};
+pub use time::Instant;

@@ -1,0 +1,284 @@
+//! Many nodes by name: looks a node up, adds it, closes it; knows nothing of what a node is.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+use crate::config::NodeConfig;
+use crate::connector::Connector;
+use crate::error::GetClientError;
+use crate::lease::Lease;
+use crate::node_pool::NodePool;
+use crate::runtime::Runtime;
+use crate::state::{Loop, NodeStatus};
+
+/// Pools of many nodes, by name. Cheap to clone; when the last clone is dropped, all pools close.
+pub struct Manager<K: Connector> {
+    shared: Arc<Shared<K>>,
+}
+
+struct Shared<K: Connector> {
+    config: NodeConfig,
+    runtime: Arc<dyn Runtime>,
+    nodes: RwLock<HashMap<String, Node<K>>>,
+    checks: AtomicBool,
+    cleanup: AtomicBool,
+    closed: AtomicBool,
+}
+
+struct Node<K: Connector> {
+    pool: NodePool<K>,
+    stage: Stage,
+}
+
+/// A node lends once it has been warm.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// So many calls wait for it to become warm.
+    Adding {
+        callers: usize,
+    },
+    Ready,
+}
+
+impl<K: Connector> Manager<K> {
+    /// A manager without nodes; all of its nodes will have the same knobs.
+    #[must_use]
+    pub fn new(config: NodeConfig, runtime: Arc<dyn Runtime>) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                config,
+                runtime,
+                nodes: RwLock::new(HashMap::new()),
+                checks: AtomicBool::new(true),
+                cleanup: AtomicBool::new(false),
+                closed: AtomicBool::new(false),
+            }),
+        }
+    }
+
+    /// The knobs of every node.
+    #[must_use]
+    pub fn config(&self) -> &NodeConfig {
+        &self.shared.config
+    }
+
+    /// Adds a node and waits until its pools are warm. A node that is there already is left as it is; calls that come
+    /// while it is being added wait with the first.
+    ///
+    /// # Errors
+    ///
+    /// As [`NodePool::warm`]. The node is then forgotten, with all its tasks and sockets: adding it again simply works.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time; a node that nobody waits for any more is forgotten.
+    pub async fn add(&self, name: &str, timeout: Duration, connector: impl FnOnce() -> K) -> Result<(), GetClientError> {
+        let Some(mut adding) = self.begin_adding(name, connector)? else { return Ok(()) };
+        let warmed = adding.pool.warm(timeout).await;
+        adding.succeeded = warmed.is_ok();
+        warmed
+    }
+
+    /// Lends a connection of a node within `timeout`; see [`NodePool::get_timeout`].
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownNode`](GetClientError::UnknownNode) if it was never added, else as [`NodePool::get_timeout`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`NodePool::get_timeout`].
+    pub async fn get(&self, name: &str, timeout: Duration) -> Result<Lease<K>, GetClientError> {
+        let pool = {
+            let nodes = self.nodes();
+            let pool = ready(&nodes, name)?;
+            // Most calls end here, without a clone of the handle.
+            if let Some(lease) = pool.take_idle() {
+                return Ok(lease);
+            }
+            pool.clone()
+        };
+        pool.get_timeout(timeout).await
+    }
+
+    /// Lends a connection that idles now; see [`NodePool::try_get`].
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownNode`](GetClientError::UnknownNode) if it was never added, else as [`NodePool::try_get`].
+    pub fn try_get(&self, name: &str) -> Result<Lease<K>, GetClientError> {
+        self.node(name)?.try_get()
+    }
+
+    /// The handle of a node, which saves the look-up.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownNode`](GetClientError::UnknownNode) if it was never added.
+    pub fn node(&self, name: &str) -> Result<NodePool<K>, GetClientError> {
+        ready(&self.nodes(), name).cloned()
+    }
+
+    /// A picture of every node, by [`Connector::name`]; each is consistent in itself. Nodes that are still being added
+    /// or have been closed are left out.
+    #[must_use]
+    pub fn status(&self) -> BTreeMap<String, NodeStatus> {
+        let nodes = self.nodes();
+        let open = nodes.values().filter(|node| node.stage == Stage::Ready && node.pool.is_open());
+        open.map(|node| (String::from(node.pool.name()), node.pool.status())).collect()
+    }
+
+    /// Starts or stops the periodic health checks of all nodes, those to come included.
+    pub fn set_health_checks(&self, state: Loop) {
+        let nodes = self.nodes();
+        self.shared.checks.store(state == Loop::Running, Ordering::SeqCst);
+        nodes.values().for_each(|node| node.pool.set_health_checks(state));
+    }
+
+    /// Whether health checks run; they do from the start. False once the manager is closed.
+    #[must_use]
+    pub fn is_health_check_running(&self) -> bool {
+        self.shared.checks.load(Ordering::SeqCst) && !self.is_closed()
+    }
+
+    /// Starts or stops the periodic cleanup of all nodes, those to come included.
+    pub fn set_cleanup(&self, state: Loop) {
+        let nodes = self.nodes();
+        self.shared.cleanup.store(state == Loop::Running, Ordering::SeqCst);
+        nodes.values().for_each(|node| node.pool.set_cleanup(state));
+    }
+
+    /// Whether cleanup runs; it does not from the start. False once the manager is closed.
+    #[must_use]
+    pub fn is_cleanup_running(&self) -> bool {
+        self.shared.cleanup.load(Ordering::SeqCst) && !self.is_closed()
+    }
+
+    /// Closes the pools of one node; see [`NodePool::close_timeout`]. It can be added again. A node that is not there is
+    /// closed already.
+    ///
+    /// # Cancel safety
+    ///
+    /// Closing goes on when the future is dropped.
+    pub async fn close_node(&self, name: &str, timeout: Duration) {
+        let pool = self.nodes().get(name).map(|node| node.pool.clone());
+        if let Some(pool) = pool {
+            pool.close_timeout(timeout).await;
+        }
+    }
+
+    /// Closes all pools, at once and for good: nothing can be added any more.
+    ///
+    /// # Cancel safety
+    ///
+    /// Closing goes on when the future is dropped.
+    pub async fn close(&self, timeout: Duration) {
+        let pools: Vec<_> = {
+            let nodes = self.nodes_mut();
+            self.shared.closed.store(true, Ordering::SeqCst);
+            nodes.values().map(|node| node.pool.clone()).collect()
+        };
+        let closing: Vec<_> = pools.iter().map(|pool| pool.close_timeout(timeout)).collect();
+        for drained in closing {
+            drained.await;
+        }
+    }
+
+    /// Whether [`close`](Manager::close) was called.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.shared.closed.load(Ordering::SeqCst)
+    }
+
+    /// None if the node is there already.
+    fn begin_adding(&self, name: &str, connector: impl FnOnce() -> K) -> Result<Option<Adding<K>>, GetClientError> {
+        let mut nodes = self.nodes_mut();
+        if self.is_closed() {
+            return Err(GetClientError::Closed { node: connector().name() });
+        }
+        let mut entry = match nodes.entry(String::from(name)) {
+            Entry::Occupied(entry) if entry.get().pool.is_open() => entry,
+            entry => {
+                let config = self.shared.config.clone();
+                let pool = NodePool::new(connector(), config, Arc::clone(&self.shared.runtime));
+                if !self.is_health_check_running() {
+                    pool.set_health_checks(Loop::Stopped);
+                }
+                if self.is_cleanup_running() {
+                    pool.set_cleanup(Loop::Running);
+                }
+                entry.insert_entry(Node { pool, stage: Stage::Adding { callers: 0 } })
+            }
+        };
+        let node = entry.get_mut();
+        match &mut node.stage {
+            Stage::Ready => Ok(None),
+            Stage::Adding { callers } => {
+                *callers += 1;
+                let pool = node.pool.clone();
+                Ok(Some(Adding { manager: self.clone(), name: String::from(name), pool, succeeded: false }))
+            }
+        }
+    }
+
+    fn nodes(&self) -> RwLockReadGuard<'_, HashMap<String, Node<K>>> {
+        self.shared.nodes.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn nodes_mut(&self) -> RwLockWriteGuard<'_, HashMap<String, Node<K>>> {
+        self.shared.nodes.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn ready<'a, K: Connector>(nodes: &'a HashMap<String, Node<K>>, name: &str) -> Result<&'a NodePool<K>, GetClientError> {
+    match nodes.get(name) {
+        Some(Node { pool, stage: Stage::Ready }) => Ok(pool),
+        Some(Node { stage: Stage::Adding { .. }, .. }) | None => Err(GetClientError::UnknownNode { node: String::from(name) }),
+    }
+}
+
+/// One call that waits for a node to become warm; dropped, it no longer does.
+struct Adding<K: Connector> {
+    manager: Manager<K>,
+    name: String,
+    pool: NodePool<K>,
+    succeeded: bool,
+}
+
+impl<K: Connector> Drop for Adding<K> {
+    fn drop(&mut self) {
+        let mut nodes = self.manager.nodes_mut();
+        let Some(node) = nodes.get_mut(&self.name).filter(|node| node.pool.is_same(&self.pool)) else { return };
+        let forgotten = match &mut node.stage {
+            Stage::Ready => None,
+            Stage::Adding { .. } if self.succeeded => {
+                node.stage = Stage::Ready;
+                None
+            }
+            Stage::Adding { callers } if *callers > 1 => {
+                *callers -= 1;
+                None
+            }
+            Stage::Adding { .. } => nodes.remove(&self.name),
+        };
+        // The pool of a forgotten node closes with its last handle, which must not happen under the lock.
+        drop(nodes);
+        drop(forgotten);
+    }
+}
+
+impl<K: Connector> Clone for Manager<K> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<K: Connector> fmt::Debug for Manager<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Manager").field("nodes", &self.status().keys()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,188 @@
+//! The public handle of one node and its pools.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::acquire::{Acquire, WaitFor};
+use crate::config::NodeConfig;
+use crate::connector::Connector;
+use crate::door::Door;
+use crate::driver::Driver;
+use crate::error::GetClientError;
+use crate::lease::Lease;
+use crate::runtime::Runtime;
+use crate::state::{Input, Loop, NodeStatus, Want};
+
+/// How much longer than its deadline a close may take: the time for closes that hang to be cut off.
+const CLOSE_MARGIN: Duration = Duration::from_millis(1_500);
+
+/// The pools of one node. Cheap to clone; when the last clone is dropped, the pools close: idle connections at once,
+/// those on loan when they come back.
+///
+/// ```
+/// use redis_manager_core::testing::{FakeRuntime, FakeServer};
+/// use redis_manager_core::{NodeConfig, NodePool};
+/// use std::sync::Arc;
+///
+/// let runtime = FakeRuntime::new(1);
+/// let server = FakeServer::new(&runtime);
+/// let pool = NodePool::new(server.connector(), NodeConfig::default(), Arc::new(runtime.clone()));
+/// runtime.block_on(async {
+///     let mut lease = pool.get().await.expect("the server is up");
+///     assert_eq!(lease.echo(7).await, Ok(7));
+/// });
+/// ```
+pub struct NodePool<K: Connector> {
+    handle: Arc<Handle<K>>,
+}
+
+struct Handle<K: Connector> {
+    door: Arc<Door<K>>,
+}
+
+impl<K: Connector> Drop for Handle<K> {
+    fn drop(&mut self) {
+        self.door.retire_driver();
+    }
+}
+
+impl<K: Connector> NodePool<K> {
+    /// Makes the pools of a node and starts to fill them to `min_idle` in the background.
+    ///
+    /// It spawns one task for the node. Health checks run; cleanup does not until it is
+    /// [started](NodePool::set_cleanup).
+    #[must_use]
+    pub fn new(connector: K, config: NodeConfig, runtime: Arc<dyn Runtime>) -> Self {
+        let door = Arc::new(Door::new(connector, config, runtime));
+        door.put(Input::Tick);
+        door.runtime().spawn(Box::pin(Driver::new(&door)));
+        Self { handle: Arc::new(Handle { door }) }
+    }
+
+    /// Lends a connection within `default_timeout`; see [`get_timeout`](NodePool::get_timeout).
+    pub fn get(&self) -> Acquire<'_, K> {
+        self.get_timeout(self.door().config().default_timeout())
+    }
+
+    /// Lends a connection: the one used last of the pool with the fewest on loan; if none idles, the first to come free
+    /// or to be dialled, in order of arrival.
+    ///
+    /// # Errors
+    ///
+    /// By the end of `timeout` at the latest: [`Timeout`](GetClientError::Timeout) or, if the node is down,
+    /// [`NoHealthyPools`](GetClientError::NoHealthyPools), which comes at once with
+    /// [`OnNodeDown::FailFast`](crate::OnNodeDown::FailFast) or when the server refuses for good (a wrong password).
+    /// [`Saturated`](GetClientError::Saturated) at once if `max_waiters` callers wait already.
+    /// [`Closed`](GetClientError::Closed) once the pool is closed or its runtime has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// The future may be dropped at any time; see [`Acquire`].
+    pub fn get_timeout(&self, timeout: Duration) -> Acquire<'_, K> {
+        Acquire::new(self.door(), timeout)
+    }
+
+    /// Lends a connection that idles now, and never waits. If there is none, one is dialled in the background where the
+    /// limits allow it, so that a later try may succeed.
+    ///
+    /// # Errors
+    ///
+    /// As [`get_timeout`](NodePool::get_timeout) after a wait of no length.
+    pub fn try_get(&self) -> Result<Lease<K>, GetClientError> {
+        let loan = self.door().try_acquire().map_err(|outcome| self.door().error(outcome))?;
+        Ok(Lease::new(Arc::clone(self.door()), loan))
+    }
+
+    /// Waits until each pool at start has `min_idle` connections, and the server has answered at least once.
+    ///
+    /// # Errors
+    ///
+    /// As [`get_timeout`](NodePool::get_timeout); a timeout while dials fail is
+    /// [`NoHealthyPools`](GetClientError::NoHealthyPools). The pools stay as they are and go on trying.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time.
+    pub async fn warm(&self, timeout: Duration) -> Result<(), GetClientError> {
+        WaitFor::new(self.door(), Want::Warm, timeout).await
+    }
+
+    /// One consistent picture of the node.
+    #[must_use]
+    pub fn status(&self) -> NodeStatus {
+        self.door().status()
+    }
+
+    /// Whether the pool still lends.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.door().is_open()
+    }
+
+    /// The node's name, as its connector gives it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.door().name()
+    }
+
+    /// Starts or stops the periodic health checks. Connections that are suspected for a reason are checked all the same.
+    pub fn set_health_checks(&self, state: Loop) {
+        self.door().put(Input::SetChecks(state));
+    }
+
+    /// Starts or stops the periodic cleanup of idle connections and empty surplus pools.
+    pub fn set_cleanup(&self, state: Loop) {
+        self.door().put(Input::SetCleanup(state));
+    }
+
+    /// Closes within `default_timeout`; see [`close_timeout`](NodePool::close_timeout).
+    pub fn close(&self) -> impl Future<Output = ()> + Send + '_ {
+        self.close_timeout(self.door().config().default_timeout())
+    }
+
+    /// Closes the pools: new gets fail and waiters are told at once, idle connections are closed, those on loan when
+    /// they come back. At the end of `timeout` what is still on loan is ended where it is, as far as the connector can
+    /// ([`kill_switch`](Connector::kill_switch)). Returns when no connection is left.
+    ///
+    /// # Cancel safety
+    ///
+    /// Closing goes on when the future is dropped. It begins with the call, not with the first poll.
+    pub fn close_timeout(&self, timeout: Duration) -> impl Future<Output = ()> + Send + '_ {
+        let door = self.door();
+        let force_at = door.runtime().now() + timeout;
+        door.put(Input::Close { force_at: Some(force_at) });
+        async move {
+            // All ends by its deadline or is cut off; a pool that was closed before is drained already.
+            let _drained = WaitFor::new(door, Want::Drained, timeout + CLOSE_MARGIN).await;
+        }
+    }
+
+    /// The fast path alone: a connection that idles now.
+    pub(crate) fn take_idle(&self) -> Option<Lease<K>> {
+        let loan = self.door().take_idle()?;
+        Some(Lease::new(Arc::clone(self.door()), loan))
+    }
+
+    /// Whether both are handles of the same pools.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.handle, &other.handle)
+    }
+
+    fn door(&self) -> &Arc<Door<K>> {
+        &self.handle.door
+    }
+}
+
+impl<K: Connector> Clone for NodePool<K> {
+    fn clone(&self) -> Self {
+        Self { handle: Arc::clone(&self.handle) }
+    }
+}
+
+impl<K: Connector> fmt::Debug for NodePool<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NodePool").field("node", &self.name()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,175 @@
+//! After every input: give idle connections to those who wait, order dials for the rest, tell who can be told.
+
+use crate::connector::CloseReason;
+use crate::state::deadlines::{Deadlines, Kind};
+use crate::state::line::Want;
+use crate::state::node::{Ledger, Life, record_idle};
+use crate::state::pool::{Phase, Tally};
+use crate::state::token::{Action, Checkup, Closing, ConnId, Loan, Outcome, Refusal, Ticket};
+use crate::time::Instant;
+
+impl<C> Ledger<C> {
+    /// Restores the invariants.
+    pub(super) fn settle(&mut self, now: Instant) {
+        match self.life {
+            Life::Open => {
+                self.grant();
+                if self.is_warm() {
+                    self.tell_ready(Want::Warm);
+                }
+                self.dial(now);
+            }
+            Life::Closing => {
+                if self.roster.tally().total() == 0 {
+                    self.life = Life::Closed;
+                    self.deadlines = Deadlines::default();
+                    self.tell_ready(Want::Drained);
+                }
+            }
+            Life::Closed => self.tell_ready(Want::Drained),
+        }
+        #[cfg(any(test, debug_assertions))]
+        self.assert_invariants();
+    }
+
+    /// Hands idle connections to the head of the line: the connection itself, so that nobody can overtake.
+    fn grant(&mut self) {
+        while let Some(waiter) = self.line.head(Want::Loan) {
+            let Some((id, conn)) = self.roster.lend(Phase::Granted) else { return };
+            let place = self.line.place(waiter).expect("the head of a line has a place");
+            self.mark_granted(id, Some(waiter));
+            self.line.grant(waiter, Outcome::Granted(Loan { id, conn }, place));
+            self.wake(waiter);
+        }
+    }
+
+    /// Whether every pool at start has what it is to keep, and the server has answered at least once.
+    pub(super) fn is_warm(&self) -> bool {
+        let at_start = self.config.connection_pools_per_node_at_start();
+        let filled = |tally: Tally| tally.open() - tally.of(Phase::Connecting) >= self.config.min_idle();
+        self.has_met_server && self.roster.pools().take_while(|(index, _)| *index < at_start).all(|(_, pool)| filled(pool.tally))
+    }
+
+    /// Whether anybody would be served by one more connection.
+    pub(super) fn someone_waits(&self) -> bool {
+        !self.line.is_empty(Want::Loan) || !self.line.is_empty(Want::Warm)
+    }
+
+    /// Orders as many dials as are wanted, allowed and have room.
+    fn dial(&mut self, now: Instant) {
+        if self.someone_waits() {
+            self.dialling.hurry(now, &mut self.chance);
+        }
+        while let Some(pool) = self.pool_to_dial(now) {
+            self.dial_in(now, pool);
+        }
+        self.arm_probe(now);
+    }
+
+    /// Where the next dial is wanted and allowed: pools below their minimum first, then the line.
+    fn pool_to_dial(&mut self, now: Instant) -> Option<usize> {
+        let connecting = self.roster.tally().of(Phase::Connecting);
+        if !self.dialling.may_dial(now, connecting) {
+            return None;
+        }
+        let at_start = self.config.connection_pools_per_node_at_start();
+        self.roster.below_minimum(at_start, self.config.min_idle()).or_else(|| {
+            let first_contact = usize::from(!self.has_met_server && !self.line.is_empty(Want::Warm));
+            let probe = usize::from(self.dialling.is_failing());
+            let wanted = self.line.len(Want::Loan).max(first_contact).max(probe);
+            (wanted > connecting).then(|| self.roster.with_room(self.config.max_pools_per_node())).flatten()
+        })
+    }
+
+    fn dial_in(&mut self, now: Instant, pool: usize) {
+        let id = self.roster.open(pool, now);
+        let deadline = now + self.dialling.cutoff();
+        self.order(Action::Connect(Ticket { id, deadline }));
+    }
+
+    /// Dials one connection more than anybody waits for, unless one is under way.
+    pub(super) fn dial_spare(&mut self, now: Instant) {
+        if self.roster.tally().of(Phase::Connecting) == 0
+            && self.dialling.may_dial(now, 0)
+            && let Some(pool) = self.roster.with_room(self.config.max_pools_per_node())
+        {
+            self.dial_in(now, pool);
+        }
+    }
+
+    /// Whoever is down is probed: a dial is under way, or the time of the next one is armed.
+    fn arm_probe(&mut self, now: Instant) {
+        let Some(next_at) = self.dialling.next_probe_at() else { return };
+        if self.roster.tally().of(Phase::Connecting) > 0 {
+            self.deadlines.disarm(Kind::Probe);
+            return;
+        }
+        if next_at <= now {
+            debug_assert!(!self.roster.has_room(self.config.max_pools_per_node()), "a probe that is due has no room");
+            let someone_waits = self.someone_waits();
+            self.dialling.postpone(now, someone_waits, &mut self.chance);
+        }
+        if let Some(next_at) = self.dialling.next_probe_at() {
+            self.deadlines.disarm(Kind::Probe);
+            self.deadlines.arm(Kind::Probe, next_at);
+        }
+    }
+
+    /// Something that was trusted at `epoch` stayed silent: whatever has not answered since is checked before it is
+    /// lent again, and a dial finds out at once how the node is.
+    pub(super) fn distrust_since(&mut self, now: Instant, epoch: u64, what: &str) {
+        if epoch != self.epoch || self.life != Life::Open {
+            return;
+        }
+        self.epoch += 1;
+        self.dialling.suspect(now, what);
+        for id in self.roster.select(|record| record.phase == Phase::Idle) {
+            self.check_idle(now, id);
+        }
+    }
+
+    /// Takes an idle connection off its shelf for a check.
+    pub(super) fn check_idle(&mut self, now: Instant, id: ConnId) {
+        if let Some(conn) = self.roster.unshelve(id, Phase::Checking) {
+            self.order_check(now, id, conn);
+        }
+    }
+
+    /// Has a connection checked that came back from a borrower.
+    pub(super) fn check_conn(&mut self, now: Instant, id: ConnId, conn: C) {
+        self.roster.shift(id, Phase::Checking);
+        // It was used just now; the check will not count as use.
+        record_idle(&mut self.roster, id, now);
+        self.order_check(now, id, conn);
+    }
+
+    fn order_check(&mut self, now: Instant, id: ConnId, conn: C) {
+        let deadline = now + self.config.health_check_timeout();
+        self.order(Action::Check(Checkup { id, deadline, conn }));
+    }
+
+    /// Closes an idle connection.
+    pub(super) fn close_idle(&mut self, now: Instant, id: ConnId, reason: CloseReason) {
+        if let Some(conn) = self.roster.unshelve(id, Phase::Closing) {
+            self.note_closing(now, id);
+            self.order(Action::Close(Closing { id: Some(id) }, conn, reason));
+        }
+    }
+
+    pub(super) fn tell_ready(&mut self, want: Want) {
+        while let Some(waiter) = self.line.head(want) {
+            self.line.tell(waiter, Outcome::Ready);
+            self.wake(waiter);
+        }
+    }
+
+    /// Ends every wait of a kind with the same bad news.
+    pub(super) fn tell_all(&mut self, now: Instant, want: Want, outcome: fn(Box<Refusal>) -> Outcome<C>) {
+        while let Some(waiter) = self.line.head(want) {
+            let since = self.line.place(waiter).map_or(now, |place| place.since);
+            let refusal = Box::new(self.refusal(now, since));
+            self.line.tell(waiter, outcome(refusal));
+            self.wake(waiter);
+        }
+    }
+}

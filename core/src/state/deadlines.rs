@@ -1,0 +1,89 @@
+//! The node's own deadlines, one for each kind; callers' deadlines are kept by the line.
+
+use crate::time::Instant;
+
+/// What a deadline is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// When to order the next dial of a node whose last one failed.
+    Probe,
+    /// When to look for idle connections whose health check is due.
+    Check,
+    /// When to close what has been idle for too long and to drop empty surplus pools.
+    Cleanup,
+    /// When to retire connections that have reached their lifetime.
+    Lifetime,
+    /// When to note the time for connections that came back without a look at the clock.
+    Stamp,
+    /// When to stop counting a connection whose close hangs.
+    CloseCutoff,
+    /// When to end connections on loan of a pool that is closing.
+    Force,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Probe, Self::Check, Self::Cleanup, Self::Lifetime, Self::Stamp, Self::CloseCutoff, Self::Force];
+}
+
+/// The table of armed deadlines. It may be early, never late.
+#[derive(Debug, Default)]
+pub(crate) struct Deadlines {
+    at: [Option<Instant>; Kind::ALL.len()],
+}
+
+impl Deadlines {
+    /// Arms `kind` for `at`, unless it is armed for an earlier time.
+    pub(crate) fn arm(&mut self, kind: Kind, at: Instant) {
+        let slot = &mut self.at[kind as usize];
+        *slot = Some(slot.map_or(at, |armed| armed.min(at)));
+    }
+
+    pub(crate) fn disarm(&mut self, kind: Kind) {
+        self.at[kind as usize] = None;
+    }
+
+    pub(crate) fn is_armed(&self, kind: Kind) -> bool {
+        self.at[kind as usize].is_some()
+    }
+
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.at.iter().flatten().min().copied()
+    }
+
+    /// Disarms `kind` and says whether it was due.
+    pub(crate) fn take_due(&mut self, kind: Kind, now: Instant) -> bool {
+        let slot = &mut self.at[kind as usize];
+        let due = slot.is_some_and(|at| at <= now);
+        if due {
+            *slot = None;
+        }
+        due
+    }
+
+    /// Moves the deadlines that measure wear, not promises, into the future.
+    pub(crate) fn forgive(&mut self, by: std::time::Duration) {
+        for kind in [Kind::Check, Kind::Cleanup, Kind::Lifetime, Kind::Stamp] {
+            let slot = &mut self.at[kind as usize];
+            *slot = slot.map(|at| at + by);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arming_keeps_the_earlier_time_and_a_due_one_is_taken_once() {
+        let mut deadlines = Deadlines::default();
+        deadlines.arm(Kind::Check, Instant::from_nanos(20));
+        deadlines.arm(Kind::Check, Instant::from_nanos(30));
+        deadlines.arm(Kind::Probe, Instant::from_nanos(25));
+        assert_eq!(deadlines.next(), Some(Instant::from_nanos(20)));
+        assert!(!deadlines.take_due(Kind::Check, Instant::from_nanos(19)));
+        assert!(deadlines.take_due(Kind::Check, Instant::from_nanos(20)));
+        assert!(!deadlines.take_due(Kind::Check, Instant::from_nanos(20)));
+        assert_eq!(deadlines.next(), Some(Instant::from_nanos(25)));
+    }
+}

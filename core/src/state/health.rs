@@ -1,0 +1,270 @@
+//! How a node is doing and when it may be dialled: up, suspect, down, back-off, and the ramp after it is back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::{NodeConfig, ProbeBackoff};
+use crate::state::chance::Chance;
+use crate::state::token::{Failure, FailureKind};
+use crate::time::Instant;
+
+/// How many dials at once are the widest step of the ramp; after it there is no limit but the pools' own.
+const WIDEST_RAMP: usize = 4;
+
+/// Every so many probes in a row that timed out, one may take the full `connect_timeout`: a server that is merely slow
+/// must be reachable, too.
+const PATIENT_PROBE_EVERY: u32 = 4;
+
+/// Who may dial, and when.
+///
+/// ```text
+///  Open --- a dial fails, or silence ---> Failing --- a dial succeeds, or a check ---> Ramping 1, 2, 4 ---> Open
+///                                          ^  |  one dial at a time, not before next_at        |
+///                                          '--'------------------------ a dial fails ----------'
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gate {
+    Open,
+    Ramping { width: usize },
+    Failing { failures: u32, timeouts: u32, next_at: Instant },
+}
+
+/// The state of dialling of one node.
+#[derive(Debug)]
+pub(crate) struct Dialling {
+    gate: Gate,
+    backoff: ProbeBackoff,
+    connect_timeout: Duration,
+    /// How long a probe may take at least.
+    check_timeout: Duration,
+    /// About the slowest of the last dials that succeeded.
+    slowest: Duration,
+    last_error: Option<Arc<str>>,
+    permanent: bool,
+}
+
+impl Dialling {
+    pub(crate) fn new(config: &NodeConfig) -> Self {
+        Self {
+            gate: Gate::Open,
+            backoff: config.probe_backoff(),
+            connect_timeout: config.connect_timeout(),
+            check_timeout: config.health_check_timeout(),
+            slowest: Duration::ZERO,
+            last_error: None,
+            permanent: false,
+        }
+    }
+
+    /// Whether one more dial may start beside `connecting` others.
+    pub(crate) fn may_dial(&self, now: Instant, connecting: usize) -> bool {
+        match self.gate {
+            Gate::Open => true,
+            Gate::Ramping { width } => connecting < width,
+            Gate::Failing { next_at, .. } => connecting == 0 && next_at <= now,
+        }
+    }
+
+    /// Whether a probe is due or will be: true until the node has answered.
+    pub(crate) fn is_failing(&self) -> bool {
+        matches!(self.gate, Gate::Failing { .. })
+    }
+
+    /// Whether at least one dial has failed since the node last answered.
+    pub(crate) fn has_failed(&self) -> bool {
+        matches!(self.gate, Gate::Failing { failures: 1.., .. })
+    }
+
+    /// When the next probe may start, if probing is what goes on.
+    pub(crate) fn next_probe_at(&self) -> Option<Instant> {
+        match self.gate {
+            Gate::Failing { next_at, .. } => Some(next_at),
+            Gate::Open | Gate::Ramping { .. } => None,
+        }
+    }
+
+    pub(crate) fn last_error(&self) -> Option<Arc<str>> {
+        self.last_error.clone()
+    }
+
+    /// How long the next dial may take. A probe is cut off early, so that one that was sent into a void does not stand
+    /// in the way of the next; not earlier, though, than twice what a dial of this node took while it was up.
+    pub(crate) fn cutoff(&self) -> Duration {
+        match self.gate {
+            Gate::Failing { timeouts, .. } if (timeouts + 1) % PATIENT_PROBE_EVERY != 0 => {
+                self.check_timeout.max(self.slowest * 2).min(self.connect_timeout)
+            }
+            Gate::Failing { .. } | Gate::Open | Gate::Ramping { .. } => self.connect_timeout,
+        }
+    }
+
+    /// A dial that began at `started_at` has failed.
+    pub(crate) fn failed(
+        &mut self,
+        now: Instant,
+        started_at: Instant,
+        failure: Failure,
+        someone_waits: bool,
+        chance: &mut Chance,
+    ) {
+        let (failures, timeouts) = match self.gate {
+            Gate::Open | Gate::Ramping { .. } => (0, 0),
+            Gate::Failing { failures, timeouts, .. } => (failures, timeouts),
+        };
+        let failures = failures.saturating_add(1);
+        let timeouts = if failure.kind == FailureKind::TimedOut { timeouts.wrapping_add(1) } else { 0 };
+        self.permanent = failure.kind == FailureKind::Permanent;
+        self.last_error = Some(failure.message.into());
+        let delay = self.delay(failures, someone_waits, chance);
+        // Counted from the start of the dial: one that hung has been waiting already.
+        let next_at = (started_at + delay).max(now + Duration::from_millis(1));
+        self.gate = Gate::Failing { failures, timeouts, next_at };
+    }
+
+    /// A probe was due but there was no room for it: look again later.
+    pub(crate) fn postpone(&mut self, now: Instant, someone_waits: bool, chance: &mut Chance) {
+        if let Gate::Failing { failures, timeouts, .. } = self.gate {
+            let next_at = now + self.delay(failures, someone_waits, chance).max(Duration::from_millis(1));
+            self.gate = Gate::Failing { failures, timeouts, next_at };
+        }
+    }
+
+    /// Callers wait: the next probe comes within the back-off that is meant for them.
+    pub(crate) fn hurry(&mut self, now: Instant, chance: &mut Chance) {
+        if self.permanent {
+            return;
+        }
+        if let Gate::Failing { next_at, .. } = &mut self.gate
+            && *next_at > now + self.backoff.max_with_waiters
+        {
+            *next_at = now + chance.up_to(self.backoff.max_with_waiters);
+        }
+    }
+
+    /// A dial that began at `started_at` has succeeded.
+    pub(crate) fn succeeded(&mut self, now: Instant, started_at: Instant) {
+        self.slowest = now.saturating_duration_since(started_at).max(self.slowest / 2);
+        self.answered();
+        self.gate = match self.gate {
+            Gate::Ramping { width } if width < WIDEST_RAMP => Gate::Ramping { width: width * 2 },
+            Gate::Failing { .. } => Gate::Ramping { width: 1 },
+            Gate::Ramping { .. } | Gate::Open => Gate::Open,
+        };
+    }
+
+    /// A connection has answered a check: a mere suspicion is over, failing dials are not.
+    pub(crate) fn reassured(&mut self) {
+        if let Gate::Failing { failures: 0, .. } = self.gate {
+            self.answered();
+            self.gate = Gate::Ramping { width: 1 };
+        }
+    }
+
+    /// Something was asked and not answered in time: a dial is the quickest way to know more.
+    pub(crate) fn suspect(&mut self, now: Instant, what: &str) {
+        self.last_error = Some(what.into());
+        if !self.is_failing() {
+            self.gate = Gate::Failing { failures: 0, timeouts: 0, next_at: now };
+        }
+    }
+
+    /// Notes an error that says nothing about the node as a whole.
+    pub(crate) fn note(&mut self, what: &str) {
+        self.last_error = Some(what.into());
+    }
+
+    fn answered(&mut self) {
+        self.last_error = None;
+        self.permanent = false;
+    }
+
+    /// Full jitter: evenly from nothing to a cap that doubles with each failure.
+    fn delay(&self, failures: u32, someone_waits: bool, chance: &mut Chance) -> Duration {
+        let most = match (self.permanent, someone_waits) {
+            (false, true) => self.backoff.max_with_waiters,
+            (false, false) | (true, true) | (true, false) => self.backoff.max_without_waiters,
+        };
+        let doubled = self.backoff.start.saturating_mul(1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX));
+        let cap = if self.permanent { most } else { doubled.min(most) };
+        chance.up_to(cap)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dialling() -> (Dialling, Chance) {
+        let config = NodeConfig::builder().build().expect("the defaults are valid");
+        (Dialling::new(&config), Chance::new(1))
+    }
+
+    fn failure(kind: FailureKind) -> Failure {
+        Failure { message: String::from("no"), kind }
+    }
+
+    #[test]
+    fn a_failing_node_is_dialled_one_at_a_time_then_by_one_two_four() {
+        let (mut dialling, mut chance) = dialling();
+        let now = Instant::from_nanos(0);
+        assert!(dialling.may_dial(now, 100));
+        dialling.failed(now, now, failure(FailureKind::Passing), true, &mut chance);
+        assert!(!dialling.may_dial(now, 0), "not before the back-off is over");
+        let next = dialling.next_probe_at().expect("armed");
+        assert!(dialling.may_dial(next, 0));
+        assert!(!dialling.may_dial(next, 1));
+        for width in [1, 2, 4] {
+            dialling.succeeded(next, next);
+            assert!(dialling.may_dial(next, width - 1));
+            assert!(!dialling.may_dial(next, width));
+        }
+        dialling.succeeded(next, next);
+        assert!(dialling.may_dial(next, 1_000));
+    }
+
+    #[test]
+    fn the_back_off_stays_below_its_caps_and_callers_shorten_it() {
+        let (mut dialling, mut chance) = dialling();
+        let mut now = Instant::ZERO;
+        let mut longest = Duration::ZERO;
+        for _ in 0..200 {
+            dialling.failed(now, now, failure(FailureKind::Passing), false, &mut chance);
+            let next = dialling.next_probe_at().expect("armed");
+            longest = longest.max(next.saturating_duration_since(now));
+            assert!(longest <= Duration::from_secs(5));
+            dialling.hurry(now, &mut chance);
+            let hurried = dialling.next_probe_at().expect("armed");
+            assert!(hurried <= next && hurried.saturating_duration_since(now) <= Duration::from_millis(500));
+            now = hurried;
+        }
+        assert!(longest > Duration::from_secs(3), "the slow cap is used: {longest:?}");
+    }
+
+    #[test]
+    fn a_probe_into_a_void_is_cut_off_early_but_a_slow_server_gets_its_time() {
+        let (mut dialling, mut chance) = dialling();
+        let now = Instant::ZERO;
+        assert_eq!(dialling.cutoff(), Duration::from_secs(5));
+        let mut cutoffs = Vec::new();
+        for _ in 0..5 {
+            dialling.failed(now, now, failure(FailureKind::TimedOut), true, &mut chance);
+            cutoffs.push(dialling.cutoff().as_secs());
+        }
+        assert_eq!(cutoffs, [1, 1, 5, 1, 1]);
+        dialling.succeeded(now + Duration::from_secs(2), now);
+        dialling.failed(now, now, failure(FailureKind::Passing), true, &mut chance);
+        assert_eq!(dialling.cutoff(), Duration::from_secs(4), "twice what the last dial took");
+    }
+
+    #[test]
+    fn a_permanent_failure_is_probed_at_the_slowest_pace_whoever_waits() {
+        let (mut dialling, mut chance) = dialling();
+        let mut longest = Duration::ZERO;
+        for _ in 0..50 {
+            dialling.failed(Instant::ZERO, Instant::ZERO, failure(FailureKind::Permanent), true, &mut chance);
+            dialling.hurry(Instant::ZERO, &mut chance);
+            longest = longest.max(dialling.next_probe_at().expect("armed").saturating_duration_since(Instant::ZERO));
+        }
+        assert!(longest > Duration::from_secs(3));
+    }
+}

@@ -1,0 +1,50 @@
+//! What must hold after every input, checked in debug builds; each message is what a user may rely on.
+
+use crate::state::deadlines::Kind;
+use crate::state::line::Want;
+use crate::state::node::{Ledger, Life};
+use crate::state::pool::{Phase, Tally};
+use crate::state::status::Health;
+
+impl<C> Ledger<C> {
+    /// Seen to bite: without the grant in `settle` (I2); with a dial into a full pool (I1); without the probe in
+    /// `arm_probe` (I9); with `rejoin` at the end of the line (I6).
+    pub(super) fn assert_invariants(&self) {
+        let mut sum = Tally::default();
+        let mut shelved = 0;
+        for (index, pool) in self.roster.pools() {
+            assert!(
+                pool.tally.total() <= self.roster.limit(),
+                "I1: a pool never has more connections than max_connection_size: pool {index} has {:?}",
+                pool.tally
+            );
+            assert_eq!(pool.tally.of(Phase::Idle), pool.shelved(), "I8: what is idle lies on the shelf: pool {index}");
+            shelved += pool.shelved();
+            sum = sum.plus(pool.tally);
+        }
+        assert_eq!(sum, self.roster.tally(), "I1: the counts of the pools add up to those of the node");
+        assert_eq!(self.roster.records().count(), sum.total(), "I7: every connection that is counted has a slot");
+        assert!(
+            self.line.is_empty(Want::Loan) || shelved == 0,
+            "I2: nobody waits while a connection idles: {} wait, {shelved} idle",
+            self.line.len(Want::Loan)
+        );
+        assert!(
+            !self.someone_waits() || self.line.next_deadline().is_some(),
+            "I4, I5: whoever waits will be served or told: a deadline is armed"
+        );
+        let front = self.line.front(Want::Loan, 8);
+        assert!(front.windows(2).all(|pair| pair[0].arrival < pair[1].arrival), "I6: nobody overtakes: {front:?}");
+        assert!(
+            self.life != Life::Open
+                || self.health() != Health::Down
+                || self.roster.tally().of(Phase::Connecting) > 0
+                || self.deadlines.is_armed(Kind::Probe),
+            "I9: a node that is down always has the next probe armed"
+        );
+        assert!(
+            self.life != Life::Closed || sum.total() == 0,
+            "E1: a pool that says it is closed has no connection left: {sum:?}"
+        );
+    }
+}

@@ -1,0 +1,232 @@
+//! What the passing of time does: ends waits, probes, checks, retires, cleans up, and cuts off closes that hang.
+
+use std::time::Duration;
+
+use crate::connector::CloseReason;
+use crate::state::deadlines::Kind;
+use crate::state::line::Want;
+use crate::state::node::{Ledger, Life};
+use crate::state::pool::Phase;
+use crate::state::status::Health;
+use crate::state::token::{Action, Closing, ConnId, Loop, Outcome, Verdict};
+use crate::time::Instant;
+
+/// A tick that comes later than this after its deadline means that the clock jumped, or that nobody ran for a while.
+const JUMP: Duration = Duration::from_secs(1);
+
+/// How long a close may hang before its connection is counted no more.
+const CLOSE_CUTOFF: Duration = Duration::from_secs(1);
+
+impl<C> Ledger<C> {
+    pub(super) fn on_tick(&mut self, now: Instant) {
+        self.end_waits(now);
+        // A probe that is due needs no more than the settling after every input.
+        self.deadlines.take_due(Kind::Probe, now);
+        if self.deadlines.take_due(Kind::Stamp, now) {
+            self.stamp(now);
+        }
+        if self.deadlines.take_due(Kind::Lifetime, now) {
+            self.retire(now);
+        }
+        if self.deadlines.take_due(Kind::Check, now) {
+            self.check(now);
+        }
+        if self.deadlines.take_due(Kind::Cleanup, now) {
+            self.clean_up(now);
+        }
+        if self.deadlines.take_due(Kind::CloseCutoff, now) {
+            self.cut_off_closes(now);
+        }
+        if self.deadlines.take_due(Kind::Force, now) {
+            self.force(now);
+        }
+    }
+
+    /// Time that nobody saw pass wears out nothing: otherwise a clock that jumps ahead would expire all at once.
+    pub(super) fn forgive_jump(&mut self, now: Instant) {
+        let Some(due) = self.deadlines.next() else { return };
+        let late = now.saturating_duration_since(due);
+        if late <= JUMP {
+            return;
+        }
+        self.deadlines.forgive(late);
+        for record in self.roster.records_mut() {
+            record.expires_at = record.expires_at + late;
+            record.check_at = record.check_at + late;
+            record.idle_since = record.idle_since.map(|since| (since + late).min(now));
+        }
+    }
+
+    /// Tells everybody whose deadline has come, wherever in line they are, and takes back what they did not collect.
+    fn end_waits(&mut self, now: Instant) {
+        while let Some((waiter, want)) = self.line.due(now) {
+            let since = self.line.place(waiter).map_or(now, |place| place.since);
+            let outcome = match want {
+                Want::Drained => Outcome::Ready,
+                Want::Loan | Want::Warm => {
+                    let refusal = Box::new(self.refusal(now, since));
+                    match self.health() {
+                        Health::Down => Outcome::Down(refusal),
+                        Health::Up | Health::Suspect => Outcome::TimedOut(refusal),
+                    }
+                }
+            };
+            let uncollected = self.line.tell(waiter, outcome);
+            self.wake(waiter);
+            if let Some(Outcome::Granted(loan, _)) = uncollected {
+                self.on_release(now, loan, Verdict::Sound);
+            }
+        }
+    }
+
+    /// Connections that came back without a look at the clock get the time now: late by one period at most.
+    fn stamp(&mut self, now: Instant) {
+        for record in self.roster.records_mut() {
+            if record.phase == Phase::Idle && record.idle_since.is_none() {
+                record.idle_since = Some(now);
+            }
+        }
+    }
+
+    /// From now on connections may come back without a look at the clock, for a while.
+    pub(super) fn arm_stamp(&mut self, now: Instant) {
+        if self.cleanup == Loop::Running && !self.deadlines.is_armed(Kind::Stamp) {
+            let period = (self.config.max_idle_time() / 16).clamp(Duration::from_millis(1), Duration::from_secs(1));
+            self.deadlines.arm(Kind::Stamp, now + period);
+        }
+    }
+
+    fn retire(&mut self, now: Instant) {
+        let expired = self.roster.select(|record| record.retire.is_none() && record.expires_at <= now);
+        for id in expired {
+            match self.roster.get(id).map(|record| record.phase) {
+                Some(Phase::Idle) => self.close_idle(now, id, CloseReason::Expired),
+                Some(Phase::Granted | Phase::Leased | Phase::Checking) => {
+                    if let Some(record) = self.roster.get_mut(id) {
+                        record.retire = Some(CloseReason::Expired);
+                    }
+                }
+                Some(Phase::Connecting | Phase::Closing) | None => {}
+            }
+        }
+        let in_use = |phase| !matches!(phase, Phase::Connecting | Phase::Closing);
+        let next = self
+            .roster
+            .records()
+            .filter(|(_, record)| record.retire.is_none() && in_use(record.phase))
+            .map(|(_, record)| record.expires_at)
+            .min();
+        if let Some(next) = next {
+            self.deadlines.arm(Kind::Lifetime, next);
+        }
+    }
+
+    fn check(&mut self, now: Instant) {
+        if self.checks == Loop::Stopped {
+            return;
+        }
+        for id in self.roster.select(|record| record.phase == Phase::Idle && record.check_at <= now) {
+            self.check_idle(now, id);
+        }
+        let soon = self.config.health_check_interval() / 16;
+        let next = self.roster.records().filter_map(|(_, record)| match record.phase {
+            Phase::Idle => Some(record.check_at),
+            // While it is on loan it cannot be checked: it is looked at again after a while.
+            Phase::Granted | Phase::Leased => Some(record.check_at.max(now + soon)),
+            Phase::Connecting | Phase::Checking | Phase::Closing => None,
+        });
+        if let Some(next) = next.min() {
+            self.deadlines.arm(Kind::Check, next);
+        }
+    }
+
+    fn clean_up(&mut self, now: Instant) {
+        let at_start = self.config.connection_pools_per_node_at_start();
+        let longest = self.config.max_idle_time();
+        let mut old: Vec<(Instant, ConnId)> = self
+            .roster
+            .records()
+            .filter(|(_, record)| record.phase == Phase::Idle)
+            .filter_map(|(id, record)| Some((record.idle_since?, id)))
+            .filter(|(since, _)| now.saturating_duration_since(*since) >= longest)
+            .collect();
+        old.sort_unstable();
+        for (_, id) in old {
+            let pool = self.roster.get(id).expect("it was there a moment ago").pool;
+            let minimum = if pool < at_start { self.config.min_idle() } else { 0 };
+            let open = self.roster.pools().find(|(index, _)| *index == pool).map_or(0, |(_, pool)| pool.tally.open());
+            if open > minimum {
+                self.close_idle(now, id, CloseReason::IdleTooLong);
+            }
+        }
+        self.roster.remove_empty_surplus(at_start);
+        self.deadlines.arm(Kind::Cleanup, now + self.config.cleanup_interval());
+    }
+
+    pub(super) fn on_set_checks(&mut self, now: Instant, state: Loop) {
+        if self.checks != state && self.life == Life::Open {
+            self.checks = state;
+            self.check(now);
+        }
+    }
+
+    pub(super) fn on_set_cleanup(&mut self, now: Instant, state: Loop) {
+        if self.cleanup == state || self.life != Life::Open {
+            return;
+        }
+        self.cleanup = state;
+        match state {
+            Loop::Running => {
+                self.stamp(now);
+                self.deadlines.arm(Kind::Cleanup, now + self.config.cleanup_interval());
+            }
+            Loop::Stopped => {
+                self.deadlines.disarm(Kind::Cleanup);
+                self.deadlines.disarm(Kind::Stamp);
+            }
+        }
+    }
+
+    /// Notes when the close of a connection began, so that it can be cut off.
+    pub(super) fn note_closing(&mut self, now: Instant, id: ConnId) {
+        if let Some(record) = self.roster.get_mut(id) {
+            record.entered_at = now;
+        }
+        self.deadlines.arm(Kind::CloseCutoff, now + CLOSE_CUTOFF);
+    }
+
+    fn cut_off_closes(&mut self, now: Instant) {
+        for id in self.roster.select(|record| record.phase == Phase::Closing && record.entered_at + CLOSE_CUTOFF <= now) {
+            self.on_closed(Closing { id: Some(id) });
+        }
+        let closing = self.roster.records().filter(|(_, record)| record.phase == Phase::Closing);
+        if let Some(next) = closing.map(|(_, record)| record.entered_at + CLOSE_CUTOFF).min() {
+            self.deadlines.arm(Kind::CloseCutoff, next);
+        }
+    }
+
+    /// The deadline of a close has come: what is still out is ended from here.
+    fn force(&mut self, now: Instant) {
+        for id in self.roster.select(|record| record.phase == Phase::Leased) {
+            self.roster.shift(id, Phase::Closing);
+            self.note_closing(now, id);
+            self.order(Action::Kill(Closing { id: Some(id) }));
+        }
+        for id in self.roster.select(|record| matches!(record.phase, Phase::Connecting | Phase::Checking)) {
+            // Whoever holds its token has been told to stop and did not; its connection will be closed uncounted.
+            self.roster.free(id);
+        }
+    }
+
+    /// How long a connection born now will live.
+    pub(super) fn lifetime(&mut self) -> Duration {
+        let most = self.config.max_lifetime();
+        most - self.chance.up_to(most / 4)
+    }
+
+    /// When a connection that has just answered is asked again.
+    pub(super) fn next_check(&mut self, now: Instant) -> Instant {
+        let interval = self.config.health_check_interval();
+        now + interval + self.chance.up_to(interval / 4)
+    }
+}

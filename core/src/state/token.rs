@@ -1,0 +1,220 @@
+//! What the ledger hands out: tokens that cannot be copied and must come back exactly once.
+
+use crate::connector::CloseReason;
+use crate::state::line::Place;
+use crate::state::status::Snapshot;
+use crate::time::Instant;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Which connection: a place in the ledger and how often that place has been reused. An identity, not a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnId {
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+}
+
+/// Permission to connect. Comes back as `Connected` or `ConnectFailed`.
+#[must_use = "a ticket must come back to the ledger"]
+#[derive(Debug, PartialEq, Eq)]
+pub struct Ticket {
+    pub(crate) id: ConnId,
+    /// When the attempt must have ended.
+    pub(crate) deadline: Instant,
+}
+
+/// A connection out for a health check. Comes back as `Checked`.
+#[must_use = "a checkup must come back to the ledger"]
+#[derive(Debug, PartialEq, Eq)]
+pub struct Checkup<C> {
+    pub(crate) id: ConnId,
+    /// When the check must have ended.
+    pub(crate) deadline: Instant,
+    pub(crate) conn: C,
+}
+
+/// A connection on loan. Comes back as `Release`.
+#[must_use = "a loan must come back to the ledger"]
+#[derive(Debug, PartialEq, Eq)]
+pub struct Loan<C> {
+    pub(crate) id: ConnId,
+    pub(crate) conn: C,
+}
+
+/// A connection that is being closed. Comes back as `Closed`.
+#[must_use = "a closing must come back to the ledger"]
+#[derive(Debug, PartialEq, Eq)]
+pub struct Closing {
+    /// None when the ledger no longer counts the connection: its loan outlived a forced close.
+    pub(crate) id: Option<ConnId>,
+}
+
+/// What is said of a connection that comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Fit to be lent again.
+    Sound,
+    /// To be closed, for this reason.
+    Broken(CloseReason),
+    /// Asked and not answered in time: to be closed, and a reason to distrust its neighbours.
+    Silent,
+}
+
+/// What a health check found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// It answered.
+    Sound,
+    /// It failed, in the connector's words.
+    Failed(String),
+    /// It was not answered in time.
+    Silent,
+}
+
+/// Why a connect failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The connector's own words.
+    pub(crate) message: String,
+    /// How it failed, as far as the next attempt is concerned.
+    pub(crate) kind: FailureKind,
+}
+
+/// How a connect failed, as far as the next attempt is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// Worth trying again soon.
+    Passing,
+    /// Will fail again until somebody changes something.
+    Permanent,
+    /// Gave no answer by its deadline.
+    TimedOut,
+}
+
+/// What the ledger says to somebody who asks for a connection.
+#[must_use]
+#[derive(Debug, PartialEq, Eq)]
+pub enum Acquired<C> {
+    /// Here it is.
+    Loan(Loan<C>),
+    /// In line; the outcome will be there after a wake.
+    Waiting(crate::state::line::WaiterId),
+    /// The line is full.
+    Saturated {
+        /// How many wait already.
+        waiting: usize,
+    },
+    /// The node is down and its callers are not to wait.
+    Down(Box<Refusal>),
+    /// The pool is closed.
+    Closed,
+}
+
+/// How a wait ended.
+#[must_use]
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outcome<C> {
+    /// A connection, and the place in line that it was granted to.
+    Granted(Loan<C>, Place),
+    /// What was waited for has come true (the node is warm, the pool is drained).
+    Ready,
+    /// The deadline came first.
+    TimedOut(Box<Refusal>),
+    /// The node is down.
+    Down(Box<Refusal>),
+    /// The pool was closed.
+    Closed,
+}
+
+/// All that is told to a caller who gets no connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// How long the caller waited.
+    pub(crate) waited: Duration,
+    /// What kept it waiting.
+    pub(crate) phase: WaitPhase,
+    /// What the pools looked like at that moment.
+    pub(crate) seen: Snapshot,
+    /// The node's last error.
+    pub(crate) last_error: Option<Arc<str>>,
+}
+
+/// What a caller was waiting for when its time was up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum WaitPhase {
+    /// Every connection was on loan and none came back in time.
+    LeasesHeld,
+    /// A connection was being dialled, which took too long.
+    Dialling,
+    /// Dials were failing.
+    DialsFailing,
+    /// Connections were being checked or closed.
+    Housekeeping,
+}
+
+impl std::fmt::Display for WaitPhase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::LeasesHeld => "all connections are on loan",
+            Self::Dialling => "a connection is still being dialled",
+            Self::DialsFailing => "dials are failing",
+            Self::Housekeeping => "connections are being checked or closed",
+        })
+    }
+}
+
+/// One fact for the ledger.
+#[derive(Debug)]
+pub enum Input<C> {
+    /// A waiter has left, in whatever state its wait was.
+    Cancel(crate::state::line::WaiterId),
+    /// A health check has ended.
+    Checked(Checkup<C>, Finding),
+    /// The pool is to close; connections on loan are ended at `force_at`, or never if none.
+    Close {
+        /// When to end what is still on loan.
+        force_at: Option<Instant>,
+    },
+    /// A connection has been closed.
+    Closed(Closing),
+    /// A connect has failed.
+    ConnectFailed(Ticket, Failure),
+    /// A connect has succeeded.
+    Connected(Ticket, C),
+    /// A connection is known to be dead.
+    Died(ConnId),
+    /// Nobody will put in `Tick`s any more: the pool closes, and nobody is to wait for it.
+    DriverLost,
+    /// A borrower gave a connection back.
+    Release(Loan<C>, Verdict),
+    /// Periodic health checks were switched on or off.
+    SetChecks(Loop),
+    /// Periodic cleanup was switched on or off.
+    SetCleanup(Loop),
+    /// Time has passed.
+    Tick,
+}
+
+/// Whether a background loop runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loop {
+    /// It runs.
+    Running,
+    /// It does not.
+    Stopped,
+}
+
+/// One order of the ledger.
+#[must_use = "an action must be performed"]
+#[derive(Debug, PartialEq, Eq)]
+pub enum Action<C> {
+    /// Open a connection.
+    Connect(Ticket),
+    /// Check a connection.
+    Check(Checkup<C>),
+    /// Close a connection.
+    Close(Closing, C, CloseReason),
+    /// End a connection that is still on loan.
+    Kill(Closing),
+}
