@@ -1,0 +1,56 @@
+//! A connection manager for Redis and Valkey that heals itself, on tokio, smol and async-std.
+//!
+//! Callers borrow a client for a node and give it back by dropping it. Connections that break are found, replaced and
+//! healed in the background; waiting callers are served in order; every call ends by its deadline, whatever the server
+//! does.
+//!
+//! ```no_run
+//! # #[cfg(feature = "tokio")]
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use redis_manager::{RedisManager, tokio::TokioRuntime};
+//!
+//! let manager = RedisManager::builder().max_connection_size(20).build(TokioRuntime::current()?)?;
+//! manager.add_node_pool("redis://localhost").await?;
+//!
+//! let mut client = manager.get_client("redis://localhost").await?;
+//! let pong: String = redis::cmd("PING").query_async(&mut client).await?;
+//! drop(client);
+//!
+//! manager.close_all_pools().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Features
+//!
+//! - `tokio`: `tokio::TokioRuntime`, for services on tokio.
+//! - `smol`: `smol::SmolRuntime`, for services on smol or async-std.
+//! - `testing`: the fake runtime and the fake server of the core, to unit-test pool logic with a virtual clock.
+//!
+//! None is on by default, and all may be on. Without a runtime only the core is here: [`NodePool`], [`Manager`],
+//! [`Connector`], [`Runtime`] and their kin.
+//!
+//! The core is the package `redis-manager-core`; all of it is re-exported.
+
+#![forbid(unsafe_code)]
+
+#[cfg(any(feature = "tokio", feature = "smol"))]
+mod manager;
+#[cfg(any(feature = "tokio", feature = "smol"))]
+mod network;
+#[cfg(any(feature = "tokio", feature = "smol"))]
+#[path = "redis/mod.rs"]
+mod redis_node;
+#[cfg(feature = "smol")]
+pub mod smol;
+#[cfg(feature = "tokio")]
+pub mod tokio;
+
+pub use redis_manager_core::*;
+
+#[cfg(any(feature = "tokio", feature = "smol"))]
+pub use manager::{RedisManager, RedisManagerBuilder};
+#[cfg(any(feature = "tokio", feature = "smol"))]
+pub use network::{BoxStream, Network, Reply, Stream, TcpOptions};
+#[cfg(any(feature = "tokio", feature = "smol"))]
+pub use redis_node::{AddNodeError, Client, Keepalive, NodeHandle, PoolArgs};

@@ -1,0 +1,359 @@
+//! The manager of many Redis nodes, and its builder.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis_manager_core::{
+    ConfigError, GetClientError, Loop, Manager, NodeConfig, NodeConfigBuilder, NodeStatus, OnNodeDown, Runtime,
+};
+
+use crate::network::Network;
+use crate::redis_node::{AddNodeError, Address, Client, NodeHandle, PoolArgs, RedisConnector, redact};
+
+/// Pools of connections to many Redis nodes, by URL. Cheap to clone; clones are the same manager. When the last one is
+/// dropped, all pools close.
+///
+/// A node is known by its URL as it was given: `redis://localhost` and `redis://localhost:6379` are two nodes, each with
+/// its own pools. Errors and pictures show URLs with the password replaced.
+///
+/// Health checks run from the start; cleanup runs when it is [started](RedisManager::start_cleanup).
+#[derive(Clone)]
+pub struct RedisManager {
+    nodes: Manager<RedisConnector>,
+    network: Arc<dyn Network>,
+    args: PoolArgs,
+}
+
+impl RedisManager {
+    /// Every knob at its default.
+    pub fn builder() -> RedisManagerBuilder {
+        RedisManagerBuilder::default()
+    }
+
+    /// Adds a node within `default_timeout`; see [`add_node_pool_timeout`](RedisManager::add_node_pool_timeout).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    ///
+    /// # Cancel safety
+    ///
+    /// As there.
+    pub async fn add_node_pool(&self, url: &str) -> Result<(), AddNodeError> {
+        self.add_node_pool_timeout(url, self.nodes.config().default_timeout()).await
+    }
+
+    /// Adds a node and waits until each of its pools at start has `min_idle` connections that have answered (with a
+    /// `min_idle` of 0: until one has). Adding a node that is there already does nothing.
+    ///
+    /// The URL is `redis://[user][:password@]host[:port][/db]`, the same with `valkey://`, or
+    /// `unix:///path/to/socket[?db=n&user=u&pass=p]`; `protocol=resp2` or `resp3` may be added as a query.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidUrl`](AddNodeError::InvalidUrl) at once. [`NoHealthyPools`](AddNodeError::NoHealthyPools) with the cause
+    /// at the end of `timeout`, or at once if the server refuses for good (a wrong password, a db that does not exist).
+    /// [`Closed`](AddNodeError::Closed) after [`close_all_pools`](RedisManager::close_all_pools). The node is then
+    /// forgotten with all its tasks and sockets; adding it again simply works.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time; the node is forgotten then, too.
+    pub async fn add_node_pool_timeout(&self, url: &str, timeout: Duration) -> Result<(), AddNodeError> {
+        let address = Address::parse(url, self.args.protocol)?;
+        let name = address.name.clone();
+        let connector = || {
+            let check_timeout = self.nodes.config().health_check_timeout();
+            RedisConnector::new(Arc::clone(&self.network), address, self.args.clone(), check_timeout)
+        };
+        self.nodes.add(url, timeout, connector).await.map_err(|error| AddNodeError::from_wait(error, name))
+    }
+
+    /// Lends a client of a node within `default_timeout`; see
+    /// [`get_client_timeout`](RedisManager::get_client_timeout).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    ///
+    /// # Cancel safety
+    ///
+    /// As there.
+    pub async fn get_client(&self, url: &str) -> Result<Client, GetClientError> {
+        self.get_client_timeout(url, self.nodes.config().default_timeout()).await
+    }
+
+    /// Lends a client of a node: one that idles in the healthy pool with the fewest on loan; if none idles, the first
+    /// that comes free or is dialled, in order of arrival.
+    ///
+    /// # Errors
+    ///
+    /// By the end of `timeout` at the latest, whatever the server does:
+    /// [`NoHealthyPools`](GetClientError::NoHealthyPools) if the node is down (at once with
+    /// [`OnNodeDown::FailFast`](crate::OnNodeDown::FailFast), or if the server refuses for good), else
+    /// [`Timeout`](GetClientError::Timeout) with what it was waiting for. At once:
+    /// [`UnknownNode`](GetClientError::UnknownNode), [`Saturated`](GetClientError::Saturated),
+    /// [`Closed`](GetClientError::Closed).
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time: its place in line is given up, and a client that it was granted goes to the next.
+    pub async fn get_client_timeout(&self, url: &str, timeout: Duration) -> Result<Client, GetClientError> {
+        self.nodes.get(url, timeout).await.map(Client::new).map_err(hide_password)
+    }
+
+    /// Lends a client that idles now, and never waits. If there is none, one is dialled in the background where the
+    /// limits allow it.
+    ///
+    /// # Errors
+    ///
+    /// As [`get_client_timeout`](RedisManager::get_client_timeout) after a wait of no length.
+    pub fn try_get_client(&self, url: &str) -> Result<Client, GetClientError> {
+        self.nodes.try_get(url).map(Client::new).map_err(hide_password)
+    }
+
+    /// The handle of a node, which saves the look-up.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownNode`](GetClientError::UnknownNode) if it was never added.
+    pub fn node(&self, url: &str) -> Result<NodeHandle, GetClientError> {
+        self.nodes.node(url).map(NodeHandle::new).map_err(hide_password)
+    }
+
+    /// A picture of every node by URL, password hidden; each is consistent in itself. Closed nodes are left out.
+    #[must_use]
+    pub fn fetch_pool_status(&self) -> BTreeMap<String, NodeStatus> {
+        self.nodes.status()
+    }
+
+    /// Starts the periodic health checks of idle connections. They run from the start; starting twice starts one.
+    pub fn start_health_checks(&self) {
+        self.nodes.set_health_checks(Loop::Running);
+    }
+
+    /// Stops the periodic health checks, until they are started again. Broken connections are found on use, and by
+    /// their end, all the same.
+    pub fn stop_health_checks(&self) {
+        self.nodes.set_health_checks(Loop::Stopped);
+    }
+
+    /// Whether health checks run. False once the manager is closed.
+    #[must_use]
+    pub fn is_health_check_running(&self) -> bool {
+        self.nodes.is_health_check_running()
+    }
+
+    /// Starts the periodic cleanup: each `cleanup_interval` it closes what has been idle for `max_idle_time`, never
+    /// below `min_idle`, and drops empty pools beyond those at start. Starting twice starts one.
+    pub fn start_cleanup(&self) {
+        self.nodes.set_cleanup(Loop::Running);
+    }
+
+    /// Stops the periodic cleanup, until it is started again.
+    pub fn stop_cleanup(&self) {
+        self.nodes.set_cleanup(Loop::Stopped);
+    }
+
+    /// Whether cleanup runs. False once the manager is closed.
+    #[must_use]
+    pub fn is_cleanup_running(&self) -> bool {
+        self.nodes.is_cleanup_running()
+    }
+
+    /// Closes the pools of a node within `default_timeout`; see
+    /// [`close_node_pools_timeout`](RedisManager::close_node_pools_timeout).
+    pub async fn close_node_pools(&self, url: &str) {
+        self.close_node_pools_timeout(url, self.nodes.config().default_timeout()).await;
+    }
+
+    /// Closes the pools of a node: new gets fail and those in line are told at once; clients on loan are closed when
+    /// they come back, or where they are at the end of `timeout`. Returns when no connection is left. The node can be
+    /// added again; one that was never added is closed already.
+    ///
+    /// # Cancel safety
+    ///
+    /// Closing goes on when the future is dropped.
+    pub async fn close_node_pools_timeout(&self, url: &str, timeout: Duration) {
+        self.nodes.close_node(url, timeout).await;
+    }
+
+    /// Closes all pools within `default_timeout`; see [`close_all_pools_timeout`](RedisManager::close_all_pools_timeout).
+    pub async fn close_all_pools(&self) {
+        self.close_all_pools_timeout(self.nodes.config().default_timeout()).await;
+    }
+
+    /// Closes all nodes as [`close_node_pools_timeout`](RedisManager::close_node_pools_timeout) does one, for good:
+    /// none can be added any more.
+    ///
+    /// # Cancel safety
+    ///
+    /// Closing goes on when the future is dropped.
+    pub async fn close_all_pools_timeout(&self, timeout: Duration) {
+        self.nodes.close(timeout).await;
+    }
+}
+
+impl fmt::Debug for RedisManager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisManager").field("nodes", &self.fetch_pool_status().keys()).finish_non_exhaustive()
+    }
+}
+
+fn hide_password(error: GetClientError) -> GetClientError {
+    match error {
+        GetClientError::UnknownNode { node } => GetClientError::UnknownNode { node: redact(&node) },
+        other => other,
+    }
+}
+
+/// Sets the knobs of a [`RedisManager`]; [`build`](RedisManagerBuilder::build) checks them. The defaults are valid.
+#[derive(Clone, Debug, Default)]
+#[must_use = "a builder does nothing until it is built"]
+pub struct RedisManagerBuilder {
+    node: NodeConfigBuilder,
+    args: PoolArgs,
+    /// The first value of the environment that could not be read; told by `build`.
+    unreadable: Option<ConfigError>,
+}
+
+/// Passes a knob on to the node's builder, where it is documented, too.
+macro_rules! node_knobs {
+    ($($(#[$doc:meta])* $name:ident: $type:ty,)*) => {
+        $($(#[$doc])* pub fn $name(mut self, $name: $type) -> Self { self.node = self.node.$name($name); self })*
+    };
+}
+
+impl RedisManagerBuilder {
+    node_knobs! {
+        /// Pools that a node has from the start and never fewer. Count, default 1, 1 to 256.
+        connection_pools_per_node_at_start: usize,
+        /// Connections of one pool at most, in whatever phase. Count, default 50, 1 to 65 536.
+        max_connection_size: usize,
+        /// Pools that a node may grow to. Count, default 4 or the number at start where that is higher, from the number
+        /// at start to 256. A node has at most this times `max_connection_size` connections.
+        max_pools_per_node: usize,
+        /// Connections that each pool at start keeps open, borrowed ones included. Count, default 1, 0 to
+        /// `max_connection_size`.
+        min_idle: usize,
+        /// Callers in line for one node at most; the next one gets `Saturated`. Count, default 10 000, 1 to 10 000 000.
+        max_waiters: usize,
+        /// The deadline of calls that name none. Default 10 s, 10 ms to 7 days.
+        default_timeout: Duration,
+        /// How often an idle connection is checked at most; up to 25 % more, so that checks spread. Default 60 s, 10 ms
+        /// to 7 days.
+        health_check_interval: Duration,
+        /// How long a health check may take. Default 1 s, 10 ms to 7 days.
+        health_check_timeout: Duration,
+        /// How often cleanup looks for connections that are idle for too long. Default 120 s, 10 ms to 7 days.
+        cleanup_interval: Duration,
+        /// How long a connection may be idle before cleanup closes it. Default 180 s, 10 ms to 7 days.
+        max_idle_time: Duration,
+        /// How old a connection may grow; each one is given up to 25 % less, fixed at birth. Default 30 min, 10 ms to 7
+        /// days.
+        max_lifetime: Duration,
+        /// What a new caller gets while the node is down. Default `Wait`.
+        on_node_down: OnNodeDown,
+    }
+
+    /// The pauses between probes of a node that is down: drawn evenly from nothing up to a cap that doubles with each
+    /// failure, from `start` to `max_with_waiters` while callers wait and to `max_without_waiters` while nobody does.
+    /// Default 50 ms, 500 ms and 5 s, but none longer than `default_timeout`; 10 ms to 7 days, in ascending order.
+    pub fn probe_backoff(mut self, start: Duration, max_with_waiters: Duration, max_without_waiters: Duration) -> Self {
+        self.node = self.node.probe_backoff(start, max_with_waiters, max_without_waiters);
+        self
+    }
+
+    /// How connections are made.
+    pub fn pool_args(mut self, args: PoolArgs) -> Self {
+        self.args = args;
+        self
+    }
+
+    /// Takes knobs from the environment, where they are set: `MAX_CONNECTION_SIZE` (a count), `HEALTH_CHECK_INTERVAL`,
+    /// `CLEANUP_INTERVAL` and `MAX_IDLE_TIME` (seconds, decimals allowed). `USE_REDIS_CLUSTER` must be false or not set:
+    /// there is no cluster mode yet. What cannot be read is told by [`build`](RedisManagerBuilder::build).
+    pub fn from_env(self) -> Self {
+        self.from_variables(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
+    }
+
+    fn from_variables(mut self, variable: impl Fn(&'static str) -> Option<String>) -> Self {
+        let unreadable = |knob, value, expected| ConfigError::Unreadable { knob, value, expected };
+        let seconds = |name: &'static str| -> Result<Option<Duration>, ConfigError> {
+            let Some(value) = variable(name) else { return Ok(None) };
+            let length = value.trim().parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+            length.map(Some).ok_or_else(|| unreadable(name, value, "a number of seconds"))
+        };
+        let count = |name: &'static str| -> Result<Option<usize>, ConfigError> {
+            let Some(value) = variable(name) else { return Ok(None) };
+            value.trim().parse().map(Some).map_err(|_| unreadable(name, value, "a whole number"))
+        };
+        let mut take = || -> Result<(), ConfigError> {
+            let mut node = self.node.clone();
+            if let Some(size) = count("MAX_CONNECTION_SIZE")? {
+                node = node.max_connection_size(size);
+            }
+            if let Some(interval) = seconds("HEALTH_CHECK_INTERVAL")? {
+                node = node.health_check_interval(interval);
+            }
+            if let Some(interval) = seconds("CLEANUP_INTERVAL")? {
+                node = node.cleanup_interval(interval);
+            }
+            if let Some(longest) = seconds("MAX_IDLE_TIME")? {
+                node = node.max_idle_time(longest);
+            }
+            match variable("USE_REDIS_CLUSTER") {
+                Some(value) if !matches!(value.trim().to_ascii_lowercase().as_str(), "" | "false" | "0" | "no" | "off") => {
+                    return Err(unreadable("USE_REDIS_CLUSTER", value, "false: there is no cluster mode yet"));
+                }
+                Some(_) | None => {}
+            }
+            self.node = node;
+            Ok(())
+        };
+        let taken = take();
+        self.unreadable = self.unreadable.or(taken.err());
+        self
+    }
+
+    /// Checks every knob and makes the manager. Nothing is connected yet.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] names the knob, its value and what it may be.
+    pub fn build(self, runtime: impl Network) -> Result<RedisManager, ConfigError> {
+        if let Some(unreadable) = self.unreadable {
+            return Err(unreadable);
+        }
+        self.args.check()?;
+        let config: NodeConfig = self.node.connect_timeout(self.args.connect_timeout).build()?;
+        let network: Arc<dyn Network> = Arc::new(runtime);
+        let runtime = Arc::clone(&network) as Arc<dyn Runtime>;
+        Ok(RedisManager { nodes: Manager::new(config, runtime), network, args: self.args })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(name: &'static str, value: &'static str) -> RedisManagerBuilder {
+        RedisManager::builder().from_variables(move |asked| (asked == name).then(|| String::from(value)))
+    }
+
+    #[test]
+    fn the_environment_sets_knobs_and_what_cannot_be_read_is_named() {
+        assert_eq!(with("MAX_CONNECTION_SIZE", "7").node, NodeConfig::builder().max_connection_size(7));
+        let half = Duration::from_millis(500);
+        assert_eq!(with("HEALTH_CHECK_INTERVAL", "0.5").node, NodeConfig::builder().health_check_interval(half));
+        assert_eq!(with("CLEANUP_INTERVAL", "0.5").node, NodeConfig::builder().cleanup_interval(half));
+        assert_eq!(with("MAX_IDLE_TIME", " 0.5 ").node, NodeConfig::builder().max_idle_time(half));
+        assert!(with("USE_REDIS_CLUSTER", "false").unreadable.is_none());
+        for (name, value) in [("MAX_CONNECTION_SIZE", "many"), ("MAX_IDLE_TIME", "-1"), ("USE_REDIS_CLUSTER", "true")] {
+            let message = with(name, value).unreadable.map(|error| error.to_string()).unwrap_or_default();
+            assert!(message.starts_with(&format!("{name} is {value:?}: expected ")), "{message}");
+        }
+    }
+}

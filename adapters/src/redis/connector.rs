@@ -1,0 +1,179 @@
+//! How the core connects to Redis: one address after the other, handshake, and a PING that proves the other side.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, RedisError, Value};
+use redis_manager_core::{Alarm, Connector, KillSwitch, Runtime};
+
+use crate::network::{BoxStream, Network, Reply, TcpOptions};
+use crate::redis_node::address::{Address, Place};
+use crate::redis_node::connection::{Patience, RedisConnection};
+use crate::redis_node::error::ConnectError;
+use crate::redis_node::link::{Link, LinkStream};
+use crate::redis_node::pool_args::PoolArgs;
+
+/// Connects the pools of one Redis node.
+pub(crate) struct RedisConnector {
+    network: Arc<dyn Network>,
+    address: Address,
+    args: PoolArgs,
+    tcp: TcpOptions,
+    health_check_timeout: Duration,
+    /// Makes every PING one of a kind.
+    nonce: AtomicU64,
+}
+
+impl RedisConnector {
+    pub(crate) fn new(network: Arc<dyn Network>, address: Address, args: PoolArgs, health_check_timeout: Duration) -> Self {
+        let tcp = args.tcp_options();
+        let nonce = AtomicU64::new(network.seed());
+        Self { network, address, args, tcp, health_check_timeout, nonce }
+    }
+
+    async fn dial(&self) -> Result<BoxStream, ConnectError> {
+        let (host, port) = match &self.address.place {
+            Place::Tcp { host, port } => (host, *port),
+            Place::Unix { path } => {
+                let refused = |source| ConnectError::Dial { address: path.display().to_string(), source };
+                return self.within_dial_timeout(self.network.connect_unix(path)).await.map_err(refused);
+            }
+        };
+        let addresses = self.network.resolve(host, port).await;
+        let addresses = addresses.map_err(|source| ConnectError::Resolve { host: host.clone(), source })?;
+        let mut failure = ConnectError::NoAddress { host: host.clone() };
+        for address in addresses {
+            match self.dial_address(address).await {
+                Ok(stream) => return Ok(stream),
+                Err(source) => failure = ConnectError::Dial { address: address.to_string(), source },
+            }
+        }
+        Err(failure)
+    }
+
+    async fn dial_address(&self, address: SocketAddr) -> io::Result<BoxStream> {
+        self.within_dial_timeout(self.network.connect_tcp(address, &self.tcp)).await
+    }
+
+    async fn within_dial_timeout<T>(&self, mut dialled: Reply<'_, T>) -> io::Result<T> {
+        let mut sleep = self.network.sleep(self.args.dial_timeout);
+        poll_fn(|cx| {
+            if let Poll::Ready(dialled) = dialled.as_mut().poll(cx) {
+                return Poll::Ready(dialled);
+            }
+            sleep.as_mut().poll(cx).map(|()| {
+                let text = format!("no answer within {:?}", self.args.dial_timeout);
+                Err(io::Error::new(io::ErrorKind::TimedOut, text))
+            })
+        })
+        .await
+    }
+
+    /// Says hello on an open stream; the redis driver runs as a task of its own from then on.
+    async fn handshake(&self, stream: BoxStream) -> Result<Box<RedisConnection>, ConnectError> {
+        let link = Link::new(stream);
+        // No timeouts of redis-rs: it would look for a runtime of its own choice at every command.
+        let config = AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(None);
+        let stream = LinkStream(Arc::clone(&link));
+        let (handle, driver) = MultiplexedConnection::new_with_config(&self.address.login, stream, config)
+            .await
+            .map_err(|source| ConnectError::Redis { step: "handshake", source })?;
+        let end = EndOfDriver(Arc::clone(&link));
+        self.network.spawn(Box::pin(async move {
+            let _end = end;
+            pin!(driver).await;
+        }));
+        let runtime = Arc::clone(&self.network) as Arc<dyn Runtime>;
+        Ok(Box::new(RedisConnection::new(handle, link, runtime, self.args.command_timeout)))
+    }
+
+    async fn prepare(&self, conn: &mut RedisConnection) -> Result<(), ConnectError> {
+        if let Some(name) = &self.args.client_name {
+            let mut cmd = redis::cmd("CLIENT");
+            cmd.arg("SETNAME").arg(name);
+            let named = self.query(conn, &cmd).await;
+            named.map_err(|source| ConnectError::Redis { step: "CLIENT SETNAME", source })?;
+        }
+        self.ping(conn).await
+    }
+
+    /// A PING whose answer nothing else can give. LOADING answers HELLO, a server that wants a password answers RESP2
+    /// connects, and a reply that is off by one looks like any other: this tells.
+    async fn ping(&self, conn: &mut RedisConnection) -> Result<(), ConnectError> {
+        let nonce = format!("{:016x}", self.nonce.fetch_add(1, Ordering::Relaxed));
+        let mut cmd = redis::cmd("PING");
+        cmd.arg(&nonce);
+        match self.query(conn, &cmd).await {
+            Ok(Value::BulkString(bytes)) if bytes == nonce.as_bytes() => Ok(()),
+            Ok(other) => Err(ConnectError::WrongAnswer { answer: format!("{other:?}") }),
+            // They answer, so the link is alive: a script runs, or this user may not PING.
+            Err(error) if matches!(error.code(), Some("BUSY" | "NOPERM")) => Ok(()),
+            Err(source) => Err(ConnectError::Redis { step: "PING", source }),
+        }
+    }
+
+    /// Bounded by whoever drives the connect or the check.
+    async fn query(&self, conn: &mut RedisConnection, cmd: &redis::Cmd) -> Result<Value, RedisError> {
+        let reply = conn.ask(Patience::Blocking(None), async |handle| handle.send_packed_command(cmd).await).await?;
+        reply.extract_error()
+    }
+}
+
+impl Connector for RedisConnector {
+    /// Boxed: it is moved at every loan.
+    type Connection = Box<RedisConnection>;
+    type Error = ConnectError;
+
+    async fn connect(&self) -> Result<Self::Connection, ConnectError> {
+        let stream = self.dial().await?;
+        let mut conn = self.handshake(stream).await?;
+        self.prepare(&mut conn).await?;
+        Ok(conn)
+    }
+
+    async fn check(&self, conn: &mut Self::Connection) -> Result<(), ConnectError> {
+        self.ping(conn).await
+    }
+
+    fn is_broken(&self, conn: &mut Self::Connection) -> bool {
+        conn.is_broken()
+    }
+
+    fn is_silent(&self, conn: &mut Self::Connection) -> bool {
+        // A caller's own timeout is often shorter than ours, and tells as much.
+        conn.is_silent(self.health_check_timeout / 2)
+    }
+
+    fn watch(&self, conn: &mut Self::Connection, alarm: Alarm) {
+        conn.link().watch(alarm);
+    }
+
+    fn kill_switch(&self, conn: &mut Self::Connection) -> Option<KillSwitch> {
+        let link = Arc::clone(conn.link());
+        Some(Box::new(move || link.close()))
+    }
+
+    fn is_permanent(&self, error: &ConnectError) -> bool {
+        error.is_permanent()
+    }
+
+    fn name(&self) -> String {
+        self.address.name.clone()
+    }
+}
+
+/// However the driver ends, also with its runtime: the link is dead then.
+struct EndOfDriver(Arc<Link>);
+
+impl Drop for EndOfDriver {
+    fn drop(&mut self) {
+        self.0.died();
+    }
+}

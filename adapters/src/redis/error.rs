@@ -1,0 +1,80 @@
+//! Why a node could not be added, and why a connect failed.
+
+use std::io;
+
+use redis_manager_core::{GetClientError, Snapshot};
+
+/// Why a node was not added. Nothing of it is left behind; adding it again simply works.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AddNodeError {
+    /// The URL is not one of a Redis node.
+    #[error("invalid node URL {node}: {reason}")]
+    InvalidUrl {
+        /// The URL, password hidden.
+        node: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The pools were not warm by the deadline, or the server refused for good.
+    #[error("no healthy pools for {node}: waited {waited:?}; {seen}; last error: {}", last_error.as_deref().unwrap_or("none"))]
+    NoHealthyPools {
+        /// Which node.
+        node: String,
+        /// How long the call waited.
+        waited: std::time::Duration,
+        /// What the pools looked like then.
+        seen: Snapshot,
+        /// The last error of a dial or check.
+        last_error: Option<Box<str>>,
+    },
+    /// The manager was closed.
+    #[error("the manager is closed: {node} was not added")]
+    Closed {
+        /// Which node.
+        node: String,
+    },
+}
+
+impl AddNodeError {
+    /// Whatever ended the wait for warm pools, as the caller of an add sees it.
+    pub(crate) fn from_wait(error: GetClientError, node: String) -> Self {
+        match error {
+            GetClientError::NoHealthyPools { node, waited, seen, last_error }
+            | GetClientError::Timeout { node, waited, seen, last_error, phase: _ } => {
+                Self::NoHealthyPools { node, waited, seen, last_error }
+            }
+            _ => Self::Closed { node },
+        }
+    }
+}
+
+/// Why a connect or a check failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectError {
+    #[error("cannot look up {host}: {source}")]
+    Resolve { host: String, source: io::Error },
+    #[error("{host} has no address")]
+    NoAddress { host: String },
+    #[error("cannot connect to {address}: {source}")]
+    Dial { address: String, source: io::Error },
+    #[error("{step} failed: {source}")]
+    Redis { step: &'static str, source: redis::RedisError },
+    #[error("the server answers a PING with {answer}")]
+    WrongAnswer { answer: String },
+}
+
+impl ConnectError {
+    /// Whether another attempt must fail the same way until somebody changes something.
+    pub(crate) fn is_permanent(&self) -> bool {
+        let Self::Redis { source, .. } = self else { return false };
+        let refused = matches!(
+            source.kind(),
+            redis::ErrorKind::AuthenticationFailed | redis::ErrorKind::InvalidClientConfig | redis::ErrorKind::RESP3NotSupported
+        );
+        // A db that does not exist has no code of its own; redis-rs says it in these words.
+        refused
+            || matches!(source.code(), Some("NOAUTH" | "WRONGPASS"))
+            || source.to_string().contains("refused to switch database")
+    }
+}

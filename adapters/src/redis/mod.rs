@@ -1,0 +1,18 @@
+//! Redis as a node of the core: addresses, connections, and the client that users hold.
+
+mod address;
+mod client;
+mod connection;
+mod connector;
+mod error;
+mod link;
+mod node_handle;
+mod patience;
+mod pool_args;
+
+pub(crate) use address::{Address, redact};
+pub use client::Client;
+pub(crate) use connector::RedisConnector;
+pub use error::AddNodeError;
+pub use node_handle::NodeHandle;
+pub use pool_args::{Keepalive, PoolArgs};

@@ -1,0 +1,62 @@
+//! The handle of one node, for those who ask it often: it saves the look-up by URL.
+
+use std::time::Duration;
+
+use redis_manager_core::{GetClientError, NodePool, NodeStatus};
+
+use crate::redis_node::{Client, RedisConnector};
+
+/// A node of a manager. Cheap to clone; made by [`RedisManager::node`](crate::RedisManager::node).
+///
+/// It keeps the node's pools alive for as long as it lives, unless they are closed.
+#[derive(Clone, Debug)]
+pub struct NodeHandle {
+    pool: NodePool<RedisConnector>,
+}
+
+impl NodeHandle {
+    pub(crate) fn new(pool: NodePool<RedisConnector>) -> Self {
+        Self { pool }
+    }
+
+    /// Lends a client within `default_timeout`; see [`RedisManager::get_client_timeout`](crate::RedisManager::get_client_timeout).
+    ///
+    /// # Errors
+    ///
+    /// As there, but the node is known.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time.
+    pub async fn get_client(&self) -> Result<Client, GetClientError> {
+        self.pool.get().await.map(Client::new)
+    }
+
+    /// Lends a client within `timeout`; see [`RedisManager::get_client_timeout`](crate::RedisManager::get_client_timeout).
+    ///
+    /// # Errors
+    ///
+    /// As there, but the node is known.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time.
+    pub async fn get_client_timeout(&self, timeout: Duration) -> Result<Client, GetClientError> {
+        self.pool.get_timeout(timeout).await.map(Client::new)
+    }
+
+    /// Lends a client that idles now; see [`RedisManager::try_get_client`](crate::RedisManager::try_get_client).
+    ///
+    /// # Errors
+    ///
+    /// As there, but the node is known.
+    pub fn try_get_client(&self) -> Result<Client, GetClientError> {
+        self.pool.try_get().map(Client::new)
+    }
+
+    /// One consistent picture of the node.
+    #[must_use]
+    pub fn status(&self) -> NodeStatus {
+        self.pool.status()
+    }
+}

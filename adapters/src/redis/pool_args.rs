@@ -1,0 +1,195 @@
+//! What a connection is like: timeouts, socket options, protocol, name.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use redis::ProtocolVersion;
+use redis_manager_core::{ConfigError, Knob};
+
+use crate::network::TcpOptions;
+
+const DURATION: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(7 * 24 * 3_600);
+/// The kernel counts these in whole seconds, up to 2^15 - 1.
+const KEEPALIVE_TIME: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(32_767);
+const KEEPALIVE_RETRIES: RangeInclusive<u32> = 1..=127;
+
+/// How the connections of a manager are made. Set the fields of [`PoolArgs::default`]; `build` checks them.
+///
+/// ```
+/// use redis_manager::PoolArgs;
+/// use std::time::Duration;
+///
+/// let mut args = PoolArgs::default();
+/// args.command_timeout = Duration::from_secs(2);
+/// args.client_name = Some(String::from("billing"));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PoolArgs {
+    /// The longest a connect may take: name look-up, dial, handshake and the first PING together. Default 5 s, 10 ms to
+    /// 7 days.
+    pub connect_timeout: Duration,
+    /// The longest that one address of the node may take to accept, a part of `connect_timeout`; the next address is
+    /// tried then. Default 1 s, 10 ms to 7 days.
+    pub dial_timeout: Duration,
+    /// The longest a command may take. One that blocks by its nature (`BLPOP key 30`) gets its own timeout on top, and
+    /// no limit if it has none. A client whose command timed out is not lent again. Default 5 s, 10 ms to 7 days.
+    pub command_timeout: Duration,
+    /// Whether small packets are sent at once (TCP_NODELAY). Default true.
+    pub nodelay: bool,
+    /// When the kernel probes a silent connection. Default after 60 s, each 10 s, 3 times.
+    pub keepalive: Option<Keepalive>,
+    /// How long sent data may stay unacknowledged before the kernel gives the connection up (Linux and Android).
+    /// Default 10 s, 10 ms to 7 days.
+    pub tcp_user_timeout: Option<Duration>,
+    /// The protocol where the URL names none (`?protocol=resp2`). Default RESP3; a server before Redis 6 needs RESP2.
+    pub protocol: ProtocolVersion,
+    /// What `CLIENT LIST` shows for the connections. Default none. Printable ASCII without spaces.
+    pub client_name: Option<String>,
+}
+
+/// When the kernel probes a silent connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keepalive {
+    /// After so long without traffic. 1 s to 32 767 s.
+    pub idle: Duration,
+    /// Then so often. 1 s to 32 767 s.
+    pub interval: Duration,
+    /// The connection is dead after so many probes without an answer. Count, 1 to 127.
+    pub retries: u32,
+}
+
+impl Default for PoolArgs {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(5),
+            dial_timeout: Duration::from_secs(1),
+            command_timeout: Duration::from_secs(5),
+            nodelay: true,
+            keepalive: Some(Keepalive { idle: Duration::from_secs(60), interval: Duration::from_secs(10), retries: 3 }),
+            tcp_user_timeout: Some(Duration::from_secs(10)),
+            protocol: ProtocolVersion::RESP3,
+            client_name: None,
+        }
+    }
+}
+
+impl PoolArgs {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        within("connect_timeout", self.connect_timeout, &DURATION)?;
+        within("dial_timeout", self.dial_timeout, &DURATION)?;
+        within("command_timeout", self.command_timeout, &DURATION)?;
+        if let Some(timeout) = self.tcp_user_timeout {
+            within("tcp_user_timeout", timeout, &DURATION)?;
+        }
+        if let Some(Keepalive { idle, interval, retries }) = self.keepalive {
+            within("keepalive idle", idle, &KEEPALIVE_TIME)?;
+            within("keepalive interval", interval, &KEEPALIVE_TIME)?;
+            if !KEEPALIVE_RETRIES.contains(&retries) {
+                let range = format!("{} to {}", KEEPALIVE_RETRIES.start(), KEEPALIVE_RETRIES.end());
+                return Err(ConfigError::OutOfRange { knob: "keepalive retries", value: retries.to_string(), range });
+            }
+        }
+        match &self.client_name {
+            Some(name) if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic()) => Err(ConfigError::Unreadable {
+                knob: "client_name",
+                value: name.clone(),
+                expected: "printable ASCII without spaces",
+            }),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    pub(crate) fn tcp_options(&self) -> TcpOptions {
+        TcpOptions { nodelay: self.nodelay, keepalive: self.keepalive, user_timeout: self.tcp_user_timeout }
+    }
+
+    /// The table of these knobs, as [`NodeConfig::knobs`](crate::NodeConfig::knobs).
+    #[must_use]
+    pub fn knobs() -> Vec<Knob> {
+        let Self { connect_timeout, dial_timeout, command_timeout, nodelay, keepalive, tcp_user_timeout, protocol, client_name: _ } =
+            Self::default();
+        let durations = || format!("{:?} to {:?}", DURATION.start(), DURATION.end());
+        let length = |name, default: Duration, why| Knob::new(name, "duration", format!("{default:?}"), durations(), why);
+        let keepalive = keepalive.map_or_else(
+            || String::from("none"),
+            |Keepalive { idle, interval, retries }| format!("{idle:?} / {interval:?} / {retries}"),
+        );
+        vec![
+            length("pool_args.connect_timeout", connect_timeout, "look-up, dial, handshake and first PING together"),
+            length("pool_args.dial_timeout", dial_timeout, "for one address of a node; the next is tried then"),
+            length("pool_args.command_timeout", command_timeout, "for one command; a blocking one gets its own timeout on top"),
+            Knob::new(
+                "pool_args.nodelay",
+                "switch",
+                nodelay.to_string(),
+                String::from("true or false"),
+                "large values take 2.7 times as long without it",
+            ),
+            Knob::new(
+                "pool_args.keepalive",
+                "idle / interval / probes",
+                keepalive,
+                format!("{:?} to {:?}, twice; 1 to 127; or none", KEEPALIVE_TIME.start(), KEEPALIVE_TIME.end()),
+                "the kernel finds a dead idle peer",
+            ),
+            Knob::new(
+                "pool_args.tcp_user_timeout",
+                "duration",
+                tcp_user_timeout.map_or_else(|| String::from("none"), |timeout| format!("{timeout:?}")),
+                format!("{}, or none", durations()),
+                "the kernel gives up unacknowledged data (Linux, Android)",
+            ),
+            Knob::new(
+                "pool_args.protocol",
+                "choice",
+                format!("{protocol:?}"),
+                String::from("RESP2 or RESP3"),
+                "where the URL names none; servers before Redis 6 know only RESP2",
+            ),
+            Knob::new(
+                "pool_args.client_name",
+                "text",
+                String::from("none"),
+                String::from("printable ASCII without spaces"),
+                "what `CLIENT LIST` shows",
+            ),
+        ]
+    }
+}
+
+fn within(knob: &'static str, value: Duration, range: &RangeInclusive<Duration>) -> Result<(), ConfigError> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    Err(ConfigError::OutOfRange {
+        knob,
+        value: format!("{value:?}"),
+        range: format!("{:?} to {:?}", range.start(), range.end()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(change: impl FnOnce(&mut PoolArgs)) -> String {
+        let mut args = PoolArgs::default();
+        change(&mut args);
+        args.check().expect_err("must be refused").to_string()
+    }
+
+    #[test]
+    fn every_field_is_checked_and_named() {
+        assert_eq!(PoolArgs::default().check(), Ok(()));
+        assert!(message(|args| args.connect_timeout = Duration::ZERO).starts_with("connect_timeout is 0ns"));
+        assert!(message(|args| args.dial_timeout = Duration::MAX).starts_with("dial_timeout is "));
+        assert!(message(|args| args.command_timeout = Duration::from_millis(9)).starts_with("command_timeout is 9ms"));
+        assert!(message(|args| args.tcp_user_timeout = Some(Duration::ZERO)).starts_with("tcp_user_timeout is 0ns"));
+        let keepalive = |idle, retries| Some(Keepalive { idle, interval: Duration::from_secs(1), retries });
+        assert!(message(|args| args.keepalive = keepalive(Duration::from_millis(1), 3)).starts_with("keepalive idle is 1ms"));
+        assert!(message(|args| args.keepalive = keepalive(Duration::from_secs(1), 0)).starts_with("keepalive retries is 0"));
+        assert!(message(|args| args.client_name = Some(String::from("a b"))).starts_with("client_name is \"a b\""));
+        assert!(message(|args| args.client_name = Some(String::new())).starts_with("client_name is \"\""));
+    }
+}

@@ -1,0 +1,139 @@
+//! smol as a runtime of the manager, also for async-std: its tasks, its timers, its sockets. Decides nothing.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use ::smol::net::TcpStream;
+use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use redis_manager_core::{Instant, Runtime, Spawn, Task, Timer};
+use socket2::SockRef;
+
+use crate::network::{BoxStream, Network, Reply, TcpOptions};
+
+/// smol's global executor, or one of yours. Cheap to clone.
+///
+/// For async-std use the global one: both are built on the same reactor, and its clients can be used on any executor.
+#[derive(Clone)]
+pub struct SmolRuntime {
+    executor: Place,
+    epoch: std::time::Instant,
+}
+
+#[derive(Clone)]
+enum Place {
+    Global,
+    /// Held weakly: the tasks that run there hold the runtime, and an executor that was dropped must end them.
+    Given(Weak<::smol::Executor<'static>>),
+}
+
+impl SmolRuntime {
+    /// smol's global executor, which runs on threads of its own (`SMOL_THREADS` says how many; one by default).
+    #[must_use]
+    pub fn new() -> Self {
+        Self { executor: Place::Global, epoch: std::time::Instant::now() }
+    }
+
+    /// An executor of yours. It has to be kept, and run, for as long as the manager is used.
+    #[must_use]
+    pub fn with_executor(executor: &Arc<::smol::Executor<'static>>) -> Self {
+        Self { executor: Place::Given(Arc::downgrade(executor)), ..Self::new() }
+    }
+}
+
+impl Default for SmolRuntime {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Timer for SmolRuntime {
+    fn now(&self) -> Instant {
+        Instant::ZERO + self.epoch.elapsed()
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Task {
+        let at = self.epoch.checked_add(Duration::from_nanos(deadline.as_nanos()));
+        Box::pin(async move {
+            match at {
+                Some(at) => drop(::smol::Timer::at(at).await),
+                None => std::future::pending().await,
+            }
+        })
+    }
+}
+
+impl Spawn for SmolRuntime {
+    fn spawn(&self, task: Task) {
+        match &self.executor {
+            Place::Global => ::smol::spawn(task).detach(),
+            Place::Given(executor) => match executor.upgrade() {
+                Some(executor) => executor.spawn(task).detach(),
+                None => drop(task),
+            },
+        }
+    }
+}
+
+impl Runtime for SmolRuntime {}
+
+impl Network for SmolRuntime {
+    fn resolve<'a>(&'a self, host: &'a str, port: u16) -> Reply<'a, Vec<SocketAddr>> {
+        Box::pin(::smol::net::resolve((host, port)))
+    }
+
+    fn connect_tcp<'a>(&'a self, address: SocketAddr, options: &'a TcpOptions) -> Reply<'a, BoxStream> {
+        Box::pin(async move {
+            let stream = TcpStream::connect(address).await?;
+            options.apply(&SockRef::from(&stream))?;
+            Ok(Box::new(TokioTraits(stream)) as BoxStream)
+        })
+    }
+
+    #[cfg(unix)]
+    fn connect_unix<'a>(&'a self, path: &'a Path) -> Reply<'a, BoxStream> {
+        use ::smol::net::unix::UnixStream;
+        Box::pin(async move { Ok(Box::new(TokioTraits(UnixStream::connect(path).await?)) as BoxStream) })
+    }
+
+    #[cfg(not(unix))]
+    fn connect_unix<'a>(&'a self, _path: &'a Path) -> Reply<'a, BoxStream> {
+        Box::pin(async { Err(io::ErrorKind::Unsupported.into()) })
+    }
+}
+
+impl fmt::Debug for SmolRuntime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SmolRuntime").finish_non_exhaustive()
+    }
+}
+
+/// A stream of smol with tokio's traits, which the redis crate wants; no tokio runtime is involved.
+struct TokioTraits<S>(S);
+
+impl<S: ::smol::io::AsyncRead + Unpin> AsyncRead for TokioTraits<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let read = ready!(Pin::new(&mut self.0).poll_read(cx, buffer.initialize_unfilled()))?;
+        buffer.advance(read);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: ::smol::io::AsyncWrite + Unpin> AsyncWrite for TokioTraits<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_close(cx)
+    }
+}

@@ -1,0 +1,95 @@
+//! tokio as a runtime of the manager: its tasks, its clock, its sockets. Decides nothing.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use ::tokio::net::{TcpStream, lookup_host};
+use ::tokio::runtime::{Handle, TryCurrentError};
+use ::tokio::time;
+use redis_manager_core::{Instant, Runtime, Spawn, Task, Timer};
+use socket2::SockRef;
+
+use crate::network::{BoxStream, Network, Reply, TcpOptions};
+
+/// A tokio runtime, by its handle, so that a lease may be dropped on any thread. Cheap to clone.
+///
+/// Works on both flavours. The runtime must have its I/O and time drivers enabled (`enable_all`, which is what
+/// `#[tokio::main]` does). Time is tokio's own, so a paused clock works.
+#[derive(Clone)]
+pub struct TokioRuntime {
+    handle: Handle,
+    epoch: time::Instant,
+}
+
+impl TokioRuntime {
+    /// The runtime that this is called on.
+    ///
+    /// # Errors
+    ///
+    /// If this is not called from within a tokio runtime.
+    pub fn current() -> Result<Self, TryCurrentError> {
+        Handle::try_current().map(Self::new)
+    }
+
+    /// The runtime of `handle`. Whoever waits for a client may do so on any executor, but connections live on this one:
+    /// it has to be kept running.
+    #[must_use]
+    pub fn new(handle: Handle) -> Self {
+        Self { handle, epoch: time::Instant::now() }
+    }
+}
+
+impl Timer for TokioRuntime {
+    fn now(&self) -> Instant {
+        Instant::ZERO + time::Instant::now().saturating_duration_since(self.epoch)
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Task {
+        let since_epoch = Duration::from_nanos(deadline.as_nanos());
+        let _context = self.handle.enter();
+        match self.epoch.checked_add(since_epoch) {
+            Some(at) => Box::pin(time::sleep_until(at)),
+            None => Box::pin(std::future::pending()),
+        }
+    }
+}
+
+impl Spawn for TokioRuntime {
+    fn spawn(&self, task: Task) {
+        self.handle.spawn(task);
+    }
+}
+
+impl Runtime for TokioRuntime {}
+
+impl Network for TokioRuntime {
+    fn resolve<'a>(&'a self, host: &'a str, port: u16) -> Reply<'a, Vec<SocketAddr>> {
+        Box::pin(async move { Ok(lookup_host((host, port)).await?.collect()) })
+    }
+
+    fn connect_tcp<'a>(&'a self, address: SocketAddr, options: &'a TcpOptions) -> Reply<'a, BoxStream> {
+        Box::pin(async move {
+            let stream = TcpStream::connect(address).await?;
+            options.apply(&SockRef::from(&stream))?;
+            Ok(Box::new(stream) as BoxStream)
+        })
+    }
+
+    #[cfg(unix)]
+    fn connect_unix<'a>(&'a self, path: &'a Path) -> Reply<'a, BoxStream> {
+        Box::pin(async move { Ok(Box::new(::tokio::net::UnixStream::connect(path).await?) as BoxStream) })
+    }
+
+    #[cfg(not(unix))]
+    fn connect_unix<'a>(&'a self, _path: &'a Path) -> Reply<'a, BoxStream> {
+        Box::pin(async { Err(std::io::ErrorKind::Unsupported.into()) })
+    }
+}
+
+impl fmt::Debug for TokioRuntime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokioRuntime").field("id", &self.handle.id()).finish_non_exhaustive()
+    }
+}

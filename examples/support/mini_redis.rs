@@ -1,0 +1,248 @@
+//! A small Redis server inside the process, so that an example runs where no Redis is; not a Redis for anything else.
+#![allow(
+    unreachable_pub,
+    reason = "an example includes this file as a private module"
+)]
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+// An explicit path holds whichever way an example includes this file.
+#[path = "mini_redis/commands.rs"]
+mod commands;
+#[path = "mini_redis/database.rs"]
+mod database;
+
+use commands::Server;
+
+/// Words in one command and bytes in one command: far above what an example sends.
+const MAX_ARGS: usize = 65_536;
+const MAX_COMMAND_BYTES: usize = 64 << 20;
+
+/// A running server; dropping it closes every connection and joins every thread.
+#[derive(Debug)]
+pub struct MiniRedis {
+    address: SocketAddr,
+    stopping: Arc<AtomicBool>,
+    acceptor: Option<JoinHandle<()>>,
+}
+
+impl MiniRedis {
+    /// Starts a server without password or data on a free port of 127.0.0.1.
+    ///
+    /// # Errors
+    /// What the system says when no port can be bound or no thread be started.
+    pub fn start() -> io::Result<MiniRedis> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let address = listener.local_addr()?;
+        let stopping = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&stopping);
+        let acceptor = thread::Builder::new()
+            .name("mini-redis".into())
+            .spawn(move || accept_until(&seen, &listener))?;
+        Ok(MiniRedis {
+            address,
+            stopping,
+            acceptor: Some(acceptor),
+        })
+    }
+
+    /// Where it listens: `redis://127.0.0.1:PORT`.
+    pub fn url(&self) -> String {
+        format!("redis://{}", self.address)
+    }
+}
+
+impl Drop for MiniRedis {
+    fn drop(&mut self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        // The acceptor sleeps in accept(): a last connection wakes it. Without one a join could wait for ever.
+        if TcpStream::connect(self.address).is_ok()
+            && let Some(acceptor) = self.acceptor.take()
+        {
+            let _ = acceptor.join();
+        }
+    }
+}
+
+fn accept_until(stopping: &AtomicBool, listener: &TcpListener) {
+    let server = Arc::new(Mutex::new(Server::new()));
+    let mut threads: Vec<JoinHandle<()>> = Vec::new();
+    loop {
+        let accepted = listener.accept();
+        if stopping.load(Ordering::SeqCst) {
+            break;
+        }
+        threads.retain(|thread| !thread.is_finished());
+        match accepted {
+            Ok((stream, peer)) => threads.extend(open(&server, stream, peer)),
+            // Most likely out of descriptors: asking again at once would only burn a core.
+            Err(_) => thread::sleep(Duration::from_millis(10)),
+        }
+    }
+    for stream in lock(&server).streams() {
+        let _ = stream.shutdown(Shutdown::Both);
+    }
+    for thread in threads {
+        let _ = thread.join();
+    }
+}
+
+fn open(
+    server: &Arc<Mutex<Server>>,
+    stream: TcpStream,
+    peer: SocketAddr,
+) -> io::Result<JoinHandle<()>> {
+    stream.set_nodelay(true)?;
+    let stream = Arc::new(stream);
+    let id = lock(server).open(Arc::clone(&stream), peer);
+    let shared = Arc::clone(server);
+    let thread = thread::Builder::new()
+        .name(format!("mini-redis-{id}"))
+        .spawn(move || {
+            let _ = serve(&shared, id, &stream);
+            lock(&shared).close(id);
+        });
+    if thread.is_err() {
+        lock(server).close(id);
+    }
+    thread
+}
+
+/// Answers one connection until it closes, says QUIT or talks garbage.
+fn serve(server: &Mutex<Server>, id: u64, mut stream: &TcpStream) -> io::Result<()> {
+    let mut reader = BufReader::new(stream);
+    let mut out = Vec::new();
+    loop {
+        let args = match read_command(&mut reader) {
+            Ok(args) => args,
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                out.extend_from_slice(format!("-ERR Protocol error: {error}\r\n").as_bytes());
+                return stream.write_all(&out);
+            }
+            Err(error) => return Err(error),
+        };
+        let quit = args
+            .first()
+            .is_some_and(|name| name.eq_ignore_ascii_case(b"QUIT"));
+        if !args.is_empty() {
+            let (reply, protocol) = lock(server).answer(id, args);
+            reply.encode(protocol, &mut out);
+        }
+        // A pipeline is answered in one write, when nothing more of it is at hand.
+        if quit || reader.buffer().is_empty() || out.len() > 65_536 {
+            stream.write_all(&out)?;
+            out.clear();
+        }
+        if quit {
+            return Ok(());
+        }
+    }
+}
+
+/// Reads one array of bulk strings; an empty one is legal and means nothing.
+fn read_command(reader: &mut impl BufRead) -> io::Result<Vec<Vec<u8>>> {
+    let count = read_length(reader, b'*', MAX_ARGS)?;
+    let mut args = Vec::new();
+    let mut room = MAX_COMMAND_BYTES;
+    for _ in 0..count {
+        let length = read_length(reader, b'$', room)?;
+        room -= length;
+        // Grows with what arrives, so that an announced length alone costs no memory.
+        let mut arg = Vec::new();
+        reader
+            .by_ref()
+            .take(length as u64 + 2)
+            .read_to_end(&mut arg)?;
+        if !arg.ends_with(b"\r\n") || arg.len() != length + 2 {
+            return Err(garbage("bulk string without its end"));
+        }
+        arg.truncate(length);
+        args.push(arg);
+    }
+    Ok(args)
+}
+
+fn read_length(reader: &mut impl BufRead, mark: u8, max: usize) -> io::Result<usize> {
+    let mut line = Vec::new();
+    reader.by_ref().take(32).read_until(b'\n', &mut line)?;
+    if line.is_empty() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    let digits = line
+        .strip_prefix(&[mark])
+        .and_then(|rest| rest.strip_suffix(b"\r\n"));
+    let length = digits.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+    length
+        .filter(|length| *length <= max)
+        .ok_or_else(|| garbage("invalid length or type"))
+}
+
+fn garbage(why: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why)
+}
+
+/// A panic in one connection must not stop the others: each command leaves the data whole.
+fn lock(server: &Mutex<Server>) -> MutexGuard<'_, Server> {
+    server.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[derive(Clone, Copy)]
+enum Protocol {
+    Resp2 = 2,
+    Resp3 = 3,
+}
+
+enum Reply {
+    Simple(&'static str),
+    Error(String),
+    Integer(i64),
+    Bulk(Vec<u8>),
+    Null,
+    Array(Vec<Reply>),
+    Map(Vec<(&'static str, Reply)>),
+}
+
+impl Reply {
+    fn count(count: usize) -> Reply {
+        Reply::Integer(i64::try_from(count).unwrap_or(i64::MAX))
+    }
+
+    fn encode(self, protocol: Protocol, out: &mut Vec<u8>) {
+        match (self, protocol) {
+            (Reply::Simple(text), _) => out.extend_from_slice(format!("+{text}\r\n").as_bytes()),
+            (Reply::Error(text), _) => out.extend_from_slice(format!("-{text}\r\n").as_bytes()),
+            (Reply::Integer(number), _) => {
+                out.extend_from_slice(format!(":{number}\r\n").as_bytes())
+            }
+            (Reply::Null, Protocol::Resp2) => out.extend_from_slice(b"$-1\r\n"),
+            (Reply::Null, Protocol::Resp3) => out.extend_from_slice(b"_\r\n"),
+            (Reply::Bulk(bytes), _) => {
+                out.extend_from_slice(format!("${}\r\n", bytes.len()).as_bytes());
+                out.extend_from_slice(&bytes);
+                out.extend_from_slice(b"\r\n");
+            }
+            (Reply::Array(items), _) => {
+                out.extend_from_slice(format!("*{}\r\n", items.len()).as_bytes());
+                items
+                    .into_iter()
+                    .for_each(|item| item.encode(protocol, out));
+            }
+            (Reply::Map(pairs), _) => {
+                let header = match protocol {
+                    Protocol::Resp2 => format!("*{}\r\n", pairs.len() * 2),
+                    Protocol::Resp3 => format!("%{}\r\n", pairs.len()),
+                };
+                out.extend_from_slice(header.as_bytes());
+                for (key, value) in pairs {
+                    Reply::Bulk(key.into()).encode(protocol, out);
+                    value.encode(protocol, out);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The server of a quickstart: the one you name, else a redis-server of our own, else a small one in this process.
+
+use std::error::Error;
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+#[path = "mini_redis.rs"]
+mod mini_redis;
+
+use mini_redis::MiniRedis;
+
+/// A server that answers, for as long as this lives.
+pub(crate) struct Server {
+    pub(crate) url: String,
+    kind: Kind,
+}
+
+enum Kind {
+    Named,
+    Process(Child),
+    Inside { _server: MiniRedis },
+}
+
+impl Server {
+    /// Uses `REDIS_URL` if it is set, else starts a `redis-server` found on the PATH, else a small server in this process.
+    pub(crate) fn find() -> Result<Self, Box<dyn Error>> {
+        if let Ok(url) = std::env::var("REDIS_URL") {
+            return Ok(Self { url, kind: Kind::Named });
+        }
+        if let Some(server) = Self::start_process()? {
+            return Ok(server);
+        }
+        let server = MiniRedis::start()?;
+        Ok(Self { url: server.url(), kind: Kind::Inside { _server: server } })
+    }
+
+    /// Which of the three it is.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self.kind {
+            Kind::Named => "the one that REDIS_URL names",
+            Kind::Process(_) => "a redis-server from the PATH",
+            Kind::Inside { .. } => "a small one inside this process (no redis-server on the PATH)",
+        }
+    }
+
+    /// None if there is no redis-server on the PATH.
+    fn start_process() -> Result<Option<Self>, Box<dyn Error>> {
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let options = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port"];
+        let started = Command::new("redis-server").args(options).arg(port.to_string()).stdout(Stdio::null()).spawn();
+        let Ok(child) = started else { return Ok(None) };
+        let mut server = Self { url: format!("redis://127.0.0.1:{port}"), kind: Kind::Process(child) };
+        let give_up_at = Instant::now() + Duration::from_secs(5);
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            let Kind::Process(child) = &mut server.kind else { break };
+            if let Some(status) = child.try_wait()? {
+                return Err(format!("redis-server ended at once: {status}").into());
+            }
+            if Instant::now() > give_up_at {
+                return Err("redis-server does not listen".into());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(Some(server))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Kind::Process(child) = &mut self.kind {
+            // It has nothing to save; if it is gone already, so much the better.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! The harness's own blocking connection to its server: RESP2, just enough for text; not a client for tests to share.
+
+use std::fmt::Write as _;
+use std::io::{self, BufRead, BufReader, Read, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// How long the harness waits for one reply or one connect of its own.
+pub(super) const REPLY_TIMEOUT: Duration = Duration::from_secs(2);
+/// The name of its connection, so that a count of clients can leave it out.
+pub(super) const HARNESS_NAME: &str = "harness";
+
+#[derive(Debug)]
+pub(super) struct Connection {
+    reader: BufReader<TcpStream>,
+}
+
+impl Connection {
+    pub(super) fn open(port: u16, password: Option<&str>) -> io::Result<Connection> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let stream = TcpStream::connect_timeout(&address, REPLY_TIMEOUT)?;
+        stream.set_read_timeout(Some(REPLY_TIMEOUT))?;
+        stream.set_write_timeout(Some(REPLY_TIMEOUT))?;
+        stream.set_nodelay(true)?;
+        let mut connection = Connection { reader: BufReader::new(stream) };
+        // Refusals are no matter here: the command that follows will hear the same.
+        if let Some(password) = password {
+            connection.call(&["AUTH", password])?;
+        }
+        connection.call(&["CLIENT", "SETNAME", HARNESS_NAME])?;
+        Ok(connection)
+    }
+
+    /// Whether this process answers, and not another that has got hold of the port.
+    pub(super) fn answers_as(&mut self, pid: u32) -> io::Result<bool> {
+        let pong = self.call(&["PING"])?;
+        let info = self.call(&["INFO", "server"])?;
+        let process = info.lines().find_map(|line| line.strip_prefix("process_id:"));
+        // A refusal (NOAUTH, LOADING, MASTERDOWN) is a sign of life too; without a login there is no INFO to ask.
+        let is_alive = pong == "PONG" || pong.starts_with('-');
+        Ok(is_alive && process.is_none_or(|process| process.trim() == pid.to_string()))
+    }
+
+    /// Sends one command and reads its reply, as text; see `RedisServer::command`.
+    pub(super) fn call(&mut self, args: &[&str]) -> io::Result<String> {
+        let mut request = format!("*{}\r\n", args.len());
+        for arg in args {
+            let _ = write!(request, "${}\r\n{arg}\r\n", arg.len());
+        }
+        self.reader.get_mut().write_all(request.as_bytes())?;
+        self.read_reply()
+    }
+
+    fn read_reply(&mut self) -> io::Result<String> {
+        let mut line = String::new();
+        if self.reader.read_line(&mut line)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let line = line.trim_end();
+        let (kind, rest) = line.split_at_checked(1).ok_or_else(|| not_resp(line))?;
+        match kind {
+            "+" | ":" => Ok(rest.to_owned()),
+            "-" => Ok(line.to_owned()),
+            "$" | "*" if rest == "-1" => Ok("(nil)".to_owned()),
+            "$" => {
+                let mut bytes = vec![0; rest.parse::<usize>().map_err(|_| not_resp(line))? + 2];
+                self.reader.read_exact(&mut bytes)?;
+                bytes.truncate(bytes.len() - 2);
+                Ok(String::from_utf8_lossy(&bytes).into_owned())
+            }
+            "*" => {
+                let count = rest.parse::<usize>().map_err(|_| not_resp(line))?;
+                let items: io::Result<Vec<String>> = (0..count).map(|_| self.read_reply()).collect();
+                Ok(items?.join("\n"))
+            }
+            _ => Err(not_resp(line)),
+        }
+    }
+}
+
+pub(super) fn is_timeout(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock || error.kind() == io::ErrorKind::TimedOut
+}
+
+fn not_resp(line: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("not RESP2: {line:?}"))
+}
