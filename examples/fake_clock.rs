@@ -45,7 +45,8 @@ fn story() -> Vec<String> {
     let server = FakeServer::new(&runtime);
     let mut prices = service(&runtime, &server);
     let mut told = Vec::new();
-    let mut tell = |runtime: &FakeRuntime, (price, source)| told.push(format!("{:>8}  {price} ({source})", runtime.now().to_string()));
+    let mut tell =
+        |runtime: &FakeRuntime, (price, source)| told.push(format!("{:>8}  {price} ({source})", runtime.now().to_string()));
 
     tell(&runtime, runtime.block_on(prices.price(3)));
     server.kill();
@@ -69,6 +70,9 @@ mod tests {
     #[test]
     fn prices_fall_back_in_an_outage_and_are_fresh_after_it() {
         let told = story();
-        assert_eq!(told, ["     0ns  30 (fresh)", "   200ms  30 (last known)", "   30.4s  30 (last known)", "   36.4s  40 (fresh)"]);
+        assert_eq!(
+            told,
+            ["     0ns  30 (fresh)", "   200ms  30 (last known)", "   30.4s  30 (last known)", "   36.4s  40 (fresh)"]
+        );
     }
 }

@@ -33,7 +33,10 @@ fn main() {
     }
 
     println!("{CALLERS} callers, 4 connections, each call 1 s at most; the server is killed at 3 s and back at 8 s\n");
-    println!("{:>5}  {:<8} {:>6} {:>5} {:>8} {:>7}  {:>6} {:>8}", "time", "health", "active", "idle", "waiting", "dials", "served", "refused");
+    println!(
+        "{:>5}  {:<8} {:>6} {:>5} {:>8} {:>7}  {:>6} {:>8}",
+        "time", "health", "active", "idle", "waiting", "dials", "served", "refused"
+    );
     for second in 0..12_u64 {
         match second {
             3 => server.kill(),

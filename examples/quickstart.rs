@@ -14,10 +14,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let server = server::Server::find()?;
     println!("server      {}", server.kind());
 
-    let manager = RedisManager::builder()
-        .connection_pools_per_node_at_start(2)
-        .max_connection_size(50)
-        .build(TokioRuntime::current()?)?;
+    let manager =
+        RedisManager::builder().connection_pools_per_node_at_start(2).max_connection_size(50).build(TokioRuntime::current()?)?;
     manager.add_node_pool(&server.url).await?;
     manager.start_cleanup();
 
@@ -41,7 +39,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("MULTI, EXEC {first}, {second}");
 
     for (node, status) in manager.fetch_pool_status() {
-        println!("status      {node}: {}, {} pools, {} active, {} idle", status.health, status.total_pools, status.active, status.idle);
+        println!(
+            "status      {node}: {}, {} pools, {} active, {} idle",
+            status.health, status.total_pools, status.active, status.idle
+        );
     }
 
     drop(client); // gives it back

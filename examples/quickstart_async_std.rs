@@ -34,7 +34,10 @@ async fn run() -> Result<(), Box<dyn Error>> {
     task.await.map_err(|error| error as Box<dyn Error>)?;
 
     for (node, status) in manager.fetch_pool_status() {
-        println!("status      {node}: {}, {} pools, {} active, {} idle", status.health, status.total_pools, status.active, status.idle);
+        println!(
+            "status      {node}: {}, {} pools, {} active, {} idle",
+            status.health, status.total_pools, status.active, status.idle
+        );
     }
 
     manager.close_all_pools().await;

@@ -26,7 +26,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("SET, GET  {value}");
 
         for (node, status) in manager.fetch_pool_status() {
-            println!("status    {node}: {}, {} pools, {} active, {} idle", status.health, status.total_pools, status.active, status.idle);
+            println!(
+                "status    {node}: {}, {} pools, {} active, {} idle",
+                status.health, status.total_pools, status.active, status.idle
+            );
         }
 
         drop(client); // gives it back

@@ -202,11 +202,12 @@ impl fmt::Debug for RedisManager {
     }
 }
 
-fn hide_password(error: GetClientError) -> GetClientError {
-    match error {
-        GetClientError::UnknownNode { node } => GetClientError::UnknownNode { node: redact(&node) },
-        other => other,
+/// The core names an unknown node as it was asked for; all others by their connector, which hides the password itself.
+fn hide_password(mut error: GetClientError) -> GetClientError {
+    if let GetClientError::UnknownNode { node } = &mut error {
+        *node = redact(node);
     }
+    error
 }
 
 /// Sets the knobs of a [`RedisManager`]; [`build`](RedisManagerBuilder::build) checks them. The defaults are valid.
@@ -276,10 +277,10 @@ impl RedisManagerBuilder {
     /// `CLEANUP_INTERVAL` and `MAX_IDLE_TIME` (seconds, decimals allowed). `USE_REDIS_CLUSTER` must be false or not set:
     /// there is no cluster mode yet. What cannot be read is told by [`build`](RedisManagerBuilder::build).
     pub fn from_env(self) -> Self {
-        self.from_variables(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
+        self.set_from(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
     }
 
-    fn from_variables(mut self, variable: impl Fn(&'static str) -> Option<String>) -> Self {
+    fn set_from(mut self, variable: impl Fn(&'static str) -> Option<String>) -> Self {
         let unreadable = |knob, value, expected| ConfigError::Unreadable { knob, value, expected };
         let seconds = |name: &'static str| -> Result<Option<Duration>, ConfigError> {
             let Some(value) = variable(name) else { return Ok(None) };
@@ -340,7 +341,7 @@ mod tests {
     use super::*;
 
     fn with(name: &'static str, value: &'static str) -> RedisManagerBuilder {
-        RedisManager::builder().from_variables(move |asked| (asked == name).then(|| String::from(value)))
+        RedisManager::builder().set_from(move |asked| (asked == name).then(|| String::from(value)))
     }
 
     #[test]

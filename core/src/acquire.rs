@@ -11,7 +11,7 @@ use crate::connector::Connector;
 use crate::door::Door;
 use crate::error::GetClientError;
 use crate::lease::Lease;
-use crate::state::{Acquired, Loan, Outcome, Verdict, WaiterId, Want};
+use crate::state::{Acquired, Input, Loan, Outcome, Verdict, WaiterId, Want};
 
 /// Waits for a connection; made by [`NodePool::get`](crate::NodePool::get).
 ///
@@ -70,8 +70,8 @@ impl<K: Connector> Future for Acquire<'_, K> {
             asked = match asked {
                 Acquired::Loan(mut loan) => match this.door.examine(&mut loan) {
                     Verdict::Sound => return this.lend(loan),
-                    Verdict::Broken(_) | Verdict::Silent => {
-                        this.door.give_back(loan, false);
+                    Verdict::Broken(_) | Verdict::Stale | Verdict::Silent => {
+                        this.door.put(Input::Release(loan, Verdict::Stale));
                         let timeout = this.timeout;
                         this.door.acquire(|now| now + timeout, cx.waker())
                     }
@@ -84,7 +84,9 @@ impl<K: Connector> Future for Acquire<'_, K> {
                             this.state = State::Done;
                             match this.door.examine(&mut loan) {
                                 Verdict::Sound => return this.lend(loan),
-                                Verdict::Broken(_) | Verdict::Silent => this.door.refuse(loan, place, cx.waker()),
+                                Verdict::Broken(_) | Verdict::Stale | Verdict::Silent => {
+                                    this.door.refuse(loan, place, cx.waker())
+                                }
                             }
                         }
                         Some(outcome) => return this.fail(outcome),
@@ -138,7 +140,11 @@ impl<K: Connector> Future for WaitFor<'_, K> {
         let id = match this.state {
             State::New => match this.door.wait_for(this.want, |now| now + this.timeout, cx.waker()) {
                 Acquired::Waiting(id) => id,
-                Acquired::Loan(_) | Acquired::Saturated { .. } | Acquired::Down(_) | Acquired::Closed => {
+                Acquired::Down(refusal) => {
+                    this.state = State::Done;
+                    return Poll::Ready(Err(this.door.error(Outcome::Down(refusal))));
+                }
+                Acquired::Loan(_) | Acquired::Saturated { .. } | Acquired::Closed => {
                     this.state = State::Done;
                     return Poll::Ready(Err(this.door.error(Outcome::Closed)));
                 }

@@ -35,6 +35,15 @@ struct Inner<C> {
     /// By the slot of the connection.
     kill_switches: Vec<Option<KillSwitch>>,
     driver: Driver,
+    handles: Handles,
+}
+
+/// Whether anybody can still ask for a connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Handles {
+    Held,
+    /// The door lives only as long as the lease or the task that comes through it, so that one performs the actions.
+    Dropped,
 }
 
 /// What the door knows of its driver.
@@ -77,6 +86,7 @@ impl<K: Connector> Door<K> {
             jobs: Vec::new(),
             kill_switches: Vec::new(),
             driver: Driver::Busy,
+            handles: Handles::Held,
         };
         let name = catch_unwind(AssertUnwindSafe(|| connector.name())).unwrap_or_else(|_| String::from("node"));
         Self { inner: Mutex::new(inner), connector, runtime, config, name }
@@ -117,7 +127,7 @@ impl<K: Connector> Door<K> {
             let mut loan = self.lock().ledger.take_idle()?;
             match self.examine(&mut loan) {
                 Verdict::Sound => return Some(loan),
-                broken @ (Verdict::Broken(_) | Verdict::Silent) => self.put(Input::Release(loan, broken)),
+                Verdict::Broken(_) | Verdict::Stale | Verdict::Silent => self.put(Input::Release(loan, Verdict::Stale)),
             }
         }
     }
@@ -127,7 +137,7 @@ impl<K: Connector> Door<K> {
         let verdict = if discard { Verdict::Broken(CloseReason::Discarded) } else { self.examine(&mut loan) };
         let loan = match verdict {
             Verdict::Sound => self.lock().ledger.put_back(loan),
-            Verdict::Broken(_) | Verdict::Silent => Some(loan),
+            Verdict::Broken(_) | Verdict::Stale | Verdict::Silent => Some(loan),
         };
         if let Some(loan) = loan {
             self.put(Input::Release(loan, verdict));
@@ -178,9 +188,16 @@ impl<K: Connector> Door<K> {
 
     /// A connection that idles now, or why there is none.
     pub(crate) fn try_acquire(&self) -> Result<Loan<K::Connection>, Outcome<K::Connection>> {
-        match self.take_idle() {
-            Some(loan) => Ok(loan),
-            None => self.enter(|inner, now| inner.ledger.try_acquire(now)),
+        loop {
+            if let Some(loan) = self.take_idle() {
+                return Ok(loan);
+            }
+            // One may have come back since.
+            let mut loan = self.enter(|inner, now| inner.ledger.try_acquire(now))?;
+            match self.examine(&mut loan) {
+                Verdict::Sound => return Ok(loan),
+                Verdict::Broken(_) | Verdict::Stale | Verdict::Silent => self.put(Input::Release(loan, Verdict::Stale)),
+            }
         }
     }
 
@@ -236,6 +253,18 @@ impl<K: Connector> Door<K> {
         Turn { actions, next }
     }
 
+    /// The last handle is gone: idle connections are closed here and now. A close that is under way goes on to its
+    /// deadline.
+    pub(crate) fn abandon(&self) {
+        let was_open = self.enter(|inner, _| {
+            inner.handles = Handles::Dropped;
+            inner.ledger.is_open()
+        });
+        if was_open {
+            self.retire_driver();
+        }
+    }
+
     /// The driver is gone, or not needed any more: the pool closes, and whoever comes through the door does the rest.
     pub(crate) fn retire_driver(&self) {
         let old = self.enter(|inner, now| {
@@ -251,7 +280,17 @@ impl<K: Connector> Door<K> {
     pub(crate) fn close(&self, closing: Closing, conn: K::Connection, reason: CloseReason) {
         // A panic in a user's close costs nothing but the connection.
         let _ = catch_unwind(AssertUnwindSafe(|| self.connector.close(conn, reason)));
-        self.put(Input::Closed(closing));
+        let kill_switch = self.closed(closing);
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(kill_switch)));
+    }
+
+    /// A connection counts no more; its kill switch is not needed any more.
+    fn closed(&self, closing: Closing) -> Option<KillSwitch> {
+        self.enter(|inner, now| {
+            let kill_switch = closing.id.and_then(|id| entry(&mut inner.kill_switches, id.slot).take());
+            inner.ledger.handle(now, Input::Closed(closing));
+            kill_switch
+        })
     }
 
     /// Ends a connection that is on loan and says so to the ledger.
@@ -327,7 +366,8 @@ impl<K: Connector> Door<K> {
 
     fn run(&self, errands: Errands<K::Connection>) {
         for waker in errands.wakers {
-            waker.wake();
+            // A waker that panics must keep nobody else from being woken.
+            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
         }
         for action in errands.actions {
             match action {
@@ -354,6 +394,9 @@ impl<C> Inner<C> {
         if !self.ledger.is_open() {
             errands.wakers.extend(self.jobs.iter_mut().filter_map(Option::take));
         }
+        if matches!(self.driver, Driver::Gone) || self.handles == Handles::Dropped {
+            errands.actions.extend(std::iter::from_fn(|| self.ledger.poll_action()));
+        }
         match &self.driver {
             Driver::Busy => {}
             Driver::Asleep { until, .. } => {
@@ -368,7 +411,7 @@ impl<C> Inner<C> {
                     errands.wakers.push(waker);
                 }
             }
-            Driver::Gone => errands.actions.extend(std::iter::from_fn(|| self.ledger.poll_action())),
+            Driver::Gone => {}
         }
     }
 }

@@ -1,12 +1,12 @@
 //! Many nodes by name: looks a node up, adds it, closes it; knows nothing of what a node is.
 
-use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
+use crate::acquire::Acquire;
 use crate::config::NodeConfig;
 use crate::connector::Connector;
 use crate::error::GetClientError;
@@ -67,7 +67,7 @@ impl<K: Connector> Manager<K> {
     }
 
     /// Adds a node and waits until its pools are warm. A node that is there already is left as it is; calls that come
-    /// while it is being added wait with the first.
+    /// while it is being added wait with the first. Until then it is unknown to [`get`](Manager::get).
     ///
     /// # Errors
     ///
@@ -93,16 +93,12 @@ impl<K: Connector> Manager<K> {
     ///
     /// As [`NodePool::get_timeout`].
     pub async fn get(&self, name: &str, timeout: Duration) -> Result<Lease<K>, GetClientError> {
-        let pool = {
-            let nodes = self.nodes();
-            let pool = ready(&nodes, name)?;
-            // Most calls end here, without a clone of the handle.
-            if let Some(lease) = pool.take_idle() {
-                return Ok(lease);
-            }
-            pool.clone()
-        };
-        pool.get_timeout(timeout).await
+        let door = Arc::clone(ready(&self.nodes(), name)?.door());
+        // Most calls end here: one clone, for the lease.
+        match door.take_idle() {
+            Some(loan) => Ok(Lease::new(door, loan)),
+            None => Acquire::new(&door, timeout).await,
+        }
     }
 
     /// Lends a connection that idles now; see [`NodePool::try_get`].
@@ -134,9 +130,8 @@ impl<K: Connector> Manager<K> {
 
     /// Starts or stops the periodic health checks of all nodes, those to come included.
     pub fn set_health_checks(&self, state: Loop) {
-        let nodes = self.nodes();
         self.shared.checks.store(state == Loop::Running, Ordering::SeqCst);
-        nodes.values().for_each(|node| node.pool.set_health_checks(state));
+        self.pools().iter().for_each(|pool| self.apply_loops(pool));
     }
 
     /// Whether health checks run; they do from the start. False once the manager is closed.
@@ -147,9 +142,8 @@ impl<K: Connector> Manager<K> {
 
     /// Starts or stops the periodic cleanup of all nodes, those to come included.
     pub fn set_cleanup(&self, state: Loop) {
-        let nodes = self.nodes();
         self.shared.cleanup.store(state == Loop::Running, Ordering::SeqCst);
-        nodes.values().for_each(|node| node.pool.set_cleanup(state));
+        self.pools().iter().for_each(|pool| self.apply_loops(pool));
     }
 
     /// Whether cleanup runs; it does not from the start. False once the manager is closed.
@@ -178,6 +172,7 @@ impl<K: Connector> Manager<K> {
     /// Closing goes on when the future is dropped.
     pub async fn close(&self, timeout: Duration) {
         let pools: Vec<_> = {
+            // Under the lock, so that nothing is added afterwards.
             let nodes = self.nodes_mut();
             self.shared.closed.store(true, Ordering::SeqCst);
             nodes.values().map(|node| node.pool.clone()).collect()
@@ -196,33 +191,58 @@ impl<K: Connector> Manager<K> {
 
     /// None if the node is there already.
     fn begin_adding(&self, name: &str, connector: impl FnOnce() -> K) -> Result<Option<Adding<K>>, GetClientError> {
-        let mut nodes = self.nodes_mut();
-        if self.is_closed() {
-            return Err(GetClientError::Closed { node: connector().name() });
+        if let Some(known) = self.join_adding(&mut self.nodes_mut(), name) {
+            return Ok(known);
         }
-        let mut entry = match nodes.entry(String::from(name)) {
-            Entry::Occupied(entry) if entry.get().pool.is_open() => entry,
-            entry => {
-                let config = self.shared.config.clone();
-                let pool = NodePool::new(connector(), config, Arc::clone(&self.shared.runtime));
-                if !self.is_health_check_running() {
-                    pool.set_health_checks(Loop::Stopped);
-                }
-                if self.is_cleanup_running() {
-                    pool.set_cleanup(Loop::Running);
-                }
-                entry.insert_entry(Node { pool, stage: Stage::Adding { callers: 0 } })
+        // Made outside the lock, and at rest: another call may have been quicker.
+        let config = self.shared.config.clone();
+        let pool = NodePool::at_rest(connector(), config, Arc::clone(&self.shared.runtime));
+        let (replaced, adding) = {
+            let mut nodes = self.nodes_mut();
+            if self.is_closed() {
+                return Err(GetClientError::Closed { node: String::from(pool.name()) });
             }
+            if let Some(known) = self.join_adding(&mut nodes, name) {
+                return Ok(known);
+            }
+            let node = Node { pool: pool.clone(), stage: Stage::Adding { callers: 0 } };
+            (nodes.insert(String::from(name), node), self.join_adding(&mut nodes, name))
         };
-        let node = entry.get_mut();
+        drop(replaced);
+        self.apply_loops(&pool);
+        pool.start();
+        Ok(adding.flatten())
+    }
+
+    /// None if there is no such node, or a closed one; inside it none if it is ready.
+    fn join_adding(&self, nodes: &mut HashMap<String, Node<K>>, name: &str) -> Option<Option<Adding<K>>> {
+        let node = nodes.get_mut(name).filter(|node| node.pool.is_open())?;
         match &mut node.stage {
-            Stage::Ready => Ok(None),
+            Stage::Ready => Some(None),
             Stage::Adding { callers } => {
                 *callers += 1;
                 let pool = node.pool.clone();
-                Ok(Some(Adding { manager: self.clone(), name: String::from(name), pool, succeeded: false }))
+                Some(Some(Adding { manager: self.clone(), name: String::from(name), pool, succeeded: false }))
             }
         }
+    }
+
+    /// Passes on which loops run. Several calls at once all end with the latest state, whoever is the last to apply it.
+    fn apply_loops(&self, pool: &NodePool<K>) {
+        let state = |flag: &AtomicBool| if flag.load(Ordering::SeqCst) { Loop::Running } else { Loop::Stopped };
+        let wanted = || (state(&self.shared.checks), state(&self.shared.cleanup));
+        loop {
+            let (checks, cleanup) = wanted();
+            pool.set_health_checks(checks);
+            pool.set_cleanup(cleanup);
+            if wanted() == (checks, cleanup) {
+                return;
+            }
+        }
+    }
+
+    fn pools(&self) -> Vec<NodePool<K>> {
+        self.nodes().values().map(|node| node.pool.clone()).collect()
     }
 
     fn nodes(&self) -> RwLockReadGuard<'_, HashMap<String, Node<K>>> {

@@ -44,7 +44,7 @@ struct Handle<K: Connector> {
 
 impl<K: Connector> Drop for Handle<K> {
     fn drop(&mut self) {
-        self.door.retire_driver();
+        self.door.abandon();
     }
 }
 
@@ -55,10 +55,20 @@ impl<K: Connector> NodePool<K> {
     /// [started](NodePool::set_cleanup).
     #[must_use]
     pub fn new(connector: K, config: NodeConfig, runtime: Arc<dyn Runtime>) -> Self {
-        let door = Arc::new(Door::new(connector, config, runtime));
+        let pool = Self::at_rest(connector, config, runtime);
+        pool.start();
+        pool
+    }
+
+    /// The same, before it has begun to do anything.
+    pub(crate) fn at_rest(connector: K, config: NodeConfig, runtime: Arc<dyn Runtime>) -> Self {
+        Self { handle: Arc::new(Handle { door: Arc::new(Door::new(connector, config, runtime)) }) }
+    }
+
+    pub(crate) fn start(&self) {
+        let door = self.door();
         door.put(Input::Tick);
-        door.runtime().spawn(Box::pin(Driver::new(&door)));
-        Self { handle: Arc::new(Handle { door }) }
+        door.runtime().spawn(Box::pin(Driver::new(door)));
     }
 
     /// Lends a connection within `default_timeout`; see [`get_timeout`](NodePool::get_timeout).
@@ -159,18 +169,12 @@ impl<K: Connector> NodePool<K> {
         }
     }
 
-    /// The fast path alone: a connection that idles now.
-    pub(crate) fn take_idle(&self) -> Option<Lease<K>> {
-        let loan = self.door().take_idle()?;
-        Some(Lease::new(Arc::clone(self.door()), loan))
-    }
-
     /// Whether both are handles of the same pools.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.handle, &other.handle)
     }
 
-    fn door(&self) -> &Arc<Door<K>> {
+    pub(crate) fn door(&self) -> &Arc<Door<K>> {
         &self.handle.door
     }
 }

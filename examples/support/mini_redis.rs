@@ -1,8 +1,5 @@
 //! A small Redis server inside the process, so that an example runs where no Redis is; not a Redis for anything else.
-#![allow(
-    unreachable_pub,
-    reason = "an example includes this file as a private module"
-)]
+#![allow(unreachable_pub, reason = "an example includes this file as a private module")]
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -41,14 +38,8 @@ impl MiniRedis {
         let address = listener.local_addr()?;
         let stopping = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&stopping);
-        let acceptor = thread::Builder::new()
-            .name("mini-redis".into())
-            .spawn(move || accept_until(&seen, &listener))?;
-        Ok(MiniRedis {
-            address,
-            stopping,
-            acceptor: Some(acceptor),
-        })
+        let acceptor = thread::Builder::new().name("mini-redis".into()).spawn(move || accept_until(&seen, &listener))?;
+        Ok(MiniRedis { address, stopping, acceptor: Some(acceptor) })
     }
 
     /// Where it listens: `redis://127.0.0.1:PORT`.
@@ -92,21 +83,15 @@ fn accept_until(stopping: &AtomicBool, listener: &TcpListener) {
     }
 }
 
-fn open(
-    server: &Arc<Mutex<Server>>,
-    stream: TcpStream,
-    peer: SocketAddr,
-) -> io::Result<JoinHandle<()>> {
+fn open(server: &Arc<Mutex<Server>>, stream: TcpStream, peer: SocketAddr) -> io::Result<JoinHandle<()>> {
     stream.set_nodelay(true)?;
     let stream = Arc::new(stream);
     let id = lock(server).open(Arc::clone(&stream), peer);
     let shared = Arc::clone(server);
-    let thread = thread::Builder::new()
-        .name(format!("mini-redis-{id}"))
-        .spawn(move || {
-            let _ = serve(&shared, id, &stream);
-            lock(&shared).close(id);
-        });
+    let thread = thread::Builder::new().name(format!("mini-redis-{id}")).spawn(move || {
+        let _ = serve(&shared, id, &stream);
+        lock(&shared).close(id);
+    });
     if thread.is_err() {
         lock(server).close(id);
     }
@@ -126,9 +111,7 @@ fn serve(server: &Mutex<Server>, id: u64, mut stream: &TcpStream) -> io::Result<
             }
             Err(error) => return Err(error),
         };
-        let quit = args
-            .first()
-            .is_some_and(|name| name.eq_ignore_ascii_case(b"QUIT"));
+        let quit = args.first().is_some_and(|name| name.eq_ignore_ascii_case(b"QUIT"));
         if !args.is_empty() {
             let (reply, protocol) = lock(server).answer(id, args);
             reply.encode(protocol, &mut out);
@@ -154,10 +137,7 @@ fn read_command(reader: &mut impl BufRead) -> io::Result<Vec<Vec<u8>>> {
         room -= length;
         // Grows with what arrives, so that an announced length alone costs no memory.
         let mut arg = Vec::new();
-        reader
-            .by_ref()
-            .take(length as u64 + 2)
-            .read_to_end(&mut arg)?;
+        reader.by_ref().take(length as u64 + 2).read_to_end(&mut arg)?;
         if !arg.ends_with(b"\r\n") || arg.len() != length + 2 {
             return Err(garbage("bulk string without its end"));
         }
@@ -173,13 +153,9 @@ fn read_length(reader: &mut impl BufRead, mark: u8, max: usize) -> io::Result<us
     if line.is_empty() {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    let digits = line
-        .strip_prefix(&[mark])
-        .and_then(|rest| rest.strip_suffix(b"\r\n"));
+    let digits = line.strip_prefix(&[mark]).and_then(|rest| rest.strip_suffix(b"\r\n"));
     let length = digits.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
-    length
-        .filter(|length| *length <= max)
-        .ok_or_else(|| garbage("invalid length or type"))
+    length.filter(|length| *length <= max).ok_or_else(|| garbage("invalid length or type"))
 }
 
 fn garbage(why: &'static str) -> io::Error {
@@ -216,9 +192,7 @@ impl Reply {
         match (self, protocol) {
             (Reply::Simple(text), _) => out.extend_from_slice(format!("+{text}\r\n").as_bytes()),
             (Reply::Error(text), _) => out.extend_from_slice(format!("-{text}\r\n").as_bytes()),
-            (Reply::Integer(number), _) => {
-                out.extend_from_slice(format!(":{number}\r\n").as_bytes())
-            }
+            (Reply::Integer(number), _) => out.extend_from_slice(format!(":{number}\r\n").as_bytes()),
             (Reply::Null, Protocol::Resp2) => out.extend_from_slice(b"$-1\r\n"),
             (Reply::Null, Protocol::Resp3) => out.extend_from_slice(b"_\r\n"),
             (Reply::Bulk(bytes), _) => {
@@ -228,9 +202,7 @@ impl Reply {
             }
             (Reply::Array(items), _) => {
                 out.extend_from_slice(format!("*{}\r\n", items.len()).as_bytes());
-                items
-                    .into_iter()
-                    .for_each(|item| item.encode(protocol, out));
+                items.into_iter().for_each(|item| item.encode(protocol, out));
             }
             (Reply::Map(pairs), _) => {
                 let header = match protocol {

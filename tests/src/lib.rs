@@ -1,3 +1,10 @@
-//! What the tests share: a real Redis server that they start and stop themselves.
+//! What the tests share: a real Redis server that they start and stop themselves, and every runtime there is.
 
 pub mod redis_server;
+pub mod runtimes;
+pub mod tasks;
+
+/// The programs in the README, which must compile (and run, where they need no server).
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

@@ -50,7 +50,7 @@ impl Address {
         let place = match info.addr() {
             ConnectionAddr::Tcp(host, port) => Place::Tcp { host: host.clone(), port: *port },
             ConnectionAddr::Unix(path) => Place::Unix { path: path.clone() },
-            _ => return Err(invalid("this kind of address is not supported")),
+            ConnectionAddr::TcpTls { .. } | _ => return Err(invalid("this kind of address is not supported")),
         };
         Ok(Self { place, login, name: redact(url) })
     }

@@ -41,7 +41,12 @@ enum State {
 }
 
 impl RedisConnection {
-    pub(crate) fn new(handle: MultiplexedConnection, link: Arc<Link>, runtime: Arc<dyn Runtime>, command_timeout: Duration) -> Self {
+    pub(crate) fn new(
+        handle: MultiplexedConnection,
+        link: Arc<Link>,
+        runtime: Arc<dyn Runtime>,
+        command_timeout: Duration,
+    ) -> Self {
         Self { handle, link, runtime, command_timeout, state: State::Clear }
     }
 
@@ -67,9 +72,7 @@ impl RedisConnection {
     pub(crate) fn is_silent(&self, patience: Duration) -> bool {
         match self.state {
             State::Silent => !self.link.is_dead(),
-            State::Asked(Some(since)) => {
-                !self.link.is_dead() && self.runtime.now().saturating_duration_since(since) >= patience
-            }
+            State::Asked(Some(since)) => !self.link.is_dead() && self.runtime.now().saturating_duration_since(since) >= patience,
             State::Clear | State::Asked(None) | State::Broken => false,
         }
     }

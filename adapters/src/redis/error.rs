@@ -44,7 +44,9 @@ impl AddNodeError {
             | GetClientError::Timeout { node, waited, seen, last_error, phase: _ } => {
                 Self::NoHealthyPools { node, waited, seen, last_error }
             }
-            _ => Self::Closed { node },
+            GetClientError::UnknownNode { .. } | GetClientError::Saturated { .. } | GetClientError::Closed { .. } | _ => {
+                Self::Closed { node }
+            }
         }
     }
 }

@@ -89,7 +89,7 @@ mod tests {
     fn patience(words: &str) -> Patience {
         let mut words = words.split(' ');
         let mut cmd = redis::cmd(words.next().unwrap_or_default());
-        words.for_each(|word| drop(cmd.arg(word)));
+        cmd.arg(words.collect::<Vec<_>>());
         of_command(&cmd, SECOND)
     }
 

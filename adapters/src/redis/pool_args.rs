@@ -107,8 +107,16 @@ impl PoolArgs {
     /// The table of these knobs, as [`NodeConfig::knobs`](crate::NodeConfig::knobs).
     #[must_use]
     pub fn knobs() -> Vec<Knob> {
-        let Self { connect_timeout, dial_timeout, command_timeout, nodelay, keepalive, tcp_user_timeout, protocol, client_name: _ } =
-            Self::default();
+        let Self {
+            connect_timeout,
+            dial_timeout,
+            command_timeout,
+            nodelay,
+            keepalive,
+            tcp_user_timeout,
+            protocol,
+            client_name: _,
+        } = Self::default();
         let durations = || format!("{:?} to {:?}", DURATION.start(), DURATION.end());
         let length = |name, default: Duration, why| Knob::new(name, "duration", format!("{default:?}"), durations(), why);
         let keepalive = keepalive.map_or_else(
@@ -162,11 +170,7 @@ fn within(knob: &'static str, value: Duration, range: &RangeInclusive<Duration>)
     if range.contains(&value) {
         return Ok(());
     }
-    Err(ConfigError::OutOfRange {
-        knob,
-        value: format!("{value:?}"),
-        range: format!("{:?} to {:?}", range.start(), range.end()),
-    })
+    Err(ConfigError::OutOfRange { knob, value: format!("{value:?}"), range: format!("{:?} to {:?}", range.start(), range.end()) })
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use crate::connector::CloseReason;
 use crate::state::deadlines::{Deadlines, Kind};
 use crate::state::line::Want;
 use crate::state::node::{Ledger, Life, record_idle};
-use crate::state::pool::{Phase, Tally};
-use crate::state::token::{Action, Checkup, Closing, ConnId, Loan, Outcome, Refusal, Ticket};
+use crate::state::pool::{Phase, Record, Tally};
+use crate::state::token::{Action, Checkup, Closing, ConnId, Failure, FailureKind, Loan, Outcome, Refusal, Ticket};
 use crate::time::Instant;
 
 impl<C> Ledger<C> {
@@ -18,6 +18,9 @@ impl<C> Ledger<C> {
                     self.tell_ready(Want::Warm);
                 }
                 self.dial(now);
+                if self.is_hopeless() {
+                    self.tell_all(now, Want::Loan, Outcome::Down);
+                }
             }
             Life::Closing => {
                 if self.roster.tally().total() == 0 {
@@ -46,7 +49,7 @@ impl<C> Ledger<C> {
     /// Whether every pool at start has what it is to keep, and the server has answered at least once.
     pub(super) fn is_warm(&self) -> bool {
         let at_start = self.config.connection_pools_per_node_at_start();
-        let filled = |tally: Tally| tally.open() - tally.of(Phase::Connecting) >= self.config.min_idle();
+        let filled = |tally: Tally| tally.open() - tally.dialled() >= self.config.min_idle();
         self.has_met_server && self.roster.pools().take_while(|(index, _)| *index < at_start).all(|(_, pool)| filled(pool.tally))
     }
 
@@ -57,6 +60,7 @@ impl<C> Ledger<C> {
 
     /// Orders as many dials as are wanted, allowed and have room.
     fn dial(&mut self, now: Instant) {
+        self.note_overdue(now);
         if self.someone_waits() {
             self.dialling.hurry(now, &mut self.chance);
         }
@@ -64,6 +68,21 @@ impl<C> Ledger<C> {
             self.dial_in(now, pool);
         }
         self.arm_probe(now);
+    }
+
+    /// A dial that gets no answer for longer than is usual is a failure as far as the next one is concerned.
+    fn note_overdue(&mut self, now: Instant) {
+        if self.roster.tally().of(Phase::Connecting) == 0 {
+            return;
+        }
+        let patience = self.dialling.patience();
+        let overdue = |record: &Record| record.phase == Phase::Connecting && record.entered_at + patience <= now;
+        for id in self.roster.select(overdue) {
+            let started_at = self.roster.get(id).map_or(now, |record| record.entered_at);
+            self.roster.shift(id, Phase::Overdue);
+            let message = format!("a connect has not been answered for {patience:?}");
+            self.dial_failed(now, started_at, Failure { message, kind: FailureKind::TimedOut });
+        }
     }
 
     /// Where the next dial is wanted and allowed: pools below their minimum first, then the line.
@@ -97,20 +116,25 @@ impl<C> Ledger<C> {
         }
     }
 
-    /// Whoever is down is probed: a dial is under way, or the time of the next one is armed.
+    /// Whoever is down is probed: a dial is under way that will be looked at again, or the time of the next is armed.
     fn arm_probe(&mut self, now: Instant) {
-        let Some(next_at) = self.dialling.next_probe_at() else { return };
-        if self.roster.tally().of(Phase::Connecting) > 0 {
-            self.deadlines.disarm(Kind::Probe);
+        self.deadlines.disarm(Kind::Probe);
+        let tally = self.roster.tally();
+        if tally.of(Phase::Connecting) > 0 {
+            let patience = self.dialling.patience();
+            let dials = self.roster.records().filter(|(_, record)| record.phase == Phase::Connecting);
+            if let Some(first) = dials.map(|(_, record)| record.entered_at).min() {
+                self.deadlines.arm(Kind::Probe, first + patience);
+            }
             return;
         }
+        let Some(next_at) = self.dialling.next_probe_at() else { return };
         if next_at <= now {
             debug_assert!(!self.roster.has_room(self.config.max_pools_per_node()), "a probe that is due has no room");
             let someone_waits = self.someone_waits();
             self.dialling.postpone(now, someone_waits, &mut self.chance);
         }
         if let Some(next_at) = self.dialling.next_probe_at() {
-            self.deadlines.disarm(Kind::Probe);
             self.deadlines.arm(Kind::Probe, next_at);
         }
     }

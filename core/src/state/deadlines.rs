@@ -26,6 +26,8 @@ impl Kind {
         [Self::Probe, Self::Check, Self::Cleanup, Self::Lifetime, Self::Stamp, Self::CloseCutoff, Self::Force];
 }
 
+const WEAR: [Kind; 4] = [Kind::Check, Kind::Cleanup, Kind::Lifetime, Kind::Stamp];
+
 /// The table of armed deadlines. It may be early, never late.
 #[derive(Debug, Default)]
 pub(crate) struct Deadlines {
@@ -61,9 +63,14 @@ impl Deadlines {
         due
     }
 
-    /// Moves the deadlines that measure wear, not promises, into the future.
+    /// The first of the deadlines that measure wear, not promises.
+    pub(crate) fn first_of_wear(&self) -> Option<Instant> {
+        WEAR.iter().filter_map(|kind| self.at[*kind as usize]).min()
+    }
+
+    /// Moves the deadlines that measure wear into the future.
     pub(crate) fn forgive(&mut self, by: std::time::Duration) {
-        for kind in [Kind::Check, Kind::Cleanup, Kind::Lifetime, Kind::Stamp] {
+        for kind in WEAR {
             let slot = &mut self.at[kind as usize];
             *slot = slot.map(|at| at + by);
         }

@@ -11,8 +11,8 @@ use crate::time::Instant;
 /// How many dials at once are the widest step of the ramp; after it there is no limit but the pools' own.
 const WIDEST_RAMP: usize = 4;
 
-/// Every so many probes in a row that timed out, one may take the full `connect_timeout`: a server that is merely slow
-/// must be reachable, too.
+/// Every so many probes in a row that got no answer, one may take the full `connect_timeout`: a server that is merely
+/// slow must be reachable, too. It does not hold up the next one.
 const PATIENT_PROBE_EVERY: u32 = 4;
 
 /// Who may dial, and when.
@@ -25,8 +25,17 @@ const PATIENT_PROBE_EVERY: u32 = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Gate {
     Open,
-    Ramping { width: usize },
-    Failing { failures: u32, timeouts: u32, next_at: Instant },
+    /// `successes` dials of this step have succeeded; `failures` is where the back-off goes on if the node fails again.
+    Ramping {
+        width: usize,
+        successes: usize,
+        failures: u32,
+    },
+    Failing {
+        failures: u32,
+        timeouts: u32,
+        next_at: Instant,
+    },
 }
 
 /// The state of dialling of one node.
@@ -56,11 +65,11 @@ impl Dialling {
         }
     }
 
-    /// Whether one more dial may start beside `connecting` others.
+    /// Whether one more dial may start beside `connecting` others that are not overdue.
     pub(crate) fn may_dial(&self, now: Instant, connecting: usize) -> bool {
         match self.gate {
             Gate::Open => true,
-            Gate::Ramping { width } => connecting < width,
+            Gate::Ramping { width, .. } => connecting < width,
             Gate::Failing { next_at, .. } => connecting == 0 && next_at <= now,
         }
     }
@@ -75,6 +84,11 @@ impl Dialling {
         matches!(self.gate, Gate::Failing { failures: 1.., .. })
     }
 
+    /// Whether the last dial failed in a way that another one will not change.
+    pub(crate) fn is_refused_for_good(&self) -> bool {
+        self.permanent
+    }
+
     /// When the next probe may start, if probing is what goes on.
     pub(crate) fn next_probe_at(&self) -> Option<Instant> {
         match self.gate {
@@ -87,13 +101,15 @@ impl Dialling {
         self.last_error.clone()
     }
 
-    /// How long the next dial may take. A probe is cut off early, so that one that was sent into a void does not stand
-    /// in the way of the next; not earlier, though, than twice what a dial of this node took while it was up.
+    /// How long a dial may take before it is overdue: a health check's time, or twice what a dial of this node took.
+    pub(crate) fn patience(&self) -> Duration {
+        self.check_timeout.max(self.slowest * 2).min(self.connect_timeout)
+    }
+
+    /// How long the next dial may take at most. A probe of a node that fails is cut off when it is overdue.
     pub(crate) fn cutoff(&self) -> Duration {
         match self.gate {
-            Gate::Failing { timeouts, .. } if (timeouts + 1) % PATIENT_PROBE_EVERY != 0 => {
-                self.check_timeout.max(self.slowest * 2).min(self.connect_timeout)
-            }
+            Gate::Failing { timeouts, .. } if (timeouts + 1) % PATIENT_PROBE_EVERY != 0 => self.patience(),
             Gate::Failing { .. } | Gate::Open | Gate::Ramping { .. } => self.connect_timeout,
         }
     }
@@ -107,17 +123,20 @@ impl Dialling {
         someone_waits: bool,
         chance: &mut Chance,
     ) {
-        let (failures, timeouts) = match self.gate {
-            Gate::Open | Gate::Ramping { .. } => (0, 0),
-            Gate::Failing { failures, timeouts, .. } => (failures, timeouts),
+        let (failures, timeouts, planned) = match self.gate {
+            Gate::Open => (0, 0, None),
+            Gate::Ramping { failures, .. } => (failures, 0, None),
+            Gate::Failing { failures, timeouts, next_at } => (failures, timeouts, Some(next_at)),
         };
         let failures = failures.saturating_add(1);
         let timeouts = if failure.kind == FailureKind::TimedOut { timeouts.wrapping_add(1) } else { 0 };
         self.permanent = failure.kind == FailureKind::Permanent;
         self.last_error = Some(failure.message.into());
         let delay = self.delay(failures, someone_waits, chance);
-        // Counted from the start of the dial: one that hung has been waiting already.
-        let next_at = (started_at + delay).max(now + Duration::from_millis(1));
+        // Counted from the start of the dial: one that hung has been waiting already. A dial that was overdue long ago
+        // must not move a pause that has begun since.
+        let after_pause = (started_at + delay).max(now + Duration::from_millis(1));
+        let next_at = planned.filter(|planned| *planned > now).unwrap_or(after_pause);
         self.gate = Gate::Failing { failures, timeouts, next_at };
     }
 
@@ -146,9 +165,13 @@ impl Dialling {
         self.slowest = now.saturating_duration_since(started_at).max(self.slowest / 2);
         self.answered();
         self.gate = match self.gate {
-            Gate::Ramping { width } if width < WIDEST_RAMP => Gate::Ramping { width: width * 2 },
-            Gate::Failing { .. } => Gate::Ramping { width: 1 },
-            Gate::Ramping { .. } | Gate::Open => Gate::Open,
+            Gate::Open => Gate::Open,
+            Gate::Failing { failures, .. } => Gate::Ramping { width: 1, successes: 0, failures },
+            Gate::Ramping { width, successes, failures } if successes + 1 < width => {
+                Gate::Ramping { width, successes: successes + 1, failures }
+            }
+            Gate::Ramping { width: WIDEST_RAMP.., .. } => Gate::Open,
+            Gate::Ramping { width, failures, .. } => Gate::Ramping { width: width * 2, successes: 0, failures },
         };
     }
 
@@ -156,7 +179,7 @@ impl Dialling {
     pub(crate) fn reassured(&mut self) {
         if let Gate::Failing { failures: 0, .. } = self.gate {
             self.answered();
-            self.gate = Gate::Ramping { width: 1 };
+            self.gate = Gate::Ramping { width: 1, successes: 0, failures: 0 };
         }
     }
 
@@ -213,12 +236,14 @@ mod tests {
         let next = dialling.next_probe_at().expect("armed");
         assert!(dialling.may_dial(next, 0));
         assert!(!dialling.may_dial(next, 1));
-        for width in [1, 2, 4] {
-            dialling.succeeded(next, next);
-            assert!(dialling.may_dial(next, width - 1));
-            assert!(!dialling.may_dial(next, width));
-        }
         dialling.succeeded(next, next);
+        for width in [1, 2, 4] {
+            assert!(dialling.may_dial(next, width - 1));
+            for _ in 0..width {
+                assert!(!dialling.may_dial(next, width));
+                dialling.succeeded(next, next);
+            }
+        }
         assert!(dialling.may_dial(next, 1_000));
     }
 
@@ -246,24 +271,28 @@ mod tests {
         let now = Instant::ZERO;
         assert_eq!(dialling.cutoff(), Duration::from_secs(5));
         let mut cutoffs = Vec::new();
-        for _ in 0..5 {
+        for _ in 0..7 {
             dialling.failed(now, now, failure(FailureKind::TimedOut), true, &mut chance);
             cutoffs.push(dialling.cutoff().as_secs());
         }
-        assert_eq!(cutoffs, [1, 1, 5, 1, 1]);
+        assert_eq!(cutoffs, [1, 1, 5, 1, 1, 1, 5]);
         dialling.succeeded(now + Duration::from_secs(2), now);
         dialling.failed(now, now, failure(FailureKind::Passing), true, &mut chance);
         assert_eq!(dialling.cutoff(), Duration::from_secs(4), "twice what the last dial took");
+        assert_eq!(dialling.patience(), dialling.cutoff());
     }
 
     #[test]
     fn a_permanent_failure_is_probed_at_the_slowest_pace_whoever_waits() {
         let (mut dialling, mut chance) = dialling();
         let mut longest = Duration::ZERO;
+        let mut now = Instant::ZERO;
         for _ in 0..50 {
-            dialling.failed(Instant::ZERO, Instant::ZERO, failure(FailureKind::Permanent), true, &mut chance);
-            dialling.hurry(Instant::ZERO, &mut chance);
-            longest = longest.max(dialling.next_probe_at().expect("armed").saturating_duration_since(Instant::ZERO));
+            dialling.failed(now, now, failure(FailureKind::Permanent), true, &mut chance);
+            dialling.hurry(now, &mut chance);
+            let next = dialling.next_probe_at().expect("armed");
+            longest = longest.max(next.saturating_duration_since(now));
+            now = next;
         }
         assert!(longest > Duration::from_secs(3));
     }

@@ -120,7 +120,7 @@ impl<C> Ledger<C> {
         if let Some(loan) = self.take_idle() {
             return Acquired::Loan(loan);
         }
-        if self.config.on_node_down() == OnNodeDown::FailFast && self.health() == Health::Down {
+        if self.is_hopeless() {
             return Acquired::Down(Box::new(self.refusal(now, now)));
         }
         let waiting = self.line.len(Want::Loan);
@@ -156,7 +156,7 @@ impl<C> Ledger<C> {
     /// Gives back a connection that was granted but found broken before it was used, and takes the same place in line
     /// again.
     pub fn refuse(&mut self, now: Instant, loan: Loan<C>, place: Place) -> Acquired<C> {
-        self.handle(now, Input::Release(loan, Verdict::Broken(CloseReason::Broken)));
+        self.handle(now, Input::Release(loan, Verdict::Stale));
         if self.life != Life::Open {
             return Acquired::Closed;
         }
@@ -170,6 +170,7 @@ impl<C> Ledger<C> {
         match (want, self.life) {
             (Want::Loan, _) => self.acquire(now, deadline),
             (Want::Warm, Life::Closing | Life::Closed) => Acquired::Closed,
+            (Want::Warm, Life::Open) if self.dialling.is_refused_for_good() => Acquired::Down(Box::new(self.refusal(now, now))),
             (Want::Warm | Want::Drained, Life::Open) | (Want::Drained, Life::Closing | Life::Closed) => {
                 let id = self.line.join(want, now, deadline);
                 self.settle(now);
@@ -277,7 +278,7 @@ impl<C> Ledger<C> {
                     healthy: self.life == Life::Open && (health == Health::Up || (health == Health::Suspect && lends)),
                     active_calls: pool.tally.active(),
                     idle: pool.tally.of(Phase::Idle),
-                    connecting: pool.tally.of(Phase::Connecting),
+                    connecting: pool.tally.dialled(),
                     checking: pool.tally.of(Phase::Checking),
                     closing: pool.tally.of(Phase::Closing),
                     limit: self.roster.limit(),
@@ -293,7 +294,7 @@ impl<C> Ledger<C> {
             unhealthy_pools: pools.len() - healthy_pools,
             active: tally.active(),
             idle: tally.of(Phase::Idle),
-            connecting: tally.of(Phase::Connecting),
+            connecting: tally.dialled(),
             checking: tally.of(Phase::Checking),
             closing: tally.of(Phase::Closing),
             waiting: self.line.len(Want::Loan),
@@ -307,7 +308,7 @@ impl<C> Ledger<C> {
         let tally = self.roster.tally();
         let phase = if self.dialling.is_failing() {
             WaitPhase::DialsFailing
-        } else if tally.of(Phase::Connecting) > 0 {
+        } else if tally.dialled() > 0 {
             WaitPhase::Dialling
         } else if tally.active() > 0 {
             WaitPhase::LeasesHeld
@@ -322,7 +323,7 @@ impl<C> Ledger<C> {
                 pools: count(self.roster.pool_count()),
                 active: count(tally.active()),
                 idle: count(tally.of(Phase::Idle)),
-                connecting: count(tally.of(Phase::Connecting)),
+                connecting: count(tally.dialled()),
                 housekeeping: count(tally.of(Phase::Checking) + tally.of(Phase::Closing)),
                 waiting: count(self.line.len(Want::Loan)),
             },
@@ -363,6 +364,11 @@ impl<C> Ledger<C> {
         let (epoch, retire) = (record.epoch, record.retire);
         match (verdict, retire) {
             (Verdict::Broken(reason), _) => self.close_conn(now, id, conn, reason),
+            (Verdict::Stale, _) => {
+                let born_at = record.born_at;
+                self.close_conn(now, id, conn, CloseReason::Broken);
+                self.lost_early(now, born_at);
+            }
             (Verdict::Silent, _) => {
                 self.close_conn(now, id, conn, CloseReason::Broken);
                 self.distrust_since(now, epoch, "a command was not answered in time");
@@ -394,7 +400,7 @@ impl<C> Ledger<C> {
         let started_at = record.entered_at;
         if let Some(reason) = record.retire {
             self.close_conn(now, id, conn, reason);
-            self.dial_failed(now, started_at, lost_at_birth());
+            self.dial_failed(now, now, lost_at_birth());
             return;
         }
         record.epoch = epoch;
@@ -405,7 +411,6 @@ impl<C> Ledger<C> {
         let expires_at = record.expires_at;
         self.has_met_server = true;
         self.dialling.succeeded(now, started_at);
-        self.deadlines.disarm(Kind::Probe);
         self.deadlines.arm(Kind::Lifetime, expires_at);
         self.deadlines.arm(Kind::Check, check_at);
         self.roster.shelve(id, conn);
@@ -413,22 +418,29 @@ impl<C> Ledger<C> {
 
     fn on_connect_failed(&mut self, now: Instant, ticket: Ticket, failure: Failure) {
         let Some(record) = self.roster.free(ticket.id) else { return };
-        if self.life == Life::Open {
-            self.dial_failed(now, record.entered_at, failure);
+        match (self.life, record.phase, failure.kind) {
+            // Known since it was overdue.
+            (Life::Open, Phase::Overdue, FailureKind::TimedOut) | (Life::Closing | Life::Closed, _, _) => {}
+            (Life::Open, _, _) => self.dial_failed(now, record.entered_at, failure),
         }
     }
 
-    fn dial_failed(&mut self, now: Instant, started_at: Instant, failure: Failure) {
+    pub(super) fn dial_failed(&mut self, now: Instant, started_at: Instant, failure: Failure) {
         let permanent = failure.kind == FailureKind::Permanent;
         let someone_waits = self.someone_waits();
         self.dialling.failed(now, started_at, failure, someone_waits, &mut self.chance);
         if permanent {
             self.tell_all(now, Want::Warm, Outcome::Down);
         }
-        let fail_fast = self.config.on_node_down() == OnNodeDown::FailFast && self.health() == Health::Down;
-        if permanent || fail_fast {
+        if permanent {
             self.tell_all(now, Want::Loan, Outcome::Down);
         }
+    }
+
+    /// Whether those who ask are not to wait: nothing is left to lend, and callers fail fast or the server refuses us.
+    pub(super) fn is_hopeless(&self) -> bool {
+        let told_at_once = self.config.on_node_down() == OnNodeDown::FailFast || self.dialling.is_refused_for_good();
+        told_at_once && self.health() == Health::Down
     }
 
     fn on_checked(&mut self, now: Instant, checkup: Checkup<C>, finding: Finding) {
@@ -477,14 +489,19 @@ impl<C> Ledger<C> {
                     self.on_release(now, loan, Verdict::Broken(CloseReason::Broken));
                 }
             }
-            Phase::Connecting | Phase::Leased | Phase::Checking => record.retire = Some(CloseReason::Broken),
+            Phase::Connecting | Phase::Overdue | Phase::Leased | Phase::Checking => record.retire = Some(CloseReason::Broken),
             Phase::Closing => return,
         }
         self.dialling.note("a connection was closed by the server");
-        // A server that accepts and hangs up at once must not be dialled in a loop.
-        let died_young = now.saturating_duration_since(born_at) < self.config.probe_backoff().start;
-        if died_young && matches!(phase, Phase::Idle | Phase::Granted) {
-            self.dial_failed(now, born_at, lost_at_birth());
+        if matches!(phase, Phase::Idle | Phase::Granted) {
+            self.lost_early(now, born_at);
+        }
+    }
+
+    /// A connection died before anybody used it. A server that accepts and hangs up must not be dialled in a loop.
+    fn lost_early(&mut self, now: Instant, born_at: Instant) {
+        if self.life == Life::Open && now.saturating_duration_since(born_at) < self.config.probe_backoff().start {
+            self.dial_failed(now, now, lost_at_birth());
         }
     }
 

@@ -9,13 +9,15 @@ use crate::time::Instant;
 /// Where a connection is in its life.
 ///
 /// ```text
-///  Connecting --> Idle <--> Granted --> Leased      every phase but Connecting leaves by Closing;
-///                  ^ ^------------------'           a dial that fails leaves at once
-///                  '--> Checking
+///  Connecting --> (Overdue) --> Idle <--> Granted --> Leased      a dial that fails leaves at once,
+///                                ^ ^------------------'           every other phase leaves by Closing
+///                                '--> Checking
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     Connecting,
+    /// Being dialled for longer than is usual: it may still succeed, but it no longer stands in the way of others.
+    Overdue,
     Idle,
     Granted,
     Leased,
@@ -23,7 +25,7 @@ pub(crate) enum Phase {
     Closing,
 }
 
-const PHASES: usize = 6;
+const PHASES: usize = 7;
 
 /// How many connections are in each phase.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,6 +43,11 @@ impl Tally {
     /// On loan, or as good as on loan.
     pub(crate) fn active(&self) -> usize {
         self.of(Phase::Granted) + self.of(Phase::Leased)
+    }
+
+    /// Being dialled, whether within the usual time or not.
+    pub(crate) fn dialled(&self) -> usize {
+        self.of(Phase::Connecting) + self.of(Phase::Overdue)
     }
 
     /// Open, or being opened; what a pool's minimum is about.
@@ -251,7 +258,7 @@ impl<C> Roster<C> {
         let least = self
             .pools()
             .filter(|(_, pool)| pool.tally.total() < self.limit)
-            .min_by_key(|(_, pool)| (pool.tally.active() + pool.tally.of(Phase::Connecting), pool.tally.total()))
+            .min_by_key(|(_, pool)| (pool.tally.active() + pool.tally.dialled(), pool.tally.total()))
             .map(|(index, _)| index);
         least.or_else(|| (self.pool_count() < most).then(|| self.add_pool()))
     }

@@ -13,6 +13,7 @@ impl<C> Shelf<C> {
         Self { idle: VecDeque::new() }
     }
 
+    #[cfg(any(test, debug_assertions))]
     pub(crate) fn len(&self) -> usize {
         self.idle.len()
     }

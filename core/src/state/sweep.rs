@@ -44,7 +44,7 @@ impl<C> Ledger<C> {
 
     /// Time that nobody saw pass wears out nothing: otherwise a clock that jumps ahead would expire all at once.
     pub(super) fn forgive_jump(&mut self, now: Instant) {
-        let Some(due) = self.deadlines.next() else { return };
+        let Some(due) = self.deadlines.first_of_wear() else { return };
         let late = now.saturating_duration_since(due);
         if late <= JUMP {
             return;
@@ -97,8 +97,10 @@ impl<C> Ledger<C> {
     }
 
     fn retire(&mut self, now: Instant) {
-        let expired = self.roster.select(|record| record.retire.is_none() && record.expires_at <= now);
-        for id in expired {
+        // One at a time: connections that were born together must not go together.
+        let expired = self.roster.records().filter(|(_, record)| record.retire.is_none() && in_use(record.phase));
+        let oldest = expired.min_by_key(|(_, record)| record.expires_at);
+        if let Some((id, _)) = oldest.filter(|(_, record)| record.expires_at <= now) {
             match self.roster.get(id).map(|record| record.phase) {
                 Some(Phase::Idle) => self.close_idle(now, id, CloseReason::Expired),
                 Some(Phase::Granted | Phase::Leased | Phase::Checking) => {
@@ -106,10 +108,9 @@ impl<C> Ledger<C> {
                         record.retire = Some(CloseReason::Expired);
                     }
                 }
-                Some(Phase::Connecting | Phase::Closing) | None => {}
+                Some(Phase::Connecting | Phase::Overdue | Phase::Closing) | None => {}
             }
         }
-        let in_use = |phase| !matches!(phase, Phase::Connecting | Phase::Closing);
         let next = self
             .roster
             .records()
@@ -117,8 +118,15 @@ impl<C> Ledger<C> {
             .map(|(_, record)| record.expires_at)
             .min();
         if let Some(next) = next {
-            self.deadlines.arm(Kind::Lifetime, next);
+            self.deadlines.arm(Kind::Lifetime, next.max(now + self.pause_between_expiries()));
         }
+    }
+
+    /// Three in a second at most, unless there are so many connections that their lifetimes would not be kept.
+    fn pause_between_expiries(&self) -> Duration {
+        let spread = self.config.max_lifetime() / 4;
+        let connections = u32::try_from(self.roster.tally().total().max(1)).unwrap_or(u32::MAX);
+        (spread / connections).min(Duration::from_millis(334)).max(Duration::from_micros(1))
     }
 
     fn check(&mut self, now: Instant) {
@@ -133,7 +141,7 @@ impl<C> Ledger<C> {
             Phase::Idle => Some(record.check_at),
             // While it is on loan it cannot be checked: it is looked at again after a while.
             Phase::Granted | Phase::Leased => Some(record.check_at.max(now + soon)),
-            Phase::Connecting | Phase::Checking | Phase::Closing => None,
+            Phase::Connecting | Phase::Overdue | Phase::Checking | Phase::Closing => None,
         });
         if let Some(next) = next.min() {
             self.deadlines.arm(Kind::Check, next);
@@ -212,7 +220,7 @@ impl<C> Ledger<C> {
             self.note_closing(now, id);
             self.order(Action::Kill(Closing { id: Some(id) }));
         }
-        for id in self.roster.select(|record| matches!(record.phase, Phase::Connecting | Phase::Checking)) {
+        for id in self.roster.select(|record| matches!(record.phase, Phase::Connecting | Phase::Overdue | Phase::Checking)) {
             // Whoever holds its token has been told to stop and did not; its connection will be closed uncounted.
             self.roster.free(id);
         }
@@ -228,5 +236,13 @@ impl<C> Ledger<C> {
     pub(super) fn next_check(&mut self, now: Instant) -> Instant {
         let interval = self.config.health_check_interval();
         now + interval + self.chance.up_to(interval / 4)
+    }
+}
+
+/// Whether a connection in this phase grows old.
+fn in_use(phase: Phase) -> bool {
+    match phase {
+        Phase::Idle | Phase::Granted | Phase::Leased | Phase::Checking => true,
+        Phase::Connecting | Phase::Overdue | Phase::Closing => false,
     }
 }

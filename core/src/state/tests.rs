@@ -1,1 +1,182 @@
+//! Unit tests of the ledger: inputs and outputs as plain values; a connection is a number.
 
+mod ending;
+mod healing;
+mod lending;
+mod walk;
+mod wear;
+
+use std::time::Duration;
+
+use crate::config::{NodeConfig, NodeConfigBuilder};
+use crate::connector::CloseReason;
+use crate::state::{
+    Acquired, Action, Checkup, Closing, Failure, FailureKind, Input, Ledger, Loan, Outcome, Ticket, Verdict, WaiterId,
+};
+use crate::time::Instant;
+
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A ledger on a bench: every token it hands out lies here until the test gives it back.
+struct Bench {
+    ledger: Ledger<u32>,
+    now: Instant,
+    connects: Vec<Ticket>,
+    checks: Vec<Checkup<u32>>,
+    closes: Vec<(Closing, u32, CloseReason)>,
+    kills: Vec<Closing>,
+    wakes: Vec<WaiterId>,
+    /// Connections made so far; also the number of the last one.
+    made: u32,
+}
+
+impl Bench {
+    /// A ledger that has had its first tick.
+    fn new(builder: NodeConfigBuilder) -> Self {
+        Self::seeded(builder, 7)
+    }
+
+    fn seeded(builder: NodeConfigBuilder, seed: u64) -> Self {
+        let config = builder.build().expect("the test's knobs are valid");
+        let mut bench = Self {
+            ledger: Ledger::new(config, seed),
+            now: Instant::ZERO,
+            connects: Vec::new(),
+            checks: Vec::new(),
+            closes: Vec::new(),
+            kills: Vec::new(),
+            wakes: Vec::new(),
+            made: 0,
+        };
+        bench.put(Input::Tick);
+        bench
+    }
+
+    /// One pool of `limit` connections, `limit` of them open and idle.
+    fn full(limit: usize) -> Self {
+        let mut bench = Self::new(one_pool(limit).min_idle(limit));
+        bench.accept_all();
+        bench
+    }
+
+    fn put(&mut self, input: Input<u32>) {
+        self.ledger.handle(self.now, input);
+        self.collect();
+    }
+
+    /// Takes all that the ledger has to say.
+    fn collect(&mut self) {
+        self.wakes.extend(std::iter::from_fn(|| self.ledger.poll_wake()));
+        while let Some(action) = self.ledger.poll_action() {
+            match action {
+                Action::Connect(ticket) => self.connects.push(ticket),
+                Action::Check(checkup) => self.checks.push(checkup),
+                Action::Close(closing, conn, reason) => self.closes.push((closing, conn, reason)),
+                Action::Kill(closing) => self.kills.push(closing),
+            }
+        }
+    }
+
+    /// Lets time pass as a driver does: a tick at every deadline, none of them late.
+    fn pass(&mut self, length: Duration) {
+        let end = self.now + length;
+        while let Some(next) = self.ledger.next_deadline().filter(|next| *next <= end) {
+            self.now = self.now.max(next);
+            self.tick();
+        }
+        self.now = end;
+    }
+
+    fn tick(&mut self) {
+        self.put(Input::Tick);
+        let next = self.ledger.next_deadline();
+        assert!(next.is_none_or(|next| next > self.now), "I3: after a tick at {} the next is at {next:?}", self.now);
+    }
+
+    fn acquire(&mut self, timeout: Duration) -> Acquired<u32> {
+        let acquired = self.ledger.acquire(self.now, self.now + timeout);
+        self.collect();
+        acquired
+    }
+
+    #[track_caller]
+    fn borrow(&mut self) -> Loan<u32> {
+        match self.acquire(SECOND) {
+            Acquired::Loan(loan) => loan,
+            other @ (Acquired::Waiting(_) | Acquired::Saturated { .. } | Acquired::Down(_) | Acquired::Closed) => {
+                panic!("a connection was expected to idle: {other:?}")
+            }
+        }
+    }
+
+    #[track_caller]
+    fn wait(&mut self, timeout: Duration) -> WaiterId {
+        match self.acquire(timeout) {
+            Acquired::Waiting(id) => id,
+            other @ (Acquired::Loan(_) | Acquired::Saturated { .. } | Acquired::Down(_) | Acquired::Closed) => {
+                panic!("a place in line was expected: {other:?}")
+            }
+        }
+    }
+
+    /// The connection that a waiter was granted.
+    #[track_caller]
+    fn granted(&mut self, id: WaiterId) -> Loan<u32> {
+        match self.ledger.take_outcome(id) {
+            Some(Outcome::Granted(loan, _)) => loan,
+            other => panic!("a grant was expected: {other:?}"),
+        }
+    }
+
+    fn release(&mut self, loan: Loan<u32>) {
+        self.put(Input::Release(loan, Verdict::Sound));
+    }
+
+    /// The oldest dial succeeds.
+    fn accept(&mut self) -> u32 {
+        let ticket = self.connects.remove(0);
+        self.made += 1;
+        self.put(Input::Connected(ticket, self.made));
+        self.made
+    }
+
+    /// All dials succeed, those included that follow from it.
+    fn accept_all(&mut self) {
+        while !self.connects.is_empty() {
+            self.accept();
+        }
+    }
+
+    /// The oldest dial fails.
+    fn refuse(&mut self, kind: FailureKind) {
+        let ticket = self.connects.remove(0);
+        self.put(Input::ConnectFailed(ticket, Failure { message: String::from("refused"), kind }));
+    }
+
+    /// Lets time pass until the next dial is ordered.
+    #[track_caller]
+    fn await_dial(&mut self) {
+        let end = self.now + 10 * SECOND;
+        while self.connects.is_empty() {
+            assert!(self.now < end, "no dial within 10 s");
+            self.pass(MS);
+        }
+    }
+
+    /// All ordered closes are done; why they were ordered.
+    fn close_all(&mut self) -> Vec<CloseReason> {
+        let mut reasons = Vec::new();
+        while !self.closes.is_empty() {
+            let (closing, _, reason) = self.closes.remove(0);
+            reasons.push(reason);
+            self.put(Input::Closed(closing));
+        }
+        reasons
+    }
+}
+
+/// One pool, nothing kept warm.
+fn one_pool(limit: usize) -> NodeConfigBuilder {
+    NodeConfig::builder().max_connection_size(limit).max_pools_per_node(1).min_idle(0)
+}

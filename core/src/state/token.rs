@@ -56,6 +56,8 @@ pub enum Verdict {
     Sound,
     /// To be closed, for this reason.
     Broken(CloseReason),
+    /// Found broken before its borrower used it.
+    Stale,
     /// Asked and not answered in time: to be closed, and a reason to distrust its neighbours.
     Silent,
 }

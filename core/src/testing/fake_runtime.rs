@@ -328,8 +328,8 @@ mod tests {
                 runtime.spawn(Box::pin(async move { log.lock().expect("not poisoned").push(n) }));
             }
             runtime.settle();
-            let log = log.lock().expect("not poisoned").clone();
-            log
+            let order = log.lock().expect("not poisoned");
+            order.clone()
         };
         assert_eq!(order(3), order(3));
         assert_ne!(order(3), order(4));

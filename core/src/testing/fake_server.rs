@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::future::{Future, pending, poll_fn};
+use std::future::{pending, poll_fn};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -293,23 +293,19 @@ impl Connector for FakeConnector {
     type Connection = FakeConnection;
     type Error = FakeError;
 
-    fn connect(&self) -> impl Future<Output = Result<FakeConnection, FakeError>> + Send {
-        async {
-            let now = self.server.runtime.now();
-            self.server.lock().dials.push(now);
-            if !matches!(self.server.lock().mode, FakeMode::Refusing | FakeMode::Rejecting) {
-                self.server.answer(|state| state.connect_latency).await;
-            }
-            let id = self.server.accept()?;
-            Ok(FakeConnection { server: self.server.clone(), id, outstanding: 0 })
+    async fn connect(&self) -> Result<FakeConnection, FakeError> {
+        let now = self.server.runtime.now();
+        self.server.lock().dials.push(now);
+        if !matches!(self.server.lock().mode, FakeMode::Refusing | FakeMode::Rejecting) {
+            self.server.answer(|state| state.connect_latency).await;
         }
+        let id = self.server.accept()?;
+        Ok(FakeConnection { server: self.server.clone(), id, outstanding: 0 })
     }
 
-    fn check(&self, conn: &mut FakeConnection) -> impl Future<Output = Result<(), FakeError>> + Send {
-        async {
-            self.server.lock().checks += 1;
-            conn.echo(0).await.map(drop)
-        }
+    async fn check(&self, conn: &mut FakeConnection) -> Result<(), FakeError> {
+        self.server.lock().checks += 1;
+        conn.echo(0).await.map(drop)
     }
 
     fn is_broken(&self, conn: &mut FakeConnection) -> bool {

@@ -56,11 +56,7 @@ enum Transaction {
 
 impl Server {
     pub(super) fn new() -> Server {
-        Server {
-            databases: Default::default(),
-            sessions: BTreeMap::new(),
-            last_id: 0,
-        }
+        Server { databases: Default::default(), sessions: BTreeMap::new(), last_id: 0 }
     }
 
     /// Books a new connection and gives it its id.
@@ -97,10 +93,7 @@ impl Server {
     fn run_or_queue(&mut self, id: u64, args: Args) -> Outcome {
         let checked = checked_name(&args);
         let session = self.session(id);
-        let immediate = matches!(
-            checked.as_deref(),
-            Ok("DISCARD" | "EXEC" | "MULTI" | "QUIT" | "RESET")
-        );
+        let immediate = matches!(checked.as_deref(), Ok("DISCARD" | "EXEC" | "MULTI" | "QUIT" | "RESET"));
         match &mut session.transaction {
             Transaction::Queued(queue) if !immediate => {
                 if checked.is_ok() && queue.len() < MAX_QUEUED {
@@ -112,9 +105,7 @@ impl Server {
                 Err("ERR transaction too long".into())
             }
             Transaction::Refused if !immediate => checked.map(|_| Reply::Simple("QUEUED")),
-            Transaction::None | Transaction::Queued(_) | Transaction::Refused => {
-                self.run(id, &checked?, &args)
-            }
+            Transaction::None | Transaction::Queued(_) | Transaction::Refused => self.run(id, &checked?, &args),
         }
     }
 
@@ -167,9 +158,7 @@ impl Server {
         match (name, transaction) {
             (_, Transaction::None) => Err(format!("ERR {name} without MULTI")),
             ("DISCARD", Transaction::Queued(_) | Transaction::Refused) => Ok(Reply::Simple("OK")),
-            (_, Transaction::Refused) => {
-                Err("EXECABORT Transaction discarded because of previous errors.".into())
-            }
+            (_, Transaction::Refused) => Err("EXECABORT Transaction discarded because of previous errors.".into()),
             (_, Transaction::Queued(queue)) => {
                 let replies = queue.into_iter().map(|args| {
                     let outcome = checked_name(&args).and_then(|name| self.run(id, &name, &args));
@@ -233,16 +222,12 @@ impl Server {
                 session.name = connection_name(name)?;
                 Ok(Reply::Simple("OK"))
             }
-            _ => Err(format!(
-                "ERR unknown subcommand or wrong number of arguments for '{subcommand}'. Try CLIENT HELP."
-            )),
+            _ => Err(format!("ERR unknown subcommand or wrong number of arguments for '{subcommand}'. Try CLIENT HELP.")),
         }
     }
 
     fn session(&mut self, id: u64) -> &mut Session {
-        self.sessions
-            .get_mut(&id)
-            .expect("only the thread of a session closes it, when it ends")
+        self.sessions.get_mut(&id).expect("only the thread of a session closes it, when it ends")
     }
 }
 
@@ -271,24 +256,14 @@ fn checked_name(args: &[Vec<u8>]) -> Result<String, String> {
     let name = readable(&args[0]).to_ascii_uppercase();
     match COMMANDS.iter().find(|(known, ..)| *known == name) {
         Some((_, min, max)) if (*min..=*max).contains(&(args.len() - 1)) => Ok(name),
-        Some(_) => Err(format!(
-            "ERR wrong number of arguments for '{}' command",
-            name.to_ascii_lowercase()
-        )),
+        Some(_) => Err(format!("ERR wrong number of arguments for '{}' command", name.to_ascii_lowercase())),
         None => Err(unknown_command(args)),
     }
 }
 
 fn unknown_command(args: &[Vec<u8>]) -> String {
-    let shown: String = args[1..]
-        .iter()
-        .take(20)
-        .map(|arg| format!("'{}' ", readable(arg)))
-        .collect();
-    format!(
-        "ERR unknown command '{}', with args beginning with: {shown}",
-        readable(&args[0])
-    )
+    let shown: String = args[1..].iter().take(20).map(|arg| format!("'{}' ", readable(arg))).collect();
+    format!("ERR unknown command '{}', with args beginning with: {shown}", readable(&args[0]))
 }
 
 /// What a peer sent, made fit for one line of an error or a list.
@@ -300,9 +275,7 @@ fn readable(bytes: &[u8]) -> String {
 fn connection_name(bytes: &[u8]) -> Result<String, String> {
     let name = String::from_utf8(bytes.to_vec()).ok();
     name.filter(|name| name.bytes().all(|byte| byte.is_ascii_graphic()))
-        .ok_or_else(|| {
-            "ERR Client names cannot contain spaces, newlines or special characters.".into()
-        })
+        .ok_or_else(|| "ERR Client names cannot contain spaces, newlines or special characters.".into())
 }
 
 fn info() -> String {

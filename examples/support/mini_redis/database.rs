@@ -32,23 +32,12 @@ impl Database {
     pub(super) fn run(&mut self, name: &str, args: &[Vec<u8>]) -> Option<Outcome> {
         let outcome = match name {
             "DBSIZE" => Ok(Reply::count(self.size())),
-            "DEL" => Ok(Reply::count(
-                args[1..].iter().filter(|key| self.delete(key)).count(),
-            )),
-            "EXISTS" => Ok(Reply::count(
-                args[1..]
-                    .iter()
-                    .filter(|key| self.live(key).is_some())
-                    .count(),
-            )),
-            "GET" => self
-                .text(&args[1])
-                .map(|text| text.map_or(Reply::Null, Reply::Bulk)),
+            "DEL" => Ok(Reply::count(args[1..].iter().filter(|key| self.delete(key)).count())),
+            "EXISTS" => Ok(Reply::count(args[1..].iter().filter(|key| self.live(key).is_some()).count())),
+            "GET" => self.text(&args[1]).map(|text| text.map_or(Reply::Null, Reply::Bulk)),
             "INCR" => self.increment(&args[1], 1),
             "INCRBY" => integer(&args[2]).and_then(|by| self.increment(&args[1], by)),
-            "LLEN" => self
-                .list(&args[1])
-                .map(|list| Reply::count(list.map_or(0, |list| list.len()))),
+            "LLEN" => self.list(&args[1]).map(|list| Reply::count(list.map_or(0, |list| list.len()))),
             "LPOP" => self.pop(&args[1]),
             "LPUSH" => self.push(args, List::push_front),
             "RPUSH" => self.push(args, List::push_back),
@@ -94,9 +83,7 @@ impl Database {
 
     fn increment(&mut self, key: &[u8], by: i64) -> Outcome {
         let old = self.text(key)?.map_or(Ok(0), |text| integer(&text))?;
-        let new = old
-            .checked_add(by)
-            .ok_or("ERR increment or decrement would overflow")?;
+        let new = old.checked_add(by).ok_or("ERR increment or decrement would overflow")?;
         let value = Value::Text(new.to_string().into());
         match self.live(key) {
             Some(entry) => entry.value = value,
@@ -161,8 +148,7 @@ impl Database {
     }
 
     fn put(&mut self, key: &[u8], value: Value, expires_at: Option<Instant>) {
-        self.entries
-            .insert(key.to_vec(), Entry { value, expires_at });
+        self.entries.insert(key.to_vec(), Entry { value, expires_at });
     }
 }
 
@@ -173,9 +159,7 @@ impl Entry {
 }
 
 pub(super) fn integer(bytes: &[u8]) -> Result<i64, String> {
-    let number = std::str::from_utf8(bytes)
-        .ok()
-        .and_then(|text| text.parse().ok());
+    let number = std::str::from_utf8(bytes).ok().and_then(|text| text.parse().ok());
     number.ok_or_else(|| NOT_AN_INTEGER.into())
 }
 

@@ -1,0 +1,8 @@
+//! The rules of a pool, each as a test by its number: a `NodePool` on a virtual clock and a scripted server.
+
+mod capacity;
+mod ending;
+mod healing;
+mod support;
+mod waiting;
+mod wear;

@@ -1,0 +1,157 @@
+//! The end: closing, dropping, and runtimes that end first.
+
+use redis_manager::tokio::TokioRuntime;
+use redis_manager::{AddNodeError, GetClientError, Network, RedisManager};
+use redis_manager_tests::on_every_runtime;
+use redis_manager_tests::redis_server::RedisServer;
+use redis_manager_tests::tasks::{spawn, until, within};
+
+use crate::{MS, echo, manager_of, one_pool, status};
+
+on_every_runtime! {
+    e1_closing_tells_those_who_wait_and_the_server_sees_nobody_afterwards;
+    e1_what_is_not_given_back_is_ended_at_the_deadline;
+    e1_a_closed_node_can_be_added_again;
+    e2_the_last_handle_ends_it_all;
+    e3_a_client_outlives_its_manager;
+}
+
+async fn e1_closing_tells_those_who_wait_and_the_server_sees_nobody_afterwards(runtime: impl Network + Clone) {
+    let server = RedisServer::start();
+    let manager = manager_of(&server, 2, runtime.clone()).await;
+    let url = server.url();
+    let mut held = vec![manager.get_client(&url).await.expect("one"), manager.get_client(&url).await.expect("two")];
+    let (manager_of_caller, url_of_caller) = (manager.clone(), url.clone());
+    let waiting = spawn(&runtime, async move { manager_of_caller.get_client(&url_of_caller).await.map(drop) });
+    until(&runtime, "somebody waits", || status(&manager).waiting == 1).await;
+
+    let closer = manager.clone();
+    let closed = spawn(&runtime, async move { closer.close_all_pools().await });
+    assert!(matches!(waiting.await, Err(GetClientError::Closed { .. })));
+    assert!(matches!(manager.get_client(&url).await, Err(GetClientError::Closed { .. })));
+    assert_eq!(echo(&mut held[0], "still mine").await.expect("a borrowed client works on"), "still mine");
+    drop(held);
+    closed.await;
+    assert_eq!(server.client_count(), 0, "{:?}", server.client_list());
+    assert!(matches!(manager.get_client(&url).await, Err(GetClientError::Closed { .. })));
+    assert!(matches!(manager.try_get_client(&url), Err(GetClientError::Closed { .. })));
+    assert!(matches!(manager.add_node_pool(&url).await, Err(AddNodeError::Closed { .. })));
+    assert!(!manager.is_health_check_running() && manager.fetch_pool_status().is_empty());
+    manager.close_all_pools().await;
+}
+
+async fn e1_what_is_not_given_back_is_ended_at_the_deadline(runtime: impl Network + Clone) {
+    let server = RedisServer::start();
+    let manager = manager_of(&server, 2, runtime.clone()).await;
+    let mut held = manager.get_client(&server.url()).await.expect("a client");
+    let mut blocked = manager.get_client(&server.url()).await.expect("a client");
+    let popping = spawn(&runtime, async move { redis::cmd("BLPOP").arg("queue").arg(0).exec_async(&mut blocked).await });
+    until(&runtime, "it blocks", || server.client_list().iter().any(|line| line.contains("cmd=blpop"))).await;
+    let started_at = runtime.now();
+    manager.close_all_pools_timeout(100 * MS).await;
+    let took = runtime.now().saturating_duration_since(started_at);
+    assert!(took >= 100 * MS && took < 1_000 * MS, "{took:?}");
+    until(&runtime, "the server sees nobody", || server.client_count() == 0).await;
+    popping.await.expect_err("its connection was ended");
+    echo(&mut held, "token").await.expect_err("its connection was ended");
+    drop(held);
+}
+
+async fn e1_a_closed_node_can_be_added_again(runtime: impl Network + Clone) {
+    let server = RedisServer::start();
+    let manager = manager_of(&server, 2, runtime.clone()).await;
+    manager.close_node_pools(&server.url()).await;
+    assert_eq!(server.client_count(), 0);
+    assert!(matches!(manager.get_client(&server.url()).await, Err(GetClientError::Closed { .. })));
+    manager.add_node_pool(&server.url()).await.expect("the server is up");
+    let mut client = manager.get_client(&server.url()).await.expect("a client");
+    assert_eq!(echo(&mut client, "token").await.expect("a sound one"), "token");
+}
+
+async fn e2_the_last_handle_ends_it_all(runtime: impl Network + Clone) {
+    let server = RedisServer::start();
+    let manager = one_pool(3).min_idle(3).build(runtime.clone()).expect("valid knobs");
+    manager.add_node_pool(&server.url()).await.expect("the server is up");
+    assert_eq!(server.client_count(), 3);
+    drop(manager.clone());
+    assert_eq!(server.client_count(), 3);
+    drop(manager);
+    until(&runtime, "every socket is closed", || server.client_count() == 0).await;
+}
+
+async fn e3_a_client_outlives_its_manager(runtime: impl Network + Clone) {
+    let server = RedisServer::start();
+    let manager = manager_of(&server, 2, runtime.clone()).await;
+    let mut client = manager.get_client(&server.url()).await.expect("a client");
+    drop(manager);
+    assert_eq!(echo(&mut client, "still mine").await.expect("it works on"), "still mine");
+    // A plain thread, without any runtime.
+    std::thread::spawn(move || drop(client)).join().expect("dropping never panics");
+    until(&runtime, "its socket is closed", || server.client_count() == 0).await;
+}
+
+#[test]
+fn e3_a_tokio_runtime_that_ends_first_leaves_errors_not_hangs() {
+    let server = RedisServer::start();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("tokio starts");
+    let (manager, mut client) = runtime.block_on(async {
+        let manager = manager_of(&server, 2, TokioRuntime::current().expect("inside")).await;
+        let client = manager.get_client(&server.url()).await.expect("a client");
+        (manager, client)
+    });
+    drop(runtime);
+    // From another executor, which drives nothing of the first.
+    smol::block_on(async {
+        echo(&mut client, "token").await.expect_err("its runtime has ended");
+        drop(client);
+        let told = manager.get_client(&server.url()).await.expect_err("its runtime has ended");
+        assert!(matches!(told, GetClientError::Closed { .. }), "{told:?}");
+        manager.close_all_pools().await;
+    });
+    let count = (0..500).map(|_| server.client_count()).find(|count| *count == 0);
+    assert_eq!(count, Some(0), "{:?}", server.client_list());
+}
+
+#[test]
+fn e3_an_executor_of_smol_that_ends_first_leaves_errors_not_hangs() {
+    let server = RedisServer::start();
+    let executor = std::sync::Arc::new(smol::Executor::new());
+    let runtime = redis_manager::smol::SmolRuntime::with_executor(&executor);
+    let (manager, client) = smol::block_on(executor.run(async {
+        let manager = manager_of(&server, 2, runtime.clone()).await;
+        let client = manager.get_client(&server.url()).await.expect("a client");
+        (manager, client)
+    }));
+    drop(executor);
+    smol::block_on(async {
+        drop(client);
+        let told = within(&runtime, 5_000 * MS, manager.get_client(&server.url())).await.expect("it does not hang");
+        assert!(matches!(told, Err(GetClientError::Closed { .. })), "{told:?}");
+        manager.close_all_pools().await;
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_paused_clock_of_tokio_is_the_managers_clock() {
+    let manager = RedisManager::builder().build(TokioRuntime::current().expect("inside")).expect("valid knobs");
+    let started_at = tokio::time::Instant::now();
+    let told = manager.add_node_pool_timeout("redis://127.0.0.1:1", 3_000_000 * MS).await;
+    assert!(matches!(told, Err(AddNodeError::NoHealthyPools { .. })), "{told:?}");
+    assert_eq!(started_at.elapsed().as_secs(), 3_000, "50 minutes of virtual time");
+}
+
+#[test]
+fn a_client_dropped_in_a_panic_goes_back() {
+    let server = RedisServer::start();
+    smol::block_on(async {
+        let manager = manager_of(&server, 1, redis_manager::smol::SmolRuntime::new()).await;
+        let client = manager.get_client(&server.url()).await.expect("a client");
+        let panicked = std::thread::spawn(move || {
+            let _client = client;
+            std::panic::resume_unwind(Box::new("on purpose"));
+        });
+        panicked.join().expect_err("it panicked");
+        let mut client = manager.get_client(&server.url()).await.expect("it came back");
+        assert_eq!(echo(&mut client, "token").await.expect("a sound one"), "token");
+    });
+}

@@ -1,0 +1,54 @@
+//! The manager against real Redis servers, on every runtime.
+
+mod bad_input;
+mod commands;
+mod ending;
+mod faults;
+mod pools;
+
+use std::time::Duration;
+
+use redis_manager::{Client, Network, NodeStatus, RedisManager, RedisManagerBuilder};
+use redis_manager_tests::redis_server::RedisServer;
+
+const MS: Duration = Duration::from_millis(1);
+
+/// A manager of one node with one pool of at most `limit` connections.
+async fn manager_of(server: &RedisServer, limit: usize, runtime: impl Network) -> RedisManager {
+    let manager = one_pool(limit).build(runtime).expect("valid knobs");
+    manager.add_node_pool(&server.url()).await.expect("the server is up");
+    manager
+}
+
+fn one_pool(limit: usize) -> RedisManagerBuilder {
+    RedisManager::builder().max_pools_per_node(1).max_connection_size(limit)
+}
+
+fn status(manager: &RedisManager) -> NodeStatus {
+    let mut all = manager.fetch_pool_status();
+    assert_eq!(all.len(), 1, "{all:?}");
+    all.pop_first().expect("one node").1
+}
+
+async fn echo(client: &mut Client, token: &str) -> redis::RedisResult<String> {
+    redis::cmd("ECHO").arg(token).query_async(client).await
+}
+
+/// The strongest test there is, after any history: exactly the limit of clients can be held at once, each answers with
+/// its own token, one more is refused, and the server sees as many.
+async fn assert_full_capacity(manager: &RedisManager, server: &RedisServer, limit: usize) {
+    let mut clients = Vec::new();
+    for _ in 0..limit {
+        let client = manager.get_client_timeout(&server.url(), 5_000 * MS).await;
+        clients.push(client.unwrap_or_else(|error| panic!("client {} of {limit}: {error}", clients.len() + 1)));
+    }
+    for (n, client) in clients.iter_mut().enumerate() {
+        let token = format!("token-{n}");
+        assert_eq!(echo(client, &token).await.expect("a sound client"), token);
+    }
+    let more = manager.get_client_timeout(&server.url(), 30 * MS).await;
+    assert!(matches!(more, Err(redis_manager::GetClientError::Timeout { .. })), "one more than the limit: {more:?}");
+    assert_eq!(server.client_count(), limit, "{:?}", server.client_list());
+    let status = status(manager);
+    assert_eq!((status.active, status.idle, status.connecting), (limit, 0, 0), "{status:?}");
+}
