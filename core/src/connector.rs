@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use crate::door::Alarm;
+use crate::alarm::Alarm;
 
 /// Why a connection was closed; every connection leaves with exactly one of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -4,9 +4,10 @@
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
+use crate::alarm::Alarmed;
 use crate::config::NodeConfig;
 use crate::connector::{CloseReason, Connector, KillSwitch};
 use crate::error::GetClientError;
@@ -422,6 +423,12 @@ impl<C> Errands<C> {
     }
 }
 
+impl<K: Connector> Alarmed for Door<K> {
+    fn died(&self, id: ConnId) {
+        self.put(Input::Died(id));
+    }
+}
+
 impl<K: Connector> fmt::Debug for Door<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Door").field("name", &self.name).finish_non_exhaustive()
@@ -439,43 +446,4 @@ fn entry<T>(table: &mut Vec<Option<T>>, slot: u32) -> &mut Option<T> {
         table.resize_with(slot + 1, || None);
     }
     &mut table[slot]
-}
-
-/// Tells the pool that a connection is dead; given to [`Connector::watch`].
-///
-/// It may be raised from any thread, at any time, also long after the connection or the pool is gone.
-#[derive(Clone)]
-pub struct Alarm {
-    door: Weak<dyn Alarmed>,
-    id: ConnId,
-}
-
-impl Alarm {
-    pub(crate) fn new<K: Connector>(door: &Arc<Door<K>>, id: ConnId) -> Self {
-        let door: Weak<Door<K>> = Arc::downgrade(door);
-        Self { door, id }
-    }
-
-    /// The connection is dead: an idle one is closed and replaced at once, one on loan is closed on its return.
-    pub fn raise(self) {
-        if let Some(door) = self.door.upgrade() {
-            door.died(self.id);
-        }
-    }
-}
-
-impl fmt::Debug for Alarm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Alarm").field("id", &self.id).finish_non_exhaustive()
-    }
-}
-
-trait Alarmed: Send + Sync {
-    fn died(&self, id: ConnId);
-}
-
-impl<K: Connector> Alarmed for Door<K> {
-    fn died(&self, id: ConnId) {
-        self.put(Input::Died(id));
-    }
 }

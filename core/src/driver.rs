@@ -6,8 +6,9 @@ use std::pin::{Pin, pin};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
+use crate::alarm::Alarm;
 use crate::connector::{CloseReason, Connector};
-use crate::door::{Alarm, Door, Next};
+use crate::door::{Door, Next};
 use crate::runtime::Task;
 use crate::state::{Action, Checkup, Closing, ConnId, FailureKind, Finding, Ticket};
 use crate::time::Instant;

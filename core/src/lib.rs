@@ -17,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 mod acquire;
+mod alarm;
 mod config;
 mod connector;
 mod door;
@@ -32,9 +33,9 @@ pub mod testing;
 mod time;
 
 pub use acquire::Acquire;
+pub use alarm::Alarm;
 pub use config::{Knob, NodeConfig, NodeConfigBuilder, OnNodeDown, ProbeBackoff};
 pub use connector::{CloseReason, Connector, KillSwitch};
-pub use door::Alarm;
 pub use error::{ConfigError, GetClientError};
 pub use lease::Lease;
 pub use manager::Manager;

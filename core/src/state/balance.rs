@@ -2,8 +2,9 @@
 
 use crate::connector::CloseReason;
 use crate::state::deadlines::{Deadlines, Kind};
+use crate::state::facts::record_idle;
 use crate::state::line::Want;
-use crate::state::node::{Ledger, Life, record_idle};
+use crate::state::node::{Ledger, Life};
 use crate::state::pool::{Phase, Record, Tally};
 use crate::state::token::{Action, Checkup, Closing, ConnId, Failure, FailureKind, Loan, Outcome, Refusal, Ticket};
 use crate::time::Instant;

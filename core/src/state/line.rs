@@ -41,7 +41,7 @@ enum Wait<O> {
     Queued { before: Option<u32>, behind: Option<u32> },
     /// Has an outcome, not collected yet.
     Decided(O),
-    /// Has an outcome that has been taken back by a newer one, or none: nobody is here.
+    /// Nobody is here, or is on the way from one state to the next.
     Vacant,
 }
 
@@ -133,19 +133,12 @@ impl<O> Line<O> {
     pub(crate) fn tell(&mut self, id: WaiterId, outcome: O) -> Option<O> {
         let deadline = self.waiters[id.slot as usize].place.deadline;
         self.by_deadline.remove(&(deadline, id.slot));
-        let waiter = &mut self.waiters[id.slot as usize];
-        match std::mem::replace(&mut waiter.wait, Wait::Vacant) {
-            Wait::Queued { before, behind } => {
-                waiter.wait = Wait::Queued { before, behind };
-                self.unlink(id.slot);
-                self.waiters[id.slot as usize].wait = Wait::Decided(outcome);
-                None
-            }
-            Wait::Decided(grant) => {
-                waiter.wait = Wait::Decided(outcome);
-                Some(grant)
-            }
-            Wait::Vacant => None,
+        if let Wait::Queued { .. } = self.waiters[id.slot as usize].wait {
+            self.unlink(id.slot);
+        }
+        match std::mem::replace(&mut self.waiters[id.slot as usize].wait, Wait::Decided(outcome)) {
+            Wait::Decided(grant) => Some(grant),
+            Wait::Queued { .. } | Wait::Vacant => None,
         }
     }
 

@@ -8,6 +8,7 @@
 mod balance;
 pub(crate) mod chance;
 mod deadlines;
+mod facts;
 mod health;
 #[cfg(any(test, debug_assertions))]
 mod invariants;

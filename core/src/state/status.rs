@@ -2,6 +2,12 @@
 
 use std::fmt;
 
+use crate::state::line::Want;
+use crate::state::node::{Ledger, Life};
+use crate::state::pool::Phase;
+use crate::state::token::{Refusal, WaitPhase};
+use crate::time::Instant;
+
 /// How a node is doing.
 ///
 /// ```text
@@ -107,5 +113,87 @@ impl fmt::Display for Snapshot {
             "pools {}: active {}, idle {}, connecting {}, checking or closing {}; waiting {}",
             self.pools, self.active, self.idle, self.connecting, self.housekeeping, self.waiting
         )
+    }
+}
+
+impl<C> Ledger<C> {
+    /// How the node is doing: derived, never kept.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        let tally = self.roster.tally();
+        if !self.dialling.is_failing() {
+            Health::Up
+        } else if self.dialling.has_failed() && tally.of(Phase::Idle) + tally.active() == 0 {
+            Health::Down
+        } else {
+            Health::Suspect
+        }
+    }
+
+    /// One consistent picture of the node.
+    #[must_use]
+    pub fn status(&self) -> NodeStatus {
+        let health = self.health();
+        let pools: Vec<_> = self
+            .roster
+            .pools()
+            .map(|(index, pool)| {
+                let lends = pool.tally.of(Phase::Idle) + pool.tally.active() > 0;
+                PoolStatus {
+                    index,
+                    healthy: self.life == Life::Open && (health == Health::Up || (health == Health::Suspect && lends)),
+                    active_calls: pool.tally.active(),
+                    idle: pool.tally.of(Phase::Idle),
+                    connecting: pool.tally.dialled(),
+                    checking: pool.tally.of(Phase::Checking),
+                    closing: pool.tally.of(Phase::Closing),
+                    limit: self.roster.limit(),
+                }
+            })
+            .collect();
+        let tally = self.roster.tally();
+        let healthy_pools = pools.iter().filter(|pool| pool.healthy).count();
+        NodeStatus {
+            health,
+            total_pools: pools.len(),
+            healthy_pools,
+            unhealthy_pools: pools.len() - healthy_pools,
+            active: tally.active(),
+            idle: tally.of(Phase::Idle),
+            connecting: tally.dialled(),
+            checking: tally.of(Phase::Checking),
+            closing: tally.of(Phase::Closing),
+            waiting: self.line.len(Want::Loan),
+            last_error: self.dialling.last_error().map(|text| text.to_string()),
+            pools,
+        }
+    }
+
+    /// What is told to somebody who waited since `since` and gets nothing.
+    pub(super) fn refusal(&self, now: Instant, since: Instant) -> Refusal {
+        let tally = self.roster.tally();
+        let phase = if self.dialling.is_failing() {
+            WaitPhase::DialsFailing
+        } else if tally.dialled() > 0 {
+            WaitPhase::Dialling
+        } else if tally.active() > 0 {
+            WaitPhase::LeasesHeld
+        } else {
+            WaitPhase::Housekeeping
+        };
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Refusal {
+            waited: now.saturating_duration_since(since),
+            phase,
+            seen: Snapshot {
+                pools: count(self.roster.pool_count()),
+                active: count(tally.active()),
+                idle: count(tally.of(Phase::Idle)),
+                connecting: count(tally.dialled()),
+                housekeeping: count(tally.of(Phase::Checking) + tally.of(Phase::Closing)),
+                waiting: count(self.line.len(Want::Loan)),
+            },
+            last_error: self.dialling.last_error(),
+        }
     }
 }

@@ -156,7 +156,7 @@ impl Bench {
 
     /// Lets time pass until the next dial is ordered.
     #[track_caller]
-    fn await_dial(&mut self) {
+    fn until_dial(&mut self) {
         let end = self.now + 10 * SECOND;
         while self.connects.is_empty() {
             assert!(self.now < end, "no dial within 10 s");

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use crate::alarm::Alarm;
 use crate::connector::{CloseReason, Connector, KillSwitch};
-use crate::door::Alarm;
 use crate::runtime::Runtime;
 use crate::testing::FakeRuntime;
 use crate::time::Instant;

@@ -14,7 +14,7 @@ fn i9_a_failed_dial_backs_off_and_the_next_probe_stays_armed_for_ever() {
         assert_eq!(bench.connects.len(), 0, "attempt {attempt}: a pause comes first");
         assert_eq!(bench.ledger.health(), Health::Down);
         assert_eq!(bench.ledger.status().last_error.as_deref(), Some("refused"));
-        bench.await_dial();
+        bench.until_dial();
     }
     bench.accept();
     assert_eq!((bench.ledger.health(), bench.ledger.status().idle), (Health::Up, 1));
@@ -32,11 +32,11 @@ fn h4_a_node_that_is_down_is_dialled_once_at_a_time_then_by_one_two_four() {
     for _ in 0..40 {
         bench.refuse(FailureKind::Passing);
     }
-    bench.await_dial();
+    bench.until_dial();
     for _ in 0..5 {
         assert_eq!(bench.connects.len(), 1);
         bench.refuse(FailureKind::Passing);
-        bench.await_dial();
+        bench.until_dial();
     }
     for width in [1, 1, 2, 4] {
         assert_eq!(bench.connects.len(), width);
@@ -169,7 +169,7 @@ fn a_connection_that_dies_at_birth_counts_as_a_failed_dial() {
     bench.accept();
     assert_eq!((bench.close_all(), bench.connects.len()), (vec![CloseReason::Broken], 0));
     assert_eq!(bench.ledger.health(), Health::Down);
-    bench.await_dial();
+    bench.until_dial();
     bench.accept();
     let loan = bench.borrow();
     let id = loan.id;

@@ -1,0 +1,214 @@
+//! What each fact does to the ledger: connections come, fail, answer, die and come back; the pool closes.
+
+use crate::config::OnNodeDown;
+use crate::connector::CloseReason;
+use crate::state::deadlines::Kind;
+use crate::state::line::Want;
+use crate::state::node::{Ledger, Life};
+use crate::state::pool::{Phase, Roster};
+use crate::state::status::Health;
+use crate::state::token::{
+    Action, Checkup, Closing, ConnId, Failure, FailureKind, Finding, Loan, Loop, Outcome, Ticket, Verdict,
+};
+use crate::time::Instant;
+
+impl<C> Ledger<C> {
+    /// Takes a connection back from a borrower, or from a waiter that did not collect it.
+    pub(super) fn on_release(&mut self, now: Instant, loan: Loan<C>, verdict: Verdict) {
+        let Loan { id, conn } = loan;
+        let Some(record) = self.roster.get_mut(id) else {
+            // The pool was closed by force while it was out: it counts no more, but it still leaves by a close.
+            self.order(Action::Close(Closing { id: None }, conn, CloseReason::PoolClosed));
+            return;
+        };
+        record.granted_to = None;
+        let (epoch, retire) = (record.epoch, record.retire);
+        match (verdict, retire) {
+            (Verdict::Broken(reason), _) => self.close_conn(now, id, conn, reason),
+            (Verdict::Stale, _) => {
+                let born_at = record.born_at;
+                self.close_conn(now, id, conn, CloseReason::Broken);
+                self.lost_early(now, born_at);
+            }
+            (Verdict::Silent, _) => {
+                self.close_conn(now, id, conn, CloseReason::Broken);
+                self.distrust_since(now, epoch, "a command was not answered in time");
+            }
+            (Verdict::Sound, Some(reason)) => self.close_conn(now, id, conn, reason),
+            (Verdict::Sound, None) if self.life != Life::Open => self.close_conn(now, id, conn, CloseReason::PoolClosed),
+            (Verdict::Sound, None) if epoch != self.epoch => self.check_conn(now, id, conn),
+            (Verdict::Sound, None) => {
+                record_idle(&mut self.roster, id, now);
+                self.roster.shelve(id, conn);
+                self.arm_stamp(now);
+            }
+        }
+    }
+
+    pub(super) fn on_connected(&mut self, now: Instant, ticket: Ticket, conn: C) {
+        let id = ticket.id;
+        let lifetime = self.lifetime();
+        let check_at = self.next_check(now);
+        let epoch = self.epoch;
+        let Some(record) = self.roster.get_mut(id) else {
+            self.order(Action::Close(Closing { id: None }, conn, CloseReason::PoolClosed));
+            return;
+        };
+        if self.life != Life::Open {
+            self.close_conn(now, id, conn, CloseReason::PoolClosed);
+            return;
+        }
+        let started_at = record.entered_at;
+        if let Some(reason) = record.retire {
+            self.close_conn(now, id, conn, reason);
+            self.dial_failed(now, now, lost_at_birth());
+            return;
+        }
+        record.epoch = epoch;
+        record.born_at = now;
+        record.expires_at = now + lifetime;
+        record.check_at = check_at;
+        record.idle_since = Some(now);
+        let expires_at = record.expires_at;
+        self.has_met_server = true;
+        self.dialling.succeeded(now, started_at);
+        self.deadlines.arm(Kind::Lifetime, expires_at);
+        self.deadlines.arm(Kind::Check, check_at);
+        self.roster.shelve(id, conn);
+    }
+
+    pub(super) fn on_connect_failed(&mut self, now: Instant, ticket: Ticket, failure: Failure) {
+        let Some(record) = self.roster.free(ticket.id) else { return };
+        match (self.life, record.phase, failure.kind) {
+            // Known since it was overdue.
+            (Life::Open, Phase::Overdue, FailureKind::TimedOut) | (Life::Closing | Life::Closed, _, _) => {}
+            (Life::Open, _, _) => self.dial_failed(now, record.entered_at, failure),
+        }
+    }
+
+    pub(super) fn dial_failed(&mut self, now: Instant, started_at: Instant, failure: Failure) {
+        let permanent = failure.kind == FailureKind::Permanent;
+        let someone_waits = self.someone_waits();
+        self.dialling.failed(now, started_at, failure, someone_waits, &mut self.chance);
+        if permanent {
+            self.tell_all(now, Want::Warm, Outcome::Down);
+        }
+        if permanent {
+            self.tell_all(now, Want::Loan, Outcome::Down);
+        }
+    }
+
+    /// Whether those who ask are not to wait: nothing is left to lend, and callers fail fast or the server refuses us.
+    pub(super) fn is_hopeless(&self) -> bool {
+        let told_at_once = self.config.on_node_down() == OnNodeDown::FailFast || self.dialling.is_refused_for_good();
+        told_at_once && self.health() == Health::Down
+    }
+
+    pub(super) fn on_checked(&mut self, now: Instant, checkup: Checkup<C>, finding: Finding) {
+        let Checkup { id, conn, .. } = checkup;
+        let check_at = self.next_check(now);
+        let current = self.epoch;
+        let Some(record) = self.roster.get_mut(id) else {
+            self.order(Action::Close(Closing { id: None }, conn, CloseReason::PoolClosed));
+            return;
+        };
+        let seen = record.epoch;
+        match finding {
+            Finding::Sound => {
+                record.epoch = current;
+                record.check_at = check_at;
+                let retire = record.retire;
+                self.dialling.reassured();
+                self.deadlines.arm(Kind::Check, check_at);
+                match retire {
+                    Some(reason) => self.close_conn(now, id, conn, reason),
+                    None if self.life != Life::Open => self.close_conn(now, id, conn, CloseReason::PoolClosed),
+                    None => self.roster.shelve_below(id, conn),
+                }
+            }
+            Finding::Failed(message) => {
+                self.dialling.note(&message);
+                self.close_conn(now, id, conn, CloseReason::CheckFailed);
+            }
+            Finding::Silent => {
+                self.close_conn(now, id, conn, CloseReason::CheckFailed);
+                self.distrust_since(now, seen, "a health check was not answered in time");
+            }
+        }
+    }
+
+    pub(super) fn on_died(&mut self, now: Instant, id: ConnId) {
+        let Some(record) = self.roster.get_mut(id) else { return };
+        let (phase, born_at, granted_to) = (record.phase, record.born_at, record.granted_to);
+        match phase {
+            Phase::Idle => {
+                self.close_idle(now, id, CloseReason::Broken);
+            }
+            Phase::Granted => {
+                let taken_back = granted_to.and_then(|waiter| self.line.take_back(waiter));
+                if let Some(Outcome::Granted(loan, _)) = taken_back {
+                    self.on_release(now, loan, Verdict::Broken(CloseReason::Broken));
+                }
+            }
+            Phase::Connecting | Phase::Overdue | Phase::Leased | Phase::Checking => record.retire = Some(CloseReason::Broken),
+            Phase::Closing => return,
+        }
+        self.dialling.note("a connection was closed by the server");
+        if matches!(phase, Phase::Idle | Phase::Granted) {
+            self.lost_early(now, born_at);
+        }
+    }
+
+    /// A connection died before anybody used it. A server that accepts and hangs up must not be dialled in a loop.
+    fn lost_early(&mut self, now: Instant, born_at: Instant) {
+        if self.life == Life::Open && now.saturating_duration_since(born_at) < self.config.probe_backoff().start {
+            self.dial_failed(now, now, lost_at_birth());
+        }
+    }
+
+    pub(super) fn on_close(&mut self, now: Instant, force_at: Option<Instant>) {
+        if let Some(force_at) = force_at {
+            self.deadlines.arm(Kind::Force, force_at);
+        }
+        if self.life != Life::Open {
+            return;
+        }
+        self.life = Life::Closing;
+        for kind in [Kind::Probe, Kind::Check, Kind::Cleanup, Kind::Lifetime, Kind::Stamp] {
+            self.deadlines.disarm(kind);
+        }
+        for waiter in self.line.granted() {
+            if let Some(Outcome::Granted(loan, _)) = self.line.tell(waiter, Outcome::Closed) {
+                self.on_release(now, loan, Verdict::Sound);
+            }
+            self.wake(waiter);
+        }
+        for want in [Want::Loan, Want::Warm] {
+            while let Some(waiter) = self.line.head(want) {
+                self.line.tell(waiter, Outcome::Closed);
+                self.wake(waiter);
+            }
+        }
+        for id in self.roster.select(|record| record.phase == Phase::Idle) {
+            self.close_idle(now, id, CloseReason::PoolClosed);
+        }
+    }
+
+    pub(super) fn on_closed(&mut self, closing: Closing) {
+        let freed = closing.id.and_then(|id| self.roster.free(id));
+        if freed.is_some() && self.cleanup == Loop::Running {
+            self.roster.remove_empty_surplus(self.config.connection_pools_per_node_at_start());
+        }
+    }
+}
+
+/// The failure of a dial whose connection was gone before it was of use.
+fn lost_at_birth() -> Failure {
+    Failure { message: String::from("the server closed a new connection at once"), kind: FailureKind::Passing }
+}
+
+pub(super) fn record_idle<C>(roster: &mut Roster<C>, id: ConnId, now: Instant) {
+    if let Some(record) = roster.get_mut(id) {
+        record.idle_since = Some(now);
+    }
+}
