@@ -221,12 +221,7 @@ async fn f13_a_changed_password_is_told_and_healed(runtime: impl Network + Clone
     assert!(text.contains("WRONGPASS") && !text.contains(":old@"), "{text}");
     server.command(&["CONFIG", "SET", "requirepass", "old"]);
     server.password = Some(String::from("old"));
-    let healed = async || manager.get_client_timeout(&url, 500 * MS).await.is_ok();
-    for _ in 0..20 {
-        if healed().await {
-            break;
-        }
-    }
+    until(&runtime, "a probe succeeds", || status(&manager).health == Health::Up).await;
     assert_full_capacity(&manager, &server, 2).await;
 }
 
