@@ -15,7 +15,7 @@ impl<C> Ledger<C> {
         match self.life {
             Life::Open => {
                 self.grant();
-                if self.is_warm() {
+                if !self.line.is_empty(Want::Warm) && self.is_warm() {
                     self.tell_ready(Want::Warm);
                 }
                 self.dial(now);

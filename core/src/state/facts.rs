@@ -91,9 +91,8 @@ impl<C> Ledger<C> {
         let someone_waits = self.someone_waits();
         self.dialling.failed(now, started_at, failure, someone_waits, &mut self.chance);
         if permanent {
+            // Waiting will not help them.
             self.tell_all(now, Want::Warm, Outcome::Down);
-        }
-        if permanent {
             self.tell_all(now, Want::Loan, Outcome::Down);
         }
     }
