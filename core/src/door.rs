@@ -12,6 +12,8 @@ use crate::config::NodeConfig;
 use crate::connector::{CloseReason, Connector, KillSwitch};
 use crate::error::GetClientError;
 use crate::runtime::Runtime;
+#[cfg(feature = "testing")]
+pub(crate) use crate::state::Counts;
 use crate::state::{
     Acquired, Action, Checkup, Closing, ConnId, Failure, FailureKind, Finding, Input, Ledger, Loan, NodeStatus, Outcome, Place,
     Ticket, Verdict, WaiterId, Want,
@@ -111,6 +113,17 @@ impl<K: Connector> Door<K> {
 
     pub(crate) fn status(&self) -> NodeStatus {
         self.lock().ledger.status()
+    }
+
+    /// The counts of the node, for checkers that look at every step.
+    #[cfg(feature = "testing")]
+    pub(crate) fn counts(&self) -> Counts {
+        self.lock().ledger.counts()
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn marks(&self) -> crate::state::Marks {
+        self.lock().ledger.marks()
     }
 
     pub(crate) fn is_open(&self) -> bool {

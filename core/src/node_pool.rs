@@ -174,6 +174,13 @@ impl<K: Connector> NodePool<K> {
         Arc::ptr_eq(&self.handle, &other.handle)
     }
 
+    /// The rare turns that were taken so far.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn marks(&self) -> crate::state::Marks {
+        self.door().marks()
+    }
+
     pub(crate) fn door(&self) -> &Arc<Door<K>> {
         &self.handle.door
     }

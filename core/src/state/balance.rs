@@ -32,7 +32,7 @@ impl<C> Ledger<C> {
             }
             Life::Closed => self.tell_ready(Want::Drained),
         }
-        #[cfg(any(test, debug_assertions))]
+        #[cfg(any(test, debug_assertions, feature = "testing"))]
         self.assert_invariants();
     }
 
@@ -81,6 +81,7 @@ impl<C> Ledger<C> {
         for id in self.roster.select(overdue) {
             let started_at = self.roster.get(id).map_or(now, |record| record.entered_at);
             self.roster.shift(id, Phase::Overdue);
+            mark!(self, DialOverdue);
             let message = format!("a connect has not been answered for {patience:?}");
             self.dial_failed(now, started_at, Failure { message, kind: FailureKind::TimedOut });
         }
@@ -102,6 +103,9 @@ impl<C> Ledger<C> {
     }
 
     fn dial_in(&mut self, now: Instant, pool: usize) {
+        if pool >= self.config.connection_pools_per_node_at_start() {
+            mark!(self, PoolAdded);
+        }
         let id = self.roster.open(pool, now);
         let deadline = now + self.dialling.cutoff();
         self.order(Action::Connect(Ticket { id, deadline }));
@@ -133,6 +137,7 @@ impl<C> Ledger<C> {
         if next_at <= now {
             debug_assert!(!self.roster.has_room(self.config.max_pools_per_node()), "a probe that is due has no room");
             let someone_waits = self.someone_waits();
+            mark!(self, ProbePostponed);
             self.dialling.postpone(now, someone_waits, &mut self.chance);
         }
         if let Some(next_at) = self.dialling.next_probe_at() {
@@ -147,6 +152,7 @@ impl<C> Ledger<C> {
             return;
         }
         self.epoch += 1;
+        mark!(self, Distrusted);
         self.dialling.suspect(now, what);
         for id in self.roster.select(|record| record.phase == Phase::Idle) {
             self.check_idle(now, id);

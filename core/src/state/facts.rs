@@ -18,6 +18,7 @@ impl<C> Ledger<C> {
         let Loan { id, conn } = loan;
         let Some(record) = self.roster.get_mut(id) else {
             // The pool was closed by force while it was out: it counts no more, but it still leaves by a close.
+            mark!(self, LoanOutlivedForce);
             self.order(Action::Close(Closing { id: None }, conn, CloseReason::PoolClosed));
             return;
         };
@@ -36,7 +37,10 @@ impl<C> Ledger<C> {
             }
             (Verdict::Sound, Some(reason)) => self.close_conn(now, id, conn, reason),
             (Verdict::Sound, None) if self.life != Life::Open => self.close_conn(now, id, conn, CloseReason::PoolClosed),
-            (Verdict::Sound, None) if epoch != self.epoch => self.check_conn(now, id, conn),
+            (Verdict::Sound, None) if epoch != self.epoch => {
+                mark!(self, OldEpochReturned);
+                self.check_conn(now, id, conn);
+            }
             (Verdict::Sound, None) => {
                 record_idle(&mut self.roster, id, now);
                 self.roster.shelve(id, conn);
@@ -55,8 +59,12 @@ impl<C> Ledger<C> {
             return;
         };
         if self.life != Life::Open {
+            mark!(self, DialEndedAfterClose);
             self.close_conn(now, id, conn, CloseReason::PoolClosed);
             return;
+        }
+        if record.phase == Phase::Overdue {
+            mark!(self, OverdueDialSucceeded);
         }
         let started_at = record.entered_at;
         if let Some(reason) = record.retire {
@@ -71,6 +79,9 @@ impl<C> Ledger<C> {
         record.idle_since = Some(now);
         let expires_at = record.expires_at;
         self.has_met_server = true;
+        if self.dialling.has_failed() {
+            mark!(self, CameBack);
+        }
         self.dialling.succeeded(now, started_at);
         self.deadlines.arm(Kind::Lifetime, expires_at);
         self.deadlines.arm(Kind::Check, check_at);
@@ -81,7 +92,10 @@ impl<C> Ledger<C> {
         let Some(record) = self.roster.free(ticket.id) else { return };
         match (self.life, record.phase, failure.kind) {
             // Known since it was overdue.
-            (Life::Open, Phase::Overdue, FailureKind::TimedOut) | (Life::Closing | Life::Closed, _, _) => {}
+            (Life::Open, Phase::Overdue, FailureKind::TimedOut) => {}
+            (Life::Closing | Life::Closed, _, _) => {
+                mark!(self, DialEndedAfterClose);
+            }
             (Life::Open, _, _) => self.dial_failed(now, record.entered_at, failure),
         }
     }
@@ -114,6 +128,7 @@ impl<C> Ledger<C> {
         let seen = record.epoch;
         match finding {
             Finding::Sound => {
+                mark!(self, CheckPassed);
                 record.epoch = current;
                 record.check_at = check_at;
                 let retire = record.retire;
@@ -126,10 +141,12 @@ impl<C> Ledger<C> {
                 }
             }
             Finding::Failed(message) => {
+                mark!(self, CheckFailed);
                 self.dialling.note(&message);
                 self.close_conn(now, id, conn, CloseReason::CheckFailed);
             }
             Finding::Silent => {
+                mark!(self, CheckSilent);
                 self.close_conn(now, id, conn, CloseReason::CheckFailed);
                 self.distrust_since(now, seen, "a health check was not answered in time");
             }
@@ -141,15 +158,20 @@ impl<C> Ledger<C> {
         let (phase, born_at, granted_to) = (record.phase, record.born_at, record.granted_to);
         match phase {
             Phase::Idle => {
+                mark!(self, DiedWhileIdle);
                 self.close_idle(now, id, CloseReason::Broken);
             }
             Phase::Granted => {
+                mark!(self, DiedWhileGranted);
                 let taken_back = granted_to.and_then(|waiter| self.line.take_back(waiter));
                 if let Some(Outcome::Granted(loan, _)) = taken_back {
                     self.on_release(now, loan, Verdict::Broken(CloseReason::Broken));
                 }
             }
-            Phase::Connecting | Phase::Overdue | Phase::Leased | Phase::Checking => record.retire = Some(CloseReason::Broken),
+            Phase::Connecting | Phase::Overdue | Phase::Leased | Phase::Checking => {
+                record.retire = Some(CloseReason::Broken);
+                mark!(self, DiedWhileOut);
+            }
             Phase::Closing => return,
         }
         self.dialling.note("a connection was closed by the server");
@@ -161,6 +183,7 @@ impl<C> Ledger<C> {
     /// A connection died before anybody used it. A server that accepts and hangs up must not be dialled in a loop.
     fn lost_early(&mut self, now: Instant, born_at: Instant) {
         if self.life == Life::Open && now.saturating_duration_since(born_at) < self.config.probe_backoff().start {
+            mark!(self, LostEarly);
             self.dial_failed(now, now, lost_at_birth());
         }
     }
@@ -178,6 +201,7 @@ impl<C> Ledger<C> {
         }
         for waiter in self.line.granted() {
             if let Some(Outcome::Granted(loan, _)) = self.line.tell(waiter, Outcome::Closed) {
+                mark!(self, CloseOnUncollectedGrant);
                 self.on_release(now, loan, Verdict::Sound);
             }
             self.wake(waiter);

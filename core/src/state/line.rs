@@ -203,7 +203,7 @@ impl<O> Line<O> {
     }
 
     /// The first places in line, for the invariants.
-    #[cfg(any(test, debug_assertions))]
+    #[cfg(any(test, debug_assertions, feature = "testing"))]
     pub(crate) fn front(&self, want: Want, most: usize) -> Vec<Place> {
         let mut places = Vec::new();
         let mut next = self.queues[want as usize].head;

@@ -5,14 +5,24 @@
 //! ([`Ledger::poll_wake`], [`Ledger::poll_action`], [`Ledger::next_deadline`]). It is public so that simulators and
 //! model checkers can drive it; it is not covered by the promise of a stable interface.
 
+/// Notes a rare turn; nothing outside of tests.
+macro_rules! mark {
+    ($ledger:expr, $mark:ident) => {
+        #[cfg(feature = "testing")]
+        $ledger.marks.hit(crate::state::marks::Mark::$mark);
+    };
+}
+
 mod balance;
 pub(crate) mod chance;
 mod deadlines;
 mod facts;
 mod health;
-#[cfg(any(test, debug_assertions))]
+#[cfg(any(test, debug_assertions, feature = "testing"))]
 mod invariants;
 pub(crate) mod line;
+#[cfg(feature = "testing")]
+pub(crate) mod marks;
 mod node;
 mod pool;
 mod shelf;
@@ -24,7 +34,11 @@ pub(crate) mod token;
 mod tests;
 
 pub use line::{Place, WaiterId, Want};
+#[cfg(feature = "testing")]
+pub use marks::{Mark, Marks};
 pub use node::Ledger;
+#[cfg(feature = "testing")]
+pub(crate) use status::Counts;
 pub use status::{Health, NodeStatus, PoolStatus, Snapshot};
 pub use token::{
     Acquired, Action, Checkup, Closing, ConnId, Failure, FailureKind, Finding, Input, Loan, Loop, Outcome, Refusal, Ticket,

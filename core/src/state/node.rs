@@ -48,6 +48,8 @@ pub struct Ledger<C> {
     pub(super) cleanup: Loop,
     /// Whether a dial has ever succeeded.
     pub(super) has_met_server: bool,
+    #[cfg(feature = "testing")]
+    pub(super) marks: crate::state::marks::Marks,
     wakes: VecDeque<WaiterId>,
     actions: VecDeque<Action<C>>,
 }
@@ -68,6 +70,8 @@ impl<C> Ledger<C> {
             checks: Loop::Running,
             cleanup: Loop::Stopped,
             has_met_server: false,
+            #[cfg(feature = "testing")]
+            marks: crate::state::marks::Marks::default(),
             wakes: VecDeque::new(),
             actions: VecDeque::new(),
             config,
@@ -102,6 +106,7 @@ impl<C> Ledger<C> {
                     && self.line.is_empty(Want::Loan) =>
             {
                 record.idle_since = None;
+                mark!(self, FastReturn);
                 self.roster.shelve(loan.id, loan.conn);
                 None
             }
@@ -118,10 +123,12 @@ impl<C> Ledger<C> {
             return Acquired::Loan(loan);
         }
         if self.is_hopeless() {
+            mark!(self, ToldAtOnce);
             return Acquired::Down(Box::new(self.refusal(now, now)));
         }
         let waiting = self.line.len(Want::Loan);
         if waiting >= self.config.max_waiters() {
+            mark!(self, Saturated);
             return Acquired::Saturated { waiting };
         }
         let id = self.line.join(Want::Loan, now, deadline);
@@ -153,6 +160,7 @@ impl<C> Ledger<C> {
     /// Gives back a connection that was granted but found broken before it was used, and takes the same place in line
     /// again.
     pub fn refuse(&mut self, now: Instant, loan: Loan<C>, place: Place) -> Acquired<C> {
+        mark!(self, GrantRefused);
         self.handle(now, Input::Release(loan, Verdict::Stale));
         if self.life != Life::Open {
             return Acquired::Closed;
@@ -192,6 +200,7 @@ impl<C> Ledger<C> {
         match input {
             Input::Cancel(id) => {
                 if let Some(Outcome::Granted(loan, _)) = self.line.leave(id) {
+                    mark!(self, CancelAfterGrant);
                     self.on_release(now, loan, Verdict::Sound);
                 }
             }
@@ -211,6 +220,13 @@ impl<C> Ledger<C> {
             Input::Tick => self.on_tick(now),
         }
         self.settle(now);
+    }
+
+    /// The rare turns that were taken so far.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn marks(&self) -> crate::state::marks::Marks {
+        self.marks
     }
 
     /// Whom to wake next.

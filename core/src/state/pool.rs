@@ -55,7 +55,7 @@ impl Tally {
         self.total() - self.of(Phase::Closing)
     }
 
-    #[cfg(any(test, debug_assertions))]
+    #[cfg(any(test, debug_assertions, feature = "testing"))]
     pub(crate) fn plus(mut self, other: Self) -> Self {
         for (count, more) in self.0.iter_mut().zip(other.0) {
             *count += more;
@@ -308,7 +308,7 @@ impl<C> Pool<C> {
         Self { tally: Tally::default(), shelf: Shelf::new() }
     }
 
-    #[cfg(any(test, debug_assertions))]
+    #[cfg(any(test, debug_assertions, feature = "testing"))]
     pub(crate) fn shelved(&self) -> usize {
         self.shelf.len()
     }

@@ -13,7 +13,7 @@ impl<C> Shelf<C> {
         Self { idle: VecDeque::new() }
     }
 
-    #[cfg(any(test, debug_assertions))]
+    #[cfg(any(test, debug_assertions, feature = "testing"))]
     pub(crate) fn len(&self) -> usize {
         self.idle.len()
     }

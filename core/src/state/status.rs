@@ -197,3 +197,45 @@ impl<C> Ledger<C> {
         }
     }
 }
+
+/// The counts of a node as a checker needs them at every step.
+#[cfg(feature = "testing")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) idle: usize,
+    pub(crate) granted: usize,
+    pub(crate) leased: usize,
+    pub(crate) connecting: usize,
+    pub(crate) checking: usize,
+    pub(crate) closing: usize,
+    pub(crate) waiting: usize,
+    pub(crate) health: Health,
+    pub(crate) open: bool,
+    pub(crate) probe_armed: bool,
+}
+
+#[cfg(feature = "testing")]
+impl Counts {
+    pub(crate) fn total(&self) -> usize {
+        self.idle + self.granted + self.leased + self.connecting + self.checking + self.closing
+    }
+}
+
+#[cfg(feature = "testing")]
+impl<C> Ledger<C> {
+    pub(crate) fn counts(&self) -> Counts {
+        let tally = self.roster.tally();
+        Counts {
+            idle: tally.of(Phase::Idle),
+            granted: tally.of(Phase::Granted),
+            leased: tally.of(Phase::Leased),
+            connecting: tally.dialled(),
+            checking: tally.of(Phase::Checking),
+            closing: tally.of(Phase::Closing),
+            waiting: self.line.len(Want::Loan),
+            health: self.health(),
+            open: self.life == Life::Open,
+            probe_armed: self.deadlines.is_armed(crate::state::deadlines::Kind::Probe),
+        }
+    }
+}

@@ -44,16 +44,25 @@ impl<C> Ledger<C> {
 
     /// Time that nobody saw pass wears out nothing: otherwise a clock that jumps ahead would expire all at once.
     pub(super) fn forgive_jump(&mut self, now: Instant) {
-        let Some(due) = self.deadlines.first_of_wear() else { return };
+        let cutoff = self.deadlines.of(Kind::CloseCutoff);
+        let Some(due) = self.deadlines.first_of_wear().into_iter().chain(cutoff).min() else { return };
         let late = now.saturating_duration_since(due);
         if late <= JUMP {
             return;
         }
         self.deadlines.forgive(late);
+        mark!(self, JumpForgiven);
         for record in self.roster.records_mut() {
             record.expires_at = record.expires_at + late;
             record.check_at = record.check_at + late;
             record.idle_since = record.idle_since.map(|since| (since + late).min(now));
+            if record.phase == Phase::Closing {
+                record.entered_at = now;
+            }
+        }
+        if cutoff.is_some() {
+            self.deadlines.disarm(Kind::CloseCutoff);
+            self.deadlines.arm(Kind::CloseCutoff, now + CLOSE_CUTOFF);
         }
     }
 
@@ -66,7 +75,10 @@ impl<C> Ledger<C> {
                 Want::Loan | Want::Warm => {
                     let refusal = Box::new(self.refusal(now, since));
                     match self.health() {
-                        Health::Down => Outcome::Down(refusal),
+                        Health::Down => {
+                            mark!(self, DownAtDeadline);
+                            Outcome::Down(refusal)
+                        }
                         Health::Up | Health::Suspect => Outcome::TimedOut(refusal),
                     }
                 }
@@ -74,6 +86,7 @@ impl<C> Ledger<C> {
             let uncollected = self.line.tell(waiter, outcome);
             self.wake(waiter);
             if let Some(Outcome::Granted(loan, _)) = uncollected {
+                mark!(self, GrantRevokedAtDeadline);
                 self.on_release(now, loan, Verdict::Sound);
             }
         }
@@ -102,10 +115,14 @@ impl<C> Ledger<C> {
         let oldest = expired.min_by_key(|(_, record)| record.expires_at);
         if let Some((id, _)) = oldest.filter(|(_, record)| record.expires_at <= now) {
             match self.roster.get(id).map(|record| record.phase) {
-                Some(Phase::Idle) => self.close_idle(now, id, CloseReason::Expired),
+                Some(Phase::Idle) => {
+                    mark!(self, ExpiredOnShelf);
+                    self.close_idle(now, id, CloseReason::Expired);
+                }
                 Some(Phase::Granted | Phase::Leased | Phase::Checking) => {
                     if let Some(record) = self.roster.get_mut(id) {
                         record.retire = Some(CloseReason::Expired);
+                        mark!(self, ExpiredWhileOut);
                     }
                 }
                 Some(Phase::Connecting | Phase::Overdue | Phase::Closing) | None => {}
@@ -164,7 +181,10 @@ impl<C> Ledger<C> {
             let minimum = if pool < at_start { self.config.min_idle() } else { 0 };
             let open = self.roster.pools().find(|(index, _)| *index == pool).map_or(0, |(_, pool)| pool.tally.open());
             if open > minimum {
+                mark!(self, IdleClosed);
                 self.close_idle(now, id, CloseReason::IdleTooLong);
+            } else {
+                mark!(self, KeptForMinimum);
             }
         }
         self.roster.remove_empty_surplus(at_start);
@@ -219,6 +239,7 @@ impl<C> Ledger<C> {
             self.roster.shift(id, Phase::Closing);
             self.note_closing(now, id);
             self.order(Action::Kill(Closing { id: Some(id) }));
+            mark!(self, Forced);
         }
         for id in self.roster.select(|record| matches!(record.phase, Phase::Connecting | Phase::Overdue | Phase::Checking)) {
             // Whoever holds its token has been told to stop and did not; its connection will be closed uncounted.

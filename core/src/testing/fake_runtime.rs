@@ -1,23 +1,22 @@
 //! A runtime with a virtual clock: one thread, a seeded schedule, and time that passes only when nothing is left to do.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use crate::runtime::{Runtime, Spawn, Task, Timer};
 use crate::state::chance::Chance;
+use crate::testing::schedule::{Pick, Schedule};
 use crate::time::Instant;
 
 /// More polls than this at one instant are taken for a livelock.
 const MOST_POLLS_AN_INSTANT: u64 = 5_000_000;
-
-/// The future given to `block_on`.
-const MAIN: u64 = 0;
 
 /// A runtime for tests. Clones share the same world.
 ///
@@ -31,28 +30,53 @@ pub struct FakeRuntime {
 
 struct World {
     now: Instant,
+    schedule: Schedule,
     chance: Chance,
-    /// None while a task is being polled.
-    tasks: HashMap<u64, Option<Task>>,
-    ready: Vec<u64>,
+    /// By number; a place is used again when its task has ended.
+    tasks: Vec<Place>,
+    free: Vec<usize>,
+    ready: VecDeque<Arc<TaskWaker>>,
     timers: BTreeMap<(Instant, u64), Waker>,
-    next_id: u64,
-    polls: u64,
+    next_timer: u64,
+    polls_at_instant: u64,
+    steps: u64,
     ended: bool,
 }
 
+struct Place {
+    /// None while the task is being polled, or when there is none.
+    task: Option<Task>,
+    waker: Option<Arc<TaskWaker>>,
+}
+
+/// What is run next.
+enum Next {
+    Task(usize, Task, Arc<TaskWaker>),
+    Main,
+    Nothing,
+}
+
 impl FakeRuntime {
-    /// A new world at [`Instant::ZERO`].
+    /// A new world at [`Instant::ZERO`]: any order of ready tasks, exact timers, polls that take no time.
     #[must_use]
     pub fn new(seed: u64) -> Self {
+        Self::with_schedule(seed, Schedule::default())
+    }
+
+    /// A new world with a schedule of your choice, or one [drawn from the seed](Schedule::from_seed).
+    #[must_use]
+    pub fn with_schedule(seed: u64, schedule: Schedule) -> Self {
         let world = World {
             now: Instant::ZERO,
+            schedule,
             chance: Chance::new(seed),
-            tasks: HashMap::new(),
-            ready: Vec::new(),
+            tasks: Vec::new(),
+            free: Vec::new(),
+            ready: VecDeque::new(),
             timers: BTreeMap::new(),
-            next_id: MAIN + 1,
-            polls: 0,
+            next_timer: 0,
+            polls_at_instant: 0,
+            steps: 0,
             ended: false,
         };
         Self { world: Arc::new(Mutex::new(world)), seed }
@@ -64,14 +88,29 @@ impl FakeRuntime {
         self.lock().now
     }
 
-    /// Runs all tasks until none is ready; no time passes.
+    /// Runs all tasks until none is ready; no time passes but what polls take.
     ///
     /// # Panics
     ///
     /// On a livelock: tasks that wake each other without end.
     pub fn settle(&self) {
-        while let Some(id) = self.next_ready() {
-            self.poll_task(id);
+        while self.step() {}
+    }
+
+    /// Polls one ready task; false if there is none.
+    ///
+    /// # Panics
+    ///
+    /// On a livelock.
+    pub fn step(&self) -> bool {
+        match self.take_next() {
+            Next::Task(number, task, waker) => {
+                self.poll_task(number, task, &waker);
+                true
+            }
+            // Woken by a `block_on` that has ended.
+            Next::Main => true,
+            Next::Nothing => false,
         }
     }
 
@@ -82,14 +121,10 @@ impl FakeRuntime {
     /// On a livelock.
     pub fn advance(&self, length: Duration) {
         let end = self.now() + length;
-        loop {
-            self.settle();
-            match self.next_timer() {
-                Some(at) if at <= end => self.fire(at),
-                Some(_) | None => break,
-            }
-        }
-        self.lock().now = end;
+        while self.step() || self.fire_next(end) {}
+        let mut world = self.lock();
+        world.now = world.now.max(end);
+        drop(world);
         self.settle();
     }
 
@@ -99,9 +134,14 @@ impl FakeRuntime {
     ///
     /// On a livelock.
     pub fn jump(&self, length: Duration) {
+        self.jump_without_running(length);
+        self.settle();
+    }
+
+    /// The same without running anything afterwards.
+    pub(crate) fn jump_without_running(&self, length: Duration) {
         let now = self.now() + length;
         self.fire(now);
-        self.settle();
     }
 
     /// Runs `future` to its end; time passes whenever nothing is ready.
@@ -111,40 +151,73 @@ impl FakeRuntime {
     /// On a deadlock: nothing is ready, no timer is set, and `future` has not ended. On a livelock.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         let mut future = pin!(future);
-        let waker = Waker::from(Arc::new(TaskWaker { world: Arc::downgrade(&self.world), id: MAIN }));
-        self.lock().ready.push(MAIN);
+        let main = Arc::new(TaskWaker { world: Arc::downgrade(&self.world), number: None, queued: AtomicBool::new(false) });
+        let waker = Waker::from(Arc::clone(&main));
+        main.wake_by_ref();
         loop {
-            match self.next_ready() {
-                Some(MAIN) => {
+            match self.take_next() {
+                Next::Main => {
                     if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
-                        self.lock().ready.retain(|id| *id != MAIN);
                         return output;
                     }
                 }
-                Some(id) => self.poll_task(id),
-                None => match self.next_timer() {
-                    Some(at) => self.fire(at),
-                    None => panic!("deadlock at {} (seed {}): nothing is ready and no timer is set", self.now(), self.seed),
-                },
+                Next::Task(number, task, waker) => self.poll_task(number, task, &waker),
+                Next::Nothing => assert!(
+                    self.fire_next(Instant::from_nanos(u64::MAX)),
+                    "deadlock at {} (seed {}): nothing is ready and no timer is set",
+                    self.now(),
+                    self.seed
+                ),
             }
         }
     }
 
     /// Ends the runtime: every task is dropped where it is, and whatever is spawned later is dropped at once.
     pub fn shut_down(&self) {
-        let tasks = {
+        let (tasks, ready) = {
             let mut world = self.lock();
             world.ended = true;
-            world.ready.clear();
-            std::mem::take(&mut world.tasks)
+            world.free.clear();
+            (std::mem::take(&mut world.tasks), std::mem::take(&mut world.ready))
         };
+        drop(ready);
         drop(tasks);
+    }
+
+    /// Drops one task where it is, drawn from those that have not ended: as an executor does that unwinds it. False if
+    /// there is none.
+    pub fn kill_a_task(&self) -> bool {
+        let task = {
+            let mut world = self.lock();
+            let alive: Vec<usize> = (0..world.tasks.len()).filter(|number| world.tasks[*number].task.is_some()).collect();
+            if alive.is_empty() {
+                return false;
+            }
+            let number = alive[world.chance.index(alive.len())];
+            world.remove(number)
+        };
+        drop(task);
+        true
+    }
+
+    /// Wakes one task that nobody woke, drawn from those that have not ended.
+    pub fn wake_a_task(&self) {
+        let waker = {
+            let mut world = self.lock();
+            let wakers: Vec<_> = world.tasks.iter().filter_map(|place| place.waker.clone()).collect();
+            if wakers.is_empty() {
+                return;
+            }
+            let pick = world.chance.index(wakers.len());
+            Arc::clone(&wakers[pick])
+        };
+        waker.wake();
     }
 
     /// How many tasks have not ended.
     #[must_use]
     pub fn tasks(&self) -> usize {
-        self.lock().tasks.len()
+        self.lock().tasks.iter().filter(|place| place.waker.is_some()).count()
     }
 
     /// How many timers are set.
@@ -153,55 +226,123 @@ impl FakeRuntime {
         self.lock().timers.len()
     }
 
-    fn next_ready(&self) -> Option<u64> {
-        let mut world = self.lock();
-        if world.ready.is_empty() {
-            return None;
-        }
-        world.polls += 1;
-        let livelock = world.polls > MOST_POLLS_AN_INSTANT;
-        let count = world.ready.len();
-        let pick = world.chance.index(count);
-        let id = world.ready.swap_remove(pick);
-        drop(world);
-        assert!(!livelock, "livelock at {} (seed {}): tasks wake each other without end", self.now(), self.seed);
-        Some(id)
+    /// How many polls there have been.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.lock().steps
     }
 
-    fn poll_task(&self, id: u64) {
-        let taken = self.lock().tasks.get_mut(&id).and_then(Option::take);
-        let Some(mut task) = taken else { return };
-        let waker = Waker::from(Arc::new(TaskWaker { world: Arc::downgrade(&self.world), id }));
-        let polled = catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(&mut Context::from_waker(&waker))));
+    fn take_next(&self) -> Next {
+        // A poll that took time may have let timers pass.
+        let due = {
+            let mut world = self.lock();
+            match world.timers.first_key_value() {
+                Some(((at, _), _)) if *at <= world.now => world.take_due(),
+                Some(_) | None => Vec::new(),
+            }
+        };
+        due.into_iter().for_each(Waker::wake);
         let mut world = self.lock();
-        if let (Ok(Poll::Pending), Some(place)) = (polled, world.tasks.get_mut(&id)) {
-            *place = Some(task);
+        let next = world.take_ready();
+        let livelock = world.polls_at_instant > MOST_POLLS_AN_INSTANT;
+        drop(world);
+        assert!(!livelock, "livelock at {} (seed {}): tasks wake each other without end", self.now(), self.seed);
+        next
+    }
+
+    fn poll_task(&self, number: usize, mut task: Task, waker: &Arc<TaskWaker>) {
+        let as_waker = Waker::from(Arc::clone(waker));
+        let polled = catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(&mut Context::from_waker(&as_waker))));
+        let mut world = self.lock();
+        if let (Ok(Poll::Pending), false) = (polled, world.ended) {
+            world.tasks[number].task = Some(task);
             return;
         }
-        world.tasks.remove(&id);
+        if !world.ended {
+            world.remove(number);
+        }
         // Its drop may come back here, so not under the lock; and a panic there must end nothing but itself.
         drop(world);
         let _ = catch_unwind(AssertUnwindSafe(|| drop(task)));
     }
 
-    fn next_timer(&self) -> Option<Instant> {
-        self.lock().timers.keys().next().map(|(at, _)| *at)
+    /// Moves the clock to the next timer, if there is one until `end`.
+    pub(crate) fn fire_next(&self, end: Instant) -> bool {
+        let next = self.lock().timers.first_key_value().map(|((at, _), _)| *at);
+        match next {
+            Some(at) if at <= end => {
+                self.fire(at);
+                true
+            }
+            Some(_) | None => false,
+        }
     }
 
     /// Moves the clock and wakes all whose time has come.
-    fn fire(&self, now: Instant) {
+    pub(crate) fn fire(&self, now: Instant) {
         let due = {
             let mut world = self.lock();
             world.now = world.now.max(now);
-            world.polls = 0;
-            let later = world.timers.split_off(&(now, u64::MAX));
-            std::mem::replace(&mut world.timers, later)
+            world.take_due()
         };
-        due.into_values().for_each(Waker::wake);
+        due.into_iter().for_each(Waker::wake);
     }
 
     fn lock(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl World {
+    fn take_ready(&mut self) -> Next {
+        loop {
+            if self.ready.is_empty() {
+                return Next::Nothing;
+            }
+            let pick = match self.schedule.pick {
+                Pick::Fifo => 0,
+                Pick::Lifo => self.ready.len() - 1,
+                Pick::Uniform => self.chance.index(self.ready.len()),
+                // The number of a task is as good a priority as any, once its bits are mixed.
+                Pick::Priority => {
+                    let priority =
+                        |waker: &Arc<TaskWaker>| waker.number.map(|number| (number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+                    (0..self.ready.len()).max_by_key(|index| priority(&self.ready[*index])).unwrap_or(0)
+                }
+            };
+            let Some(waker) = self.ready.remove(pick) else { return Next::Nothing };
+            waker.queued.store(false, Ordering::Relaxed);
+            let Some(number) = waker.number else {
+                self.count_step();
+                return Next::Main;
+            };
+            // A waker may outlive its task; its place may have another one by now.
+            let place =
+                self.tasks.get_mut(number).filter(|place| place.waker.as_ref().is_some_and(|own| Arc::ptr_eq(own, &waker)));
+            if let Some(task) = place.and_then(|place| place.task.take()) {
+                self.count_step();
+                return Next::Task(number, task, waker);
+            }
+        }
+    }
+
+    fn count_step(&mut self) {
+        self.steps += 1;
+        self.polls_at_instant += 1;
+        self.now = self.now + self.schedule.poll_cost;
+    }
+
+    fn take_due(&mut self) -> Vec<Waker> {
+        self.polls_at_instant = 0;
+        let later = self.timers.split_off(&(self.now, u64::MAX));
+        std::mem::replace(&mut self.timers, later).into_values().collect()
+    }
+
+    fn remove(&mut self, number: usize) -> Option<Task> {
+        let place = &mut self.tasks[number];
+        place.waker = None;
+        self.free.push(number);
+        place.task.take()
     }
 }
 
@@ -211,6 +352,7 @@ impl Timer for FakeRuntime {
     }
 
     fn sleep_until(&self, deadline: Instant) -> Task {
+        let deadline = self.lock().schedule.round_up(deadline);
         Box::pin(Sleep { runtime: self.clone(), deadline, key: None })
     }
 }
@@ -223,10 +365,14 @@ impl Spawn for FakeRuntime {
             drop(task);
             return;
         }
-        let id = world.next_id;
-        world.next_id += 1;
-        world.tasks.insert(id, Some(task));
-        world.ready.push(id);
+        let number = world.free.pop().unwrap_or_else(|| {
+            world.tasks.push(Place { task: None, waker: None });
+            world.tasks.len() - 1
+        });
+        let waker = TaskWaker { world: Arc::downgrade(&self.world), number: Some(number), queued: AtomicBool::new(true) };
+        let waker = Arc::new(waker);
+        world.tasks[number] = Place { task: Some(task), waker: Some(Arc::clone(&waker)) };
+        world.ready.push_back(waker);
     }
 }
 
@@ -244,16 +390,23 @@ impl fmt::Debug for FakeRuntime {
 
 struct TaskWaker {
     world: Weak<Mutex<World>>,
-    id: u64,
+    /// None for the future given to `block_on`.
+    number: Option<usize>,
+    queued: AtomicBool,
 }
 
 impl Wake for TaskWaker {
     fn wake(self: Arc<Self>) {
-        let Some(world) = self.world.upgrade() else { return };
-        let mut world = world.lock().unwrap_or_else(PoisonError::into_inner);
-        if !world.ready.contains(&self.id) {
-            world.ready.push(self.id);
+        if self.queued.swap(true, Ordering::Relaxed) {
+            return;
         }
+        if let Some(world) = self.world.upgrade() {
+            world.lock().unwrap_or_else(PoisonError::into_inner).ready.push_back(self);
+        }
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        Arc::clone(self).wake();
     }
 }
 
@@ -273,8 +426,8 @@ impl Future for Sleep {
             return Poll::Ready(());
         }
         let key = self.key.unwrap_or_else(|| {
-            world.next_id += 1;
-            (self.deadline, world.next_id)
+            world.next_timer += 1;
+            (self.deadline, world.next_timer)
         });
         let old = world.timers.insert(key, waker);
         drop(world);

@@ -63,6 +63,8 @@ struct State {
     dials: Vec<Instant>,
     checks: usize,
     peak: usize,
+    /// Connections that a client holds, whether the server knows them or not.
+    held: usize,
     closes: Vec<CloseReason>,
     /// Whoever waits for the mode to change.
     waiting: Vec<Waker>,
@@ -88,6 +90,7 @@ impl FakeServer {
             dials: Vec::new(),
             checks: 0,
             peak: 0,
+            held: 0,
             closes: Vec::new(),
             waiting: Vec::new(),
         };
@@ -167,6 +170,19 @@ impl FakeServer {
         self.lock().dials.clone()
     }
 
+    pub(crate) fn dial_count(&self) -> usize {
+        self.lock().dials.len()
+    }
+
+    pub(crate) fn mode(&self) -> FakeMode {
+        self.lock().mode
+    }
+
+    /// How many connections clients hold, whether the server knows them or not.
+    pub(crate) fn held(&self) -> usize {
+        self.lock().held
+    }
+
     /// How many health checks the server was asked for.
     #[must_use]
     pub fn checks(&self) -> usize {
@@ -214,6 +230,7 @@ impl FakeServer {
                 let id = state.next_id;
                 state.next_id += 1;
                 state.connections.insert(id, None);
+                state.held += 1;
                 state.peak = state.peak.max(state.connections.len());
                 Ok(id)
             }
@@ -278,7 +295,11 @@ impl FakeConnection {
 
 impl Drop for FakeConnection {
     fn drop(&mut self) {
-        let alarm = self.server.lock().connections.remove(&self.id);
+        let alarm = {
+            let mut state = self.server.lock();
+            state.held -= 1;
+            state.connections.remove(&self.id)
+        };
         drop(alarm);
     }
 }

@@ -29,6 +29,9 @@
 
 mod fake_runtime;
 mod fake_server;
+mod schedule;
+pub mod simulation;
 
 pub use fake_runtime::FakeRuntime;
 pub use fake_server::{FakeConnection, FakeConnector, FakeError, FakeMode, FakeServer};
+pub use schedule::{Pick, Schedule};

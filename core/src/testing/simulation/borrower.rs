@@ -1,0 +1,312 @@
+//! Borrowers with all habits, good and bad; each checks its own answers and deadlines.
+
+use std::collections::BTreeMap;
+use std::future::{Future, poll_fn};
+use std::panic::resume_unwind;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use crate::acquire::Acquire;
+use crate::error::GetClientError;
+use crate::lease::Lease;
+use crate::node_pool::NodePool;
+use crate::runtime::{Spawn, Timer};
+use crate::state::chance::Chance;
+use crate::testing::{FakeConnector, FakeRuntime};
+use crate::time::Instant;
+
+/// What borrowers did and got.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Tally {
+    /// Calls of get and try_get.
+    pub gets: u64,
+    /// Those that were served.
+    pub oks: u64,
+    /// Those that heard `Timeout` or `NoHealthyPools`.
+    pub refused: u64,
+    /// Those that were dropped before their end.
+    pub cancels: u64,
+}
+
+impl Tally {
+    /// The sum of both.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            gets: self.gets + other.gets,
+            oks: self.oks + other.oks,
+            refused: self.refused + other.refused,
+            cancels: self.cancels + other.cancels,
+        }
+    }
+}
+
+/// What the borrowers of a run share.
+pub(super) struct Shared {
+    pub(super) tally: Tally,
+    /// The first rule that a borrower saw broken.
+    pub(super) broken: Option<String>,
+    /// How many borrowers go on.
+    pub(super) busy: usize,
+    /// Set when they are to stop.
+    pub(super) stop: bool,
+    /// When those who wait must have heard.
+    pub(super) waits: BTreeMap<u64, Instant>,
+    next_token: u64,
+}
+
+#[derive(Clone)]
+pub(super) struct Borrower {
+    pub(super) runtime: FakeRuntime,
+    pub(super) pool: NodePool<FakeConnector>,
+    pub(super) shared: Arc<Mutex<Shared>>,
+    /// How much later than its deadline a caller may hear: the grid of time, and polls that take time.
+    pub(super) slack: Duration,
+    pub(super) chance: Chance,
+}
+
+impl Shared {
+    pub(super) fn new(busy: usize) -> Self {
+        Self { tally: Tally::default(), broken: None, busy, stop: false, waits: BTreeMap::new(), next_token: 1 }
+    }
+}
+
+/// Counts a borrower out however it ends, also before it has begun.
+struct Leaving(Arc<Mutex<Shared>>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        lock(&self.0).busy -= 1;
+    }
+}
+
+pub(super) fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Borrower {
+    pub(super) fn go_on(self, rounds: usize) -> impl Future<Output = ()> {
+        let leaving = Leaving(Arc::clone(&self.shared));
+        async move {
+            let _leaving = leaving;
+            self.live(rounds).await;
+        }
+    }
+
+    async fn live(mut self, rounds: usize) {
+        for _ in 0..rounds {
+            if lock(&self.shared).stop {
+                return;
+            }
+            match self.chance.index(16) {
+                0..=4 => self.borrow().await,
+                5 | 6 => self.loop_greedily().await,
+                7 | 8 => self.cancel().await,
+                9 => self.poll_once_and_forget().await,
+                10 => self.panic_while_holding(),
+                11 | 12 => self.try_once().await,
+                13 => self.poll_with_a_foreign_waker().await,
+                14 => self.cancel_a_request().await,
+                _ => self.discard().await,
+            }
+            let rest = self.chance.up_to(Duration::from_millis(20));
+            self.runtime.sleep(rest).await;
+        }
+    }
+
+    fn timeout(&mut self) -> Duration {
+        let most = [10, 200, 2_000, 10_000][self.chance.index(4)];
+        self.chance.up_to(Duration::from_millis(most))
+    }
+
+    /// Gets and checks that the answer is not late.
+    async fn get(&mut self) -> Option<Lease<FakeConnector>> {
+        let timeout = self.timeout();
+        let pool = self.pool.clone();
+        let got = Timed::new(self, pool.get_timeout(timeout), timeout).await;
+        self.note(got)
+    }
+
+    fn note(&self, got: Result<Lease<FakeConnector>, GetClientError>) -> Option<Lease<FakeConnector>> {
+        let mut shared = lock(&self.shared);
+        match got {
+            Ok(lease) => {
+                shared.tally.oks += 1;
+                Some(lease)
+            }
+            Err(GetClientError::Timeout { .. } | GetClientError::NoHealthyPools { .. }) => {
+                shared.tally.refused += 1;
+                None
+            }
+            Err(GetClientError::Saturated { .. } | GetClientError::Closed { .. } | GetClientError::UnknownNode { .. }) => None,
+        }
+    }
+
+    async fn borrow(&mut self) {
+        let Some(mut lease) = self.get().await else { return };
+        self.ask(&mut lease).await;
+        let hold = self.chance.up_to(Duration::from_millis(15));
+        self.runtime.sleep(hold).await;
+    }
+
+    async fn ask(&mut self, lease: &mut Lease<FakeConnector>) {
+        let token = {
+            let mut shared = lock(&self.shared);
+            shared.next_token += 1;
+            shared.next_token
+        };
+        let patience = self.runtime.now() + Duration::from_millis(100);
+        let asked = within(self.runtime.sleep_until(patience), lease.echo(token)).await;
+        if let Some(Ok(answer)) = asked
+            && answer != token
+        {
+            lock(&self.shared).broken = Some(format!("a wrong reply: {answer} for {token}"));
+        }
+    }
+
+    async fn loop_greedily(&mut self) {
+        for _ in 0..30 {
+            let Some(mut lease) = self.get().await else { return };
+            if self.chance.index(4) == 0 {
+                self.ask(&mut lease).await;
+            }
+        }
+    }
+
+    async fn cancel(&mut self) {
+        let patience = self.chance.up_to(Duration::from_millis(10));
+        let until = self.runtime.now() + patience;
+        let sleep = self.runtime.sleep_until(until);
+        match within(sleep, self.get()).await {
+            Some(lease) => drop(lease),
+            None => lock(&self.shared).tally.cancels += 1,
+        }
+    }
+
+    async fn poll_once_and_forget(&mut self) {
+        let timeout = self.timeout();
+        let pool = self.pool.clone();
+        let mut forgotten = Timed::new(self, pool.get_timeout(timeout), timeout);
+        forgotten.watched = false;
+        let mut forgotten = pin!(forgotten);
+        let polled = poll_fn(|cx| Poll::Ready(forgotten.as_mut().poll(cx))).await;
+        match polled {
+            Poll::Ready(got) => drop(self.note(got)),
+            Poll::Pending => {
+                let rest = self.chance.up_to(Duration::from_millis(300));
+                self.runtime.sleep(rest).await;
+                lock(&self.shared).tally.cancels += 1;
+            }
+        }
+    }
+
+    fn panic_while_holding(&mut self) {
+        let mut careless = self.clone();
+        careless.chance = Chance::new(self.chance.index(usize::MAX) as u64);
+        self.runtime.spawn(Box::pin(async move {
+            if let Some(_lease) = careless.get().await {
+                resume_unwind(Box::new("on purpose"));
+            }
+        }));
+    }
+
+    async fn try_once(&mut self) {
+        lock(&self.shared).tally.gets += 1;
+        let got = self.pool.try_get();
+        if let Some(mut lease) = self.note(got) {
+            self.ask(&mut lease).await;
+        }
+    }
+
+    async fn poll_with_a_foreign_waker(&mut self) {
+        let timeout = self.timeout();
+        let pool = self.pool.clone();
+        let mut moved = pin!(Timed::new(self, pool.get_timeout(timeout), timeout));
+        let polled = moved.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        let got = match polled {
+            Poll::Ready(got) => got,
+            Poll::Pending => moved.await,
+        };
+        drop(self.note(got));
+    }
+
+    async fn cancel_a_request(&mut self) {
+        let Some(mut lease) = self.get().await else { return };
+        let patience = self.chance.up_to(Duration::from_millis(5));
+        let until = self.runtime.now() + patience;
+        let _ = within(self.runtime.sleep_until(until), lease.echo(0)).await;
+    }
+
+    async fn discard(&mut self) {
+        if let Some(lease) = self.get().await {
+            lease.discard();
+        }
+    }
+}
+
+/// A get that knows when it must have ended.
+struct Timed<'a> {
+    get: Acquire<'a, FakeConnector>,
+    runtime: FakeRuntime,
+    shared: Arc<Mutex<Shared>>,
+    timeout: Duration,
+    slack: Duration,
+    /// Whether its owner goes on polling it.
+    watched: bool,
+    /// Its number among the waits, once it waits.
+    number: Option<u64>,
+    began_at: Option<Instant>,
+}
+
+impl<'a> Timed<'a> {
+    fn new(borrower: &Borrower, get: Acquire<'a, FakeConnector>, timeout: Duration) -> Self {
+        let (runtime, shared) = (borrower.runtime.clone(), Arc::clone(&borrower.shared));
+        Self { get, runtime, shared, timeout, slack: borrower.slack, watched: true, number: None, began_at: None }
+    }
+}
+
+impl Future for Timed<'_> {
+    type Output = Result<Lease<FakeConnector>, GetClientError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let began_at = *this.began_at.get_or_insert_with(|| {
+            lock(&this.shared).tally.gets += 1;
+            this.runtime.now()
+        });
+        let polled = Pin::new(&mut this.get).poll(cx);
+        let mut shared = lock(&this.shared);
+        match (&polled, this.number) {
+            (Poll::Ready(_), Some(number)) => drop(shared.waits.remove(&number)),
+            (Poll::Pending, None) if this.watched => {
+                shared.next_token += 1;
+                let number = shared.next_token;
+                this.number = Some(number);
+                shared.waits.insert(number, began_at + this.timeout + this.slack);
+            }
+            (Poll::Ready(_), None) | (Poll::Pending, _) => {}
+        }
+        polled
+    }
+}
+
+impl Drop for Timed<'_> {
+    fn drop(&mut self) {
+        if let Some(number) = self.number {
+            lock(&self.shared).waits.remove(&number);
+        }
+    }
+}
+
+/// Runs `future` until `sleep` ends.
+async fn within<T>(mut sleep: crate::runtime::Task, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(value) => Poll::Ready(Some(value)),
+        Poll::Pending => sleep.as_mut().poll(cx).map(|()| None),
+    })
+    .await
+}

@@ -1,0 +1,100 @@
+//! The faults that strike a simulated server, its clock and its runtime, and what sets them off.
+
+use std::time::Duration;
+
+use crate::state::chance::Chance;
+use crate::testing::{FakeMode, FakeRuntime, FakeServer};
+
+/// Something that goes wrong, or right again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The server behaves in this way from now on.
+    Mode(FakeMode),
+    /// The server dies: its connections are lost, dials are refused.
+    Kill,
+    /// All connections are lost; the server goes on.
+    DropConnections,
+    /// All connections are lost and nobody notices.
+    ForgetConnections,
+    /// Dials take so long.
+    ConnectLatency(Duration),
+    /// Requests take so long.
+    Latency(Duration),
+    /// The server takes no more connections than this.
+    MostClients(usize),
+    /// The clock jumps ahead.
+    Jump(Duration),
+    /// A task that nobody woke is polled.
+    SpuriousWake,
+    /// A task is dropped where it is.
+    KillTask,
+}
+
+/// When a fault strikes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    /// So long after the one before it.
+    After(Duration),
+    /// As soon as a dial is under way.
+    WhileConnecting,
+    /// As soon as a grant is not collected yet.
+    WhileGranted,
+    /// As soon as somebody waits.
+    WhileWaiting,
+    /// As soon as a connection is out for a check.
+    WhileChecking,
+}
+
+impl Fault {
+    pub(super) fn draw(chance: &mut Chance, may_kill_tasks: bool) -> Self {
+        let short = [Duration::ZERO, Duration::from_millis(1), Duration::from_millis(30), Duration::from_millis(400)];
+        match chance.index(if may_kill_tasks { 20 } else { 18 }) {
+            0 | 1 => Self::Mode(FakeMode::Refusing),
+            2 | 3 => Self::Mode(FakeMode::Silent),
+            4 => Self::Mode(FakeMode::Void),
+            5 => Self::Mode(FakeMode::Rejecting),
+            6..=8 => Self::Mode(FakeMode::Up),
+            9 => Self::Kill,
+            10 => Self::DropConnections,
+            11 => Self::ForgetConnections,
+            12 => Self::ConnectLatency(short[chance.index(4)] * 4),
+            13 => Self::Latency(short[chance.index(4)]),
+            14 => Self::MostClients(chance.index(4)),
+            15 => Self::MostClients(usize::MAX),
+            16 => Self::Jump(Duration::from_secs(1 + chance.index(3_600) as u64)),
+            17 => Self::SpuriousWake,
+            _ => Self::KillTask,
+        }
+    }
+
+    pub(super) fn strike(self, server: &FakeServer, runtime: &FakeRuntime) {
+        match self {
+            Self::Mode(mode) => server.set_mode(mode),
+            Self::Kill => server.kill(),
+            Self::DropConnections => server.drop_connections(),
+            Self::ForgetConnections => server.forget_connections(),
+            Self::ConnectLatency(latency) => server.set_connect_latency(latency),
+            Self::Latency(latency) => server.set_latency(latency),
+            Self::MostClients(most) => server.set_most_clients(most),
+            Self::Jump(length) => runtime.jump_without_running(length),
+            Self::SpuriousWake => runtime.wake_a_task(),
+            Self::KillTask => drop(runtime.kill_a_task()),
+        }
+    }
+}
+
+impl Trigger {
+    pub(super) fn draw(chance: &mut Chance) -> Self {
+        match chance.index(10) {
+            0 => Self::WhileConnecting,
+            1 => Self::WhileGranted,
+            2 => Self::WhileWaiting,
+            3 => Self::WhileChecking,
+            _ => {
+                let most = Duration::from_millis([5, 50, 500, 2_000][chance.index(4)]);
+                Self::After(chance.up_to(most))
+            }
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! What is drawn from a seed before a run begins: knobs, schedule, borrowers, faults and ending.
+
+use std::time::Duration;
+
+use crate::config::{NodeConfig, OnNodeDown};
+use crate::state::Loop;
+use crate::state::chance::Chance;
+use crate::testing::Schedule;
+use crate::testing::simulation::fault::{Fault, Trigger};
+
+/// How a run ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The pool is closed with a deadline, while borrowers hold on.
+    Close(Duration),
+    /// The last handle is dropped.
+    Drop,
+    /// The runtime ends first.
+    ShutDown,
+}
+
+/// A run before it is run. The same plan gives the same run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Plan {
+    /// Where everything else was drawn from, and where the run's own chance begins.
+    pub seed: u64,
+    /// The knobs of the pool.
+    pub config: NodeConfig,
+    /// How tasks are ordered and time is rounded.
+    pub schedule: Schedule,
+    /// Whether cleanup runs.
+    pub cleanup: Loop,
+    /// How many borrowers there are.
+    pub borrowers: usize,
+    /// How long each of them goes on.
+    pub rounds: usize,
+    /// What goes wrong, in order.
+    pub faults: Vec<(Trigger, Fault)>,
+    /// Whether tasks of the pool itself may be killed: it may be closed for good then.
+    pub may_kill_tasks: bool,
+    /// How it ends.
+    pub ending: Ending,
+}
+
+impl Plan {
+    /// The plan of a seed.
+    #[must_use]
+    pub fn from_seed(seed: u64) -> Self {
+        let mut chance = Chance::new(seed ^ 0x51A1_71A7_E000);
+        let millis = |chance: &mut Chance, of: &[u64]| Duration::from_millis(of[chance.index(of.len())]);
+        let limit = 1 + chance.index(4);
+        let at_start = 1 + chance.index(2);
+        let config = NodeConfig::builder()
+            .connection_pools_per_node_at_start(at_start)
+            .max_pools_per_node(at_start + chance.index(2))
+            .max_connection_size(limit)
+            .min_idle(chance.index(limit + 1))
+            .max_waiters([2, 5, 1_000][chance.index(3)])
+            .default_timeout(Duration::from_secs(10))
+            .connect_timeout(millis(&mut chance, &[300, 1_000, 5_000]))
+            .health_check_interval(millis(&mut chance, &[50, 500, 60_000]))
+            .health_check_timeout(millis(&mut chance, &[20, 100, 1_000]))
+            .cleanup_interval(millis(&mut chance, &[30, 300, 120_000]))
+            .max_idle_time(millis(&mut chance, &[40, 400, 180_000]))
+            .max_lifetime(millis(&mut chance, &[200, 3_000, 1_800_000]))
+            .on_node_down([OnNodeDown::Wait, OnNodeDown::Wait, OnNodeDown::FailFast][chance.index(3)])
+            .build()
+            .expect("every draw is within its range");
+        let may_kill_tasks = chance.index(10) == 0;
+        let faults = (0..chance.index(24)).map(|_| (Trigger::draw(&mut chance), Fault::draw(&mut chance, may_kill_tasks)));
+        let faults = faults.collect();
+        let ending = match chance.index(4) {
+            0 | 1 => Ending::Close(millis(&mut chance, &[10, 100, 3_000])),
+            2 => Ending::Drop,
+            _ => Ending::ShutDown,
+        };
+        Self {
+            seed,
+            config,
+            schedule: Schedule::from_seed(seed),
+            cleanup: [Loop::Running, Loop::Running, Loop::Stopped][chance.index(3)],
+            borrowers: 1 + chance.index(9),
+            rounds: 64,
+            faults,
+            may_kill_tasks,
+            ending,
+        }
+    }
+
+    /// How many connections there may be.
+    #[must_use]
+    pub fn limit(&self) -> usize {
+        self.config.max_connection_size() * self.config.max_pools_per_node()
+    }
+}
