@@ -16,7 +16,8 @@ use crate::network::{BoxStream, Network, Reply, TcpOptions};
 /// A tokio runtime, by its handle, so that a lease may be dropped on any thread. Cheap to clone.
 ///
 /// Works on both flavours. The runtime must have its I/O and time drivers enabled (`enable_all`, which is what
-/// `#[tokio::main]` does). Time is tokio's own, so a paused clock works.
+/// `#[tokio::main]` does). Time is tokio's own, so a
+/// paused clock works, for all that happens on the runtime's own thread (other threads see the real time).
 #[derive(Clone)]
 pub struct TokioRuntime {
     handle: Handle,

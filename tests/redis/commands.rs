@@ -14,6 +14,7 @@ on_every_runtime! {
     a_blocking_pop_outlasts_the_command_timeout;
     a_command_that_gets_no_reply_ends_at_its_timeout_and_its_connection_goes;
     server_errors_leave_the_connection_in_the_pool;
+    a_command_without_a_response_closes_its_connection_on_return;
 }
 
 async fn commands_pipelines_scripts_and_streams_work(runtime: impl Network + Clone) {
@@ -149,4 +150,17 @@ async fn server_errors_leave_the_connection_in_the_pool(runtime: impl Network + 
     let mut client = manager.get_client(&server.url()).await.expect("a client");
     let same: i64 = redis::cmd("CLIENT").arg("ID").query_async(&mut client).await.expect("CLIENT ID");
     assert_eq!(id, same);
+}
+
+async fn a_command_without_a_response_closes_its_connection_on_return(runtime: impl Network + Clone) {
+    let server = RedisServer::start();
+    let manager = manager_of(&server, 1, runtime.clone()).await;
+    let mut client = manager.get_client(&server.url()).await.expect("a client");
+    let id: i64 = redis::cmd("CLIENT").arg("ID").query_async(&mut client).await.expect("CLIENT ID");
+    redis::cmd("BLPOP").arg("queue").arg(0).set_no_response(true).exec_async(&mut client).await.expect("nothing is waited for");
+    drop(client);
+    let mut client = manager.get_client(&server.url()).await.expect("another client");
+    let other: i64 = redis::cmd("CLIENT").arg("ID").query_async(&mut client).await.expect("CLIENT ID");
+    assert_ne!(id, other);
+    until(&runtime, "nobody pops", || !server.client_list().iter().any(|line| line.contains("cmd=blpop"))).await;
 }

@@ -56,36 +56,52 @@ impl Address {
     }
 }
 
-/// A URL, or what was meant to be one, with its password replaced by `***`.
+/// A URL, or what was meant to be one, with its password replaced by `***`. Where it is not clear what is the password,
+/// too much is hidden rather than too little.
 pub(crate) fn redact(url: &str) -> String {
-    let (base, query) = match url.split_once('?') {
-        Some((base, query)) => (base, Some(query)),
-        None => (url, None),
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), url),
     };
-    let (scheme, rest) = match base.split_once("://") {
-        Some((scheme, rest)) => (Some(scheme), rest),
-        None => (None, base),
-    };
-    // The last @ ends the login, whatever a password may hold.
-    let hidden = match rest.rsplit_once('@') {
-        Some((login, place)) => match login.split_once(':') {
-            Some((user, _)) => format!("{user}:***@{place}"),
-            None => format!("{login}@{place}"),
-        },
-        None => String::from(rest),
-    };
-    let mut text = scheme.map(|scheme| format!("{scheme}://")).unwrap_or_default() + &hidden;
-    if let Some(query) = query {
-        let pairs: Vec<_> = query
-            .split('&')
-            .map(|pair| match pair.split_once('=') {
-                Some((key @ ("pass" | "password"), _)) => format!("{key}=***"),
-                Some(_) | None => String::from(pair),
-            })
-            .collect();
-        text = format!("{text}?{}", pairs.join("&"));
+    if scheme.to_ascii_lowercase().contains("unix") {
+        return scheme + &redact_query(rest);
     }
-    text
+    // The last @ of all ends the login, whatever a password may hold.
+    let hidden = match rest.rsplit_once('@') {
+        Some((login, place)) => {
+            let login = login.split_once(':').map_or_else(|| String::from(login), |(user, _)| format!("{user}:***"));
+            format!("{login}@{}", redact_query(place))
+        }
+        None => {
+            let place = rest.split(['/', '?', '#']).next().unwrap_or_default();
+            let is_port = |text: &str| !text.is_empty() && text.len() <= 5 && text.bytes().all(|byte| byte.is_ascii_digit());
+            match place.rsplit_once(':') {
+                Some((host, port)) if !is_port(port) && !place.ends_with(']') => {
+                    format!("{}:***", host.split(':').next().unwrap_or_default())
+                }
+                Some(_) | None => redact_query(rest),
+            }
+        }
+    };
+    scheme + &hidden
+}
+
+fn redact_query(text: &str) -> String {
+    let Some((base, query)) = text.split_once('?') else { return String::from(text) };
+    let mut after_password = false;
+    let pairs: Vec<_> = query
+        .split('&')
+        .map(|pair| match pair.split_once('=') {
+            Some((key, _)) => {
+                after_password = key.to_ascii_lowercase().starts_with("pass");
+                if after_password { format!("{key}=***") } else { String::from(pair) }
+            }
+            // The rest of a password with an & in it.
+            None if after_password => String::from("***"),
+            None => String::from(pair),
+        })
+        .collect();
+    format!("{base}?{}", pairs.join("&"))
 }
 
 #[cfg(test)]
@@ -141,5 +157,14 @@ mod tests {
         assert_eq!(redact("redis://:a@b:c@host:1"), "redis://:***@host:1");
         assert_eq!(redact("redis://host"), "redis://host");
         assert_eq!(redact("redis://user@host"), "redis://user@host");
+        assert_eq!(redact("redis://user:pa?ss@host:6379/0"), "redis://user:***@host:6379/0");
+        assert_eq!(redact("redis://:p?a=b@c/d@host?protocol=resp2"), "redis://:***@host?protocol=resp2");
+        assert_eq!(redact("redis://:hunter2"), "redis://:***");
+        assert_eq!(redact("redis://user:hunter2/x?y"), "redis://user:***");
+        assert_eq!(redact("redis://host:6379/0?protocol=resp3"), "redis://host:6379/0?protocol=resp3");
+        assert_eq!(redact("redis://[::1]:6379"), "redis://[::1]:6379");
+        assert_eq!(redact("redis://[::1]"), "redis://[::1]");
+        assert_eq!(redact("unix:///x?pass=a&b&db=1"), "unix:///x?pass=***&***&db=1");
+        assert_eq!(redact("unix:///x?PASS=x"), "unix:///x?PASS=***");
     }
 }

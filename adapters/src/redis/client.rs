@@ -13,6 +13,10 @@ use crate::redis_node::patience;
 ///
 /// It is yours alone until then, and it cannot be cloned. Dropping it neither blocks nor needs a runtime, on any thread.
 ///
+/// What you change of the session (an open MULTI, WATCH, SELECT, AUTH, SUBSCRIBE, CLIENT REPLY) stays with the connection:
+/// undo it, or [`discard`](Client::discard) the client. A client that was sent a command without a response is closed on
+/// return.
+///
 /// A connection that is lost under a client stays lost: commands fail, and none is ever sent twice. If one may have
 /// reached the server, the error says `outcome unknown`.
 ///
@@ -38,6 +42,9 @@ impl Client {
 impl ConnectionLike for Client {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
         let patience = patience::of_command(cmd, self.lease.command_timeout());
+        if cmd.is_no_response() {
+            self.lease.spoil();
+        }
         Box::pin(self.lease.ask(patience, async move |handle| handle.send_packed_command(cmd).await))
     }
 

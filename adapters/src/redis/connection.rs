@@ -20,6 +20,15 @@ pub(crate) struct RedisConnection {
     runtime: Arc<dyn Runtime>,
     command_timeout: Duration,
     state: State,
+    after_use: AfterUse,
+}
+
+/// What becomes of a connection when its borrower is done, if nothing is wrong with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AfterUse {
+    Lend,
+    /// Something was sent whose reply nobody waits for: it may still be carried out, or answered.
+    Close,
 }
 
 /// What the commands of its borrowers have made of a connection.
@@ -47,7 +56,7 @@ impl RedisConnection {
         runtime: Arc<dyn Runtime>,
         command_timeout: Duration,
     ) -> Self {
-        Self { handle, link, runtime, command_timeout, state: State::Clear }
+        Self { handle, link, runtime, command_timeout, state: State::Clear, after_use: AfterUse::Lend }
     }
 
     /// How long an ordinary command may take.
@@ -65,7 +74,16 @@ impl RedisConnection {
 
     /// Whether it must not be lent again.
     pub(crate) fn is_broken(&self) -> bool {
-        self.state != State::Clear || self.link.is_dead()
+        self.after_use == AfterUse::Close || !self.is_usable()
+    }
+
+    fn is_usable(&self) -> bool {
+        self.state == State::Clear && !self.link.is_dead()
+    }
+
+    /// Has it closed on return.
+    pub(crate) fn spoil(&mut self) {
+        self.after_use = AfterUse::Close;
     }
 
     /// Whether a command was sent and got no reply for at least `patience`.
@@ -83,7 +101,7 @@ impl RedisConnection {
         patience: Patience,
         send: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
     ) -> RedisResult<T> {
-        if self.is_broken() {
+        if !self.is_usable() {
             return Err(lost("connection lost before the command was sent"));
         }
         self.state = State::Asked(match patience {

@@ -28,8 +28,8 @@ pub enum AddNodeError {
         /// The last error of a dial or check.
         last_error: Option<Box<str>>,
     },
-    /// The manager was closed.
-    #[error("the manager is closed: {node} was not added")]
+    /// The manager was closed, or this node while it was being added, or the runtime has ended.
+    #[error("{node} was not added: its pools were closed, or the runtime has ended")]
     Closed {
         /// Which node.
         node: String,

@@ -47,8 +47,9 @@ impl Link {
 
     /// The server or the redis driver has ended it.
     pub(crate) fn died(&self) {
-        let alarm = self.alarm().take();
+        // In this order: whoever comes with an alarm afterwards sees that the link is dead.
         self.close();
+        let alarm = self.alarm().take();
         if let Some(alarm) = alarm {
             alarm.raise();
         }

@@ -14,8 +14,11 @@ enum Timeout {
     FirstSeconds,
     /// The last argument, in milliseconds.
     LastMillis,
-    /// After the word BLOCK, in milliseconds; without it the command does not block.
-    AfterBlock,
+    /// The argument of this number, counted from the name, in milliseconds.
+    Millis(usize),
+    /// After the word BLOCK among the options, in milliseconds; without it the command does not block. The options begin
+    /// at the argument of this number and end with the word STREAMS.
+    AfterBlock(usize),
 }
 
 /// The commands that wait on the server by their nature, as listed in the server's own documentation.
@@ -28,11 +31,11 @@ const BLOCKING: [(&str, Timeout); 13] = [
     ("BZMPOP", Timeout::FirstSeconds),
     ("BZPOPMAX", Timeout::LastSeconds),
     ("BZPOPMIN", Timeout::LastSeconds),
-    ("MIGRATE", Timeout::LastMillis),
+    ("MIGRATE", Timeout::Millis(5)),
     ("WAIT", Timeout::LastMillis),
     ("WAITAOF", Timeout::LastMillis),
-    ("XREAD", Timeout::AfterBlock),
-    ("XREADGROUP", Timeout::AfterBlock),
+    ("XREAD", Timeout::AfterBlock(1)),
+    ("XREADGROUP", Timeout::AfterBlock(4)),
 ];
 
 pub(crate) fn of_command(cmd: &Cmd, command_timeout: Duration) -> Patience {
@@ -47,9 +50,12 @@ pub(crate) fn of_command(cmd: &Cmd, command_timeout: Duration) -> Patience {
         Timeout::LastSeconds => seconds(args.last()),
         Timeout::FirstSeconds => seconds(args.next()),
         Timeout::LastMillis => millis(args.last()),
-        Timeout::AfterBlock => {
-            let block = args.position(|arg| matches!(arg, Arg::Simple(word) if word.eq_ignore_ascii_case(b"BLOCK")));
-            block.and_then(|_| millis(args.next()))
+        Timeout::Millis(number) => millis(args.nth(number - 1)),
+        Timeout::AfterBlock(options) => {
+            let is = |arg: &Arg<&[u8]>, word: &[u8]| matches!(arg, Arg::Simple(text) if text.eq_ignore_ascii_case(word));
+            let mut options = args.skip(options - 1).take_while(|arg| !is(arg, b"STREAMS"));
+            let block = options.find(|arg| is(arg, b"BLOCK"));
+            block.and_then(|_| millis(options.next()))
         }
     };
     match own {
@@ -103,6 +109,9 @@ mod tests {
         assert_eq!(patience("XREAD COUNT 5 BLOCK 700 STREAMS s 0"), blocking(700));
         assert_eq!(patience("XREADGROUP GROUP g c BLOCK 0 STREAMS s >"), Patience::Blocking(None));
         assert_eq!(patience("XREAD COUNT 5 STREAMS s 0"), Patience::Ordinary(SECOND));
+        assert_eq!(patience("XREAD STREAMS block 0"), Patience::Ordinary(SECOND));
+        assert_eq!(patience("XREADGROUP GROUP block 0 STREAMS s >"), Patience::Ordinary(SECOND));
+        assert_eq!(patience("MIGRATE host 1 key 0 900 KEYS 0"), blocking(900));
         assert_eq!(patience("BRPOP key 0"), Patience::Blocking(None));
         assert_eq!(patience("BRPOP key soon"), Patience::Ordinary(SECOND));
     }
