@@ -49,7 +49,7 @@ pub enum ConfigError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GetClientError {
-    /// The node was never added, or was closed and forgotten.
+    /// The node was never added, or has been closed.
     #[error("unknown node {node}: add it with add_node_pool first")]
     UnknownNode {
         /// The node that was asked for.

@@ -87,13 +87,14 @@ impl<K: Connector> Manager<K> {
     ///
     /// # Errors
     ///
-    /// [`UnknownNode`](GetClientError::UnknownNode) if it was never added, else as [`NodePool::get_timeout`].
+    /// [`UnknownNode`](GetClientError::UnknownNode) if it was never added or has been closed,
+    /// [`Closed`](GetClientError::Closed) after [`close`](Manager::close), else as [`NodePool::get_timeout`].
     ///
     /// # Cancel safety
     ///
     /// As [`NodePool::get_timeout`].
     pub async fn get(&self, name: &str, timeout: Duration) -> Result<Lease<K>, GetClientError> {
-        let door = Arc::clone(ready(&self.nodes(), name)?.door());
+        let door = Arc::clone(self.ready(&self.nodes(), name)?.door());
         // Most calls end here: one clone, for the lease.
         match door.take_idle() {
             Some(loan) => Ok(Lease::new(door, loan)),
@@ -116,7 +117,7 @@ impl<K: Connector> Manager<K> {
     ///
     /// [`UnknownNode`](GetClientError::UnknownNode) if it was never added.
     pub fn node(&self, name: &str) -> Result<NodePool<K>, GetClientError> {
-        ready(&self.nodes(), name).cloned()
+        self.ready(&self.nodes(), name).cloned()
     }
 
     /// A picture of every node, by [`Connector::name`]; each is consistent in itself. Nodes that are still being added
@@ -124,8 +125,20 @@ impl<K: Connector> Manager<K> {
     #[must_use]
     pub fn status(&self) -> BTreeMap<String, NodeStatus> {
         let nodes = self.nodes();
-        let open = nodes.values().filter(|node| node.stage == Stage::Ready && node.pool.is_open());
-        open.map(|node| (String::from(node.pool.name()), node.pool.status())).collect()
+        let mut open: Vec<_> = nodes.iter().filter(|(_, node)| node.stage == Stage::Ready && node.pool.is_open()).collect();
+        open.sort_unstable_by_key(|(name, _)| *name);
+        let mut pictures = BTreeMap::new();
+        for (_, node) in open {
+            // Nodes that differ only in what is hidden are told apart by a number.
+            let mut shown = String::from(node.pool.name());
+            let mut number = 1;
+            while pictures.contains_key(&shown) {
+                number += 1;
+                shown = format!("{} #{number}", node.pool.name());
+            }
+            pictures.insert(shown, node.pool.status());
+        }
+        pictures
     }
 
     /// Starts or stops the periodic health checks of all nodes, those to come included.
@@ -152,8 +165,8 @@ impl<K: Connector> Manager<K> {
         self.shared.cleanup.load(Ordering::SeqCst) && !self.is_closed()
     }
 
-    /// Closes the pools of one node; see [`NodePool::close_timeout`]. It can be added again. A node that is not there is
-    /// closed already.
+    /// Closes the pools of one node; see [`NodePool::close_timeout`]. It is forgotten then and can be added again. A node
+    /// that is not there is closed already.
     ///
     /// # Cancel safety
     ///
@@ -162,6 +175,7 @@ impl<K: Connector> Manager<K> {
         let pool = self.nodes().get(name).map(|node| node.pool.clone());
         if let Some(pool) = pool {
             pool.close_timeout(timeout).await;
+            self.forget(name, &pool);
         }
     }
 
@@ -171,22 +185,47 @@ impl<K: Connector> Manager<K> {
     ///
     /// Closing goes on when the future is dropped.
     pub async fn close(&self, timeout: Duration) {
-        let pools: Vec<_> = {
+        let pools: Vec<(String, NodePool<K>)> = {
             // Under the lock, so that nothing is added afterwards.
             let nodes = self.nodes_mut();
             self.shared.closed.store(true, Ordering::SeqCst);
-            nodes.values().map(|node| node.pool.clone()).collect()
+            nodes.iter().map(|(name, node)| (name.clone(), node.pool.clone())).collect()
         };
-        let closing: Vec<_> = pools.iter().map(|pool| pool.close_timeout(timeout)).collect();
+        let closing: Vec<_> = pools.iter().map(|(_, pool)| pool.close_timeout(timeout)).collect();
         for drained in closing {
             drained.await;
         }
+        pools.iter().for_each(|(name, pool)| self.forget(name, pool));
     }
 
     /// Whether [`close`](Manager::close) was called.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.shared.closed.load(Ordering::SeqCst)
+    }
+
+    /// The node is closed; its name is free again.
+    fn forget(&self, name: &str, pool: &NodePool<K>) {
+        let mut nodes = self.nodes_mut();
+        let forgotten = match nodes.get(name) {
+            Some(node) if node.pool.is_same(pool) => nodes.remove(name),
+            Some(_) | None => None,
+        };
+        // Its connector is dropped with it, which must not happen under the lock.
+        drop(nodes);
+        drop(forgotten);
+    }
+
+    fn ready<'a>(&self, nodes: &'a HashMap<String, Node<K>>, name: &str) -> Result<&'a NodePool<K>, GetClientError> {
+        match nodes.get(name) {
+            Some(Node { pool, stage: Stage::Ready }) => Ok(pool),
+            Some(Node { stage: Stage::Adding { .. }, .. }) | None if self.is_closed() => {
+                Err(GetClientError::Closed { node: String::from(name) })
+            }
+            Some(Node { stage: Stage::Adding { .. }, .. }) | None => {
+                Err(GetClientError::UnknownNode { node: String::from(name) })
+            }
+        }
     }
 
     /// None if the node is there already.
@@ -251,13 +290,6 @@ impl<K: Connector> Manager<K> {
 
     fn nodes_mut(&self) -> RwLockWriteGuard<'_, HashMap<String, Node<K>>> {
         self.shared.nodes.write().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn ready<'a, K: Connector>(nodes: &'a HashMap<String, Node<K>>, name: &str) -> Result<&'a NodePool<K>, GetClientError> {
-    match nodes.get(name) {
-        Some(Node { pool, stage: Stage::Ready }) => Ok(pool),
-        Some(Node { stage: Stage::Adding { .. }, .. }) | None => Err(GetClientError::UnknownNode { node: String::from(name) }),
     }
 }
 

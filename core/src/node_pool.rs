@@ -165,7 +165,7 @@ impl<K: Connector> NodePool<K> {
         door.put(Input::Close { force_at: Some(force_at) });
         async move {
             // All ends by its deadline or is cut off; a pool that was closed before is drained already.
-            let _drained = WaitFor::new(door, Want::Drained, timeout + CLOSE_MARGIN).await;
+            let _drained = WaitFor::new(door, Want::Drained, timeout.saturating_add(CLOSE_MARGIN)).await;
         }
     }
 

@@ -279,13 +279,16 @@ async fn a_manager_adds_lends_and_closes_by_name(runtime: impl Runtime + Clone) 
     manager.add("a", 1_000 * MS, || server.connector()).await.expect("there already");
     manager.add("b", 1_000 * MS, || server.connector()).await.expect("the server is up");
     assert_eq!(server.connections(), 2);
+    // Both connectors give the same name.
+    assert_eq!(manager.status().keys().collect::<Vec<_>>(), ["fake", "fake #2"]);
     drop(manager.get("a", 1_000 * MS).await.expect("a lease"));
     manager.close_node("a", 1_000 * MS).await;
     assert_eq!(server.connections(), 1);
-    assert!(matches!(manager.get("a", 1_000 * MS).await, Err(GetClientError::Closed { .. })));
+    assert!(matches!(manager.get("a", 1_000 * MS).await, Err(GetClientError::UnknownNode { .. })));
     manager.add("a", 1_000 * MS, || server.connector()).await.expect("added again");
-    manager.close(1_000 * MS).await;
+    manager.close(Duration::MAX).await;
     assert_eq!(server.connections(), 0);
+    assert!(matches!(manager.get("a", 1_000 * MS).await, Err(GetClientError::Closed { .. })));
     assert!(matches!(manager.add("c", 1_000 * MS, || server.connector()).await, Err(GetClientError::Closed { .. })));
 }
 

@@ -62,7 +62,7 @@ async fn e1_a_closed_node_can_be_added_again(runtime: impl Network + Clone) {
     let manager = manager_of(&server, 2, runtime.clone()).await;
     manager.close_node_pools(&server.url()).await;
     assert_eq!(server.client_count(), 0);
-    assert!(matches!(manager.get_client(&server.url()).await, Err(GetClientError::Closed { .. })));
+    assert!(matches!(manager.get_client(&server.url()).await, Err(GetClientError::UnknownNode { .. })));
     manager.add_node_pool(&server.url()).await.expect("the server is up");
     let mut client = manager.get_client(&server.url()).await.expect("a client");
     assert_eq!(echo(&mut client, "token").await.expect("a sound one"), "token");
