@@ -35,8 +35,8 @@ struct Inner<C> {
     waiters: Vec<Option<Waker>>,
     /// Connects and checks under way, by the slot of the connection; woken when the pool closes.
     jobs: Vec<Option<Waker>>,
-    /// By the slot of the connection.
-    kill_switches: Vec<Option<KillSwitch>>,
+    /// By the slot of the connection, for the one that it was given for.
+    kill_switches: Vec<Option<(ConnId, KillSwitch)>>,
     driver: Driver,
     handles: Handles,
 }
@@ -217,12 +217,12 @@ impl<K: Connector> Door<K> {
 
     /// A dial has succeeded.
     pub(crate) fn connected(&self, ticket: Ticket, conn: K::Connection, kill_switch: Option<KillSwitch>) {
-        let slot = ticket.id.slot;
+        let id = ticket.id;
         let previous = self.enter(|inner, now| {
             inner.ledger.handle(now, Input::Connected(ticket, conn));
-            std::mem::replace(entry(&mut inner.kill_switches, slot), kill_switch)
+            std::mem::replace(entry(&mut inner.kill_switches, id.slot), kill_switch.map(|kill_switch| (id, kill_switch)))
         });
-        drop(previous);
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(previous)));
     }
 
     /// Notes the waker of a connect or check; false if it is to stop because the pool is closed.
@@ -301,7 +301,7 @@ impl<K: Connector> Door<K> {
     /// A connection counts no more; its kill switch is not needed any more.
     fn closed(&self, closing: Closing) -> Option<KillSwitch> {
         self.enter(|inner, now| {
-            let kill_switch = closing.id.and_then(|id| entry(&mut inner.kill_switches, id.slot).take());
+            let kill_switch = closing.id.and_then(|id| inner.take_kill_switch(id));
             inner.ledger.handle(now, Input::Closed(closing));
             kill_switch
         })
@@ -309,7 +309,7 @@ impl<K: Connector> Door<K> {
 
     /// Ends a connection that is on loan and says so to the ledger.
     pub(crate) fn kill(&self, closing: Closing) {
-        let kill_switch = closing.id.and_then(|id| entry(&mut self.lock().kill_switches, id.slot).take());
+        let kill_switch = closing.id.and_then(|id| self.lock().take_kill_switch(id));
         if let Some(kill) = kill_switch {
             let _ = catch_unwind(AssertUnwindSafe(kill));
         }
@@ -400,13 +400,19 @@ impl<K: Connector> Door<K> {
 }
 
 impl<C> Inner<C> {
+    /// A slot may belong to the next connection by now, which keeps its own.
+    fn take_kill_switch(&mut self, id: ConnId) -> Option<KillSwitch> {
+        entry(&mut self.kill_switches, id.slot).take_if(|(owner, _)| *owner == id).map(|(_, kill_switch)| kill_switch)
+    }
+
     /// Takes the ledger's outputs: whom to wake, and the driver if there is something for it.
     fn collect(&mut self, errands: &mut Errands<C>) {
         while let Some(id) = self.ledger.poll_wake() {
             errands.wakers.extend(entry(&mut self.waiters, id.slot).take());
         }
         if !self.ledger.is_open() {
-            errands.wakers.extend(self.jobs.iter_mut().filter_map(Option::take));
+            // All of them, once: no job is listed any more.
+            errands.wakers.extend(std::mem::take(&mut self.jobs).into_iter().flatten());
         }
         if matches!(self.driver, Driver::Gone) || self.handles == Handles::Dropped {
             errands.actions.extend(std::iter::from_fn(|| self.ledger.poll_action()));

@@ -13,6 +13,9 @@ use crate::runtime::Task;
 use crate::state::{Action, Checkup, Closing, ConnId, FailureKind, Finding, Ticket};
 use crate::time::Instant;
 
+/// Characters of an error's text that are kept.
+const LONGEST_MESSAGE: usize = 500;
+
 /// Holds the node weakly: it does not keep alive what it drives.
 pub(crate) struct Driver<K: Connector> {
     door: Weak<Door<K>>,
@@ -181,7 +184,8 @@ fn describe(error: &dyn std::error::Error) -> String {
         }
         cause = inner.source();
     }
-    text
+    // It ends up in logs: one line, of a length that can be read.
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST_MESSAGE).collect()
 }
 
 struct HeldTicket<K: Connector> {

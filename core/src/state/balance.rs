@@ -5,7 +5,7 @@ use crate::state::deadlines::{Deadlines, Kind};
 use crate::state::facts::record_idle;
 use crate::state::line::Want;
 use crate::state::node::{Ledger, Life};
-use crate::state::pool::{Phase, Record, Tally};
+use crate::state::pool::{Phase, Tally};
 use crate::state::token::{Action, Checkup, Closing, ConnId, Failure, FailureKind, Loan, Outcome, Refusal, Ticket};
 use crate::time::Instant;
 
@@ -73,18 +73,24 @@ impl<C> Ledger<C> {
 
     /// A dial that gets no answer for longer than is usual is a failure as far as the next one is concerned.
     fn note_overdue(&mut self, now: Instant) {
-        if self.roster.tally().of(Phase::Connecting) == 0 {
-            return;
-        }
         let patience = self.dialling.patience();
-        let overdue = |record: &Record| record.phase == Phase::Connecting && record.entered_at + patience <= now;
-        for id in self.roster.select(overdue) {
-            let started_at = self.roster.get(id).map_or(now, |record| record.entered_at);
+        while let Some((started_at, id)) = self.oldest_dial().filter(|(started_at, _)| *started_at + patience <= now) {
             self.roster.shift(id, Phase::Overdue);
             mark!(self, DialOverdue);
             let message = format!("a connect has not been answered for {patience:?}");
             self.dial_failed(now, started_at, Failure { message, kind: FailureKind::TimedOut });
         }
+    }
+
+    /// The dial that has been under way for longest, those that are overdue left out.
+    fn oldest_dial(&mut self) -> Option<(Instant, ConnId)> {
+        while let Some((started_at, id)) = self.dials.front().copied() {
+            if self.roster.get(id).is_some_and(|record| record.phase == Phase::Connecting) {
+                return Some((started_at, id));
+            }
+            self.dials.pop_front();
+        }
+        None
     }
 
     /// Where the next dial is wanted and allowed: pools below their minimum first, then the line.
@@ -108,6 +114,7 @@ impl<C> Ledger<C> {
         }
         let id = self.roster.open(pool, now);
         let deadline = now + self.dialling.cutoff();
+        self.dials.push_back((now, id));
         self.order(Action::Connect(Ticket { id, deadline }));
     }
 
@@ -124,13 +131,8 @@ impl<C> Ledger<C> {
     /// Whoever is down is probed: a dial is under way that will be looked at again, or the time of the next is armed.
     fn arm_probe(&mut self, now: Instant) {
         self.deadlines.disarm(Kind::Probe);
-        let tally = self.roster.tally();
-        if tally.of(Phase::Connecting) > 0 {
-            let patience = self.dialling.patience();
-            let dials = self.roster.records().filter(|(_, record)| record.phase == Phase::Connecting);
-            if let Some(first) = dials.map(|(_, record)| record.entered_at).min() {
-                self.deadlines.arm(Kind::Probe, first + patience);
-            }
+        if let Some((started_at, _)) = self.oldest_dial() {
+            self.deadlines.arm(Kind::Probe, started_at + self.dialling.patience());
             return;
         }
         let Some(next_at) = self.dialling.next_probe_at() else { return };

@@ -1,5 +1,7 @@
 //! What each fact does to the ledger: connections come, fail, answer, die and come back; the pool closes.
 
+use std::time::Duration;
+
 use crate::config::OnNodeDown;
 use crate::connector::CloseReason;
 use crate::state::deadlines::Kind;
@@ -11,6 +13,9 @@ use crate::state::token::{
     Action, Checkup, Closing, ConnId, Failure, FailureKind, Finding, Loan, Loop, Outcome, Ticket, Verdict,
 };
 use crate::time::Instant;
+
+/// A connection that is lost before this age counts as a failed dial: no server in use closes idle ones so soon.
+const EARLY: Duration = Duration::from_secs(1);
 
 impl<C> Ledger<C> {
     /// Takes a connection back from a borrower, or from a waiter that did not collect it.
@@ -105,9 +110,8 @@ impl<C> Ledger<C> {
         let someone_waits = self.someone_waits();
         self.dialling.failed(now, started_at, failure, someone_waits, &mut self.chance);
         if permanent {
-            // Waiting will not help them.
+            // Waiting will not help them. Those who wait for a connection hear as soon as nothing is left to lend.
             self.tell_all(now, Want::Warm, Outcome::Down);
-            self.tell_all(now, Want::Loan, Outcome::Down);
         }
     }
 
@@ -180,9 +184,9 @@ impl<C> Ledger<C> {
         }
     }
 
-    /// A connection died before anybody used it. A server that accepts and hangs up must not be dialled in a loop.
+    /// A connection died soon after its birth, unused. A server that accepts and hangs up must not be dialled in a loop.
     fn lost_early(&mut self, now: Instant, born_at: Instant) {
-        if self.life == Life::Open && now.saturating_duration_since(born_at) < self.config.probe_backoff().start {
+        if self.life == Life::Open && now.saturating_duration_since(born_at) < EARLY {
             mark!(self, LostEarly);
             self.dial_failed(now, now, lost_at_birth());
         }

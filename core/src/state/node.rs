@@ -46,6 +46,8 @@ pub struct Ledger<C> {
     pub(super) life: Life,
     pub(super) checks: Loop,
     pub(super) cleanup: Loop,
+    /// Dials in the order in which they began; those that have ended are dropped when they come to the front.
+    pub(super) dials: VecDeque<(Instant, ConnId)>,
     /// Whether a dial has ever succeeded.
     pub(super) has_met_server: bool,
     #[cfg(feature = "testing")]
@@ -69,6 +71,7 @@ impl<C> Ledger<C> {
             life: Life::Open,
             checks: Loop::Running,
             cleanup: Loop::Stopped,
+            dials: VecDeque::new(),
             has_met_server: false,
             #[cfg(feature = "testing")]
             marks: crate::state::marks::Marks::default(),

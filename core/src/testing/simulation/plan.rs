@@ -81,7 +81,7 @@ impl Plan {
             schedule: Schedule::from_seed(seed),
             cleanup: [Loop::Running, Loop::Running, Loop::Stopped][chance.index(3)],
             borrowers: 1 + chance.index(9),
-            rounds: 64,
+            rounds: 72,
             faults,
             may_kill_tasks,
             ending,
