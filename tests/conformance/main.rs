@@ -247,13 +247,13 @@ async fn closing_waits_for_leases_and_forces_at_the_deadline(runtime: impl Runti
     let pool = pool_of(&server, &runtime, one_pool(2));
     let mut kept = pool.get().await.expect("one");
     let returned = pool.get().await.expect("two");
-    let closing = pool.close_timeout(100 * MS);
+    let closing = pool.close_timeout(500 * MS);
     assert!(matches!(pool.get().await, Err(GetClientError::Closed { .. })));
     assert_eq!(kept.echo(1).await, Ok(1), "a borrowed connection works on");
     drop(returned);
     let started_at = runtime.now();
     closing.await;
-    assert!(runtime.now().saturating_duration_since(started_at) < 1_000 * MS);
+    assert!(runtime.now().saturating_duration_since(started_at) < 1_500 * MS);
     assert_eq!(server.connections(), 0);
     assert!(kept.echo(2).await.is_err(), "ended at the deadline");
     drop(kept);
