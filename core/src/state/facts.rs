@@ -193,7 +193,9 @@ impl<C> Ledger<C> {
     }
 
     pub(super) fn on_close(&mut self, now: Instant, force_at: Option<Instant>) {
-        if let Some(force_at) = force_at {
+        if let Some(force_at) = force_at
+            && self.life != Life::Closed
+        {
             self.deadlines.arm(Kind::Force, force_at);
         }
         if self.life != Life::Open {

@@ -117,3 +117,14 @@ fn a_node_is_warm_when_every_pool_at_start_has_its_minimum() {
     bench.accept();
     assert_eq!(bench.ledger.take_outcome(warm), Some(Outcome::Ready));
 }
+
+/// Found by the fuzzer: the second close armed a deadline for a pool of which nothing was left.
+#[test]
+fn a_pool_that_is_closed_wants_no_tick_when_it_is_closed_again() {
+    let mut bench = Bench::new(one_pool(1));
+    for _ in 0..2 {
+        bench.put(Input::Close { force_at: Some(bench.now + SECOND) });
+        assert!(bench.ledger.is_finished());
+        assert_eq!(bench.ledger.next_deadline(), None);
+    }
+}
