@@ -1,8 +1,12 @@
 //! Unit tests of the ledger: inputs and outputs as plain values; a connection is a number.
 
 mod ending;
+mod exhaustive;
 mod healing;
 mod lending;
+mod model;
+mod op;
+mod pair;
 mod walk;
 mod wear;
 

@@ -1,0 +1,212 @@
+//! The model: what each thing that happens does.
+
+use super::{At, BEAT, Conn, Gate, Life, Model, Said, Told, Wait, Waiter, Word};
+use crate::connector::CloseReason;
+use crate::time::Instant;
+
+impl Model {
+    pub(in crate::state::tests) fn acquire(&mut self, waiter: u32, timeout: std::time::Duration) -> Told {
+        if self.life != Life::Open {
+            return Told::Closed;
+        }
+        if self.queued() == 0
+            && let Some(conn) = self.shelf.pop()
+        {
+            self.find(conn).at = At::Leased;
+            return Told::Loan(conn);
+        }
+        if self.is_hopeless() {
+            return Told::Down { beats: 0 };
+        }
+        if self.queued() >= self.scope.max_waiters {
+            return Told::Saturated;
+        }
+        self.arrivals += 1;
+        let (since, deadline) = (self.now, self.now + timeout);
+        self.waiters.push(Waiter { waiter, arrival: self.arrivals, since, deadline, wait: Wait::Queued });
+        self.settle();
+        Told::Waiting
+    }
+
+    /// Asks without waiting; a dial is ordered for the next one who asks.
+    pub(in crate::state::tests) fn try_acquire(&mut self) -> Told {
+        if self.life != Life::Open {
+            return Told::Closed;
+        }
+        if self.queued() == 0
+            && let Some(conn) = self.shelf.pop()
+        {
+            self.find(conn).at = At::Leased;
+            return Told::Loan(conn);
+        }
+        if self.dials == 0 && self.may_dial() && self.has_room() {
+            self.dial();
+        }
+        self.settle();
+        self.bad_news(self.now)
+    }
+
+    pub(in crate::state::tests) fn cancel(&mut self, waiter: u32) {
+        let gone = self.remove(waiter);
+        if let Wait::Granted(conn) = gone.wait {
+            self.take_back(conn, Word::Sound);
+        }
+        self.settle();
+    }
+
+    pub(in crate::state::tests) fn collect(&mut self, waiter: u32) -> Told {
+        match self.remove(waiter).wait {
+            Wait::Granted(conn) => {
+                self.find(conn).at = At::Leased;
+                Told::Loan(conn)
+            }
+            Wait::Told(told) => told,
+            Wait::Queued => unreachable!("only asked of waiters with an outcome"),
+        }
+    }
+
+    /// A waiter finds that what it was granted is dead; it keeps its place.
+    pub(in crate::state::tests) fn refuse(&mut self, waiter: u32) {
+        let mut again = self.remove(waiter);
+        let Wait::Granted(conn) = again.wait else { unreachable!("only asked of waiters with a grant") };
+        self.find(conn).at = At::Leased;
+        self.release(conn, Word::Stale);
+        again.wait = Wait::Queued;
+        let place = self.waiters.iter().position(|other| other.arrival > again.arrival).unwrap_or(self.waiters.len());
+        self.waiters.insert(place, again);
+        self.settle();
+    }
+
+    pub(in crate::state::tests) fn release(&mut self, conn: u32, word: Word) {
+        self.take_back(conn, word);
+        self.settle();
+    }
+
+    /// Comes back sound by the fast path, which sees neither the clock nor anything but the shelf.
+    pub(in crate::state::tests) fn put_back(&mut self, conn: u32) {
+        self.take_back(conn, Word::Sound);
+        if self.queued() > 0 || self.shelf.last() != Some(&conn) {
+            self.settle();
+        }
+    }
+
+    pub(in crate::state::tests) fn connected(&mut self, conn: u32) {
+        let counted = self.dials > 0;
+        if !counted {
+            self.said.push(Said::Close(conn, CloseReason::PoolClosed));
+            return;
+        }
+        self.dials -= 1;
+        self.conns.push(Conn { conn, at: At::Leased, born: self.now, trusted: true, dead: false });
+        if self.life == Life::Open {
+            self.hopeless = false;
+            self.gate = match self.gate {
+                Gate::Open | Gate::Ramp { width: 4, done: 3 } => Gate::Open,
+                Gate::Failing { .. } => Gate::Ramp { width: 1, done: 0 },
+                Gate::Ramp { width, done } if done + 1 == width => Gate::Ramp { width: 2 * width, done: 0 },
+                Gate::Ramp { width, done } => Gate::Ramp { width, done: done + 1 },
+            };
+        }
+        self.release(conn, Word::Sound);
+    }
+
+    pub(in crate::state::tests) fn connect_failed(&mut self, for_good: bool) {
+        let counted = self.dials > 0;
+        if counted {
+            self.dials -= 1;
+            self.dial_failed(for_good);
+        }
+        self.settle();
+    }
+
+    pub(in crate::state::tests) fn checked(&mut self, conn: u32, word: Word) {
+        match word {
+            Word::Sound if self.knows(conn) => {
+                self.find(conn).trusted = true;
+                if let Gate::Failing { refused: false, .. } = self.gate {
+                    self.gate = Gate::Ramp { width: 1, done: 0 };
+                }
+                self.take_back(conn, Word::Sound);
+                // Probing is not use.
+                if self.find(conn).at == At::Idle {
+                    self.shelf.pop();
+                    self.shelf.insert(0, conn);
+                }
+            }
+            Word::Broken | Word::Silent if self.knows(conn) => {
+                let trusted = self.find(conn).trusted;
+                self.close_conn(conn, CloseReason::CheckFailed);
+                if word == Word::Silent && trusted {
+                    self.distrust();
+                }
+            }
+            Word::Sound | Word::Broken | Word::Silent | Word::Stale => {
+                self.said.push(Said::Close(conn, CloseReason::PoolClosed));
+            }
+        }
+        self.settle();
+    }
+
+    pub(in crate::state::tests) fn closed(&mut self, conn: u32) {
+        self.conns.retain(|known| known.conn != conn || !matches!(known.at, At::Closing { .. }));
+        self.settle();
+    }
+
+    pub(in crate::state::tests) fn died(&mut self, conn: u32) {
+        let Conn { at, born, .. } = *self.find(conn);
+        match at {
+            At::Idle => self.close_conn(conn, CloseReason::Broken),
+            At::Granted => {
+                let waiter = self.waiters.iter_mut().find(|waiter| waiter.wait == Wait::Granted(conn));
+                waiter.expect("whom it was granted to").wait = Wait::Queued;
+                self.close_conn(conn, CloseReason::Broken);
+            }
+            At::Leased | At::Checking => self.find(conn).dead = true,
+            At::Closing { .. } => {}
+        }
+        if matches!(at, At::Idle | At::Granted) {
+            self.lost_early(born);
+        }
+        self.settle();
+    }
+
+    pub(in crate::state::tests) fn close(&mut self, force_at: Instant) {
+        if self.life != Life::Open {
+            return;
+        }
+        self.life = Life::Closing { force_at };
+        for index in 0..self.waiters.len() {
+            if let Wait::Granted(conn) = self.waiters[index].wait {
+                self.take_back(conn, Word::Sound);
+            }
+            self.tell(index, Told::Closed);
+        }
+        for conn in self.shelf.clone() {
+            self.close_conn(conn, CloseReason::PoolClosed);
+        }
+        self.settle();
+    }
+
+    /// The clock moves by a beat and nobody looks.
+    pub(in crate::state::tests) fn drowse(&mut self) {
+        self.now = self.now + BEAT;
+    }
+
+    /// A beat with a tick whenever one is due; `woken` is in which order the ledger woke.
+    pub(in crate::state::tests) fn pass(&mut self, woken: &[u32]) {
+        self.tick(woken);
+        let next = self.now + BEAT;
+        if let Gate::Failing { by, refused } = self.gate
+            && self.life == Life::Open
+            && self.dials == 0
+            && by <= next
+        {
+            match self.has_room() {
+                true => self.dial(),
+                false => self.gate = Gate::Failing { by: next + BEAT, refused },
+            }
+        }
+        self.now = next;
+        self.tick(woken);
+    }
+}

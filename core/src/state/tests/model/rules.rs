@@ -1,0 +1,202 @@
+//! The model: the rules that hold whatever happens.
+
+use super::{At, BEAT, Conn, Gate, Life, Model, Said, Told, Wait, Waiter, Word};
+use crate::connector::CloseReason;
+use crate::state::Health;
+use crate::time::Instant;
+
+impl Model {
+    pub(super) fn tick(&mut self, woken: &[u32]) {
+        let now = self.now;
+        let is_due = |waiter: &&Waiter| waiter.deadline <= now && !matches!(waiter.wait, Wait::Told(_));
+        let shown = |waiter: u32| woken.iter().rposition(|other| *other == waiter);
+        let mut due: Vec<_> = self.waiters.iter().filter(is_due).map(|waiter| (waiter.deadline, waiter.waiter)).collect();
+        due.sort_by_key(|(deadline, waiter)| (*deadline, shown(*waiter)));
+        for (_, waiter) in due {
+            let index = self.waiters.iter().position(|other| other.waiter == waiter).expect("just seen");
+            let news = self.bad_news(self.waiters[index].since);
+            let wait = self.waiters[index].wait;
+            self.tell(index, news);
+            if let Wait::Granted(conn) = wait {
+                self.take_back(conn, Word::Sound);
+            }
+        }
+        self.conns.retain(|conn| !matches!(conn.at, At::Closing { since } if since + BEAT <= now));
+        if let Life::Closing { force_at } = self.life
+            && force_at <= now
+        {
+            self.force();
+        }
+        self.settle();
+    }
+
+    pub(super) fn force(&mut self) {
+        for conn in self.those(At::Leased) {
+            self.find(conn).at = At::Closing { since: self.now };
+            self.said.push(Said::Kill(conn));
+        }
+        self.conns.retain(|conn| conn.at != At::Checking);
+        self.dials = 0;
+        self.life = Life::Closing { force_at: Instant::from_nanos(u64::MAX) };
+    }
+
+    pub(super) fn settle(&mut self) {
+        if matches!(self.life, Life::Closing { .. }) && self.conns.is_empty() && self.dials == 0 {
+            self.life = Life::Closed;
+        }
+        if self.life != Life::Open {
+            return;
+        }
+        for index in 0..self.waiters.len() {
+            if self.waiters[index].wait == Wait::Queued
+                && let Some(conn) = self.shelf.pop()
+            {
+                self.find(conn).at = At::Granted;
+                self.waiters[index].wait = Wait::Granted(conn);
+                self.said.push(Said::Wake(self.waiters[index].waiter));
+            }
+        }
+        while self.may_dial() && self.has_room() && self.is_dial_wanted() {
+            self.dial();
+        }
+        if let Gate::Failing { by, refused } = self.gate
+            && by <= self.now
+            && self.dials == 0
+        {
+            self.gate = Gate::Failing { by: self.now + BEAT, refused };
+        }
+        if self.is_hopeless() {
+            self.tell_all_down();
+        }
+    }
+
+    pub(super) fn may_dial(&self) -> bool {
+        match self.gate {
+            Gate::Open => true,
+            Gate::Ramp { width, .. } => self.dials < width,
+            Gate::Failing { by, .. } => self.dials == 0 && by <= self.now,
+        }
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.conns.len() + self.dials < self.scope.limit
+    }
+
+    pub(super) fn is_dial_wanted(&self) -> bool {
+        let open = self.count(|at| !matches!(at, At::Closing { .. })) + self.dials;
+        let probe = usize::from(matches!(self.gate, Gate::Failing { .. }));
+        open < self.scope.min_idle || self.queued().max(probe) > self.dials
+    }
+
+    pub(super) fn dial(&mut self) {
+        self.dials += 1;
+        self.said.push(Said::Connect);
+    }
+
+    pub(super) fn is_hopeless(&self) -> bool {
+        (self.scope.fail_fast || self.hopeless) && self.health() == Health::Down
+    }
+
+    pub(super) fn dial_failed(&mut self, for_good: bool) {
+        if self.life != Life::Open {
+            return;
+        }
+        self.gate = Gate::Failing { refused: true, by: self.now + BEAT };
+        self.hopeless = for_good;
+        if for_good {
+            self.tell_all_down();
+        }
+    }
+
+    /// A server that hangs up on a new connection has as good as refused it.
+    pub(super) fn lost_early(&mut self, born: Instant) {
+        if born == self.now {
+            self.dial_failed(false);
+        }
+    }
+
+    /// Something was silent: nothing is lent any more that has not answered since.
+    pub(super) fn distrust(&mut self) {
+        if self.life != Life::Open {
+            return;
+        }
+        self.conns.iter_mut().for_each(|conn| conn.trusted = false);
+        if !matches!(self.gate, Gate::Failing { .. }) {
+            self.gate = Gate::Failing { refused: false, by: self.now };
+        }
+        for conn in std::mem::take(&mut self.shelf) {
+            self.find(conn).at = At::Checking;
+            self.said.push(Said::Check(conn));
+        }
+    }
+
+    pub(super) fn take_back(&mut self, conn: u32, word: Word) {
+        let Some(&mut Conn { dead, trusted, born, .. }) = self.conns.iter_mut().find(|known| known.conn == conn) else {
+            self.said.push(Said::Close(conn, CloseReason::PoolClosed));
+            return;
+        };
+        match word {
+            Word::Broken => self.close_conn(conn, CloseReason::Broken),
+            Word::Stale => {
+                self.close_conn(conn, CloseReason::Broken);
+                self.lost_early(born);
+            }
+            Word::Silent => {
+                self.close_conn(conn, CloseReason::Broken);
+                if trusted {
+                    self.distrust();
+                }
+            }
+            Word::Sound if dead => self.close_conn(conn, CloseReason::Broken),
+            Word::Sound if self.life != Life::Open => self.close_conn(conn, CloseReason::PoolClosed),
+            Word::Sound if trusted => {
+                self.find(conn).at = At::Idle;
+                self.shelf.push(conn);
+            }
+            Word::Sound => {
+                self.find(conn).at = At::Checking;
+                self.said.push(Said::Check(conn));
+            }
+        }
+    }
+
+    pub(super) fn close_conn(&mut self, conn: u32, reason: CloseReason) {
+        self.shelf.retain(|idle| *idle != conn);
+        self.find(conn).at = At::Closing { since: self.now };
+        self.said.push(Said::Close(conn, reason));
+    }
+
+    pub(super) fn bad_news(&self, since: Instant) -> Told {
+        let beats = self.now.saturating_duration_since(since).as_secs();
+        match self.health() {
+            Health::Down => Told::Down { beats },
+            Health::Up | Health::Suspect => Told::TimedOut { beats },
+        }
+    }
+
+    pub(super) fn tell_all_down(&mut self) {
+        for index in 0..self.waiters.len() {
+            if self.waiters[index].wait == Wait::Queued {
+                let beats = self.now.saturating_duration_since(self.waiters[index].since).as_secs();
+                self.tell(index, Told::Down { beats });
+            }
+        }
+    }
+
+    pub(super) fn tell(&mut self, index: usize, told: Told) {
+        let waiter = &mut self.waiters[index];
+        if !matches!(waiter.wait, Wait::Told(_)) {
+            waiter.wait = Wait::Told(told);
+            self.said.push(Said::Wake(waiter.waiter));
+        }
+    }
+
+    pub(super) fn find(&mut self, conn: u32) -> &mut Conn {
+        self.conns.iter_mut().find(|known| known.conn == conn).expect("a known connection")
+    }
+
+    pub(super) fn remove(&mut self, waiter: u32) -> Waiter {
+        let index = self.waiters.iter().position(|other| other.waiter == waiter).expect("a known waiter");
+        self.waiters.remove(index)
+    }
+}
