@@ -41,6 +41,14 @@ pub struct Loan<C> {
     pub(crate) conn: C,
 }
 
+impl<C> Loan<C> {
+    /// Which connection it is.
+    #[must_use]
+    pub fn id(&self) -> ConnId {
+        self.id
+    }
+}
+
 /// A connection that is being closed. Comes back as `Closed`.
 #[must_use = "a closing must come back to the ledger"]
 #[derive(Debug, PartialEq, Eq)]
@@ -80,6 +88,14 @@ pub struct Failure {
     pub(crate) message: String,
     /// How it failed, as far as the next attempt is concerned.
     pub(crate) kind: FailureKind,
+}
+
+impl Failure {
+    /// A failure, for those who drive a ledger by hand.
+    #[must_use]
+    pub fn new(message: String, kind: FailureKind) -> Self {
+        Self { message, kind }
+    }
 }
 
 /// How a connect failed, as far as the next attempt is concerned.
