@@ -45,10 +45,6 @@ impl Deadlines {
         self.at[kind as usize] = None;
     }
 
-    pub(crate) fn of(&self, kind: Kind) -> Option<Instant> {
-        self.at[kind as usize]
-    }
-
     pub(crate) fn is_armed(&self, kind: Kind) -> bool {
         self.at[kind as usize].is_some()
     }

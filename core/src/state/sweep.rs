@@ -44,8 +44,7 @@ impl<C> Ledger<C> {
 
     /// Time that nobody saw pass wears out nothing: otherwise a clock that jumps ahead would expire all at once.
     pub(super) fn forgive_jump(&mut self, now: Instant) {
-        let cutoff = self.deadlines.of(Kind::CloseCutoff);
-        let Some(due) = self.deadlines.first_of_wear().into_iter().chain(cutoff).min() else { return };
+        let Some(due) = self.deadlines.first_of_wear() else { return };
         let late = now.saturating_duration_since(due);
         if late <= JUMP {
             return;
@@ -56,13 +55,6 @@ impl<C> Ledger<C> {
             record.expires_at = record.expires_at + late;
             record.check_at = record.check_at + late;
             record.idle_since = record.idle_since.map(|since| (since + late).min(now));
-            if record.phase == Phase::Closing {
-                record.entered_at = now;
-            }
-        }
-        if cutoff.is_some() {
-            self.deadlines.disarm(Kind::CloseCutoff);
-            self.deadlines.arm(Kind::CloseCutoff, now + CLOSE_CUTOFF);
         }
     }
 
@@ -225,7 +217,11 @@ impl<C> Ledger<C> {
 
     fn cut_off_closes(&mut self, now: Instant) {
         for id in self.roster.select(|record| record.phase == Phase::Closing && record.entered_at + CLOSE_CUTOFF <= now) {
-            self.on_closed(Closing { id: Some(id) });
+            match self.roster.get_mut(id) {
+                // Nobody ran for a while, or the clock jumped: the close has not had its time.
+                Some(record) if record.entered_at + CLOSE_CUTOFF + JUMP < now => record.entered_at = now,
+                Some(_) | None => self.on_closed(Closing { id: Some(id) }),
+            }
         }
         let closing = self.roster.records().filter(|(_, record)| record.phase == Phase::Closing);
         if let Some(next) = closing.map(|(_, record)| record.entered_at + CLOSE_CUTOFF).min() {

@@ -21,7 +21,13 @@ impl Model {
                 self.take_back(conn, Word::Sound);
             }
         }
-        self.conns.retain(|conn| !matches!(conn.at, At::Closing { since } if since + BEAT <= now));
+        // One that is due for more than a beat already has not had its time: nobody ran.
+        self.conns.retain(|conn| !matches!(conn.at, At::Closing { since } if since + BEAT <= now && now <= since + BEAT * 2));
+        for conn in &mut self.conns {
+            if matches!(conn.at, At::Closing { since } if since + BEAT <= now) {
+                conn.at = At::Closing { since: now };
+            }
+        }
         if let Life::Closing { force_at } = self.life
             && force_at <= now
         {
@@ -103,9 +109,6 @@ impl Model {
         }
         self.gate = Gate::Failing { refused: true, by: self.now + BEAT };
         self.hopeless = for_good;
-        if for_good {
-            self.tell_all_down();
-        }
     }
 
     /// A server that hangs up on a new connection has as good as refused it.
