@@ -65,8 +65,7 @@ const POOLS: RangeInclusive<usize> = 1..=256;
 const CONNECTIONS: RangeInclusive<usize> = 1..=65_536;
 const MIN_IDLE: RangeInclusive<usize> = 0..=65_536;
 const WAITERS: RangeInclusive<usize> = 1..=10_000_000;
-/// The floor is what makes quick tests possible; the ceiling is a guard against a wrong unit.
-const DURATION: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(7 * 24 * 3_600);
+const DAY: u64 = 24 * 3_600;
 
 const DEFAULT_MAX_POOLS: usize = 4;
 const DEFAULT_BACKOFF: ProbeBackoff = ProbeBackoff {
@@ -225,6 +224,10 @@ impl NodeConfigBuilder {
 }
 
 impl NodeConfig {
+    /// What a knob that is a length of time may be. The floor is what makes quick tests possible; the ceiling is a guard
+    /// against a wrong unit.
+    pub const DURATIONS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(7 * DAY);
+
     /// Every knob at its default.
     pub fn builder() -> NodeConfigBuilder {
         NodeConfigBuilder::default()
@@ -249,8 +252,8 @@ impl NodeConfig {
     pub fn knobs() -> Vec<Knob> {
         let config = Self::default();
         let counts = |range: RangeInclusive<usize>| format!("{} to {}", range.start(), range.end());
-        let durations = || format!("{:?} to {:?}", DURATION.start(), DURATION.end());
-        let length = |name, default: Duration, why| Knob::new(name, "duration", format!("{default:?}"), durations(), why);
+        let durations = || in_words(&Self::DURATIONS);
+        let length = |name, default: Duration, why| Knob::duration(name, default, &Self::DURATIONS, why);
         let ProbeBackoff { start, max_with_waiters, max_without_waiters } = config.probe_backoff;
         vec![
             Knob::new(
@@ -350,14 +353,37 @@ fn count(knob: &'static str, value: usize, range: RangeInclusive<usize>) -> Resu
 }
 
 fn duration(knob: &'static str, value: Duration) -> Result<(), ConfigError> {
-    if DURATION.contains(&value) {
-        return Ok(());
+    ConfigError::unless_within(knob, value, &NodeConfig::DURATIONS)
+}
+
+impl ConfigError {
+    /// Checks a knob that is a length of time; for packages that add knobs of their own.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfRange`](ConfigError::OutOfRange) if `value` is outside of `range`.
+    pub fn unless_within(knob: &'static str, value: Duration, range: &RangeInclusive<Duration>) -> Result<(), Self> {
+        if range.contains(&value) {
+            return Ok(());
+        }
+        Err(Self::OutOfRange { knob, value: format!("{value:?}"), range: in_words(range) })
     }
-    Err(ConfigError::OutOfRange {
-        knob,
-        value: format!("{value:?}"),
-        range: format!("{:?} to {:?}", DURATION.start(), DURATION.end()),
-    })
+}
+
+impl Knob {
+    /// The row of a knob that is a length of time.
+    #[must_use]
+    pub fn duration(name: &'static str, default: Duration, range: &RangeInclusive<Duration>, why: &'static str) -> Self {
+        Self::new(name, "duration", format!("{default:?}"), in_words(range), why)
+    }
+}
+
+fn in_words(range: &RangeInclusive<Duration>) -> String {
+    let word = |length: &Duration| match length.as_secs() {
+        seconds if seconds >= DAY && seconds % DAY == 0 => format!("{} days", seconds / DAY),
+        _ => format!("{length:?}"),
+    };
+    format!("{} to {}", word(range.start()), word(range.end()))
 }
 
 fn at_most(knob: &'static str, value: usize, limit_knob: &'static str, limit: usize) -> Result<(), ConfigError> {

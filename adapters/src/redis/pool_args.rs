@@ -4,11 +4,10 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use redis::ProtocolVersion;
-use redis_manager_core::{ConfigError, Knob};
+use redis_manager_core::{ConfigError, Knob, NodeConfig};
 
 use crate::network::TcpOptions;
 
-const DURATION: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(7 * 24 * 3_600);
 /// The kernel counts these in whole seconds, up to 2^15 - 1.
 const KEEPALIVE_TIME: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(32_767);
 const KEEPALIVE_RETRIES: RangeInclusive<u32> = 1..=127;
@@ -76,15 +75,15 @@ impl Default for PoolArgs {
 
 impl PoolArgs {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        within("connect_timeout", self.connect_timeout, &DURATION)?;
-        within("dial_timeout", self.dial_timeout, &DURATION)?;
-        within("command_timeout", self.command_timeout, &DURATION)?;
+        ConfigError::unless_within("connect_timeout", self.connect_timeout, &NodeConfig::DURATIONS)?;
+        ConfigError::unless_within("dial_timeout", self.dial_timeout, &NodeConfig::DURATIONS)?;
+        ConfigError::unless_within("command_timeout", self.command_timeout, &NodeConfig::DURATIONS)?;
         if let Some(timeout) = self.tcp_user_timeout {
-            within("tcp_user_timeout", timeout, &DURATION)?;
+            ConfigError::unless_within("tcp_user_timeout", timeout, &NodeConfig::DURATIONS)?;
         }
         if let Some(Keepalive { idle, interval, retries }) = self.keepalive {
-            within("keepalive idle", idle, &KEEPALIVE_TIME)?;
-            within("keepalive interval", interval, &KEEPALIVE_TIME)?;
+            ConfigError::unless_within("keepalive idle", idle, &KEEPALIVE_TIME)?;
+            ConfigError::unless_within("keepalive interval", interval, &KEEPALIVE_TIME)?;
             if !KEEPALIVE_RETRIES.contains(&retries) {
                 let range = format!("{} to {}", KEEPALIVE_RETRIES.start(), KEEPALIVE_RETRIES.end());
                 return Err(ConfigError::OutOfRange { knob: "keepalive retries", value: retries.to_string(), range });
@@ -117,8 +116,12 @@ impl PoolArgs {
             protocol,
             client_name: _,
         } = Self::default();
-        let durations = || format!("{:?} to {:?}", DURATION.start(), DURATION.end());
-        let length = |name, default: Duration, why| Knob::new(name, "duration", format!("{default:?}"), durations(), why);
+        let length = |name, default: Duration, why| Knob::duration(name, default, &NodeConfig::DURATIONS, why);
+        let user_timeout = length(
+            "pool_args.tcp_user_timeout",
+            tcp_user_timeout.unwrap_or_default(),
+            "the kernel gives up unacknowledged data (Linux, Android); may be none",
+        );
         let keepalive = keepalive.map_or_else(
             || String::from("none"),
             |Keepalive { idle, interval, retries }| format!("{idle:?} / {interval:?} / {retries}"),
@@ -141,13 +144,7 @@ impl PoolArgs {
                 format!("{:?} to {:?}, twice; 1 to 127; or none", KEEPALIVE_TIME.start(), KEEPALIVE_TIME.end()),
                 "the kernel finds a dead idle peer",
             ),
-            Knob::new(
-                "pool_args.tcp_user_timeout",
-                "duration",
-                tcp_user_timeout.map_or_else(|| String::from("none"), |timeout| format!("{timeout:?}")),
-                format!("{}, or none", durations()),
-                "the kernel gives up unacknowledged data (Linux, Android)",
-            ),
+            user_timeout,
             Knob::new(
                 "pool_args.protocol",
                 "choice",
@@ -164,13 +161,6 @@ impl PoolArgs {
             ),
         ]
     }
-}
-
-fn within(knob: &'static str, value: Duration, range: &RangeInclusive<Duration>) -> Result<(), ConfigError> {
-    if range.contains(&value) {
-        return Ok(());
-    }
-    Err(ConfigError::OutOfRange { knob, value: format!("{value:?}"), range: format!("{:?} to {:?}", range.start(), range.end()) })
 }
 
 #[cfg(test)]
