@@ -1,5 +1,6 @@
 //! A runtime with a virtual clock: one thread, a seeded schedule, and time that passes only when nothing is left to do.
 
+use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::future::Future;
@@ -40,6 +41,8 @@ struct World {
     next_timer: u64,
     polls_at_instant: u64,
     steps: u64,
+    /// What the first task said that panicked since somebody asked.
+    panicked: Option<String>,
     ended: bool,
 }
 
@@ -77,6 +80,7 @@ impl FakeRuntime {
             next_timer: 0,
             polls_at_instant: 0,
             steps: 0,
+            panicked: None,
             ended: false,
         };
         Self { world: Arc::new(Mutex::new(world)), seed }
@@ -254,7 +258,7 @@ impl FakeRuntime {
         let as_waker = Waker::from(Arc::clone(waker));
         let polled = catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(&mut Context::from_waker(&as_waker))));
         let mut world = self.lock();
-        if let (Ok(Poll::Pending), false) = (polled, world.ended) {
+        if let (Ok(Poll::Pending), false) = (&polled, world.ended) {
             world.tasks[number].task = Some(task);
             return;
         }
@@ -263,7 +267,16 @@ impl FakeRuntime {
         }
         // Its drop may come back here, so not under the lock; and a panic there must end nothing but itself.
         drop(world);
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(task)));
+        let dropped = catch_unwind(AssertUnwindSafe(|| drop(task)));
+        if let (Err(payload), _) | (Ok(_), Err(payload)) = (polled, dropped) {
+            let said = words_of(&*payload);
+            self.lock().panicked.get_or_insert(said);
+        }
+    }
+
+    /// What the first task said that has panicked since the last time this was asked.
+    pub(crate) fn take_panic(&self) -> Option<String> {
+        self.lock().panicked.take()
     }
 
     /// Moves the clock to the next timer, if there is one until `end`.
@@ -291,6 +304,12 @@ impl FakeRuntime {
     fn lock(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a panic says of itself.
+pub(crate) fn words_of(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<String>().map(String::as_str).or_else(|| payload.downcast_ref::<&str>().copied());
+    String::from(text.unwrap_or("a panic without words"))
 }
 
 impl World {

@@ -17,6 +17,9 @@ use crate::state::chance::Chance;
 use crate::testing::{FakeConnector, FakeRuntime};
 use crate::time::Instant;
 
+/// What a borrower says when it panics.
+pub(super) const ON_PURPOSE: &str = "on purpose";
+
 /// What borrowers did and got.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -208,7 +211,7 @@ impl Borrower {
         careless.chance = Chance::new(self.chance.index(usize::MAX) as u64);
         self.runtime.spawn(Box::pin(async move {
             if let Some(_lease) = careless.get().await {
-                resume_unwind(Box::new("on purpose"));
+                resume_unwind(Box::new(ON_PURPOSE));
             }
         }));
     }

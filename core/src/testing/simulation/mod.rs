@@ -16,12 +16,15 @@ mod plan;
 mod world;
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use borrower::Tally;
 pub use fault::{Fault, Trigger};
 pub use plan::{Ending, Plan};
 
 use crate::state::Marks;
+use crate::testing::fake_runtime::words_of;
+use crate::testing::simulation::world::World;
 use crate::time::Instant;
 
 /// What a run has seen.
@@ -73,9 +76,16 @@ impl std::error::Error for Failure {}
 ///
 /// # Errors
 ///
-/// The first rule that was broken.
+/// The first rule that was broken; a panic, of an invariant or of anything else, is told as one.
 pub fn simulate(plan: &Plan) -> Result<Report, Box<Failure>> {
-    world::World::new(plan).live()
+    let mut world = World::new(plan);
+    let lived = catch_unwind(AssertUnwindSafe(|| world.live()));
+    let report = lived.unwrap_or_else(|payload| world.fail(words_of(&*payload)));
+    if report.is_err() {
+        // It is in ruins: to take it down could panic once more.
+        std::mem::forget(world);
+    }
+    report
 }
 
 /// Leaves out faults of a plan that fails, as long as it still fails; returns the shortest plan found and its failure.

@@ -8,7 +8,7 @@ use crate::node_pool::NodePool;
 use crate::runtime::Spawn;
 use crate::state::Marks;
 use crate::state::chance::Chance;
-use crate::testing::simulation::borrower::{Borrower, Shared, lock};
+use crate::testing::simulation::borrower::{Borrower, ON_PURPOSE, Shared, lock};
 use crate::testing::simulation::checker::Checker;
 use crate::testing::simulation::{Ending, Failure, Fault, Plan, Report, Trigger};
 use crate::testing::{FakeConnector, FakeMode, FakeRuntime, FakeServer};
@@ -54,7 +54,7 @@ impl<'a> World<'a> {
         }
     }
 
-    pub(super) fn live(mut self) -> Checked<Report> {
+    pub(super) fn live(&mut self) -> Checked<Report> {
         for number in 0..self.plan.borrowers {
             let borrower = self.borrower(number as u64);
             self.runtime.spawn(Box::pin(borrower.go_on(self.plan.rounds)));
@@ -194,6 +194,7 @@ impl<'a> World<'a> {
         self.marks = marks.and(watched.marks());
         drop(watched);
         self.runtime.advance(Duration::from_secs(1));
+        self.check_panics()?;
         let left = (self.runtime.tasks(), self.runtime.timers(), self.server.held());
         if left != (0, 0, 0) {
             return self.fail(format!("E2: tasks, timers and connections left at the end: {left:?}"));
@@ -255,11 +256,20 @@ impl<'a> World<'a> {
     fn check(&mut self) -> Checked<()> {
         let Some(pool) = &self.pool else { return Ok(()) };
         let (now, counts) = (self.runtime.now(), pool.door().counts());
+        self.check_panics()?;
         let told = self.checker.step(now, counts, &self.server);
         let broken = lock(&self.shared).broken.take();
         match (told, broken) {
             (Err(rule), _) | (Ok(()), Some(rule)) => self.fail(rule),
             (Ok(()), None) => Ok(()),
+        }
+    }
+
+    /// No task panics, but borrowers that mean it: the pool's own do so only if an invariant is broken.
+    fn check_panics(&mut self) -> Checked<()> {
+        match self.runtime.take_panic() {
+            Some(words) if words != ON_PURPOSE => self.fail(words),
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -277,7 +287,7 @@ impl<'a> World<'a> {
         }
     }
 
-    fn fail<T>(&mut self, rule: String) -> Checked<T> {
+    pub(super) fn fail<T>(&mut self, rule: String) -> Checked<T> {
         self.tell("it breaks");
         let timeline = self.timeline.iter().cloned().collect();
         Err(Box::new(Failure { seed: self.plan.seed, rule, at: self.runtime.now(), timeline }))
