@@ -305,7 +305,7 @@ impl Drop for Timed<'_> {
 }
 
 /// Runs `future` until `sleep` ends.
-async fn within<T>(mut sleep: crate::runtime::Task, future: impl Future<Output = T>) -> Option<T> {
+pub(super) async fn within<T>(mut sleep: crate::runtime::Task, future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
     poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(value) => Poll::Ready(Some(value)),

@@ -31,6 +31,8 @@ pub struct Plan {
     pub schedule: Schedule,
     /// Whether cleanup runs.
     pub cleanup: Loop,
+    /// Whether other nodes live beside the one that is watched.
+    pub neighbours: bool,
     /// How many borrowers there are.
     pub borrowers: usize,
     /// How long each of them goes on.
@@ -79,6 +81,7 @@ impl Plan {
             seed,
             config,
             schedule: Schedule::from_seed(seed),
+            neighbours: chance.index(4) == 0,
             cleanup: [Loop::Running, Loop::Running, Loop::Stopped][chance.index(3)],
             borrowers: 1 + chance.index(9),
             rounds: 72,

@@ -10,6 +10,7 @@ use crate::state::Marks;
 use crate::state::chance::Chance;
 use crate::testing::simulation::borrower::{Borrower, ON_PURPOSE, Shared, lock};
 use crate::testing::simulation::checker::Checker;
+use crate::testing::simulation::neighbours::Neighbours;
 use crate::testing::simulation::{Ending, Failure, Fault, Plan, Report, Trigger};
 use crate::testing::{FakeConnector, FakeMode, FakeRuntime, FakeServer};
 use crate::time::Instant;
@@ -23,6 +24,7 @@ pub(super) struct World<'a> {
     server: FakeServer,
     pool: Option<NodePool<FakeConnector>>,
     shared: Arc<Mutex<Shared>>,
+    neighbours: Option<Neighbours>,
     checker: Checker,
     faults: VecDeque<(Trigger, Fault)>,
     struck: usize,
@@ -39,12 +41,15 @@ impl<'a> World<'a> {
         let server = FakeServer::new(&runtime);
         let pool = NodePool::new(server.connector(), plan.config.clone(), Arc::new(runtime.clone()));
         pool.set_cleanup(plan.cleanup);
+        let shared = Arc::new(Mutex::new(Shared::new(plan.borrowers)));
+        let neighbours = plan.neighbours.then(|| Neighbours::new(&runtime, &plan.config, &shared, plan.seed));
         Self {
             plan,
             runtime,
             server,
             pool: Some(pool),
-            shared: Arc::new(Mutex::new(Shared::new(plan.borrowers))),
+            shared,
+            neighbours,
             checker: Checker::new(plan.limit()),
             faults: plan.faults.iter().copied().collect(),
             struck: 0,
@@ -59,8 +64,14 @@ impl<'a> World<'a> {
             let borrower = self.borrower(number as u64);
             self.runtime.spawn(Box::pin(borrower.go_on(self.plan.rounds)));
         }
+        for number in 0..3 {
+            if let Some(neighbours) = &self.neighbours {
+                self.runtime.spawn(Box::pin(neighbours.one_of_many(number).go_on(self.plan.rounds / 2)));
+            }
+        }
         self.safety()?;
         self.liveness()?;
+        self.part_from_neighbours()?;
         self.end()?;
         let tally = lock(&self.shared).tally;
         Ok(Report {
@@ -154,6 +165,20 @@ impl<'a> World<'a> {
             return self.fail(format!("C1: more than {} can be held", self.plan.limit()));
         }
         self.check()
+    }
+
+    /// Each of them can be used once more, and then nothing of them is left.
+    fn part_from_neighbours(&mut self) -> Checked<()> {
+        let Some(neighbours) = self.neighbours.take() else { return Ok(()) };
+        if self.plan.may_kill_tasks {
+            return Ok(());
+        }
+        let closed = neighbours.close();
+        closed.or_else(|rule| self.fail(rule))?;
+        match neighbours.held() {
+            0 => Ok(()),
+            left => self.fail(format!("E1: {left} connections to neighbours are held by somebody")),
+        }
     }
 
     /// However it ends, nothing is left.

@@ -1,0 +1,135 @@
+//! Other nodes beside the one that is watched: added, used, closed and added again, with faults of their own.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::config::NodeConfig;
+use crate::lease::Lease;
+use crate::manager::Manager;
+use crate::runtime::Timer;
+use crate::state::Loop;
+use crate::state::chance::Chance;
+use crate::testing::simulation::borrower::{Shared, lock, within};
+use crate::testing::{FakeConnector, FakeMode, FakeRuntime, FakeServer};
+
+/// Their names, each for a server of its own.
+const NAMES: [&str; 2] = ["left", "right"];
+
+/// A manager of other nodes, and their servers.
+#[derive(Clone)]
+pub(super) struct Neighbours {
+    runtime: FakeRuntime,
+    manager: Manager<FakeConnector>,
+    servers: [FakeServer; NAMES.len()],
+    shared: Arc<Mutex<Shared>>,
+    chance: Chance,
+}
+
+impl Neighbours {
+    pub(super) fn new(runtime: &FakeRuntime, config: &NodeConfig, shared: &Arc<Mutex<Shared>>, seed: u64) -> Self {
+        Self {
+            runtime: runtime.clone(),
+            manager: Manager::new(config.clone(), Arc::new(runtime.clone())),
+            servers: NAMES.map(|_| FakeServer::new(runtime)),
+            shared: Arc::clone(shared),
+            chance: Chance::new(seed ^ 0x4E16_4B0A),
+        }
+    }
+
+    /// One of those who add, use and close them; `number` tells them apart.
+    pub(super) fn one_of_many(&self, number: u64) -> Self {
+        let mut other = self.clone();
+        other.chance = Chance::new(number ^ other.chance.index(usize::MAX) as u64);
+        other
+    }
+
+    pub(super) async fn go_on(mut self, rounds: usize) {
+        for _ in 0..rounds {
+            if lock(&self.shared).stop {
+                return;
+            }
+            self.do_something().await;
+            let rest = self.chance.up_to(Duration::from_millis(30));
+            self.runtime.sleep(rest).await;
+        }
+    }
+
+    async fn do_something(&mut self) {
+        let pick = self.chance.index(NAMES.len());
+        let (name, server) = (NAMES[pick], self.servers[pick].clone());
+        let timeout = self.chance.up_to(Duration::from_millis([20, 400, 3_000][self.chance.clone().index(3)]));
+        let manager = self.manager.clone();
+        match self.chance.index(12) {
+            // It may fail, and then nothing is left of it; whoever asks will see.
+            0 | 1 => drop(manager.add(name, timeout, || server.connector()).await),
+            2 => {
+                let patience = self.chance.up_to(Duration::from_millis(5));
+                let adding = manager.add(name, timeout, || server.connector());
+                drop(within(self.runtime.sleep(patience), adding).await);
+            }
+            3..=6 => {
+                if let Ok(lease) = manager.get(name, timeout).await {
+                    self.ask(lease).await;
+                }
+            }
+            7 => {
+                if let Ok(lease) = manager.try_get(name) {
+                    self.ask(lease).await;
+                }
+            }
+            8 => manager.close_node(name, timeout).await,
+            9 => server.set_mode([FakeMode::Up, FakeMode::Refusing, FakeMode::Silent, FakeMode::Void][self.chance.index(4)]),
+            10 => server.kill(),
+            _ => {
+                server.set_mode(FakeMode::Up);
+                manager.set_cleanup([Loop::Running, Loop::Stopped][self.chance.index(2)]);
+                self.look();
+            }
+        }
+    }
+
+    async fn ask(&mut self, mut lease: Lease<FakeConnector>) {
+        let token = self.chance.index(usize::MAX) as u64;
+        let asked = within(self.runtime.sleep(Duration::from_millis(50)), lease.echo(token)).await;
+        if let Some(Ok(answer)) = asked
+            && answer != token
+        {
+            lock(&self.shared).broken = Some(format!("a wrong reply of a neighbour: {answer} for {token}"));
+        }
+    }
+
+    /// T1: each picture adds up.
+    fn look(&self) {
+        for (name, node) in self.manager.status() {
+            let active: usize = node.pools.iter().map(|pool| pool.active_calls).sum();
+            let idle: usize = node.pools.iter().map(|pool| pool.idle).sum();
+            if (active, idle, node.pools.len()) != (node.active, node.idle, node.total_pools) {
+                lock(&self.shared).broken = Some(format!("T1: the pools of {name} do not add up: {node:?}"));
+            }
+        }
+    }
+
+    /// Closes them all; an error if anything is left, or if one of them could not have been used.
+    pub(super) fn close(&self) -> Result<(), String> {
+        self.servers.iter().for_each(|server| server.set_mode(FakeMode::Up));
+        // The slowest pace of probes, so that those who fail fast need not.
+        self.runtime.advance(Duration::from_secs(10));
+        for (name, server) in NAMES.iter().zip(&self.servers) {
+            let patience = Duration::from_secs(30);
+            let added = self.runtime.block_on(self.manager.add(name, patience, || server.connector()));
+            added.map_err(|error| format!("liveness: a neighbour that is up cannot be added: {error}"))?;
+            let lent = self.runtime.block_on(self.manager.get(name, patience)).map(drop);
+            lent.map_err(|error| format!("liveness: a neighbour that is up does not lend: {error}"))?;
+        }
+        self.runtime.block_on(self.manager.close(Duration::from_secs(1)));
+        match self.servers.iter().map(FakeServer::connections).sum() {
+            0 => Ok(()),
+            left => Err(format!("E1: {left} connections to neighbours are left when the manager says that it is closed")),
+        }
+    }
+
+    /// How many connections they hold.
+    pub(super) fn held(&self) -> usize {
+        self.servers.iter().map(FakeServer::held).sum()
+    }
+}
