@@ -174,6 +174,11 @@ impl FakeServer {
         self.lock().dials.len()
     }
 
+    /// How many connections the server has taken so far.
+    pub(crate) fn accepted(&self) -> usize {
+        self.lock().next_id as usize - 1
+    }
+
     pub(crate) fn mode(&self) -> FakeMode {
         self.lock().mode
     }

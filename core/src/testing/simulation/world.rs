@@ -224,6 +224,12 @@ impl<'a> World<'a> {
         if left != (0, 0, 0) {
             return self.fail(format!("E2: tasks, timers and connections left at the end: {left:?}"));
         }
+        // A task that is killed, and a runtime that ends, take their connections with them.
+        let all_closed = !self.plan.may_kill_tasks && self.plan.ending != Ending::ShutDown;
+        let (accepted, closed) = (self.server.accepted(), self.server.closes().len());
+        if all_closed && accepted != closed {
+            return self.fail(format!("I8: {accepted} connections were made and {closed} were closed by their connector"));
+        }
         Ok(())
     }
 
