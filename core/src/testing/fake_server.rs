@@ -26,6 +26,8 @@ pub enum FakeMode {
     Void,
     /// Dials fail at once and for good, like with a wrong password.
     Rejecting,
+    /// It answers that it is not ready yet: dials and checks fail.
+    Loading,
 }
 
 /// Why a dial or a request to a [`FakeServer`] failed.
@@ -38,6 +40,9 @@ pub enum FakeError {
     /// The server does not take this client.
     #[error("wrong password")]
     Rejected,
+    /// The server is not ready yet.
+    #[error("the server is loading")]
+    Loading,
     /// The server has as many connections as it takes.
     #[error("max number of clients reached")]
     Full,
@@ -217,7 +222,7 @@ impl FakeServer {
                     state.waiting.push(waker);
                     Poll::Pending
                 }
-                FakeMode::Up | FakeMode::Refusing | FakeMode::Rejecting => Poll::Ready(()),
+                FakeMode::Up | FakeMode::Refusing | FakeMode::Rejecting | FakeMode::Loading => Poll::Ready(()),
             }
         })
         .await;
@@ -228,6 +233,7 @@ impl FakeServer {
         match state.mode {
             FakeMode::Refusing => Err(FakeError::Refused),
             FakeMode::Rejecting => Err(FakeError::Rejected),
+            FakeMode::Loading => Err(FakeError::Loading),
             FakeMode::Up | FakeMode::Silent | FakeMode::Void if state.connections.len() >= state.most_clients => {
                 Err(FakeError::Full)
             }
@@ -331,7 +337,8 @@ impl Connector for FakeConnector {
 
     async fn check(&self, conn: &mut FakeConnection) -> Result<(), FakeError> {
         self.server.lock().checks += 1;
-        conn.echo(0).await.map(drop)
+        conn.echo(0).await?;
+        if self.server.mode() == FakeMode::Loading { Err(FakeError::Loading) } else { Ok(()) }
     }
 
     fn is_broken(&self, conn: &mut FakeConnection) -> bool {

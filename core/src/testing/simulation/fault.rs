@@ -53,7 +53,7 @@ impl Fault {
             0 | 1 => Self::Mode(FakeMode::Refusing),
             2 | 3 => Self::Mode(FakeMode::Silent),
             4 => Self::Mode(FakeMode::Void),
-            5 => Self::Mode(FakeMode::Rejecting),
+            5 => Self::Mode([FakeMode::Rejecting, FakeMode::Loading][chance.index(2)]),
             6..=8 => Self::Mode(FakeMode::Up),
             9 => Self::Kill,
             10 => Self::DropConnections,
