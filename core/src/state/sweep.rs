@@ -28,11 +28,12 @@ impl<C> Ledger<C> {
         if self.deadlines.take_due(Kind::Lifetime, now) {
             self.retire(now);
         }
-        if self.deadlines.take_due(Kind::Check, now) {
-            self.check(now);
-        }
+        // Before the checks: what is out for one cannot be closed, and what has been idle for too long needs none.
         if self.deadlines.take_due(Kind::Cleanup, now) {
             self.clean_up(now);
+        }
+        if self.deadlines.take_due(Kind::Check, now) {
+            self.check(now);
         }
         if self.deadlines.take_due(Kind::CloseCutoff, now) {
             self.cut_off_closes(now);
