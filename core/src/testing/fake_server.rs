@@ -1,6 +1,6 @@
 //! A server to script: it counts its own connections, and can refuse, fall silent, lose what it is sent, and come back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::future::{pending, poll_fn};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,6 +12,9 @@ use crate::connector::{CloseReason, Connector, KillSwitch};
 use crate::runtime::Runtime;
 use crate::testing::FakeRuntime;
 use crate::time::Instant;
+
+/// How many alarms of connections that are gone are kept.
+const MOST_SPENT_ALARMS: usize = 16;
 
 /// How a [`FakeServer`] treats whoever talks to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +74,12 @@ struct State {
     /// Connections that a client holds, whether the server knows them or not.
     held: usize,
     closes: Vec<CloseReason>,
+    /// Connections that are dead, which their pools know, and that are still held.
+    lost: BTreeSet<u64>,
+    /// Alarms of connections that are gone, the last ones.
+    spent: VecDeque<Alarm>,
+    /// Whether a connection was closed as broken that was not.
+    sound_one_closed: bool,
     /// Whoever waits for the mode to change.
     waiting: Vec<Waker>,
 }
@@ -97,6 +106,9 @@ impl FakeServer {
             peak: 0,
             held: 0,
             closes: Vec::new(),
+            lost: BTreeSet::new(),
+            spent: VecDeque::new(),
+            sound_one_closed: false,
             waiting: Vec::new(),
         };
         Self { runtime, state: Arc::new(Mutex::new(state)) }
@@ -144,6 +156,7 @@ impl FakeServer {
         let lost = {
             let mut state = self.lock();
             let lost = std::mem::take(&mut state.connections);
+            state.lost.extend(lost.keys());
             let waiting = std::mem::take(&mut state.waiting);
             (lost, waiting)
         };
@@ -155,6 +168,38 @@ impl FakeServer {
     pub fn forget_connections(&self) {
         let lost = std::mem::take(&mut self.lock().connections);
         drop(lost);
+    }
+
+    /// The alarms of connections that are gone are raised, much too late.
+    pub(crate) fn raise_late_alarms(&self) {
+        let spent = std::mem::take(&mut self.lock().spent);
+        spent.into_iter().for_each(Alarm::raise);
+    }
+
+    /// How many connections are held of which the pool knows that they are dead.
+    pub(crate) fn known_dead(&self) -> usize {
+        self.lock().lost.len()
+    }
+
+    /// Whether a connection was closed as broken that was not.
+    pub(crate) fn has_seen_a_sound_one_closed(&self) -> bool {
+        self.lock().sound_one_closed
+    }
+
+    /// How many connections there have been, and the number of the oldest that there still is.
+    pub(crate) fn births(&self) -> (u64, Option<u64>) {
+        let state = self.lock();
+        (state.next_id - 1, state.connections.keys().next().copied())
+    }
+
+    /// When the server was dialled last.
+    pub(crate) fn last_dial(&self) -> Option<Instant> {
+        self.lock().dials.last().copied()
+    }
+
+    /// How many connections were closed for this reason.
+    pub(crate) fn closes_for(&self, reason: CloseReason) -> usize {
+        self.lock().closes.iter().filter(|other| **other == reason).count()
     }
 
     /// How many connections the server holds.
@@ -302,6 +347,10 @@ impl FakeConnection {
     pub fn is_alive(&self) -> bool {
         self.server.lock().connections.contains_key(&self.id)
     }
+
+    pub(crate) fn is_known_broken(&self) -> bool {
+        self.outstanding > 0 || !self.is_alive()
+    }
 }
 
 impl Drop for FakeConnection {
@@ -309,7 +358,11 @@ impl Drop for FakeConnection {
         let alarm = {
             let mut state = self.server.lock();
             state.held -= 1;
-            state.connections.remove(&self.id)
+            state.lost.remove(&self.id);
+            if let Some(alarm) = state.connections.remove(&self.id).flatten() {
+                state.spent.push_back(alarm);
+            }
+            if state.spent.len() > MOST_SPENT_ALARMS { state.spent.pop_front() } else { None }
         };
         drop(alarm);
     }
@@ -342,11 +395,15 @@ impl Connector for FakeConnector {
     }
 
     fn is_broken(&self, conn: &mut FakeConnection) -> bool {
-        conn.outstanding > 0 || !conn.is_alive()
+        conn.is_known_broken()
     }
 
     fn close(&self, conn: FakeConnection, reason: CloseReason) {
-        self.server.lock().closes.push(reason);
+        let sound = reason == CloseReason::Broken && !conn.is_known_broken();
+        let mut state = self.server.lock();
+        state.closes.push(reason);
+        state.sound_one_closed |= sound;
+        drop(state);
         drop(conn);
     }
 

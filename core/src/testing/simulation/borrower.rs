@@ -56,9 +56,26 @@ pub(super) struct Shared {
     pub(super) busy: usize,
     /// Set when they are to stop.
     pub(super) stop: bool,
-    /// When those who wait must have heard.
-    pub(super) waits: BTreeMap<u64, Instant>,
+    /// Those who wait, in order of arrival.
+    pub(super) waits: BTreeMap<u64, Wait>,
+    /// How many connections borrowers hold.
+    pub(super) held: usize,
+    /// How many connections borrowers wanted closed.
+    pub(super) discards: usize,
     next_token: u64,
+}
+
+/// A get that has not been answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wait {
+    /// When it must have heard.
+    pub(super) due: Instant,
+    /// Whether its owner goes on polling it.
+    pub(super) watched: bool,
+    /// Who was served although it came later.
+    pub(super) overtaken_by: Option<u64>,
+    /// Whether it was woken and sent back: its grant was broken, so that others may have been served meanwhile.
+    pub(super) sent_back: bool,
 }
 
 #[derive(Clone)]
@@ -73,7 +90,36 @@ pub(super) struct Borrower {
 
 impl Shared {
     pub(super) fn new(busy: usize) -> Self {
-        Self { tally: Tally::default(), broken: None, busy, stop: false, waits: BTreeMap::new(), next_token: 1 }
+        let (tally, waits) = (Tally::default(), BTreeMap::new());
+        Self { tally, broken: None, busy, stop: false, waits, held: 0, discards: 0, next_token: 1 }
+    }
+
+    /// Somebody was served; `None` came just now.
+    fn note_served(&mut self, number: Option<u64>) {
+        for (_, wait) in self.waits.range_mut(..number.unwrap_or(u64::MAX)) {
+            wait.overtaken_by = Some(number.unwrap_or(u64::MAX));
+        }
+    }
+}
+
+/// A lease that is counted.
+struct Held {
+    lease: Lease<FakeConnector>,
+    counted: Counted,
+}
+
+struct Counted(Arc<Mutex<Shared>>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        lock(&self.0).held -= 1;
+    }
+}
+
+impl Held {
+    fn discard(self) {
+        lock(&self.counted.0).discards += 1;
+        self.lease.discard();
     }
 }
 
@@ -126,19 +172,23 @@ impl Borrower {
     }
 
     /// Gets and checks that the answer is not late.
-    async fn get(&mut self) -> Option<Lease<FakeConnector>> {
+    async fn get(&mut self) -> Option<Held> {
         let timeout = self.timeout();
         let pool = self.pool.clone();
         let got = Timed::new(self, pool.get_timeout(timeout), timeout).await;
         self.note(got)
     }
 
-    fn note(&self, got: Result<Lease<FakeConnector>, GetClientError>) -> Option<Lease<FakeConnector>> {
+    fn note(&self, got: Result<Lease<FakeConnector>, GetClientError>) -> Option<Held> {
         let mut shared = lock(&self.shared);
         match got {
             Ok(lease) => {
                 shared.tally.oks += 1;
-                Some(lease)
+                shared.held += 1;
+                if lease.is_known_broken() {
+                    shared.broken = Some(String::from("H1: a connection was lent that is known to be broken"));
+                }
+                Some(Held { lease, counted: Counted(Arc::clone(&self.shared)) })
             }
             Err(GetClientError::Timeout { .. } | GetClientError::NoHealthyPools { .. }) => {
                 shared.tally.refused += 1;
@@ -149,20 +199,20 @@ impl Borrower {
     }
 
     async fn borrow(&mut self) {
-        let Some(mut lease) = self.get().await else { return };
-        self.ask(&mut lease).await;
+        let Some(mut held) = self.get().await else { return };
+        self.ask(&mut held).await;
         let hold = self.chance.up_to(Duration::from_millis(15));
         self.runtime.sleep(hold).await;
     }
 
-    async fn ask(&mut self, lease: &mut Lease<FakeConnector>) {
+    async fn ask(&mut self, held: &mut Held) {
         let token = {
             let mut shared = lock(&self.shared);
             shared.next_token += 1;
             shared.next_token
         };
         let patience = self.runtime.now() + Duration::from_millis(100);
-        let asked = within(self.runtime.sleep_until(patience), lease.echo(token)).await;
+        let asked = within(self.runtime.sleep_until(patience), held.lease.echo(token)).await;
         if let Some(Ok(answer)) = asked
             && answer != token
         {
@@ -172,9 +222,9 @@ impl Borrower {
 
     async fn loop_greedily(&mut self) {
         for _ in 0..30 {
-            let Some(mut lease) = self.get().await else { return };
+            let Some(mut held) = self.get().await else { return };
             if self.chance.index(4) == 0 {
-                self.ask(&mut lease).await;
+                self.ask(&mut held).await;
             }
         }
     }
@@ -184,7 +234,7 @@ impl Borrower {
         let until = self.runtime.now() + patience;
         let sleep = self.runtime.sleep_until(until);
         match within(sleep, self.get()).await {
-            Some(lease) => drop(lease),
+            Some(held) => drop(held),
             None => lock(&self.shared).tally.cancels += 1,
         }
     }
@@ -210,7 +260,7 @@ impl Borrower {
         let mut careless = self.clone();
         careless.chance = Chance::new(self.chance.index(usize::MAX) as u64);
         self.runtime.spawn(Box::pin(async move {
-            if let Some(_lease) = careless.get().await {
+            if let Some(_held) = careless.get().await {
                 resume_unwind(Box::new(ON_PURPOSE));
             }
         }));
@@ -219,8 +269,11 @@ impl Borrower {
     async fn try_once(&mut self) {
         lock(&self.shared).tally.gets += 1;
         let got = self.pool.try_get();
-        if let Some(mut lease) = self.note(got) {
-            self.ask(&mut lease).await;
+        if got.is_ok() {
+            lock(&self.shared).note_served(None);
+        }
+        if let Some(mut held) = self.note(got) {
+            self.ask(&mut held).await;
         }
     }
 
@@ -237,15 +290,15 @@ impl Borrower {
     }
 
     async fn cancel_a_request(&mut self) {
-        let Some(mut lease) = self.get().await else { return };
+        let Some(mut held) = self.get().await else { return };
         let patience = self.chance.up_to(Duration::from_millis(5));
         let until = self.runtime.now() + patience;
-        let _ = within(self.runtime.sleep_until(until), lease.echo(0)).await;
+        let _ = within(self.runtime.sleep_until(until), held.lease.echo(0)).await;
     }
 
     async fn discard(&mut self) {
-        if let Some(lease) = self.get().await {
-            lease.discard();
+        if let Some(held) = self.get().await {
+            held.discard();
         }
     }
 }
@@ -282,15 +335,24 @@ impl Future for Timed<'_> {
         });
         let polled = Pin::new(&mut this.get).poll(cx);
         let mut shared = lock(&this.shared);
+        if let (Poll::Ready(_), Some(number)) = (&polled, this.number) {
+            shared.waits.remove(&number);
+        }
         match (&polled, this.number) {
-            (Poll::Ready(_), Some(number)) => drop(shared.waits.remove(&number)),
-            (Poll::Pending, None) if this.watched => {
+            (Poll::Ready(Ok(_)), number) => shared.note_served(number),
+            (Poll::Ready(Err(_)), _) => {}
+            (Poll::Pending, Some(number)) => {
+                if let Some(wait) = shared.waits.get_mut(&number) {
+                    wait.sent_back = true;
+                }
+            }
+            (Poll::Pending, None) => {
                 shared.next_token += 1;
                 let number = shared.next_token;
                 this.number = Some(number);
-                shared.waits.insert(number, began_at + this.timeout + this.slack);
+                let due = began_at + this.timeout + this.slack;
+                shared.waits.insert(number, Wait { due, watched: this.watched, overtaken_by: None, sent_back: false });
             }
-            (Poll::Ready(_), None) | (Poll::Pending, _) => {}
         }
         polled
     }

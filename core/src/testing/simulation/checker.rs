@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use crate::config::OnNodeDown;
 use crate::door::Counts;
 use crate::state::Health;
+use crate::testing::simulation::Plan;
+use crate::testing::simulation::borrower::{Shared, Wait};
 use crate::testing::{FakeMode, FakeServer};
 use crate::time::Instant;
 
@@ -12,17 +15,66 @@ const WINDOW: Duration = Duration::from_secs(15);
 /// Dials in that window at most, of a node that refuses all of them.
 const MOST_DIALS: usize = 80;
 
+/// So many pauses between dials of the same length are not chance.
+const MOST_EQUAL_PAUSES: usize = 5;
+/// Pauses that are shorter say nothing: several dials may have been under way when the first one failed.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
+/// Pauses that differ by less are equal: polls take time.
+const EQUAL: Duration = Duration::from_millis(2);
+
 pub(super) struct Checker {
     limit: usize,
-    before: Option<Counts>,
+    max_waiters: usize,
+    on_node_down: OnNodeDown,
+    pauses: Pauses,
     /// Since when the server has refused every dial, and how many it had seen by then.
     refusing: Option<(Instant, usize)>,
     hash: u64,
 }
 
+/// The pauses between the dials of a server that refuses them.
+#[derive(Default)]
+struct Pauses {
+    dials: usize,
+    last_dial: Option<Instant>,
+    last_pause: Duration,
+    equal: usize,
+}
+
+impl Pauses {
+    fn note(&mut self, dials: usize, at: Option<Instant>) -> Result<(), String> {
+        if dials == self.dials {
+            return Ok(());
+        }
+        self.dials = dials;
+        let (Some(at), Some(before)) = (at, self.last_dial) else {
+            self.last_dial = at;
+            return Ok(());
+        };
+        let pause = at.saturating_duration_since(before);
+        self.last_dial = Some(at);
+        if pause < SHORTEST_PAUSE {
+            return Ok(());
+        }
+        self.equal = if pause.abs_diff(self.last_pause) < EQUAL { self.equal + 1 } else { 0 };
+        self.last_pause = pause;
+        match self.equal {
+            MOST_EQUAL_PAUSES.. => Err(format!("H4: {} dials in a row at a distance of {pause:?}, without jitter", self.equal)),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Checker {
-    pub(super) fn new(limit: usize) -> Self {
-        Self { limit, before: None, refusing: None, hash: 0xCBF2_9CE4_8422_2325 }
+    pub(super) fn new(plan: &Plan) -> Self {
+        Self {
+            limit: plan.limit(),
+            max_waiters: plan.config.max_waiters(),
+            on_node_down: plan.config.on_node_down(),
+            pauses: Pauses::default(),
+            refusing: None,
+            hash: 0xCBF2_9CE4_8422_2325,
+        }
     }
 
     pub(super) fn hash(&self) -> u64 {
@@ -33,7 +85,7 @@ impl Checker {
     ///
     /// Seen to bite: with a dial into a full pool (C1), with a slot freed before its close (C6), with a release that
     /// shelves beside a waiter (I2), without a pause between probes (H4).
-    pub(super) fn step(&mut self, now: Instant, counts: Counts, server: &FakeServer) -> Result<(), String> {
+    pub(super) fn step(&mut self, now: Instant, counts: Counts, server: &FakeServer, shared: &Shared) -> Result<(), String> {
         self.note(now, &counts);
         let held = server.held();
         let booked = counts.idle + counts.granted + counts.leased + counts.checking;
@@ -51,29 +103,78 @@ impl Checker {
         if counts.health == Health::Down && counts.open && counts.connecting == 0 && !counts.probe_armed {
             return Err(String::from("I9: the node is down and no probe is armed"));
         }
-        if !counts.open && counts.idle > 0 {
-            return Err(String::from("E1: a closed pool keeps idle connections"));
+        if !counts.open && counts.idle + counts.granted + counts.waiting > 0 {
+            return Err(format!("E1: a closed pool keeps idle connections or waiters: {counts:?}"));
         }
-        self.before = Some(counts);
+        self.compare_with_borrowers(&counts, shared)?;
         self.count_dials(now, server)
+    }
+
+    /// Seen to bite: with a caller that leaves and stays in line (W3), with checks booked as leases (T1), with a line
+    /// without a bound (W7).
+    fn compare_with_borrowers(&self, counts: &Counts, shared: &Shared) -> Result<(), String> {
+        let waits = shared.waits.len();
+        if counts.waiting + counts.granted > waits {
+            return Err(format!("W3: {waits} callers wait, the ledger says {counts:?}"));
+        }
+        // After a close by force there are loans that the ledger counts no more.
+        if counts.open && counts.leased != shared.held {
+            return Err(format!("T1: borrowers hold {} connections, the ledger says {counts:?}", shared.held));
+        }
+        // Those whose grant was broken go back into a line that has been filled up since.
+        if counts.waiting > self.max_waiters + self.limit {
+            return Err(format!("W7: {} wait, max_waiters is {}", counts.waiting, self.max_waiters));
+        }
+        Ok(())
     }
 
     /// Whenever nothing is ready to run.
     ///
-    /// Seen to bite: with a hand-over that wakes nobody (W2), with a driver that is not woken (W6).
-    pub(super) fn at_rest(&self, now: Instant, waits: impl Iterator<Item = Instant>) -> Result<(), String> {
-        match waits.min() {
-            Some(due) if due < now => Err(format!("W6: a get() was due at {due} and has not heard")),
-            Some(_) | None => Ok(()),
+    /// Seen to bite: with a hand-over that wakes nobody (W2), with a driver that is not woken (W6), with a line that is
+    /// served from its end (I6), with room that nobody dials for (I4), with an alarm that is not heard (H1), with a grant
+    /// that outlives its deadline (W9).
+    pub(super) fn at_rest(&self, now: Instant, counts: Counts, server: &FakeServer, shared: &Shared) -> Result<(), String> {
+        let waits = || shared.waits.values();
+        if let Some(late) = waits().find(|wait| wait.watched && wait.due < now) {
+            return Err(format!("W6: a get() was due at {} and has not heard", late.due));
         }
+        let overtaken = |wait: &&Wait| wait.watched && !wait.sent_back && wait.overtaken_by.is_some();
+        if let Some(wait) = waits().find(overtaken) {
+            return Err(format!("I6: somebody who came later was served first: {wait:?}"));
+        }
+        // Those who go on polling have collected what they were granted.
+        let forgotten = waits().filter(|wait| !wait.watched && wait.due >= now).count();
+        if counts.granted > forgotten {
+            return Err(format!("W9: {} grants are kept for {forgotten} who may still collect them", counts.granted));
+        }
+        if !counts.open {
+            return Ok(());
+        }
+        let has_room = counts.total() < self.limit && counts.connecting == 0;
+        if counts.waiting > 0 && counts.health == Health::Up && has_room {
+            return Err(format!("I4: somebody waits, there is room, and nothing is dialled: {counts:?}"));
+        }
+        if counts.waiting > 0 && counts.health == Health::Down && self.on_node_down == OnNodeDown::FailFast {
+            return Err(format!("FailFast: {} wait for a node that is down", counts.waiting));
+        }
+        let dead = server.known_dead();
+        if dead > counts.leased + counts.checking + counts.closing {
+            return Err(format!("H1: {dead} connections are known to be dead and kept: {counts:?}"));
+        }
+        if server.has_seen_a_sound_one_closed() {
+            return Err(String::from("I7: a sound connection was closed as broken"));
+        }
+        Ok(())
     }
 
     fn count_dials(&mut self, now: Instant, server: &FakeServer) -> Result<(), String> {
         let dials = server.dial_count();
         if server.mode() != FakeMode::Refusing {
             self.refusing = None;
+            self.pauses = Pauses { dials, ..Pauses::default() };
             return Ok(());
         }
+        self.pauses.note(dials, server.last_dial())?;
         let (since, before) = *self.refusing.get_or_insert((now, dials));
         if now.saturating_duration_since(since) > WINDOW {
             self.refusing = Some((now, dials));

@@ -27,6 +27,8 @@ pub enum Fault {
     Jump(Duration),
     /// A task that nobody woke is polled.
     SpuriousWake,
+    /// The alarms of connections that are gone are raised.
+    LateAlarms,
     /// A task is dropped where it is.
     KillTask,
 }
@@ -49,7 +51,7 @@ pub enum Trigger {
 impl Fault {
     pub(super) fn draw(chance: &mut Chance, may_kill_tasks: bool) -> Self {
         let short = [Duration::ZERO, Duration::from_millis(1), Duration::from_millis(30), Duration::from_millis(400)];
-        match chance.index(if may_kill_tasks { 20 } else { 18 }) {
+        match chance.index(if may_kill_tasks { 22 } else { 19 }) {
             0 | 1 => Self::Mode(FakeMode::Refusing),
             2 | 3 => Self::Mode(FakeMode::Silent),
             4 => Self::Mode(FakeMode::Void),
@@ -64,6 +66,7 @@ impl Fault {
             15 => Self::MostClients(usize::MAX),
             16 => Self::Jump(Duration::from_secs(1 + chance.index(3_600) as u64)),
             17 => Self::SpuriousWake,
+            18 => Self::LateAlarms,
             _ => Self::KillTask,
         }
     }
@@ -79,6 +82,7 @@ impl Fault {
             Self::MostClients(most) => server.set_most_clients(most),
             Self::Jump(length) => runtime.jump_without_running(length),
             Self::SpuriousWake => runtime.wake_a_task(),
+            Self::LateAlarms => server.raise_late_alarms(),
             Self::KillTask => drop(runtime.kill_a_task()),
         }
     }

@@ -4,16 +4,20 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::connector::CloseReason;
 use crate::node_pool::NodePool;
 use crate::runtime::Spawn;
-use crate::state::Marks;
 use crate::state::chance::Chance;
+use crate::state::{Loop, Marks};
 use crate::testing::simulation::borrower::{Borrower, ON_PURPOSE, Shared, lock};
 use crate::testing::simulation::checker::Checker;
 use crate::testing::simulation::neighbours::Neighbours;
 use crate::testing::simulation::{Ending, Failure, Fault, Plan, Report, Trigger};
 use crate::testing::{FakeConnector, FakeMode, FakeRuntime, FakeServer};
 use crate::time::Instant;
+
+/// How long nobody asks for anything.
+const REST: Duration = Duration::from_millis(1_500);
 
 /// How much of what happened last is told of a failure.
 const TIMELINE: usize = 40;
@@ -50,7 +54,7 @@ impl<'a> World<'a> {
             pool: Some(pool),
             shared,
             neighbours,
-            checker: Checker::new(plan.limit()),
+            checker: Checker::new(plan),
             faults: plan.faults.iter().copied().collect(),
             struck: 0,
             last_fault_at: Instant::ZERO,
@@ -164,6 +168,13 @@ impl<'a> World<'a> {
         if pool.try_get().is_ok() {
             return self.fail(format!("C1: more than {} can be held", self.plan.limit()));
         }
+        drop(leases);
+        self.run_for(Duration::ZERO)?;
+        self.rest()?;
+        let (wanted, closed) = (lock(&self.shared).discards, self.server.closes_for(CloseReason::Discarded));
+        if wanted != closed {
+            return self.fail(format!("I8: {wanted} connections were discarded, {closed} were closed for it"));
+        }
         self.check()
     }
 
@@ -181,6 +192,50 @@ impl<'a> World<'a> {
         }
     }
 
+    /// Nobody asks for anything: what is too old or idle for too long goes, the minimum stays, and each connection is
+    /// checked at its pace.
+    ///
+    /// Seen to bite: with cleanup below the minimum (I10), with a cleanup that comes once, with a check that counts as
+    /// use (H9), with checks at twice the pace or none (H2), with lifetimes that are not kept.
+    fn rest(&mut self) -> Checked<()> {
+        let (config, grid, limit) = (&self.plan.config, self.plan.schedule.grid, self.plan.limit());
+        let (at_start, minimum) = (config.connection_pools_per_node_at_start(), config.min_idle());
+        let (idle_time, sweep) = (config.max_idle_time(), config.cleanup_interval());
+        let (interval, lifetime) = (config.health_check_interval(), config.max_lifetime());
+        let cleanup_runs = self.plan.cleanup == Loop::Running;
+        let slack = grid * 4 + Duration::from_millis(20);
+        let (born, dials, checks) = (self.server.births().0, self.server.dial_count(), self.server.checks());
+        let idle_ones = self.server.closes_for(CloseReason::IdleTooLong);
+        let closes = self.server.closes().len();
+        self.run_for(REST)?;
+        let pool = self.pool.clone().expect("the pool is there until the end");
+        let counts = pool.door().counts();
+        let gone_idle = self.server.closes_for(CloseReason::IdleTooLong) - idle_ones;
+        let nothing_else = self.server.closes().len() - closes == gone_idle;
+        if cleanup_runs && idle_time + idle_time / 16 + sweep + slack * 2 < REST && counts.idle > at_start * minimum {
+            return self.fail(format!("cleanup: after a rest of {REST:?} more than the minimum of {minimum} idle: {counts:?}"));
+        }
+        let dialled = self.server.dial_count() - dials;
+        if nothing_else && dialled > 0 {
+            return self.fail(format!("I10: {dialled} dials at rest, {gone_idle} connections were idle too long"));
+        }
+        let checked = self.server.checks() - checks;
+        let rounds = |pace: Duration| usize::try_from(REST.as_nanos() / pace.as_nanos()).unwrap_or(usize::MAX);
+        if nothing_else && checked > limit * (rounds(interval) + 1) {
+            return self.fail(format!("H2: {checked} checks of {limit} connections within {REST:?}, one each {interval:?}"));
+        }
+        let stayed = counts.idle + counts.checking;
+        if nothing_else && checked < stayed * rounds(interval * 21 / 16 + slack).saturating_sub(1) {
+            return self.fail(format!("H2: {checked} checks of {stayed} connections within {REST:?}, one each {interval:?}"));
+        }
+        let oldest = self.server.births().1.unwrap_or(u64::MAX);
+        let longest = lifetime * 5 / 4 + (slack + grid) * u32::try_from(limit).unwrap_or(u32::MAX);
+        if longest < REST && oldest <= born {
+            return self.fail(format!("max_lifetime: a connection has lived for {REST:?}, longer than {lifetime:?}"));
+        }
+        Ok(())
+    }
+
     /// However it ends, nothing is left.
     fn end(&mut self) -> Checked<()> {
         self.tell(&format!("the end: {:?}", self.plan.ending));
@@ -194,12 +249,24 @@ impl<'a> World<'a> {
             self.runtime.spawn(Box::pin(borrower.go_on(10)));
         }
         self.run_for(Duration::from_millis(40))?;
+        // In the thick of it, not when all is quiet.
+        self.runtime.fire_next(self.runtime.now() + Duration::from_millis(40));
+        for _ in 0..self.plan.seed % 8 {
+            self.runtime.step();
+            self.check()?;
+        }
         let pool = self.pool.take().expect("it ends only once");
         self.marks = self.marks.and(pool.marks());
         match self.plan.ending {
             Ending::Close(timeout) => {
+                let held = pool.try_get();
                 let began_at = self.runtime.now();
-                self.runtime.block_on(pool.close_timeout(timeout));
+                let closed = pool.close_timeout(timeout);
+                let counts = pool.door().counts();
+                if counts.idle + counts.granted + counts.waiting > 0 {
+                    return self.fail(format!("E1: a closed pool keeps idle connections or waiters: {counts:?}"));
+                }
+                self.runtime.block_on(closed);
                 let took = self.runtime.now().saturating_duration_since(began_at);
                 if took > timeout + Duration::from_secs(2) + self.plan.schedule.grid * 2 {
                     return self.fail(format!("E1: closing within {timeout:?} took {took:?}"));
@@ -207,6 +274,7 @@ impl<'a> World<'a> {
                 if self.server.connections() > 0 {
                     return self.fail(format!("E1: {} connections are left when it says done", self.server.connections()));
                 }
+                drop(held);
             }
             Ending::Drop => {}
             Ending::ShutDown => self.runtime.shut_down(),
@@ -217,9 +285,17 @@ impl<'a> World<'a> {
         drop(pool);
         self.runtime.advance(Duration::from_secs(60));
         self.marks = marks.and(watched.marks());
+        let counts = watched.counts();
         drop(watched);
         self.runtime.advance(Duration::from_secs(1));
         self.check_panics()?;
+        if counts.total() + counts.waiting > 0 {
+            return self.fail(format!("I7: the ledger still waits for tokens at the end: {counts:?}"));
+        }
+        let (born, closed) = (self.server.births().0, self.server.closes().len());
+        if born != closed as u64 {
+            return self.fail(format!("I8: of {born} connections {closed} left by a close"));
+        }
         let left = (self.runtime.tasks(), self.runtime.timers(), self.server.held());
         if left != (0, 0, 0) {
             return self.fail(format!("E2: tasks, timers and connections left at the end: {left:?}"));
@@ -265,7 +341,7 @@ impl<'a> World<'a> {
 
     fn forgive_waits(&self, fault: Fault) {
         if let Fault::Jump(length) = fault {
-            lock(&self.shared).waits.values_mut().for_each(|due| *due = *due + length);
+            lock(&self.shared).waits.values_mut().for_each(|wait| wait.due = wait.due + length);
         }
     }
 
@@ -288,8 +364,10 @@ impl<'a> World<'a> {
         let Some(pool) = &self.pool else { return Ok(()) };
         let (now, counts) = (self.runtime.now(), pool.door().counts());
         self.check_panics()?;
-        let told = self.checker.step(now, counts, &self.server);
-        let broken = lock(&self.shared).broken.take();
+        let (told, broken) = {
+            let mut shared = lock(&self.shared);
+            (self.checker.step(now, counts, &self.server, &shared), shared.broken.take())
+        };
         match (told, broken) {
             (Err(rule), _) | (Ok(()), Some(rule)) => self.fail(rule),
             (Ok(()), None) => Ok(()),
@@ -305,7 +383,9 @@ impl<'a> World<'a> {
     }
 
     fn check_at_rest(&mut self) -> Checked<()> {
-        let told = self.checker.at_rest(self.runtime.now(), lock(&self.shared).waits.values().copied());
+        let Some(pool) = &self.pool else { return Ok(()) };
+        let counts = pool.door().counts();
+        let told = self.checker.at_rest(self.runtime.now(), counts, &self.server, &lock(&self.shared));
         told.or_else(|rule| self.fail(rule))
     }
 
