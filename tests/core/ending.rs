@@ -1,10 +1,11 @@
 //! E1 to E3: how a pool ends, whoever ends first.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
 use redis_manager_core::testing::{FakeConnector, FakeMode, FakeRuntime, FakeServer};
-use redis_manager_core::{CloseReason, GetClientError, Manager, NodeConfig, NodePool, Spawn, Timer};
+use redis_manager_core::{CloseReason, GetClientError, Instant, Manager, NodeConfig, NodePool, Runtime, Spawn, Task, Timer};
 
 use crate::support::{Bell, MS, SECOND, World, one_pool, poll_for, world};
 
@@ -40,6 +41,58 @@ fn e1_a_close_tells_waiters_at_once_and_ends_when_the_last_lease_is_back() {
         assert_eq!(world.server.connections(), 0, "seed {seed}");
         assert_nothing_left((&world.runtime, &world.server), seed);
     }
+}
+
+/// A runtime that keeps back what is spawned while it is told to, as a worker thread that hangs does.
+struct Hesitant {
+    inner: FakeRuntime,
+    hesitates: AtomicBool,
+    kept: Mutex<Vec<Task>>,
+}
+
+impl Timer for Hesitant {
+    fn now(&self) -> Instant {
+        self.inner.now()
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Task {
+        self.inner.sleep_until(deadline)
+    }
+}
+
+impl Spawn for Hesitant {
+    fn spawn(&self, task: Task) {
+        match self.hesitates.load(Ordering::Relaxed) {
+            true => self.kept.lock().expect("not poisoned").push(task),
+            false => self.inner.spawn(task),
+        }
+    }
+}
+
+impl Runtime for Hesitant {}
+
+/// Bites when a kill switch is taken by its slot alone.
+#[test]
+fn e1_a_close_that_hung_takes_no_kill_switch_from_the_next_connection() {
+    let inner = FakeRuntime::new(3);
+    let server = FakeServer::new(&inner);
+    let runtime = Arc::new(Hesitant { inner: inner.clone(), hesitates: AtomicBool::new(false), kept: Mutex::default() });
+    let config = one_pool(1).build().expect("the test's knobs are valid");
+    let pool = NodePool::new(server.connector(), config, runtime.clone());
+    let first = inner.block_on(pool.get()).expect("the server is up");
+    runtime.hesitates.store(true, Ordering::Relaxed);
+    first.discard();
+    inner.settle();
+    runtime.hesitates.store(false, Ordering::Relaxed);
+    inner.advance(2 * SECOND);
+    let second = inner.block_on(pool.get()).expect("the close that hangs was cut off");
+    let kept = std::mem::take(&mut *runtime.kept.lock().expect("not poisoned"));
+    assert_eq!(kept.len(), 1);
+    kept.into_iter().for_each(|task| inner.spawn(task));
+    inner.settle();
+    inner.block_on(pool.close_timeout(10 * MS));
+    assert!(!second.is_alive(), "the one on loan is ended at the deadline");
+    assert_eq!(server.connections(), 0);
 }
 
 /// Bites when `force` leaves out the leased ones.

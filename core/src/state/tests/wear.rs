@@ -81,6 +81,26 @@ fn h9_a_check_resets_neither_the_idle_clock_nor_the_lifetime() {
     assert_eq!(live(&mut bench, 6 * SECOND + 100 * MS), [CloseReason::Expired]);
 }
 
+/// Bites when a check puts its connection back on top.
+#[test]
+fn h9_what_was_only_checked_is_lent_last() {
+    let mut bench = Bench::full(2);
+    let (first, second) = (bench.borrow(), bench.borrow());
+    let used_last = second.conn;
+    bench.release(first);
+    bench.release(second);
+    bench.pass(80 * SECOND);
+    let checked = std::mem::take(&mut bench.checks);
+    assert_eq!(checked.len(), 2);
+    let (used, other): (Vec<_>, Vec<_>) = checked.into_iter().partition(|checkup| checkup.conn == used_last);
+    for checkup in used.into_iter().chain(other) {
+        bench.put(Input::Checked(checkup, Finding::Sound));
+    }
+    let loan = bench.borrow();
+    assert_eq!(loan.conn, used_last, "the one whose check ended first lies above the other");
+    bench.release(loan);
+}
+
 #[test]
 fn h2_idle_connections_are_checked_once_per_interval_and_never_while_on_loan() {
     let mut bench = Bench::new(one_pool(3).min_idle(2).health_check_interval(8 * SECOND));
