@@ -32,7 +32,8 @@ async fn e1_closing_tells_those_who_wait_and_the_server_sees_nobody_afterwards(r
     assert_eq!(echo(&mut held[0], "still mine").await.expect("a borrowed client works on"), "still mine");
     drop(held);
     closed.await;
-    assert_eq!(server.client_count(), 0, "{:?}", server.client_list());
+    // Our sockets are closed; the server drops them from its list at the end of a turn of its own.
+    until(&runtime, "the server sees nobody", || server.client_count() == 0).await;
     assert!(matches!(manager.get_client(&url).await, Err(GetClientError::Closed { .. })));
     assert!(matches!(manager.try_get_client(&url), Err(GetClientError::Closed { .. })));
     assert!(matches!(manager.add_node_pool(&url).await, Err(AddNodeError::Closed { .. })));
@@ -61,7 +62,7 @@ async fn e1_a_closed_node_can_be_added_again(runtime: impl Network + Clone) {
     let server = RedisServer::start();
     let manager = manager_of(&server, 2, runtime.clone()).await;
     manager.close_node_pools(&server.url()).await;
-    assert_eq!(server.client_count(), 0);
+    until(&runtime, "the server sees nobody", || server.client_count() == 0).await;
     assert!(matches!(manager.get_client(&server.url()).await, Err(GetClientError::UnknownNode { .. })));
     manager.add_node_pool(&server.url()).await.expect("the server is up");
     let mut client = manager.get_client(&server.url()).await.expect("a client");
