@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::Waker;
 
 use crate::alarm::Alarmed;
@@ -18,6 +18,7 @@ use crate::state::{
     Acquired, Action, Checkup, Closing, ConnId, Failure, FailureKind, Finding, Input, Ledger, Loan, NodeStatus, Outcome, Place,
     Ticket, Verdict, WaiterId, Want,
 };
+use crate::sync::{Mutex, MutexGuard, PoisonError};
 use crate::time::Instant;
 
 /// One node: the ledger behind its lock, and all that acts for it.

@@ -28,6 +28,7 @@ mod manager;
 mod node_pool;
 mod runtime;
 pub mod state;
+mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod time;

@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::acquire::Acquire;
@@ -14,6 +13,7 @@ use crate::lease::Lease;
 use crate::node_pool::NodePool;
 use crate::runtime::Runtime;
 use crate::state::{Loop, NodeStatus};
+use crate::sync::{AtomicBool, Ordering, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Pools of many nodes, by name. Cheap to clone; when the last clone is dropped, all pools close.
 pub struct Manager<K: Connector> {
