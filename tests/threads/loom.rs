@@ -1,0 +1,362 @@
+//! Every schedule of two or three threads at the door, with at most three preemptions: one race in each model.
+//!
+//! `RUSTFLAGS="--cfg loom" cargo test --release --target-dir target/loom -p redis-manager-core --test loom`
+//!
+//! A wake-up that is lost is a deadlock, which loom reports. Which mistakes in the door a model was seen to find is
+//! said above it. (A waker that `acquire` stores after its lock is no mistake: `collect` follows and stores it again.)
+#![cfg(loom)]
+
+mod server;
+mod world;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use redis_manager_core::{CloseReason, GetClientError, Loop};
+use server::{Answer, Server};
+use world::{FOREVER, Pool, World, block_on, get, poll};
+
+/// How many times a schedule may take the processor from a thread that could go on.
+const PREEMPTIONS: usize = 3;
+/// Sooner than anything the pool itself does, so that the driver has to be told.
+const SOON: Duration = Duration::from_millis(10);
+
+fn model(run: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound.get_or_insert(PREEMPTIONS);
+    let schedules = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&schedules);
+    builder.check(move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        run();
+    });
+    let schedules = schedules.load(Ordering::Relaxed);
+    println!("{schedules} schedules");
+    assert!(schedules > 1, "loom saw no race at all");
+}
+
+/// The same race with a pool whose returns need no clock, and with one whose returns do.
+fn both_returns(run: impl Fn(&World, &Server, Pool) + Send + Sync + Copy + 'static) {
+    for cleanup in [Loop::Stopped, Loop::Running] {
+        model(move || {
+            let (world, server) = (World::new(), Server::new(Answer::AtOnce));
+            let pool = world.pool(&server, 1);
+            pool.set_cleanup(cleanup);
+            world.settle();
+            run(&world, &server, pool);
+        });
+    }
+}
+
+/// Found: a waiter that is granted and not woken.
+#[test]
+fn a_release_that_meets_an_enqueue_reaches_it() {
+    both_returns(|world, server, pool| {
+        let lease = pool.try_get().unwrap();
+        let releasing = world.thread(move || drop(lease));
+        let second = block_on(pool.get_timeout(FOREVER)).unwrap();
+        assert_eq!(server.opened(), 1);
+        releasing.join().unwrap();
+        drop(second);
+        world.finish(pool, server, 1);
+    });
+}
+
+#[test]
+fn one_release_reaches_two_that_enqueue_one_after_the_other() {
+    both_returns(|world, server, pool| {
+        let lease = pool.try_get().unwrap();
+        let other = pool.clone();
+        let borrowing = world.thread(move || drop(block_on(other.get_timeout(FOREVER)).unwrap()));
+        let releasing = world.thread(move || drop(lease));
+        drop(block_on(pool.get_timeout(FOREVER)).unwrap());
+        releasing.join().unwrap();
+        borrowing.join().unwrap();
+        assert_eq!(server.opened(), 1);
+        world.finish(pool, server, 1);
+    });
+}
+
+/// Found: a driver that is not woken for actions.
+#[test]
+fn a_broken_release_that_meets_an_enqueue_is_replaced() {
+    both_returns(|world, server, pool| {
+        let mut lease = pool.try_get().unwrap();
+        lease.is_broken = true;
+        let releasing = world.thread(move || drop(lease));
+        drop(world.block_on(pool.get_timeout(FOREVER)).unwrap());
+        releasing.join().unwrap();
+        world.settle();
+        assert_eq!((server.opened(), server.closes()), (2, vec![CloseReason::Broken]));
+        world.finish(pool, server, 1);
+    });
+}
+
+/// Found: a cancel that looks for its grant under one lock and leaves under the next; one that does nothing.
+#[test]
+fn a_cancel_that_meets_its_grant_passes_it_on() {
+    both_returns(|world, server, pool| {
+        let lease = pool.try_get().unwrap();
+        let mut first = get(&pool, FOREVER);
+        let mut second = get(&pool, FOREVER);
+        assert!(poll(first.as_mut()).0.is_pending());
+        assert!(poll(second.as_mut()).0.is_pending());
+        let releasing = world.thread(move || drop(lease));
+        let cancelling = world.thread(move || drop(first));
+        drop(block_on(second).unwrap());
+        releasing.join().unwrap();
+        cancelling.join().unwrap();
+        assert_eq!(server.opened(), 1);
+        world.finish(pool, server, 1);
+    });
+}
+
+/// Found: the same two.
+#[test]
+fn a_cancel_that_meets_its_grant_alone_loses_no_connection() {
+    both_returns(|world, server, pool| {
+        let lease = pool.try_get().unwrap();
+        let mut waiting = get(&pool, FOREVER);
+        let (_, bell) = poll(waiting.as_mut());
+        let releasing = world.thread(move || drop(lease));
+        let collected = match poll(waiting.as_mut()).0 {
+            Poll::Ready(lease) => Some(lease.unwrap()),
+            Poll::Pending => None,
+        };
+        drop(waiting);
+        // Woken before the second poll, or not at all: the second poll left its own waker.
+        assert!(collected.is_none() || bell.has_rung() || server.opened() == 1);
+        drop(collected);
+        releasing.join().unwrap();
+        world.finish(pool, server, 1);
+    });
+}
+
+/// Found: a poll that looks for the outcome under one lock and leaves its waker under the next; one that keeps the waker
+/// of the first poll.
+#[test]
+fn a_grant_wakes_the_waker_of_the_latest_poll() {
+    both_returns(|world, server, pool| {
+        let lease = pool.try_get().unwrap();
+        let mut waiting = get(&pool, FOREVER);
+        assert!(poll(waiting.as_mut()).0.is_pending());
+        let releasing = world.thread(move || drop(lease));
+        // The second poll comes from another thread, with another waker.
+        let moved = world.thread(move || drop(block_on(waiting).unwrap()));
+        releasing.join().unwrap();
+        moved.join().unwrap();
+        world.finish(pool, server, 1);
+    });
+}
+
+/// Found: the same two.
+#[test]
+fn a_deadline_that_meets_a_grant_ends_in_one_of_them() {
+    both_returns(|world, server, pool| {
+        let lease = pool.try_get().unwrap();
+        let mut waiting = get(&pool, SOON);
+        assert!(poll(waiting.as_mut()).0.is_pending());
+        world.settle();
+        world.advance(SOON);
+        let releasing = world.thread(move || drop(lease));
+        let borrowing = world.thread(move || match block_on(waiting) {
+            Ok(lease) => drop(lease),
+            Err(GetClientError::Timeout { .. }) => {}
+            Err(other) => panic!("{other}"),
+        });
+        world.settle();
+        releasing.join().unwrap();
+        borrowing.join().unwrap();
+        world.finish(pool, server, 1);
+    });
+}
+
+/// Found: a turn that reads the next deadline under one lock and notes its sleep under the next; a door that does not
+/// tell the driver of an earlier deadline.
+#[test]
+fn a_driver_on_its_way_to_sleep_hears_of_an_earlier_deadline() {
+    both_returns(|world, server, pool| {
+        let lease = pool.try_get().unwrap();
+        // Wakes the driver, which then finds the first deadline gone.
+        let mut leaving = get(&pool, SOON);
+        assert!(poll(leaving.as_mut()).0.is_pending());
+        drop(leaving);
+        let mut waiting = get(&pool, SOON);
+        let asking = world.thread(move || {
+            let (polled, bell) = poll(waiting.as_mut());
+            assert!(polled.is_pending());
+            (waiting, bell)
+        });
+        world.settle();
+        let (mut waiting, bell) = asking.join().unwrap();
+        world.settle();
+        world.advance(SOON * 2);
+        world.settle();
+        assert!(bell.has_rung(), "the waiter is told at its deadline");
+        assert!(matches!(poll(waiting.as_mut()).0, Poll::Ready(Err(GetClientError::Timeout { .. }))));
+        drop((waiting, lease));
+        world.finish(pool, server, 1);
+    });
+}
+
+/// Found: a driver that is not woken when the pool is finished, or for actions.
+#[test]
+fn a_close_meets_a_get_and_a_release() {
+    both_returns(|world, server, pool| {
+        let lease = pool.try_get().unwrap();
+        let borrower = pool.clone();
+        let releasing = world.thread(move || drop(lease));
+        let borrowing = world.thread(move || match block_on(borrower.get_timeout(FOREVER)) {
+            Ok(lease) => drop(lease),
+            Err(GetClientError::Closed { .. }) => {}
+            Err(other) => panic!("{other}"),
+        });
+        let closing = pool.close_timeout(FOREVER);
+        world.block_on(closing);
+        assert_eq!((server.open(), server.closes()), (0, vec![CloseReason::PoolClosed]));
+        releasing.join().unwrap();
+        borrowing.join().unwrap();
+        assert!(matches!(pool.try_get(), Err(GetClientError::Closed { .. })));
+        world.end_of(pool, server);
+    });
+}
+
+/// Found: a dial that asks whether the pool is open under one lock and leaves its waker under the next; dials that a close
+/// does not wake.
+#[test]
+fn a_close_ends_a_dial_that_would_never_be_answered() {
+    model(|| {
+        let (world, server) = (World::new(), Server::new(Answer::Never));
+        let config = world::config(1).build().unwrap();
+        let pool = Pool::new(server.clone(), config, Arc::new(world.clone()));
+        let driver = world.clone();
+        let running = world.thread(move || driver.settle());
+        let closing = pool.close_timeout(FOREVER);
+        running.join().unwrap();
+        world.settle();
+        assert_eq!(world.tasks(), 0, "the dial and the driver have ended");
+        block_on(closing);
+        world.end_of(pool, &server);
+    });
+}
+
+#[test]
+fn a_forced_close_meets_a_release() {
+    both_returns(|world, server, pool| {
+        let lease = pool.try_get().unwrap();
+        let closing = pool.close_timeout(Duration::ZERO);
+        let releasing = world.thread(move || drop(lease));
+        world.block_on(closing);
+        assert_eq!(pool.status().active, 0);
+        releasing.join().unwrap();
+        world.settle();
+        assert_eq!(server.closes(), [CloseReason::PoolClosed], "it leaves by one close, killed before or not");
+        assert!(server.killed() <= 1);
+        world.end_of(pool, server);
+    });
+}
+
+#[test]
+fn a_death_meets_a_loan() {
+    both_returns(|world, server, pool| {
+        let alarm = server.take_alarm();
+        let raising = world.thread(move || alarm.raise());
+        if let Ok(lease) = pool.try_get() {
+            drop(lease);
+        }
+        raising.join().unwrap();
+        world.settle();
+        assert_eq!(server.closes(), [CloseReason::Broken]);
+        // It died young, so the next dial waits a while.
+        world.advance(Duration::from_secs(1));
+        world.settle();
+        assert_eq!((server.opened(), server.open()), (2, 1), "it was replaced");
+        world.finish(pool, server, 1);
+    });
+}
+
+#[test]
+fn a_death_meets_the_last_handle() {
+    both_returns(|world, server, pool| {
+        let alarm = server.take_alarm();
+        let raising = world.thread(move || alarm.raise());
+        world.step();
+        drop(pool);
+        raising.join().unwrap();
+        world.settle();
+        assert_eq!((world.tasks(), server.open(), server.closes().len()), (0, 0, 1));
+    });
+}
+
+/// Found: a driver that is retired and not woken; a last handle that does nothing.
+#[test]
+fn the_last_handle_meets_a_release_and_the_driver() {
+    both_returns(|world, server, pool| {
+        let lease = pool.try_get().unwrap();
+        // So that the driver has a reason to come through the door.
+        let mut waiting = get(&pool, SOON);
+        assert!(poll(waiting.as_mut()).0.is_pending());
+        drop(waiting);
+        let releasing = world.thread(move || drop(lease));
+        let driver = world.clone();
+        let driving = world.thread(move || driver.settle());
+        world.step();
+        drop(pool);
+        releasing.join().unwrap();
+        driving.join().unwrap();
+        assert_eq!(server.closes(), [CloseReason::PoolClosed], "closed by whoever came last");
+        world.settle();
+        assert_eq!((world.tasks(), server.open()), (0, 0));
+    });
+}
+
+#[test]
+fn two_handles_dropped_at_once_are_one_end() {
+    both_returns(|world, server, pool| {
+        let other = pool.clone();
+        let dropping = world.thread(move || drop(other));
+        world.step();
+        drop(pool);
+        dropping.join().unwrap();
+        assert_eq!(server.closes(), [CloseReason::PoolClosed]);
+        world.settle();
+        assert_eq!((world.tasks(), server.open()), (0, 0));
+    });
+}
+
+/// Found: a driver that closes the pool under one lock and is gone under the next; a door that leaves the actions to a
+/// driver that is gone.
+#[test]
+fn the_end_of_the_runtime_meets_a_get() {
+    both_returns(|world, server, pool| {
+        let lease = pool.try_get().unwrap();
+        let ending = world.clone();
+        let ended = world.thread(move || ending.end());
+        match block_on(pool.get_timeout(FOREVER)) {
+            Err(GetClientError::Closed { .. }) => {}
+            other => panic!("{other:?}"),
+        }
+        drop(lease);
+        ended.join().unwrap();
+        assert_eq!(server.closes(), [CloseReason::PoolClosed]);
+        world.end_of(pool, server);
+    });
+}
+
+/// Found: a door that lets callers wait for what only the driver would tell them.
+#[test]
+fn the_end_of_the_runtime_meets_a_close() {
+    both_returns(|world, server, pool| {
+        let lease = pool.try_get().unwrap();
+        let ending = world.clone();
+        let ended = world.thread(move || ending.end());
+        // It waits for nothing that only a task could tell, though a connection is still out.
+        block_on(pool.close_timeout(FOREVER));
+        drop(lease);
+        ended.join().unwrap();
+        assert_eq!(server.closes(), [CloseReason::PoolClosed]);
+        world.end_of(pool, server);
+    });
+}

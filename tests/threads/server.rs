@@ -1,0 +1,116 @@
+//! The server of a model of threads: it answers at once or never, and counts what comes and goes.
+
+use std::convert::Infallible;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, Mutex as Unseen};
+
+use redis_manager_core::{Alarm, CloseReason, Connector, KillSwitch};
+
+/// A server that answers at once, or never.
+#[derive(Clone)]
+pub(crate) struct Server {
+    shared: Arc<Counts>,
+    answer: Answer,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    AtOnce,
+    #[cfg(loom)]
+    Never,
+}
+
+/// Looked at only when the threads of a model have ended, so the checker need not see it.
+#[derive(Default)]
+struct Counts {
+    opened: AtomicUsize,
+    dropped: AtomicUsize,
+    killed: AtomicUsize,
+    closes: Unseen<Vec<CloseReason>>,
+    alarms: Unseen<Vec<Alarm>>,
+}
+
+pub(crate) struct Connection {
+    pub(crate) is_broken: bool,
+    counts: Arc<Counts>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.counts.dropped.fetch_add(1, SeqCst);
+    }
+}
+
+impl Server {
+    pub(crate) fn new(answer: Answer) -> Self {
+        Self { shared: Arc::default(), answer }
+    }
+
+    pub(crate) fn opened(&self) -> usize {
+        self.shared.opened.load(SeqCst)
+    }
+
+    pub(crate) fn open(&self) -> usize {
+        self.opened() - self.shared.dropped.load(SeqCst)
+    }
+
+    #[cfg(loom)]
+    pub(crate) fn killed(&self) -> usize {
+        self.shared.killed.load(SeqCst)
+    }
+
+    /// Whether no pool, connection or kill switch of it is left.
+    pub(crate) fn is_alone(&self) -> bool {
+        Arc::strong_count(&self.shared) == 1
+    }
+
+    /// Why connections were closed so far.
+    pub(crate) fn closes(&self) -> Vec<CloseReason> {
+        self.shared.closes.lock().unwrap().clone()
+    }
+
+    /// The alarm of the connection that was opened last.
+    pub(crate) fn take_alarm(&self) -> Alarm {
+        self.shared.alarms.lock().unwrap().pop().expect("a connection was opened")
+    }
+}
+
+impl Connector for Server {
+    type Connection = Connection;
+    type Error = Infallible;
+
+    async fn connect(&self) -> Result<Connection, Infallible> {
+        match self.answer {
+            Answer::AtOnce => {}
+            #[cfg(loom)]
+            Answer::Never => std::future::pending().await,
+        }
+        self.shared.opened.fetch_add(1, SeqCst);
+        Ok(Connection { is_broken: false, counts: Arc::clone(&self.shared) })
+    }
+
+    async fn check(&self, _conn: &mut Connection) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn is_broken(&self, conn: &mut Connection) -> bool {
+        conn.is_broken
+    }
+
+    fn close(&self, conn: Connection, reason: CloseReason) {
+        self.shared.closes.lock().unwrap().push(reason);
+        drop(conn);
+    }
+
+    fn watch(&self, _conn: &mut Connection, alarm: Alarm) {
+        self.shared.alarms.lock().unwrap().push(alarm);
+    }
+
+    fn kill_switch(&self, _conn: &mut Connection) -> Option<KillSwitch> {
+        let counts = Arc::clone(&self.shared);
+        Some(Box::new(move || {
+            counts.killed.fetch_add(1, SeqCst);
+        }))
+    }
+}
