@@ -95,6 +95,25 @@ fn e1_a_close_that_hung_takes_no_kill_switch_from_the_next_connection() {
     assert_eq!(server.connections(), 0);
 }
 
+/// Bites when a close is in nobody's hands until its task is first polled.
+#[test]
+fn i8_a_close_whose_task_is_dropped_before_it_ran_is_done_all_the_same() {
+    let inner = FakeRuntime::new(4);
+    let server = FakeServer::new(&inner);
+    let runtime = Arc::new(Hesitant { inner: inner.clone(), hesitates: AtomicBool::new(false), kept: Mutex::default() });
+    let config = one_pool(1).build().expect("the test's knobs are valid");
+    let pool = NodePool::new(server.connector(), config, runtime.clone());
+    let lease = inner.block_on(pool.get()).expect("the server is up");
+    runtime.hesitates.store(true, Ordering::Relaxed);
+    lease.discard();
+    inner.settle();
+    let kept = std::mem::take(&mut *runtime.kept.lock().expect("not poisoned"));
+    assert_eq!((kept.len(), server.closes().len()), (1, 0));
+    drop(kept);
+    assert_eq!(server.closes(), [CloseReason::Discarded]);
+    assert_eq!(pool.status().closing, 0);
+}
+
 /// Bites when `force` leaves out the leased ones.
 #[test]
 fn e1_after_the_deadline_of_a_close_everything_is_forced() {
