@@ -16,7 +16,7 @@ export SIMULATION_SEEDS=$seeds RUST_BACKTRACE=0
 
 rm -rf "$work"
 mkdir -p "$work" "$log"
-git ls-files -z Cargo.toml Cargo.lock rustfmt.toml core tests/core tests/simulation.rs | tar -c --null -T - | tar -x -m -C "$work"
+git ls-files -z Cargo.toml Cargo.lock rustfmt.toml core tests/core tests/simulation.rs tests/threads | tar -c --null -T - | tar -x -m -C "$work"
 sed -i 's/^members = .*/members = ["core"]/' "$work/Cargo.toml"
 cd "$work"
 
@@ -35,7 +35,7 @@ killer() {
     for tests in '--lib' '--profile test-release --test pool_rules'; do
         core_test 600 $tests --no-run >"$out" 2>&1 || { cat "$out" >&2; echo "does not compile"; return; }
         code=0
-        core_test 15 $tests >"$out" 2>&1 || code=$?
+        core_test 60 $tests >"$out" 2>&1 || code=$?
         if [ "$code" -eq 124 ]; then
             echo "a hang of the tests ($tests)"
             return
