@@ -69,7 +69,7 @@ impl Plan {
             .on_node_down([OnNodeDown::Wait, OnNodeDown::Wait, OnNodeDown::FailFast][chance.index(3)])
             .build()
             .expect("every draw is within its range");
-        let may_kill_tasks = chance.index(10) == 0;
+        let may_kill_tasks = chance.index(5) == 0;
         let faults = (0..chance.index(24)).map(|_| (Trigger::draw(&mut chance), Fault::draw(&mut chance, may_kill_tasks)));
         let faults = faults.collect();
         let ending = match chance.index(4) {
