@@ -29,6 +29,16 @@ struct Shared<K: Connector> {
     closed: AtomicBool,
 }
 
+impl<K: Connector> Drop for Shared<K> {
+    /// Closes the nodes in the order of their names, so that a run in virtual time repeats.
+    fn drop(&mut self) {
+        let nodes = std::mem::take(self.nodes.get_mut().unwrap_or_else(PoisonError::into_inner));
+        let mut nodes: Vec<_> = nodes.into_iter().collect();
+        nodes.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        nodes.into_iter().for_each(drop);
+    }
+}
+
 struct Node<K: Connector> {
     pool: NodePool<K>,
     stage: Stage,
@@ -185,12 +195,13 @@ impl<K: Connector> Manager<K> {
     ///
     /// Closing goes on when the future is dropped.
     pub async fn close(&self, timeout: Duration) {
-        let pools: Vec<(String, NodePool<K>)> = {
+        let mut pools: Vec<(String, NodePool<K>)> = {
             // Under the lock, so that nothing is added afterwards.
             let nodes = self.nodes_mut();
             self.shared.closed.store(true, Ordering::SeqCst);
             nodes.iter().map(|(name, node)| (name.clone(), node.pool.clone())).collect()
         };
+        pools.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         let closing: Vec<_> = pools.iter().map(|(_, pool)| pool.close_timeout(timeout)).collect();
         for drained in closing {
             drained.await;
@@ -281,7 +292,11 @@ impl<K: Connector> Manager<K> {
     }
 
     fn pools(&self) -> Vec<NodePool<K>> {
-        self.nodes().values().map(|node| node.pool.clone()).collect()
+        let nodes = self.nodes();
+        let mut pools: Vec<_> = nodes.iter().map(|(name, node)| (name, node.pool.clone())).collect();
+        // In the order of their names, so that a run in virtual time repeats.
+        pools.sort_unstable_by_key(|(name, _)| *name);
+        pools.into_iter().map(|(_, pool)| pool).collect()
     }
 
     fn nodes(&self) -> RwLockReadGuard<'_, HashMap<String, Node<K>>> {
