@@ -266,6 +266,25 @@ mod tests {
     }
 
     #[test]
+    fn a_node_that_refuses_is_dialled_sixty_times_in_fifteen_seconds_and_hardly_ever_more_than_eighty() {
+        let window = Duration::from_secs(15);
+        let (mut all, mut above) = (0, 0);
+        for seed in 0..2_000 {
+            let (mut dialling, mut chance) = (dialling().0, Chance::new(seed));
+            let (mut now, mut dials) = (Instant::ZERO, 0);
+            while now < Instant::ZERO + window {
+                dialling.failed(now, now, failure(FailureKind::Passing), true, &mut chance);
+                now = dialling.next_probe_at().expect("armed");
+                dials += 1;
+            }
+            assert!(dials < 100, "seed {seed}: {dials}");
+            all += dials;
+            above += usize::from(dials > 80);
+        }
+        assert!((58..=68).contains(&(all / 2_000)) && above <= 4, "{all} dials, {above} windows with more than 80");
+    }
+
+    #[test]
     fn a_probe_into_a_void_is_cut_off_early_but_a_slow_server_gets_its_time() {
         let (mut dialling, mut chance) = dialling();
         let now = Instant::ZERO;
