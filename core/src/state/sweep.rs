@@ -88,7 +88,8 @@ impl<C> Ledger<C> {
     /// Connections that came back without a look at the clock get the time now: late by one period at most.
     fn stamp(&mut self, now: Instant) {
         for record in self.roster.records_mut() {
-            if record.phase == Phase::Idle && record.idle_since.is_none() {
+            // One that is out for a check meanwhile must not be passed over: the next time may be far off.
+            if matches!(record.phase, Phase::Idle | Phase::Checking) && record.idle_since.is_none() {
                 record.idle_since = Some(now);
             }
         }

@@ -82,6 +82,26 @@ fn h9_a_check_resets_neither_the_idle_clock_nor_the_lifetime() {
 }
 
 /// Bites when a check puts its connection back on top.
+/// Bites when `stamp` looks at idle connections only. Found by seed 19307 of the simulator, whose pool kept a connection
+/// for ever that was being checked at the wrong moment.
+#[test]
+fn a_connection_that_is_out_for_a_check_when_times_are_noted_is_not_idle_for_ever() {
+    let knobs = one_pool(3).min_idle(0).max_idle_time(10 * SECOND).cleanup_interval(SECOND);
+    let mut bench = Bench::new(knobs);
+    bench.put(Input::SetCleanup(Loop::Running));
+    let waiters: Vec<_> = (0..3).map(|_| bench.wait(SECOND)).collect();
+    bench.accept_all();
+    let mut loans: Vec<_> = waiters.into_iter().map(|id| bench.granted(id)).collect();
+    bench.release(loans.pop().expect("three"));
+    assert_eq!(bench.ledger.put_back(loans.pop().expect("two")), None, "nobody looks at the clock");
+    bench.put(Input::Release(loans.pop().expect("one"), Verdict::Silent));
+    assert_eq!(bench.checks.len(), 2);
+    bench.pass(SECOND);
+    let reasons = live(&mut bench, 20 * SECOND);
+    assert_eq!(reasons.iter().filter(|reason| **reason == CloseReason::IdleTooLong).count(), 3, "{reasons:?}");
+    assert_eq!(bench.ledger.status().idle, 0);
+}
+
 #[test]
 fn h9_what_was_only_checked_is_lent_last() {
     let mut bench = Bench::full(2);
