@@ -148,6 +148,13 @@ impl Dialling {
         }
     }
 
+    /// There is room again: a dial that a mere suspicion wanted at once, and that a full pool put off, may start now.
+    pub(crate) fn made_room(&mut self, now: Instant) {
+        if let Gate::Failing { failures: 0, next_at, .. } = &mut self.gate {
+            *next_at = now.min(*next_at);
+        }
+    }
+
     /// Callers wait: the next probe comes within the back-off that is meant for them.
     pub(crate) fn hurry(&mut self, now: Instant, chance: &mut Chance) {
         if self.permanent {

@@ -209,7 +209,7 @@ impl<C> Ledger<C> {
             }
             Input::Checked(checkup, finding) => self.on_checked(now, checkup, finding),
             Input::Close { force_at } => self.on_close(now, force_at),
-            Input::Closed(closing) => self.on_closed(closing),
+            Input::Closed(closing) => self.on_closed(now, closing),
             Input::ConnectFailed(ticket, failure) => self.on_connect_failed(now, ticket, failure),
             Input::Connected(ticket, conn) => self.on_connected(now, ticket, conn),
             Input::Died(id) => self.on_died(now, id),

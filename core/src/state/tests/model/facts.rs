@@ -148,7 +148,7 @@ impl Model {
     }
 
     pub(in crate::state::tests) fn closed(&mut self, conn: u32) {
-        self.conns.retain(|known| known.conn != conn || !matches!(known.at, At::Closing { .. }));
+        self.forget(|known| known.conn == conn && matches!(known.at, At::Closing { .. }));
         self.settle();
     }
 

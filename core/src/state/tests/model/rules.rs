@@ -22,7 +22,7 @@ impl Model {
             }
         }
         // One that is due for more than a beat already has not had its time: nobody ran.
-        self.conns.retain(|conn| !matches!(conn.at, At::Closing { since } if since + BEAT <= now && now <= since + BEAT * 2));
+        self.forget(|conn| matches!(conn.at, At::Closing { since } if since + BEAT <= now && now <= since + BEAT * 2));
         for conn in &mut self.conns {
             if matches!(conn.at, At::Closing { since } if since + BEAT <= now) {
                 conn.at = At::Closing { since: now };
@@ -34,6 +34,17 @@ impl Model {
             self.force();
         }
         self.settle();
+    }
+
+    /// Connections that are closed count no more; a dial that a mere suspicion wanted at once may have room then.
+    pub(super) fn forget(&mut self, closed: impl Fn(&Conn) -> bool) {
+        let before = self.conns.len();
+        self.conns.retain(|conn| !closed(conn));
+        if let Gate::Failing { refused: false, by } = &mut self.gate
+            && self.conns.len() < before
+        {
+            *by = self.now.min(*by);
+        }
     }
 
     pub(super) fn force(&mut self) {
