@@ -8,9 +8,9 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use crate::alarm::Alarm;
-use crate::connector::{CloseReason, Connector, KillSwitch};
+use crate::connector::CloseReason;
 use crate::runtime::Runtime;
-use crate::testing::FakeRuntime;
+use crate::testing::{FakeConnector, FakeRuntime};
 use crate::time::Instant;
 
 /// How many alarms of connections that are gone are kept.
@@ -33,6 +33,28 @@ pub enum FakeMode {
     Loading,
 }
 
+/// What becomes of the connections to a server when its name leads to another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FormerServer {
+    /// It goes on answering, whatever the new one does.
+    Answers,
+    /// It is never heard of again, and nobody is told.
+    Silent,
+}
+
+/// Where a connection leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Peer {
+    /// To the server that is dialled.
+    Server,
+    /// To the one that was dialled before, which answers.
+    Former,
+    /// To where nothing is heard of.
+    Nobody,
+    /// Nowhere: it is known to be lost.
+    Lost,
+}
+
 /// Why a dial or a request to a [`FakeServer`] failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -52,6 +74,9 @@ pub enum FakeError {
     /// The connection is gone.
     #[error("connection lost")]
     Lost,
+    /// Nothing was heard in time.
+    #[error("no answer in time")]
+    TimedOut,
 }
 
 /// A server for tests; clones are the same server.
@@ -67,8 +92,14 @@ struct State {
     latency: Duration,
     most_clients: usize,
     connections: BTreeMap<u64, Option<Alarm>>,
+    /// Connections that lead elsewhere.
+    strays: BTreeMap<u64, Stray>,
+    /// Until when the server keeps connections of whose end it cannot hear.
+    orphans: Vec<Instant>,
     next_id: u64,
     dials: Vec<Instant>,
+    /// How many dials are under way.
+    dialling: usize,
     checks: usize,
     peak: usize,
     /// Connections that a client holds, whether the server knows them or not.
@@ -82,6 +113,12 @@ struct State {
     sound_one_closed: bool,
     /// Whoever waits for the mode to change.
     waiting: Vec<Waker>,
+}
+
+/// A connection that leads elsewhere than to the server that is dialled.
+struct Stray {
+    alarm: Option<Alarm>,
+    former: FormerServer,
 }
 
 impl FakeServer {
@@ -100,8 +137,11 @@ impl FakeServer {
             latency: Duration::ZERO,
             most_clients: usize::MAX,
             connections: BTreeMap::new(),
+            strays: BTreeMap::new(),
+            orphans: Vec::new(),
             next_id: 1,
             dials: Vec::new(),
+            dialling: 0,
             checks: 0,
             peak: 0,
             held: 0,
@@ -117,7 +157,7 @@ impl FakeServer {
     /// What a pool needs to connect to this server.
     #[must_use]
     pub fn connector(&self) -> FakeConnector {
-        FakeConnector { server: self.clone() }
+        FakeConnector::new(self.clone())
     }
 
     /// How the server behaves from now on.
@@ -156,6 +196,7 @@ impl FakeServer {
         let lost = {
             let mut state = self.lock();
             let lost = std::mem::take(&mut state.connections);
+            state.orphans.clear();
             state.lost.extend(lost.keys());
             let waiting = std::mem::take(&mut state.waiting);
             (lost, waiting)
@@ -168,6 +209,25 @@ impl FakeServer {
     pub fn forget_connections(&self) {
         let lost = std::mem::take(&mut self.lock().connections);
         drop(lost);
+    }
+
+    /// The path was cut and is open again: what is dialled from now on is answered, the connections that there were stay
+    /// silent for ever. The server hears of no end of theirs: it keeps and counts them for so long.
+    pub fn half_open(&self, kept_for: Duration) {
+        let until = self.runtime.now() + kept_for;
+        let mut state = self.lock();
+        let orphans = state.connections.len();
+        state.orphans.extend((0..orphans).map(|_| until));
+        state.strays.values_mut().for_each(|stray| stray.former = FormerServer::Silent);
+        state.lead_astray(FormerServer::Silent);
+    }
+
+    /// The name leads to another server, of which this is the rest of the life: `former` says what becomes of the
+    /// connections that there were.
+    pub fn move_elsewhere(&self, former: FormerServer) {
+        let mut state = self.lock();
+        state.orphans.clear();
+        state.lead_astray(former);
     }
 
     /// The alarms of connections that are gone are raised, much too late.
@@ -189,7 +249,13 @@ impl FakeServer {
     /// How many connections there have been, and the number of the oldest that there still is.
     pub(crate) fn births(&self) -> (u64, Option<u64>) {
         let state = self.lock();
-        (state.next_id - 1, state.connections.keys().next().copied())
+        let oldest = state.connections.keys().next().into_iter().chain(state.strays.keys().next()).min();
+        (state.next_id - 1, oldest.copied())
+    }
+
+    /// How many dials are under way.
+    pub(crate) fn dialling(&self) -> usize {
+        self.lock().dialling
     }
 
     /// When the server was dialled last.
@@ -202,10 +268,23 @@ impl FakeServer {
         self.lock().closes.iter().filter(|other| **other == reason).count()
     }
 
-    /// How many connections the server holds.
+    /// How many connections the server holds that lead to somebody.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.lock().connections.len()
+    }
+
+    /// How many connections the server holds of whose end it cannot hear.
+    #[must_use]
+    pub fn orphans(&self) -> usize {
+        let now = self.runtime.now();
+        self.lock().orphans_at(now)
+    }
+
+    /// How many connections clients hold that lead elsewhere, to a former server or to nobody.
+    #[must_use]
+    pub fn strays(&self) -> usize {
+        self.lock().strays.len()
     }
 
     /// The most connections that the server ever held.
@@ -250,6 +329,36 @@ impl FakeServer {
         self.lock().closes.clone()
     }
 
+    /// Waits until whoever is at the other end of a connection has answered what is sent now.
+    pub(super) async fn answer_on(&self, id: u64) {
+        match self.peer_of(id) {
+            Peer::Server => self.answer(|state| state.latency).await,
+            Peer::Former => self.runtime.sleep(self.latency()).await,
+            Peer::Nobody => return pending().await,
+            Peer::Lost => return,
+        }
+        if self.peer_of(id) == Peer::Nobody {
+            // The path was cut meanwhile, and the answer got lost.
+            pending().await
+        }
+    }
+
+    /// A dial: it is on record, and either accepted, as the connection of this number, or not.
+    pub(super) async fn dial(&self) -> Result<u64, FakeError> {
+        let now = self.runtime.now();
+        let mode = {
+            let mut state = self.lock();
+            state.dials.push(now);
+            state.dialling += 1;
+            state.mode
+        };
+        let _under_way = UnderWay(self);
+        if !matches!(mode, FakeMode::Refusing | FakeMode::Rejecting) {
+            self.answer(|state| state.connect_latency).await;
+        }
+        self.accept()
+    }
+
     /// Waits until the server has answered what is sent now.
     async fn answer(&self, latency: fn(&State) -> Duration) {
         if self.lock().mode == FakeMode::Void {
@@ -274,14 +383,14 @@ impl FakeServer {
     }
 
     fn accept(&self) -> Result<u64, FakeError> {
+        let now = self.runtime.now();
         let mut state = self.lock();
+        let clients = state.connections.len() + state.orphans_at(now);
         match state.mode {
             FakeMode::Refusing => Err(FakeError::Refused),
             FakeMode::Rejecting => Err(FakeError::Rejected),
             FakeMode::Loading => Err(FakeError::Loading),
-            FakeMode::Up | FakeMode::Silent | FakeMode::Void if state.connections.len() >= state.most_clients => {
-                Err(FakeError::Full)
-            }
+            FakeMode::Up | FakeMode::Silent | FakeMode::Void if clients >= state.most_clients => Err(FakeError::Full),
             FakeMode::Up | FakeMode::Silent | FakeMode::Void => {
                 let id = state.next_id;
                 state.next_id += 1;
@@ -293,8 +402,93 @@ impl FakeServer {
         }
     }
 
+    /// Where a connection leads.
+    pub(super) fn peer_of(&self, id: u64) -> Peer {
+        let state = self.lock();
+        match (state.connections.contains_key(&id), state.strays.get(&id).map(|stray| stray.former)) {
+            (true, _) => Peer::Server,
+            (false, Some(FormerServer::Answers)) => Peer::Former,
+            (false, Some(FormerServer::Silent)) => Peer::Nobody,
+            (false, None) => Peer::Lost,
+        }
+    }
+
+    /// A connection was asked for a sign of life.
+    pub(super) fn note_check(&self) {
+        self.lock().checks += 1;
+    }
+
+    /// A client closes a connection, for this reason.
+    pub(super) fn note_close(&self, reason: CloseReason, known_broken: bool) {
+        let mut state = self.lock();
+        state.closes.push(reason);
+        state.sound_one_closed |= reason == CloseReason::Broken && !known_broken;
+    }
+
+    /// Whom to tell when a connection is lost; the alarm comes back if it is lost already.
+    pub(super) fn set_alarm(&self, id: u64, alarm: Alarm) -> Option<Alarm> {
+        let mut state = self.lock();
+        let State { connections, strays, .. } = &mut *state;
+        match connections.get_mut(&id).or_else(|| strays.get_mut(&id).map(|stray| &mut stray.alarm)) {
+            Some(place) => place.replace(alarm),
+            None => Some(alarm),
+        }
+    }
+
+    /// A connection is ended while its client holds it.
+    pub(super) fn cut_off(&self, id: u64) {
+        let alarm = self.lock().remove(id);
+        drop(alarm);
+    }
+
+    /// A client has let go of a connection.
+    pub(super) fn let_go(&self, id: u64) {
+        let alarm = {
+            let mut state = self.lock();
+            state.held -= 1;
+            state.lost.remove(&id);
+            if let Some(alarm) = state.remove(id) {
+                state.spent.push_back(alarm);
+            }
+            if state.spent.len() > MOST_SPENT_ALARMS { state.spent.pop_front() } else { None }
+        };
+        drop(alarm);
+    }
+
+    pub(super) fn runtime(&self) -> &Arc<dyn Runtime> {
+        &self.runtime
+    }
+
+    fn latency(&self) -> Duration {
+        self.lock().latency
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn lead_astray(&mut self, former: FormerServer) {
+        let strays = std::mem::take(&mut self.connections).into_iter();
+        self.strays.extend(strays.map(|(id, alarm)| (id, Stray { alarm, former })));
+    }
+
+    fn orphans_at(&self, now: Instant) -> usize {
+        self.orphans.iter().filter(|until| **until > now).count()
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Alarm> {
+        self.connections.remove(&id).or_else(|| self.strays.remove(&id).map(|stray| stray.alarm)).flatten()
+    }
+}
+
+/// Counts a dial however it ends.
+struct UnderWay<'a>(&'a FakeServer);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.lock().dialling -= 1;
     }
 }
 
@@ -305,129 +499,5 @@ impl fmt::Debug for FakeServer {
             .field("mode", &state.mode)
             .field("connections", &state.connections.len())
             .finish_non_exhaustive()
-    }
-}
-
-/// A connection to a [`FakeServer`]; the server forgets it when it is dropped.
-#[derive(Debug)]
-pub struct FakeConnection {
-    server: FakeServer,
-    id: u64,
-    /// Requests sent and not answered.
-    outstanding: usize,
-}
-
-impl FakeConnection {
-    /// Asks the server to say `token`.
-    ///
-    /// # Errors
-    ///
-    /// [`FakeError::Lost`] if the connection is gone.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropped before the answer, it leaves the connection broken: the pool closes it on return.
-    pub async fn echo(&mut self, token: u64) -> Result<u64, FakeError> {
-        self.outstanding += 1;
-        if self.is_alive() {
-            self.server.answer(|state| state.latency).await;
-        }
-        self.outstanding -= 1;
-        if self.is_alive() { Ok(token) } else { Err(FakeError::Lost) }
-    }
-
-    /// The server's number for this connection.
-    #[must_use]
-    pub fn id(&self) -> u64 {
-        self.id
-    }
-
-    /// Whether the server still knows this connection.
-    #[must_use]
-    pub fn is_alive(&self) -> bool {
-        self.server.lock().connections.contains_key(&self.id)
-    }
-
-    pub(crate) fn is_known_broken(&self) -> bool {
-        self.outstanding > 0 || !self.is_alive()
-    }
-}
-
-impl Drop for FakeConnection {
-    fn drop(&mut self) {
-        let alarm = {
-            let mut state = self.server.lock();
-            state.held -= 1;
-            state.lost.remove(&self.id);
-            if let Some(alarm) = state.connections.remove(&self.id).flatten() {
-                state.spent.push_back(alarm);
-            }
-            if state.spent.len() > MOST_SPENT_ALARMS { state.spent.pop_front() } else { None }
-        };
-        drop(alarm);
-    }
-}
-
-/// Connects a pool to a [`FakeServer`].
-#[derive(Clone, Debug)]
-pub struct FakeConnector {
-    server: FakeServer,
-}
-
-impl Connector for FakeConnector {
-    type Connection = FakeConnection;
-    type Error = FakeError;
-
-    async fn connect(&self) -> Result<FakeConnection, FakeError> {
-        let now = self.server.runtime.now();
-        self.server.lock().dials.push(now);
-        if !matches!(self.server.lock().mode, FakeMode::Refusing | FakeMode::Rejecting) {
-            self.server.answer(|state| state.connect_latency).await;
-        }
-        let id = self.server.accept()?;
-        Ok(FakeConnection { server: self.server.clone(), id, outstanding: 0 })
-    }
-
-    async fn check(&self, conn: &mut FakeConnection) -> Result<(), FakeError> {
-        self.server.lock().checks += 1;
-        conn.echo(0).await?;
-        if self.server.mode() == FakeMode::Loading { Err(FakeError::Loading) } else { Ok(()) }
-    }
-
-    fn is_broken(&self, conn: &mut FakeConnection) -> bool {
-        conn.is_known_broken()
-    }
-
-    fn close(&self, conn: FakeConnection, reason: CloseReason) {
-        let sound = reason == CloseReason::Broken && !conn.is_known_broken();
-        let mut state = self.server.lock();
-        state.closes.push(reason);
-        state.sound_one_closed |= sound;
-        drop(state);
-        drop(conn);
-    }
-
-    fn watch(&self, conn: &mut FakeConnection, alarm: Alarm) {
-        if let Some(place) = self.server.lock().connections.get_mut(&conn.id) {
-            *place = Some(alarm);
-            return;
-        }
-        alarm.raise();
-    }
-
-    fn kill_switch(&self, conn: &mut FakeConnection) -> Option<KillSwitch> {
-        let (server, id) = (self.server.clone(), conn.id);
-        Some(Box::new(move || {
-            let alarm = server.lock().connections.remove(&id);
-            drop(alarm);
-        }))
-    }
-
-    fn is_permanent(&self, error: &FakeError) -> bool {
-        matches!(error, FakeError::Rejected)
-    }
-
-    fn name(&self) -> String {
-        String::from("fake")
     }
 }

@@ -27,11 +27,13 @@
 //! assert!(pool.try_get().is_ok());
 //! ```
 
+mod fake_connection;
 mod fake_runtime;
 mod fake_server;
 mod schedule;
 pub mod simulation;
 
+pub use fake_connection::{FakeConnection, FakeConnector};
 pub use fake_runtime::FakeRuntime;
-pub use fake_server::{FakeConnection, FakeConnector, FakeError, FakeMode, FakeServer};
+pub use fake_server::{FakeError, FakeMode, FakeServer, FormerServer};
 pub use schedule::{Pick, Schedule};

@@ -14,8 +14,12 @@ use crate::lease::Lease;
 use crate::node_pool::NodePool;
 use crate::runtime::{Spawn, Timer};
 use crate::state::chance::Chance;
+use crate::testing::fake_connection::within;
 use crate::testing::{FakeConnector, FakeRuntime};
 use crate::time::Instant;
+
+/// How long a borrower waits for an answer.
+pub(super) const COMMAND_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// What a borrower says when it panics.
 pub(super) const ON_PURPOSE: &str = "on purpose";
@@ -198,6 +202,14 @@ impl Borrower {
         }
     }
 
+    /// Waits in line, and holds until then what it gets.
+    pub(super) async fn wait_and_hold(self, timeout: Duration, until: Instant) {
+        let pool = self.pool.clone();
+        let got = Timed::new(&self, pool.get_timeout(timeout), timeout).await;
+        let _held = self.note(got);
+        self.runtime.sleep_until(until).await;
+    }
+
     async fn borrow(&mut self) {
         let Some(mut held) = self.get().await else { return };
         self.ask(&mut held).await;
@@ -211,9 +223,8 @@ impl Borrower {
             shared.next_token += 1;
             shared.next_token
         };
-        let patience = self.runtime.now() + Duration::from_millis(100);
-        let asked = within(self.runtime.sleep_until(patience), held.lease.echo(token)).await;
-        if let Some(Ok(answer)) = asked
+        let asked = held.lease.echo_timeout(token, COMMAND_TIMEOUT).await;
+        if let Ok(answer) = asked
             && answer != token
         {
             lock(&self.shared).broken = Some(format!("a wrong reply: {answer} for {token}"));
@@ -364,14 +375,4 @@ impl Drop for Timed<'_> {
             lock(&self.shared).waits.remove(&number);
         }
     }
-}
-
-/// Runs `future` until `sleep` ends.
-pub(super) async fn within<T>(mut sleep: crate::runtime::Task, future: impl Future<Output = T>) -> Option<T> {
-    let mut future = pin!(future);
-    poll_fn(|cx| match future.as_mut().poll(cx) {
-        Poll::Ready(value) => Poll::Ready(Some(value)),
-        Poll::Pending => sleep.as_mut().poll(cx).map(|()| None),
-    })
-    .await
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::state::chance::Chance;
-use crate::testing::{FakeMode, FakeRuntime, FakeServer};
+use crate::testing::{FakeMode, FakeRuntime, FakeServer, FormerServer};
 
 /// Something that goes wrong, or right again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,10 @@ pub enum Fault {
     DropConnections,
     /// All connections are lost and nobody notices.
     ForgetConnections,
+    /// The path was cut and is open again; the server keeps the connections of that time for so long.
+    HalfOpen(Duration),
+    /// The name leads to another server.
+    Move(FormerServer),
     /// Dials take so long.
     ConnectLatency(Duration),
     /// Requests take so long.
@@ -51,7 +55,7 @@ pub enum Trigger {
 impl Fault {
     pub(super) fn draw(chance: &mut Chance, may_kill_tasks: bool) -> Self {
         let short = [Duration::ZERO, Duration::from_millis(1), Duration::from_millis(30), Duration::from_millis(400)];
-        match chance.index(if may_kill_tasks { 22 } else { 19 }) {
+        match chance.index(if may_kill_tasks { 25 } else { 22 }) {
             0 | 1 => Self::Mode(FakeMode::Refusing),
             2 | 3 => Self::Mode(FakeMode::Silent),
             4 => Self::Mode(FakeMode::Void),
@@ -67,6 +71,8 @@ impl Fault {
             16 => Self::Jump(Duration::from_secs(1 + chance.index(3_600) as u64)),
             17 => Self::SpuriousWake,
             18 => Self::LateAlarms,
+            19 | 20 => Self::HalfOpen(Duration::from_secs([1, 60][chance.index(2)])),
+            21 => Self::Move([FormerServer::Answers, FormerServer::Silent][chance.index(2)]),
             _ => Self::KillTask,
         }
     }
@@ -77,6 +83,8 @@ impl Fault {
             Self::Kill => server.kill(),
             Self::DropConnections => server.drop_connections(),
             Self::ForgetConnections => server.forget_connections(),
+            Self::HalfOpen(kept_for) => server.half_open(kept_for),
+            Self::Move(former) => server.move_elsewhere(former),
             Self::ConnectLatency(latency) => server.set_connect_latency(latency),
             Self::Latency(latency) => server.set_latency(latency),
             Self::MostClients(most) => server.set_most_clients(most),

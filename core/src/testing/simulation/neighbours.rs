@@ -9,7 +9,8 @@ use crate::manager::Manager;
 use crate::runtime::Timer;
 use crate::state::Loop;
 use crate::state::chance::Chance;
-use crate::testing::simulation::borrower::{Shared, lock, within};
+use crate::testing::fake_connection::within;
+use crate::testing::simulation::borrower::{Shared, lock};
 use crate::testing::{FakeConnector, FakeMode, FakeRuntime, FakeServer};
 
 /// Their names, each for a server of its own.

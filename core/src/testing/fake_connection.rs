@@ -1,0 +1,153 @@
+//! What a pool holds of a fake server: its connections, and the connector that makes, checks and closes them.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use crate::alarm::Alarm;
+use crate::connector::{CloseReason, Connector, KillSwitch};
+use crate::runtime::Task;
+use crate::testing::fake_server::Peer;
+use crate::testing::{FakeError, FakeMode, FakeServer};
+
+/// A connection to a [`FakeServer`]; the server forgets it when it is dropped.
+#[derive(Debug)]
+pub struct FakeConnection {
+    server: FakeServer,
+    id: u64,
+    /// Requests sent and not answered.
+    outstanding: usize,
+    /// Whether one of them was waited for in vain.
+    timed_out: bool,
+}
+
+impl FakeConnection {
+    /// Asks the server to say `token`.
+    ///
+    /// # Errors
+    ///
+    /// [`FakeError::Lost`] if the connection is gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before the answer, it leaves the connection broken: the pool closes it on return.
+    pub async fn echo(&mut self, token: u64) -> Result<u64, FakeError> {
+        self.outstanding += 1;
+        self.server.answer_on(self.id).await;
+        self.outstanding -= 1;
+        if self.is_alive() { Ok(token) } else { Err(FakeError::Lost) }
+    }
+
+    /// The same, and waits no longer than `timeout`: a connection that stays silent for so long makes the pool distrust
+    /// the others when it comes back.
+    ///
+    /// # Errors
+    ///
+    /// [`FakeError::TimedOut`] then, [`FakeError::Lost`] if the connection is gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`echo`](Self::echo).
+    pub async fn echo_timeout(&mut self, token: u64, timeout: Duration) -> Result<u64, FakeError> {
+        let sleep = self.server.runtime().sleep(timeout);
+        if let Some(answer) = within(sleep, self.echo(token)).await {
+            return answer;
+        }
+        self.timed_out = true;
+        Err(FakeError::TimedOut)
+    }
+
+    /// The server's number for this connection.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Whether somebody at the other end knows this connection.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        matches!(self.server.peer_of(self.id), Peer::Server | Peer::Former)
+    }
+
+    pub(crate) fn is_known_broken(&self) -> bool {
+        self.outstanding > 0 || self.server.peer_of(self.id) == Peer::Lost
+    }
+}
+
+impl Drop for FakeConnection {
+    fn drop(&mut self) {
+        self.server.let_go(self.id);
+    }
+}
+
+/// Connects a pool to a [`FakeServer`].
+#[derive(Clone, Debug)]
+pub struct FakeConnector {
+    server: FakeServer,
+}
+
+impl FakeConnector {
+    pub(super) fn new(server: FakeServer) -> Self {
+        Self { server }
+    }
+}
+
+impl Connector for FakeConnector {
+    type Connection = FakeConnection;
+    type Error = FakeError;
+
+    async fn connect(&self) -> Result<FakeConnection, FakeError> {
+        let id = self.server.dial().await?;
+        Ok(FakeConnection { server: self.server.clone(), id, outstanding: 0, timed_out: false })
+    }
+
+    async fn check(&self, conn: &mut FakeConnection) -> Result<(), FakeError> {
+        self.server.note_check();
+        conn.echo(0).await?;
+        let asked_here = self.server.peer_of(conn.id) == Peer::Server;
+        if asked_here && self.server.mode() == FakeMode::Loading { Err(FakeError::Loading) } else { Ok(()) }
+    }
+
+    fn is_broken(&self, conn: &mut FakeConnection) -> bool {
+        conn.is_known_broken()
+    }
+
+    fn is_silent(&self, conn: &mut FakeConnection) -> bool {
+        conn.timed_out && self.server.peer_of(conn.id) != Peer::Lost
+    }
+
+    fn close(&self, conn: FakeConnection, reason: CloseReason) {
+        self.server.note_close(reason, conn.is_known_broken());
+        drop(conn);
+    }
+
+    fn watch(&self, conn: &mut FakeConnection, alarm: Alarm) {
+        if let Some(alarm) = self.server.set_alarm(conn.id, alarm) {
+            alarm.raise();
+        }
+    }
+
+    fn kill_switch(&self, conn: &mut FakeConnection) -> Option<KillSwitch> {
+        let (server, id) = (self.server.clone(), conn.id);
+        Some(Box::new(move || server.cut_off(id)))
+    }
+
+    fn is_permanent(&self, error: &FakeError) -> bool {
+        matches!(error, FakeError::Rejected)
+    }
+
+    fn name(&self) -> String {
+        String::from("fake")
+    }
+}
+
+/// Runs `future` until `sleep` ends.
+pub(crate) async fn within<T>(mut sleep: Task, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(value) => Poll::Ready(Some(value)),
+        Poll::Pending => sleep.as_mut().poll(cx).map(|()| None),
+    })
+    .await
+}
