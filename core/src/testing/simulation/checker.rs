@@ -31,7 +31,36 @@ pub(super) struct Checker {
     pauses: Pauses,
     /// Since when the server has refused every dial, and how many it had seen by then.
     refusing: Option<(Instant, usize)>,
+    ramp: Option<Ramp>,
     hash: u64,
+}
+
+/// What is expected of a pool whose server is back, with callers in line.
+struct Ramp {
+    /// When the first dial must have been accepted.
+    first_by: Instant,
+    /// How many connections the server had accepted before.
+    accepted_before: usize,
+}
+
+impl Ramp {
+    /// H4: after the probe that succeeds there is 1 dial at a time, then 2, then 4, each width for as many successes.
+    fn judge(&self, now: Instant, server: &FakeServer) -> Result<(), String> {
+        let (accepted, at_once) = (server.accepted() - self.accepted_before, server.dialling());
+        let width = match accepted {
+            0 | 1 => 1,
+            2 | 3 => 2,
+            4..8 => 4,
+            8.. => usize::MAX,
+        };
+        if at_once > width {
+            return Err(format!("H4: {at_once} dials at once, {accepted} have succeeded since the server is back"));
+        }
+        if accepted == 0 && now > self.first_by {
+            return Err(format!("H5: no dial has succeeded until {}", self.first_by));
+        }
+        Ok(())
+    }
 }
 
 /// The pauses between the dials of a server that refuses them.
@@ -75,8 +104,18 @@ impl Checker {
             on_node_down: plan.config.on_node_down(),
             pauses: Pauses::default(),
             refusing: None,
+            ramp: None,
             hash: 0xCBF2_9CE4_8422_2325,
         }
+    }
+
+    /// The server is back and callers wait: what was dialled before does not matter.
+    pub(super) fn expect_ramp(&mut self, first_by: Instant, server: &FakeServer) {
+        self.ramp = Some(Ramp { first_by, accepted_before: server.accepted() });
+    }
+
+    pub(super) fn end_ramp(&mut self) {
+        self.ramp = None;
     }
 
     pub(super) fn hash(&self) -> u64 {
@@ -109,6 +148,9 @@ impl Checker {
             return Err(format!("E1: a closed pool keeps idle connections or waiters: {counts:?}"));
         }
         self.compare_with_borrowers(&counts, shared)?;
+        if let Some(ramp) = &self.ramp {
+            ramp.judge(now, server)?;
+        }
         self.count_dials(now, server)
     }
 

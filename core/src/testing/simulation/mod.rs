@@ -12,6 +12,7 @@
 mod borrower;
 mod checker;
 mod fault;
+mod liveness;
 mod neighbours;
 mod plan;
 mod world;

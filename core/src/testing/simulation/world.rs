@@ -4,40 +4,36 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::connector::CloseReason;
 use crate::node_pool::NodePool;
 use crate::runtime::Spawn;
+use crate::state::Marks;
 use crate::state::chance::Chance;
-use crate::state::{Loop, Marks};
 use crate::testing::simulation::borrower::{Borrower, ON_PURPOSE, Shared, lock};
 use crate::testing::simulation::checker::Checker;
 use crate::testing::simulation::neighbours::Neighbours;
 use crate::testing::simulation::{Ending, Failure, Fault, Plan, Report, Trigger};
-use crate::testing::{FakeConnector, FakeMode, FakeRuntime, FakeServer};
+use crate::testing::{FakeConnector, FakeRuntime, FakeServer};
 use crate::time::Instant;
-
-/// How long nobody asks for anything.
-const REST: Duration = Duration::from_millis(1_500);
 
 /// How much of what happened last is told of a failure.
 const TIMELINE: usize = 40;
 
 pub(super) struct World<'a> {
-    plan: &'a Plan,
-    runtime: FakeRuntime,
-    server: FakeServer,
-    pool: Option<NodePool<FakeConnector>>,
-    shared: Arc<Mutex<Shared>>,
-    neighbours: Option<Neighbours>,
-    checker: Checker,
-    faults: VecDeque<(Trigger, Fault)>,
-    struck: usize,
-    last_fault_at: Instant,
-    timeline: VecDeque<String>,
-    marks: Marks,
+    pub(super) plan: &'a Plan,
+    pub(super) runtime: FakeRuntime,
+    pub(super) server: FakeServer,
+    pub(super) pool: Option<NodePool<FakeConnector>>,
+    pub(super) shared: Arc<Mutex<Shared>>,
+    pub(super) neighbours: Option<Neighbours>,
+    pub(super) checker: Checker,
+    pub(super) faults: VecDeque<(Trigger, Fault)>,
+    pub(super) struck: usize,
+    pub(super) last_fault_at: Instant,
+    pub(super) timeline: VecDeque<String>,
+    pub(super) marks: Marks,
 }
 
-type Checked<T> = Result<T, Box<Failure>>;
+pub(super) type Checked<T> = Result<T, Box<Failure>>;
 
 impl<'a> World<'a> {
     pub(super) fn new(plan: &'a Plan) -> Self {
@@ -90,7 +86,7 @@ impl<'a> World<'a> {
         })
     }
 
-    fn borrower(&self, number: u64) -> Borrower {
+    pub(super) fn borrower(&self, number: u64) -> Borrower {
         let schedule = self.plan.schedule;
         Borrower {
             runtime: self.runtime.clone(),
@@ -130,54 +126,6 @@ impl<'a> World<'a> {
         Ok(())
     }
 
-    /// All heals: whoever waits is served or told, and the pool is whole again.
-    fn liveness(&mut self) -> Checked<()> {
-        self.server.set_mode(FakeMode::Up);
-        self.server.set_latency(Duration::ZERO);
-        self.server.set_connect_latency(Duration::ZERO);
-        self.server.set_most_clients(usize::MAX);
-        self.tell("all is healed");
-        lock(&self.shared).stop = true;
-        // The longest wait there is, a dial into the void, and the slowest pace of probes.
-        let patience = Duration::from_secs(10) + self.plan.config.connect_timeout() + Duration::from_secs(10);
-        self.run_for(patience)?;
-        let busy = lock(&self.shared).busy;
-        if busy > 0 {
-            return self.fail(format!("liveness: {busy} borrowers still wait {patience:?} after all was healed"));
-        }
-        let pool = self.pool.clone().expect("the pool is there until the end");
-        if !pool.is_open() {
-            return match self.plan.may_kill_tasks {
-                true => Ok(()),
-                false => self.fail(String::from("liveness: the pool is closed and nobody closed it")),
-            };
-        }
-        let mut leases = Vec::new();
-        for n in 0..self.plan.limit() {
-            match self.runtime.block_on(pool.get_timeout(Duration::from_secs(10))) {
-                Ok(lease) => leases.push(lease),
-                Err(error) => return self.fail(format!("C2: {n} of {} can be held: {error}", self.plan.limit())),
-            }
-        }
-        for (token, lease) in leases.iter_mut().enumerate() {
-            let answer = self.runtime.block_on(lease.echo(token as u64));
-            if answer != Ok(token as u64) {
-                return self.fail(format!("a wrong reply: {answer:?} for {token}"));
-            }
-        }
-        if pool.try_get().is_ok() {
-            return self.fail(format!("C1: more than {} can be held", self.plan.limit()));
-        }
-        drop(leases);
-        self.run_for(Duration::ZERO)?;
-        self.rest()?;
-        let (wanted, closed) = (lock(&self.shared).discards, self.server.closes_for(CloseReason::Discarded));
-        if wanted != closed {
-            return self.fail(format!("I8: {wanted} connections were discarded, {closed} were closed for it"));
-        }
-        self.check()
-    }
-
     /// Each of them can be used once more, and then nothing of them is left.
     fn part_from_neighbours(&mut self) -> Checked<()> {
         let Some(neighbours) = self.neighbours.take() else { return Ok(()) };
@@ -190,50 +138,6 @@ impl<'a> World<'a> {
             0 => Ok(()),
             left => self.fail(format!("E1: {left} connections to neighbours are held by somebody")),
         }
-    }
-
-    /// Nobody asks for anything: what is too old or idle for too long goes, the minimum stays, and each connection is
-    /// checked at its pace.
-    ///
-    /// Seen to bite: with cleanup below the minimum (I10), with a cleanup that comes once, with a check that counts as
-    /// use (H9), with checks at twice the pace or none (H2), with lifetimes that are not kept.
-    fn rest(&mut self) -> Checked<()> {
-        let (config, grid, limit) = (&self.plan.config, self.plan.schedule.grid, self.plan.limit());
-        let (at_start, minimum) = (config.connection_pools_per_node_at_start(), config.min_idle());
-        let (idle_time, sweep) = (config.max_idle_time(), config.cleanup_interval());
-        let (interval, lifetime) = (config.health_check_interval(), config.max_lifetime());
-        let cleanup_runs = self.plan.cleanup == Loop::Running;
-        let slack = grid * 4 + Duration::from_millis(20);
-        let (born, dials, checks) = (self.server.births().0, self.server.dial_count(), self.server.checks());
-        let idle_ones = self.server.closes_for(CloseReason::IdleTooLong);
-        let closes = self.server.closes().len();
-        self.run_for(REST)?;
-        let pool = self.pool.clone().expect("the pool is there until the end");
-        let counts = pool.door().counts();
-        let gone_idle = self.server.closes_for(CloseReason::IdleTooLong) - idle_ones;
-        let nothing_else = self.server.closes().len() - closes == gone_idle;
-        if cleanup_runs && idle_time + idle_time / 16 + sweep + slack * 2 < REST && counts.idle > at_start * minimum {
-            return self.fail(format!("cleanup: after a rest of {REST:?} more than the minimum of {minimum} idle: {counts:?}"));
-        }
-        let dialled = self.server.dial_count() - dials;
-        if nothing_else && dialled > 0 {
-            return self.fail(format!("I10: {dialled} dials at rest, {gone_idle} connections were idle too long"));
-        }
-        let checked = self.server.checks() - checks;
-        let rounds = |pace: Duration| usize::try_from(REST.as_nanos() / pace.as_nanos()).unwrap_or(usize::MAX);
-        if nothing_else && checked > limit * (rounds(interval) + 1) {
-            return self.fail(format!("H2: {checked} checks of {limit} connections within {REST:?}, one each {interval:?}"));
-        }
-        let stayed = counts.idle + counts.checking;
-        if nothing_else && checked < stayed * rounds(interval * 21 / 16 + slack).saturating_sub(1) {
-            return self.fail(format!("H2: {checked} checks of {stayed} connections within {REST:?}, one each {interval:?}"));
-        }
-        let oldest = self.server.births().1.unwrap_or(u64::MAX);
-        let longest = lifetime * 5 / 4 + (slack + grid) * u32::try_from(limit).unwrap_or(u32::MAX);
-        if longest < REST && oldest <= born {
-            return self.fail(format!("max_lifetime: a connection has lived for {REST:?}, longer than {lifetime:?}"));
-        }
-        Ok(())
     }
 
     /// However it ends, nothing is left.
@@ -271,8 +175,9 @@ impl<'a> World<'a> {
                 if took > timeout + Duration::from_secs(2) + self.plan.schedule.grid * 2 {
                     return self.fail(format!("E1: closing within {timeout:?} took {took:?}"));
                 }
-                if self.server.connections() > 0 {
-                    return self.fail(format!("E1: {} connections are left when it says done", self.server.connections()));
+                let left = self.server.connections() + self.server.strays();
+                if left > 0 {
+                    return self.fail(format!("E1: {left} connections are left when it says done"));
                 }
                 drop(held);
             }
@@ -309,7 +214,7 @@ impl<'a> World<'a> {
         Ok(())
     }
 
-    fn run_for(&mut self, length: Duration) -> Checked<()> {
+    pub(super) fn run_for(&mut self, length: Duration) -> Checked<()> {
         let end = self.runtime.now() + length;
         loop {
             if self.runtime.step() {
@@ -360,7 +265,7 @@ impl<'a> World<'a> {
         }
     }
 
-    fn check(&mut self) -> Checked<()> {
+    pub(super) fn check(&mut self) -> Checked<()> {
         let Some(pool) = &self.pool else { return Ok(()) };
         let (now, counts) = (self.runtime.now(), pool.door().counts());
         self.check_panics()?;
@@ -389,7 +294,7 @@ impl<'a> World<'a> {
         told.or_else(|rule| self.fail(rule))
     }
 
-    fn tell(&mut self, what: &str) {
+    pub(super) fn tell(&mut self, what: &str) {
         let Some(pool) = &self.pool else { return };
         let line = format!("{:>14}  {what}; {:?}", self.runtime.now().to_string(), pool.door().counts());
         self.timeline.push_back(line);
