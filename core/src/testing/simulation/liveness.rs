@@ -126,8 +126,8 @@ impl World<'_> {
         self.run_for(Duration::ZERO)
     }
 
-    /// H4, H5: the server dies, callers wait, and it comes back: the first of them is served soon, the others by 1, 2 and
-    /// then 4 dials at a time.
+    /// H4, H5: the server dies, callers come after a while, and it comes back: the first of them is served soon, the others
+    /// by 1, 2 and then 4 dials at a time.
     ///
     /// Seen to bite: without a ramp, with several probes at once, with callers that do not hurry the probe.
     fn stage_outage(&mut self) -> Checked<()> {
@@ -137,13 +137,15 @@ impl World<'_> {
         let waiters = self.plan.limit().min(self.plan.config.max_waiters());
         self.tell(&format!("an outage; {waiters} callers wait"));
         self.server.kill();
-        let back_at = self.runtime.now() + Duration::from_secs(1);
+        // Without callers the pauses between probes grow to their longest.
+        self.run_for(Duration::from_secs(8))?;
+        let back_at = self.runtime.now() + Duration::from_millis(100);
         let served_at = back_at + PROBED_WITHIN + Duration::from_secs(1);
         for number in 0..waiters {
             let patient = self.borrower(2_000 + number as u64);
             self.runtime.spawn(Box::pin(patient.wait_and_hold(Duration::from_secs(10), served_at + Duration::from_millis(100))));
         }
-        self.run_for(Duration::from_secs(1))?;
+        self.run_for(back_at.saturating_duration_since(self.runtime.now()))?;
         self.server.set_mode(FakeMode::Up);
         self.server.set_connect_latency(Duration::from_millis(5));
         self.checker.expect_ramp(self.runtime.now() + PROBED_WITHIN + self.slack(), &self.server);
