@@ -225,8 +225,8 @@ impl<C> Ledger<C> {
 
     pub(super) fn on_closed(&mut self, now: Instant, closing: Closing) {
         let freed = closing.id.and_then(|id| self.roster.free(id));
-        if freed.is_some() {
-            self.dialling.made_room(now);
+        if freed.is_some() && self.dialling.made_room(now) {
+            mark!(self, RoomAfterSilence);
         }
         if freed.is_some() && self.cleanup == Loop::Running {
             self.roster.remove_empty_surplus(self.config.connection_pools_per_node_at_start());

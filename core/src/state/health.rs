@@ -149,9 +149,14 @@ impl Dialling {
     }
 
     /// There is room again: a dial that a mere suspicion wanted at once, and that a full pool put off, may start now.
-    pub(crate) fn made_room(&mut self, now: Instant) {
-        if let Gate::Failing { failures: 0, next_at, .. } = &mut self.gate {
-            *next_at = now.min(*next_at);
+    /// Says whether there was one.
+    pub(crate) fn made_room(&mut self, now: Instant) -> bool {
+        match &mut self.gate {
+            Gate::Failing { failures: 0, next_at, .. } if *next_at > now => {
+                *next_at = now;
+                true
+            }
+            Gate::Open | Gate::Ramping { .. } | Gate::Failing { .. } => false,
         }
     }
 

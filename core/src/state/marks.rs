@@ -64,11 +64,15 @@ pub enum Mark {
     FastReturn,
     /// The node answered after dials had failed.
     CameBack,
+    /// A close hung for so long that its connection was counted no more.
+    CloseCutOff,
+    /// A silence wanted a dial at once, and the pool was full until a connection had left.
+    RoomAfterSilence,
 }
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 32] = [
         Self::CancelAfterGrant,
         Self::GrantRevokedAtDeadline,
         Self::CloseOnUncollectedGrant,
@@ -99,6 +103,8 @@ impl Mark {
         Self::ProbePostponed,
         Self::FastReturn,
         Self::CameBack,
+        Self::CloseCutOff,
+        Self::RoomAfterSilence,
     ];
 }
 

@@ -222,7 +222,10 @@ impl<C> Ledger<C> {
             match self.roster.get_mut(id) {
                 // Nobody ran for a while, or the clock jumped: the close has not had its time.
                 Some(record) if record.entered_at + CLOSE_CUTOFF + JUMP < now => record.entered_at = now,
-                Some(_) | None => self.on_closed(now, Closing { id: Some(id) }),
+                Some(_) | None => {
+                    mark!(self, CloseCutOff);
+                    self.on_closed(now, Closing { id: Some(id) });
+                }
             }
         }
         let closing = self.roster.records().filter(|(_, record)| record.phase == Phase::Closing);

@@ -119,6 +119,7 @@ impl Connector for FakeConnector {
 
     fn close(&self, conn: FakeConnection, reason: CloseReason) {
         self.server.note_close(reason, conn.is_known_broken());
+        self.server.hang();
         drop(conn);
     }
 

@@ -55,7 +55,8 @@ struct Place {
 /// What is run next.
 enum Next {
     Task(usize, Task, Arc<TaskWaker>),
-    Main,
+    /// The future of a `block_on`, or what is left of its waker.
+    Main(Arc<TaskWaker>),
     Nothing,
 }
 
@@ -113,7 +114,7 @@ impl FakeRuntime {
                 true
             }
             // Woken by a `block_on` that has ended.
-            Next::Main => true,
+            Next::Main(_) => true,
             Next::Nothing => false,
         }
     }
@@ -160,7 +161,7 @@ impl FakeRuntime {
         main.wake_by_ref();
         loop {
             match self.take_next() {
-                Next::Main => {
+                Next::Main(_) => {
                     if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
                         return output;
                     }
@@ -174,6 +175,30 @@ impl FakeRuntime {
                 ),
             }
         }
+    }
+
+    /// Lets time pass inside of a poll, as if it blocked its thread while others go on; `at_rest` is called whenever
+    /// nothing is ready.
+    ///
+    /// # Panics
+    ///
+    /// On a livelock.
+    pub(crate) fn block_until(&self, end: Instant, mut at_rest: impl FnMut()) {
+        let mut mains = Vec::new();
+        while self.now() < end {
+            match self.take_next() {
+                Next::Task(number, task, waker) => self.poll_task(number, task, &waker),
+                // Its future is further up the stack; it is polled when this one has ended.
+                Next::Main(waker) => mains.push(waker),
+                Next::Nothing => {
+                    at_rest();
+                    if !self.fire_next(end) {
+                        self.fire(end);
+                    }
+                }
+            }
+        }
+        mains.into_iter().for_each(Wake::wake);
     }
 
     /// Ends the runtime: every task is dropped where it is, and whatever is spawned later is dropped at once.
@@ -333,7 +358,7 @@ impl World {
             waker.queued.store(false, Ordering::Relaxed);
             let Some(number) = waker.number else {
                 self.count_step();
-                return Next::Main;
+                return Next::Main(waker);
             };
             // A waker may outlive its task; its place may have another one by now.
             let place =

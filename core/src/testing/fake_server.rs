@@ -79,10 +79,21 @@ pub enum FakeError {
     TimedOut,
 }
 
+/// More closes than this do not hang at the same time: each of them takes a part of the stack.
+const MOST_HANGING: usize = 8;
+
+/// How many beginnings of closes are kept.
+const MOST_CLOSES_BEGUN: usize = 64;
+
+/// Looks at the world while a close hangs.
+type HangWatch = Arc<dyn Fn(&FakeServer) + Send + Sync>;
+
 /// A server for tests; clones are the same server.
 #[derive(Clone)]
 pub struct FakeServer {
     runtime: Arc<dyn Runtime>,
+    /// The same, if it is one in which a close can hang.
+    fake: Option<FakeRuntime>,
     state: Arc<Mutex<State>>,
 }
 
@@ -90,6 +101,12 @@ struct State {
     mode: FakeMode,
     connect_latency: Duration,
     latency: Duration,
+    close_latency: Duration,
+    /// Until when the closes hang that do.
+    hanging: Vec<Instant>,
+    /// When closes began, the last ones.
+    closes_begun: VecDeque<Instant>,
+    hang_watch: Option<HangWatch>,
     most_clients: usize,
     connections: BTreeMap<u64, Option<Alarm>>,
     /// Connections that lead elsewhere.
@@ -125,7 +142,7 @@ impl FakeServer {
     /// A server that is up and answers without delay.
     #[must_use]
     pub fn new(runtime: &FakeRuntime) -> Self {
-        Self::on(Arc::new(runtime.clone()))
+        Self { fake: Some(runtime.clone()), ..Self::on(Arc::new(runtime.clone())) }
     }
 
     /// The same on any other runtime, whose time it then keeps.
@@ -135,6 +152,10 @@ impl FakeServer {
             mode: FakeMode::Up,
             connect_latency: Duration::ZERO,
             latency: Duration::ZERO,
+            close_latency: Duration::ZERO,
+            hanging: Vec::new(),
+            closes_begun: VecDeque::new(),
+            hang_watch: None,
             most_clients: usize::MAX,
             connections: BTreeMap::new(),
             strays: BTreeMap::new(),
@@ -151,7 +172,7 @@ impl FakeServer {
             sound_one_closed: false,
             waiting: Vec::new(),
         };
-        Self { runtime, state: Arc::new(Mutex::new(state)) }
+        Self { runtime, fake: None, state: Arc::new(Mutex::new(state)) }
     }
 
     /// What a pool needs to connect to this server.
@@ -178,6 +199,22 @@ impl FakeServer {
     /// How long requests and checks take from now on. Default: no time.
     pub fn set_latency(&self, latency: Duration) {
         self.lock().latency = latency;
+    }
+
+    /// How long the close of a connection blocks the task that closes it, from now on; other tasks go on meanwhile, as on
+    /// a runtime with more than one thread. Default: no time. On a runtime other than [`FakeRuntime`] it is ignored.
+    pub fn set_close_latency(&self, latency: Duration) {
+        self.lock().close_latency = latency;
+    }
+
+    /// Whom to call while a close hangs, whenever nothing is ready to run.
+    pub(crate) fn set_hang_watch(&self, watch: HangWatch) {
+        self.lock().hang_watch = Some(watch);
+    }
+
+    /// How many connections a client has begun to close since then, of the last ones.
+    pub(crate) fn closes_begun_since(&self, since: Instant) -> usize {
+        self.lock().closes_begun.iter().filter(|at| **at >= since).count()
     }
 
     /// How many connections the server takes from now on. Default: any number.
@@ -420,9 +457,36 @@ impl FakeServer {
 
     /// A client closes a connection, for this reason.
     pub(super) fn note_close(&self, reason: CloseReason, known_broken: bool) {
+        let now = self.runtime.now();
         let mut state = self.lock();
         state.closes.push(reason);
         state.sound_one_closed |= reason == CloseReason::Broken && !known_broken;
+        state.closes_begun.push_back(now);
+        if state.closes_begun.len() > MOST_CLOSES_BEGUN {
+            state.closes_begun.pop_front();
+        }
+    }
+
+    /// A close hangs, if closes do: no longer than the one further up the stack, which could not go on before it.
+    pub(super) fn hang(&self) {
+        let Some(fake) = &self.fake else { return };
+        let now = fake.now();
+        let (until, watch) = {
+            let mut state = self.lock();
+            let wanted = now + state.close_latency;
+            let until = state.hanging.last().map_or(wanted, |outer| wanted.min(*outer));
+            if state.close_latency.is_zero() || state.hanging.len() >= MOST_HANGING || std::thread::panicking() {
+                return;
+            }
+            state.hanging.push(until);
+            (until, state.hang_watch.clone())
+        };
+        fake.block_until(until, || {
+            if let Some(watch) = &watch {
+                watch(self);
+            }
+        });
+        self.lock().hanging.pop();
     }
 
     /// Whom to tell when a connection is lost; the alarm comes back if it is lost already.

@@ -25,6 +25,8 @@ pub enum Fault {
     ConnectLatency(Duration),
     /// Requests take so long.
     Latency(Duration),
+    /// Closes block the task that performs them for so long.
+    CloseLatency(Duration),
     /// The server takes no more connections than this.
     MostClients(usize),
     /// The clock jumps ahead.
@@ -55,7 +57,7 @@ pub enum Trigger {
 impl Fault {
     pub(super) fn draw(chance: &mut Chance, may_kill_tasks: bool) -> Self {
         let short = [Duration::ZERO, Duration::from_millis(1), Duration::from_millis(30), Duration::from_millis(400)];
-        match chance.index(if may_kill_tasks { 25 } else { 22 }) {
+        match chance.index(if may_kill_tasks { 26 } else { 23 }) {
             0 | 1 => Self::Mode(FakeMode::Refusing),
             2 | 3 => Self::Mode(FakeMode::Silent),
             4 => Self::Mode(FakeMode::Void),
@@ -73,6 +75,7 @@ impl Fault {
             18 => Self::LateAlarms,
             19 | 20 => Self::HalfOpen(Duration::from_secs([1, 60][chance.index(2)])),
             21 => Self::Move([FormerServer::Answers, FormerServer::Silent][chance.index(2)]),
+            22 => Self::CloseLatency([short[0], short[2], short[3], Duration::from_secs(3)][chance.index(4)]),
             _ => Self::KillTask,
         }
     }
@@ -87,6 +90,7 @@ impl Fault {
             Self::Move(former) => server.move_elsewhere(former),
             Self::ConnectLatency(latency) => server.set_connect_latency(latency),
             Self::Latency(latency) => server.set_latency(latency),
+            Self::CloseLatency(latency) => server.set_close_latency(latency),
             Self::MostClients(most) => server.set_most_clients(most),
             Self::Jump(length) => runtime.jump_without_running(length),
             Self::SpuriousWake => runtime.wake_a_task(),

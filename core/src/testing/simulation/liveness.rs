@@ -9,7 +9,7 @@ use crate::node_pool::NodePool;
 use crate::runtime::Spawn;
 use crate::state::Loop;
 use crate::testing::simulation::borrower::{COMMAND_TIMEOUT, lock};
-use crate::testing::simulation::world::{Checked, World};
+use crate::testing::simulation::world::{Checked, World, slack};
 use crate::testing::{FakeConnector, FakeError, FakeMode};
 
 /// How long nobody asks for anything.
@@ -27,6 +27,7 @@ impl World<'_> {
         self.server.set_mode(FakeMode::Up);
         self.server.set_latency(Duration::ZERO);
         self.server.set_connect_latency(Duration::ZERO);
+        self.server.set_close_latency(Duration::ZERO);
         self.server.set_most_clients(usize::MAX);
         self.tell("all is healed");
         lock(&self.shared).stop = true;
@@ -196,7 +197,7 @@ impl World<'_> {
 
     /// How much later than planned anything may be: sleeps end on the grid, and polls take time.
     fn slack(&self) -> Duration {
-        self.plan.schedule.grid * 2 + self.plan.schedule.poll_cost * 1_000
+        slack(&self.plan.schedule)
     }
 
     /// Nobody asks for anything: what is too old or idle for too long goes, the minimum stays, and each connection is

@@ -1,9 +1,10 @@
 //! One run: safety while anything may fail, liveness when all is healed, and the end.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
+use crate::door::Door;
 use crate::node_pool::NodePool;
 use crate::runtime::Spawn;
 use crate::state::Marks;
@@ -12,8 +13,11 @@ use crate::testing::simulation::borrower::{Borrower, ON_PURPOSE, Shared, lock};
 use crate::testing::simulation::checker::Checker;
 use crate::testing::simulation::neighbours::Neighbours;
 use crate::testing::simulation::{Ending, Failure, Fault, Plan, Report, Trigger};
-use crate::testing::{FakeConnector, FakeRuntime, FakeServer};
+use crate::testing::{FakeConnector, FakeRuntime, FakeServer, Schedule};
 use crate::time::Instant;
+
+/// How long a close may hang before its connection is counted no more.
+const CLOSE_CUTOFF: Duration = Duration::from_secs(1);
 
 /// How much of what happened last is told of a failure.
 const TIMELINE: usize = 40;
@@ -43,6 +47,7 @@ impl<'a> World<'a> {
         pool.set_cleanup(plan.cleanup);
         let shared = Arc::new(Mutex::new(Shared::new(plan.borrowers)));
         let neighbours = plan.neighbours.then(|| Neighbours::new(&runtime, &plan.config, &shared, plan.seed));
+        watch_hanging_closes(&server, Arc::downgrade(pool.door()), &shared, CLOSE_CUTOFF + slack(&plan.schedule));
         Self {
             plan,
             runtime,
@@ -308,4 +313,26 @@ impl<'a> World<'a> {
         let timeline = self.timeline.iter().cloned().collect();
         Err(Box::new(Failure { seed: self.plan.seed, rule, at: self.runtime.now(), timeline }))
     }
+}
+
+/// How much later than planned anything may be: sleeps end on the grid, and polls take time.
+pub(super) fn slack(schedule: &Schedule) -> Duration {
+    schedule.grid * 2 + schedule.poll_cost * 1_000
+}
+
+/// C6: a connection whose close hangs is counted, but not for longer than the cut-off. Looked at while closes hang, when
+/// nothing else is ready.
+///
+/// Seen to bite: with a hung close that counts for ever.
+fn watch_hanging_closes(server: &FakeServer, door: Weak<Door<FakeConnector>>, shared: &Arc<Mutex<Shared>>, cutoff: Duration) {
+    let shared = Arc::clone(shared);
+    server.set_hang_watch(Arc::new(move |server| {
+        let Some(door) = door.upgrade() else { return };
+        let (counts, now) = (door.counts(), door.runtime().now());
+        let begun = server.closes_begun_since(Instant::from_nanos(now.as_nanos().saturating_sub(cutoff.as_nanos() as u64)));
+        if counts.open && counts.closing > begun {
+            let rule = format!("C6: {begun} closes began within the last {cutoff:?}, the ledger says {counts:?}");
+            lock(&shared).broken.get_or_insert(rule);
+        }
+    }));
 }
