@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use redis_manager_core::testing::{FakeConnector, FakeMode, FakeRuntime, FakeServer};
+use redis_manager_core::testing::{FakeConnector, FakeError, FakeMode, FakeRuntime, FakeServer, FormerServer};
 use redis_manager_core::{GetClientError, Health, Instant, Loop, Manager, NodeConfig, OnNodeDown, Spawn, Timer};
 
 use crate::support::{Dice, MS, Mood, Moody, SECOND, World, one_pool, world, world_of};
@@ -308,4 +308,73 @@ fn with_fail_fast_callers_of_a_node_that_is_down_are_told_at_once() {
     world.server.set_mode(FakeMode::Up);
     world.runtime.advance(5 * SECOND);
     world.assert_capacity(2);
+}
+
+/// F5: one that was asked in vain is enough for all that are half open; the server's count of them is its own affair, until
+/// it takes no more clients for it.
+#[test]
+fn h6_after_a_black_hole_half_open_connections_are_replaced_and_the_orphans_are_the_servers() {
+    for seed in 0..10 {
+        let world = world(seed, one_pool(3).min_idle(3));
+        world.server.half_open(60 * SECOND);
+        let mut lease = world.get();
+        assert_eq!(world.runtime.block_on(lease.echo_timeout(1, 100 * MS)), Err(FakeError::TimedOut));
+        drop(lease);
+        let since = world.runtime.now();
+        assert!(world.get().is_alive(), "seed {seed}");
+        assert_eq!(world.runtime.now(), since, "seed {seed}: a new one is dialled at once");
+        world.assert_capacity(3);
+        assert_eq!((world.server.connections(), world.server.strays(), world.server.orphans()), (3, 0, 3));
+        // Full with those that nobody holds any more.
+        world.server.set_most_clients(5);
+        let (first, second) = (world.get(), world.get());
+        world.get().discard();
+        assert!(world.get_within(SECOND).is_err(), "seed {seed}");
+        world.runtime.advance(60 * SECOND);
+        assert_eq!(world.server.orphans(), 0, "seed {seed}: the server has given up");
+        drop((first, second));
+        world.assert_capacity(3);
+    }
+}
+
+/// F14.
+#[test]
+fn a_name_that_moves_leaves_connections_to_the_former_server_and_new_ones_go_to_the_new_one() {
+    let world = world(1, one_pool(2).min_idle(1));
+    let mut old = world.get();
+    world.server.move_elsewhere(FormerServer::Answers);
+    world.server.set_mode(FakeMode::Refusing);
+    assert_eq!(world.runtime.block_on(old.echo(1)), Ok(1), "the former server goes on");
+    assert!(world.get_within(SECOND).is_err(), "the new one refuses");
+    world.server.set_mode(FakeMode::Up);
+    let new = world.get();
+    assert_eq!((world.server.connections(), world.server.strays()), (1, 1));
+    old.discard();
+    drop(new);
+    world.server.move_elsewhere(FormerServer::Silent);
+    let mut lease = world.get();
+    assert_eq!(world.runtime.block_on(lease.echo_timeout(2, 100 * MS)), Err(FakeError::TimedOut), "it went to the former one");
+    drop(lease);
+    assert!(world.get().is_alive());
+    world.assert_capacity(2);
+}
+
+/// C6, while others go on. Bites when `cut_off_closes` waits for ever.
+#[test]
+fn c6_a_close_that_hangs_gives_its_slot_back_after_a_second() {
+    let world = world(1, one_pool(1));
+    let lease = world.get();
+    world.server.set_close_latency(10 * SECOND);
+    let (pool, runtime) = (world.pool.clone(), world.runtime.clone());
+    let served_at = Arc::new(Mutex::new(None));
+    let noted = Arc::clone(&served_at);
+    let began_at = world.runtime.now();
+    lease.discard();
+    world.runtime.spawn(Box::pin(async move {
+        let lease = pool.get_timeout(5 * SECOND).await;
+        *noted.lock().expect("not poisoned") = lease.is_ok().then(|| runtime.now());
+        drop(lease);
+    }));
+    world.runtime.advance(20 * SECOND);
+    assert_eq!(*served_at.lock().expect("not poisoned"), Some(began_at + SECOND));
 }
