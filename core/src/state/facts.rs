@@ -37,6 +37,7 @@ impl<C> Ledger<C> {
                 self.lost_early(now, born_at);
             }
             (Verdict::Silent, _) => {
+                mark!(self, CommandSilent);
                 self.close_conn(now, id, conn, CloseReason::Broken);
                 self.distrust_since(now, epoch, "a command was not answered in time");
             }

@@ -64,6 +64,8 @@ pub enum Mark {
     FastReturn,
     /// The node answered after dials had failed.
     CameBack,
+    /// A borrower's command was not answered in time.
+    CommandSilent,
     /// A close hung for so long that its connection was counted no more.
     CloseCutOff,
     /// A silence wanted a dial at once, and the pool was full until a connection had left.
@@ -72,7 +74,7 @@ pub enum Mark {
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::CancelAfterGrant,
         Self::GrantRevokedAtDeadline,
         Self::CloseOnUncollectedGrant,
@@ -103,6 +105,7 @@ impl Mark {
         Self::ProbePostponed,
         Self::FastReturn,
         Self::CameBack,
+        Self::CommandSilent,
         Self::CloseCutOff,
         Self::RoomAfterSilence,
     ];
