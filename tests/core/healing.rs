@@ -378,3 +378,24 @@ fn c6_a_close_that_hangs_gives_its_slot_back_after_a_second() {
     world.runtime.advance(20 * SECOND);
     assert_eq!(*served_at.lock().expect("not poisoned"), Some(began_at + SECOND));
 }
+
+/// Bites when the drop of a check's task keeps its token.
+#[test]
+fn c3_a_check_whose_task_is_killed_leaves_the_capacity_as_it_was() {
+    let mut checks_killed = 0;
+    for seed in 0..20 {
+        let world = world(seed, one_pool(3).min_idle(3).health_check_interval(SECOND));
+        world.server.set_mode(FakeMode::Silent);
+        world.runtime.advance(1_260 * MS);
+        assert_eq!(world.pool.status().checking, 3, "seed {seed}");
+        assert!(world.runtime.kill_a_task());
+        world.server.set_mode(FakeMode::Up);
+        if let Err(GetClientError::Closed { .. }) = world.get_within(SECOND) {
+            // It was the driver.
+            continue;
+        }
+        checks_killed += 1;
+        world.assert_capacity(3);
+    }
+    assert!(checks_killed > 0);
+}
