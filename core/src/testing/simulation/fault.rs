@@ -101,6 +101,15 @@ impl Fault {
 }
 
 impl Trigger {
+    /// At any other time there is hardly a task but borrowers and the driver.
+    pub(super) fn draw_for_a_kill(chance: &mut Chance) -> Self {
+        match chance.index(4) {
+            0 => Self::WhileConnecting,
+            1 | 2 => Self::WhileChecking,
+            _ => Self::draw(chance),
+        }
+    }
+
     pub(super) fn draw(chance: &mut Chance) -> Self {
         match chance.index(10) {
             0 => Self::WhileConnecting,

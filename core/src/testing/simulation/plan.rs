@@ -70,7 +70,12 @@ impl Plan {
             .build()
             .expect("every draw is within its range");
         let may_kill_tasks = chance.index(5) == 0;
-        let faults = (0..chance.index(24)).map(|_| (Trigger::draw(&mut chance), Fault::draw(&mut chance, may_kill_tasks)));
+        let faults = (0..chance.index(24)).map(|_| {
+            let fault = Fault::draw(&mut chance, may_kill_tasks);
+            let trigger =
+                if fault == Fault::KillTask { Trigger::draw_for_a_kill(&mut chance) } else { Trigger::draw(&mut chance) };
+            (trigger, fault)
+        });
         let faults = faults.collect();
         let ending = match chance.index(4) {
             0 | 1 => Ending::Close(millis(&mut chance, &[10, 100, 3_000])),
