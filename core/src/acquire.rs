@@ -70,7 +70,7 @@ impl<K: Connector> Future for Acquire<'_, K> {
             asked = match asked {
                 Acquired::Loan(mut loan) => match this.door.examine(&mut loan) {
                     Verdict::Sound => return this.lend(loan),
-                    Verdict::Broken(_) | Verdict::Stale | Verdict::Silent => {
+                    Verdict::Broken(_) | Verdict::Stale | Verdict::Silent | Verdict::Soiled => {
                         this.door.put(Input::Release(loan, Verdict::Stale));
                         let timeout = this.timeout;
                         this.door.acquire(|now| now + timeout, cx.waker())
@@ -84,7 +84,7 @@ impl<K: Connector> Future for Acquire<'_, K> {
                             this.state = State::Done;
                             match this.door.examine(&mut loan) {
                                 Verdict::Sound => return this.lend(loan),
-                                Verdict::Broken(_) | Verdict::Stale | Verdict::Silent => {
+                                Verdict::Broken(_) | Verdict::Stale | Verdict::Silent | Verdict::Soiled => {
                                     this.door.refuse(loan, place, cx.waker())
                                 }
                             }

@@ -14,12 +14,27 @@ pub enum CloseReason {
     Discarded,
     /// A health check failed or was not answered in time.
     CheckFailed,
+    /// Its borrower left something on it that could not be undone, or not cheaply.
+    Unclean,
+    /// The server at the other end is no longer the one that is wanted; see [`Alarm::renew`].
+    Outdated,
     /// It had been idle for longer than `max_idle_time`.
     IdleTooLong,
     /// It had reached its `max_lifetime`.
     Expired,
     /// The pool was closed.
     PoolClosed,
+}
+
+/// What a borrower has left on a sound connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Residue {
+    /// Nothing: it is lent again at once.
+    None,
+    /// Something that [`Connector::clean`] can undo.
+    Removable,
+    /// Something that stays: the connection is closed.
+    Lasting,
 }
 
 /// Ends a connection on loan from outside; see [`Connector::kill_switch`].
@@ -51,6 +66,19 @@ pub trait Connector: Send + Sync + 'static {
     fn is_silent(&self, conn: &mut Self::Connection) -> bool {
         let _ = conn;
         false
+    }
+
+    /// What the borrower of a sound `conn` has left on it. Called on return, so: a flag, no I/O. By default nothing.
+    fn residue(&self, conn: &mut Self::Connection) -> Residue {
+        let _ = conn;
+        Residue::None
+    }
+
+    /// Undoes what a borrower has left, and makes sure of it, before `conn` is lent again; in the background, bounded by
+    /// `health_check_timeout`. A connection that cannot be cleaned is closed. By default there is nothing to do.
+    fn clean(&self, conn: &mut Self::Connection) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        let _ = conn;
+        std::future::ready(Ok(()))
     }
 
     /// Ends a connection: the only way out of the pool. By default it is dropped.

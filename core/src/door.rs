@@ -9,7 +9,7 @@ use std::task::Waker;
 
 use crate::alarm::Alarmed;
 use crate::config::NodeConfig;
-use crate::connector::{CloseReason, Connector, KillSwitch};
+use crate::connector::{CloseReason, Connector, KillSwitch, Residue};
 use crate::error::GetClientError;
 use crate::runtime::Runtime;
 #[cfg(feature = "testing")]
@@ -142,17 +142,19 @@ impl<K: Connector> Door<K> {
             let mut loan = self.lock().ledger.take_idle()?;
             match self.examine(&mut loan) {
                 Verdict::Sound => return Some(loan),
-                Verdict::Broken(_) | Verdict::Stale | Verdict::Silent => self.put(Input::Release(loan, Verdict::Stale)),
+                Verdict::Broken(_) | Verdict::Stale | Verdict::Silent | Verdict::Soiled => {
+                    self.put(Input::Release(loan, Verdict::Stale))
+                }
             }
         }
     }
 
     /// Takes a connection back from its borrower; the fast path needs no clock and no allocation.
     pub(crate) fn give_back(&self, mut loan: Loan<K::Connection>, discard: bool) {
-        let verdict = if discard { Verdict::Broken(CloseReason::Discarded) } else { self.examine(&mut loan) };
+        let verdict = if discard { Verdict::Broken(CloseReason::Discarded) } else { self.inspect(&mut loan) };
         let loan = match verdict {
             Verdict::Sound => self.lock().ledger.put_back(loan),
-            Verdict::Broken(_) | Verdict::Stale | Verdict::Silent => Some(loan),
+            Verdict::Broken(_) | Verdict::Stale | Verdict::Silent | Verdict::Soiled => Some(loan),
         };
         if let Some(loan) = loan {
             self.put(Input::Release(loan, verdict));
@@ -211,7 +213,9 @@ impl<K: Connector> Door<K> {
             let mut loan = self.enter(|inner, now| inner.ledger.try_acquire(now))?;
             match self.examine(&mut loan) {
                 Verdict::Sound => return Ok(loan),
-                Verdict::Broken(_) | Verdict::Stale | Verdict::Silent => self.put(Input::Release(loan, Verdict::Stale)),
+                Verdict::Broken(_) | Verdict::Stale | Verdict::Silent | Verdict::Soiled => {
+                    self.put(Input::Release(loan, Verdict::Stale))
+                }
             }
         }
     }
@@ -325,6 +329,21 @@ impl<K: Connector> Door<K> {
         self.put(Input::Checked(checkup, finding));
     }
 
+    /// What is to be said of a connection that a borrower gives back; outside the lock, as below.
+    fn inspect(&self, loan: &mut Loan<K::Connection>) -> Verdict {
+        match self.examine(loan) {
+            Verdict::Sound => {
+                let asked = catch_unwind(AssertUnwindSafe(|| self.connector.residue(&mut loan.conn)));
+                match asked.unwrap_or(Residue::Lasting) {
+                    Residue::None => Verdict::Sound,
+                    Residue::Removable => Verdict::Soiled,
+                    Residue::Lasting => Verdict::Broken(CloseReason::Unclean),
+                }
+            }
+            ailing @ (Verdict::Broken(_) | Verdict::Stale | Verdict::Silent | Verdict::Soiled) => ailing,
+        }
+    }
+
     /// What is to be said of a connection; outside the lock, and a panic means that it is broken.
     pub(crate) fn examine(&self, loan: &mut Loan<K::Connection>) -> Verdict {
         let conn = &mut loan.conn;
@@ -389,7 +408,7 @@ impl<K: Connector> Door<K> {
                 Action::Close(closing, conn, reason) => self.close(closing, conn, reason),
                 Action::Kill(closing) => self.kill(closing),
                 Action::Connect(ticket) => self.connect_failed(ticket, gone(), FailureKind::Passing),
-                Action::Check(checkup) => self.checked(checkup, Finding::Failed(gone())),
+                Action::Check(checkup) | Action::Clean(checkup) => self.checked(checkup, Finding::Failed(gone())),
             }
         }
     }
@@ -446,6 +465,14 @@ impl<C> Errands<C> {
 impl<K: Connector> Alarmed for Door<K> {
     fn died(&self, id: ConnId) {
         self.put(Input::Died(id));
+    }
+
+    fn distrusted(&self, id: ConnId, why: &str) {
+        self.put(Input::Distrusted(id, String::from(why)));
+    }
+
+    fn outdated(&self, id: ConnId, why: &str) {
+        self.put(Input::Outdated(id, String::from(why)));
     }
 }
 

@@ -84,6 +84,10 @@ fn perform<K: Connector>(door: &Arc<Door<K>>, action: Action<K::Connection>) {
             let held = HeldCheckup { door: Arc::clone(door), checkup: Some(checkup) };
             door.runtime().spawn(Box::pin(check(held)));
         }
+        Action::Clean(checkup) => {
+            let held = HeldCheckup { door: Arc::clone(door), checkup: Some(checkup) };
+            door.runtime().spawn(Box::pin(clean(held)));
+        }
         Action::Close(closing, conn, reason) => {
             let held = HeldClosing { door: Arc::clone(door), parts: Some((closing, conn, reason)) };
             // A task of its own, so that a close that hangs holds up nothing else.
@@ -127,18 +131,15 @@ async fn check<K: Connector>(mut held: HeldCheckup<K>) {
     let Some(checkup) = &mut held.checkup else { return };
     let (id, deadline) = (checkup.id, checkup.deadline);
     let ended = bounded(&door, id, deadline, || door.connector().check(&mut checkup.conn)).await;
-    let finding = match ended {
-        // Its verdict does not matter: the pool is closed, and so will be the connection.
-        Ended::Value(Ok(())) | Ended::Stopped => Finding::Sound,
-        Ended::Value(Err(error)) => Finding::Failed(
-            catch_unwind(AssertUnwindSafe(|| describe(&error))).unwrap_or_else(|_| String::from("a check failed")),
-        ),
-        Ended::TimedOut => Finding::Silent,
-        Ended::Panicked => Finding::Failed(String::from("a check panicked")),
-    };
-    if let Some(checkup) = held.checkup.take() {
-        door.checked(checkup, finding);
-    }
+    held.give_back(ended);
+}
+
+async fn clean<K: Connector>(mut held: HeldCheckup<K>) {
+    let door = Arc::clone(&held.door);
+    let Some(checkup) = &mut held.checkup else { return };
+    let (id, deadline) = (checkup.id, checkup.deadline);
+    let ended = bounded(&door, id, deadline, || door.connector().clean(&mut checkup.conn)).await;
+    held.give_back(ended);
 }
 
 enum Ended<T> {
@@ -204,6 +205,24 @@ impl<K: Connector> Drop for HeldTicket<K> {
 struct HeldCheckup<K: Connector> {
     door: Arc<Door<K>>,
     checkup: Option<Checkup<K::Connection>>,
+}
+
+impl<K: Connector> HeldCheckup<K> {
+    /// Says how the check or the cleaning went.
+    fn give_back(mut self, ended: Ended<Result<(), K::Error>>) {
+        let finding = match ended {
+            // Its verdict does not matter: the pool is closed, and so will be the connection.
+            Ended::Value(Ok(())) | Ended::Stopped => Finding::Sound,
+            Ended::Value(Err(error)) => Finding::Failed(
+                catch_unwind(AssertUnwindSafe(|| describe(&error))).unwrap_or_else(|_| String::from("a check failed")),
+            ),
+            Ended::TimedOut => Finding::Silent,
+            Ended::Panicked => Finding::Failed(String::from("a check panicked")),
+        };
+        if let Some(checkup) = self.checkup.take() {
+            self.door.checked(checkup, finding);
+        }
+    }
 }
 
 impl<K: Connector> Drop for HeldCheckup<K> {

@@ -36,7 +36,7 @@ mod time;
 pub use acquire::Acquire;
 pub use alarm::Alarm;
 pub use config::{Knob, NodeConfig, NodeConfigBuilder, OnNodeDown, ProbeBackoff};
-pub use connector::{CloseReason, Connector, KillSwitch};
+pub use connector::{CloseReason, Connector, KillSwitch, Residue};
 pub use error::{ConfigError, GetClientError};
 pub use lease::Lease;
 pub use manager::Manager;

@@ -176,6 +176,14 @@ impl<C> Ledger<C> {
         self.order_check(now, id, conn);
     }
 
+    /// Has a connection cleaned that came back from a borrower.
+    pub(super) fn clean_conn(&mut self, now: Instant, id: ConnId, conn: C) {
+        self.roster.shift(id, Phase::Cleaning);
+        record_idle(&mut self.roster, id, now);
+        let deadline = now + self.config.health_check_timeout();
+        self.order(Action::Clean(Checkup { id, deadline, conn }));
+    }
+
     fn order_check(&mut self, now: Instant, id: ConnId, conn: C) {
         let deadline = now + self.config.health_check_timeout();
         self.order(Action::Check(Checkup { id, deadline, conn }));

@@ -14,6 +14,10 @@ use crate::state::token::{
 };
 use crate::time::Instant;
 
+/// The connections of a node are replaced for another server's sake once in so long at most: a server that stays a
+/// replica must not be dialled in a loop.
+const BETWEEN_GENERATIONS: Duration = Duration::from_secs(1);
+
 /// A connection that is lost before this age counts as a failed dial: no server in use closes idle ones so soon.
 const EARLY: Duration = Duration::from_secs(1);
 
@@ -41,8 +45,14 @@ impl<C> Ledger<C> {
                 self.close_conn(now, id, conn, CloseReason::Broken);
                 self.distrust_since(now, epoch, "a command was not answered in time");
             }
-            (Verdict::Sound, Some(reason)) => self.close_conn(now, id, conn, reason),
-            (Verdict::Sound, None) if self.life != Life::Open => self.close_conn(now, id, conn, CloseReason::PoolClosed),
+            (Verdict::Sound | Verdict::Soiled, Some(reason)) => self.close_conn(now, id, conn, reason),
+            (Verdict::Sound | Verdict::Soiled, None) if self.life != Life::Open => {
+                self.close_conn(now, id, conn, CloseReason::PoolClosed);
+            }
+            (Verdict::Soiled, None) => {
+                mark!(self, Soiled);
+                self.clean_conn(now, id, conn);
+            }
             (Verdict::Sound, None) if epoch != self.epoch => {
                 mark!(self, OldEpochReturned);
                 self.check_conn(now, id, conn);
@@ -59,7 +69,7 @@ impl<C> Ledger<C> {
         let id = ticket.id;
         let lifetime = self.lifetime();
         let check_at = self.next_check(now);
-        let epoch = self.epoch;
+        let (epoch, generation) = (self.epoch, self.generation);
         let Some(record) = self.roster.get_mut(id) else {
             self.order(Action::Close(Closing { id: None }, conn, CloseReason::PoolClosed));
             return;
@@ -79,6 +89,7 @@ impl<C> Ledger<C> {
             return;
         }
         record.epoch = epoch;
+        record.made_for = generation;
         record.born_at = now;
         record.expires_at = now + lifetime;
         record.check_at = check_at;
@@ -130,10 +141,14 @@ impl<C> Ledger<C> {
             self.order(Action::Close(Closing { id: None }, conn, CloseReason::PoolClosed));
             return;
         };
-        let seen = record.epoch;
+        let (seen, cleaned) = (record.epoch, record.phase == Phase::Cleaning);
         match finding {
             Finding::Sound => {
-                mark!(self, CheckPassed);
+                if cleaned {
+                    mark!(self, Cleaned);
+                } else {
+                    mark!(self, CheckPassed);
+                }
                 record.epoch = current;
                 record.check_at = check_at;
                 let retire = record.retire;
@@ -142,18 +157,58 @@ impl<C> Ledger<C> {
                 match retire {
                     Some(reason) => self.close_conn(now, id, conn, reason),
                     None if self.life != Life::Open => self.close_conn(now, id, conn, CloseReason::PoolClosed),
+                    // Used a moment ago, so it goes where used ones go.
+                    None if cleaned => self.roster.shelve(id, conn),
                     None => self.roster.shelve_below(id, conn),
                 }
+            }
+            Finding::Failed(_) if cleaned => {
+                mark!(self, CleaningFailed);
+                self.close_conn(now, id, conn, CloseReason::Unclean);
             }
             Finding::Failed(message) => {
                 mark!(self, CheckFailed);
                 self.dialling.note(&message);
                 self.close_conn(now, id, conn, CloseReason::CheckFailed);
             }
+            Finding::Silent if cleaned => {
+                mark!(self, CleaningSilent);
+                self.close_conn(now, id, conn, CloseReason::Unclean);
+                self.distrust_since(now, seen, "a connection that came back was not cleaned in time");
+            }
             Finding::Silent => {
                 mark!(self, CheckSilent);
                 self.close_conn(now, id, conn, CloseReason::CheckFailed);
                 self.distrust_since(now, seen, "a health check was not answered in time");
+            }
+        }
+    }
+
+    pub(super) fn on_distrusted(&mut self, now: Instant, id: ConnId, why: &str) {
+        if let Some(epoch) = self.roster.get(id).map(|record| record.epoch) {
+            self.distrust_since(now, epoch, why);
+        }
+    }
+
+    /// Another server is wanted: every connection that was made for the present generation goes.
+    pub(super) fn on_outdated(&mut self, now: Instant, id: ConnId, why: &str) {
+        let made_for = self.roster.get(id).map(|record| record.made_for);
+        if made_for != Some(self.generation) || self.life != Life::Open || now < self.next_generation_at {
+            return;
+        }
+        self.generation += 1;
+        self.next_generation_at = now + BETWEEN_GENERATIONS;
+        mark!(self, Renewed);
+        self.dialling.note(why);
+        for id in self.roster.select(|record| record.phase == Phase::Idle) {
+            self.close_idle(now, id, CloseReason::Outdated);
+        }
+        for record in self.roster.records_mut() {
+            match record.phase {
+                Phase::Granted | Phase::Leased | Phase::Checking | Phase::Cleaning => {
+                    record.retire.get_or_insert(CloseReason::Outdated);
+                }
+                Phase::Connecting | Phase::Overdue | Phase::Idle | Phase::Closing => {}
             }
         }
     }
@@ -173,7 +228,7 @@ impl<C> Ledger<C> {
                     self.on_release(now, loan, Verdict::Broken(CloseReason::Broken));
                 }
             }
-            Phase::Connecting | Phase::Overdue | Phase::Leased | Phase::Checking => {
+            Phase::Connecting | Phase::Overdue | Phase::Leased | Phase::Checking | Phase::Cleaning => {
                 record.retire = Some(CloseReason::Broken);
                 mark!(self, DiedWhileOut);
             }

@@ -70,11 +70,21 @@ pub enum Mark {
     CloseCutOff,
     /// A silence wanted a dial at once, and the pool was full until a connection had left.
     RoomAfterSilence,
+    /// A connection came back to be cleaned.
+    Soiled,
+    /// A connection was cleaned.
+    Cleaned,
+    /// A connection could not be cleaned.
+    CleaningFailed,
+    /// A connection was not cleaned in time.
+    CleaningSilent,
+    /// Another server has taken the node's place.
+    Renewed,
 }
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 38] = [
         Self::CancelAfterGrant,
         Self::GrantRevokedAtDeadline,
         Self::CloseOnUncollectedGrant,
@@ -108,6 +118,11 @@ impl Mark {
         Self::CommandSilent,
         Self::CloseCutOff,
         Self::RoomAfterSilence,
+        Self::Soiled,
+        Self::Cleaned,
+        Self::CleaningFailed,
+        Self::CleaningSilent,
+        Self::Renewed,
     ];
 }
 

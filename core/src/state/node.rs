@@ -31,6 +31,7 @@ pub(crate) enum Life {
 ///       ^                    | ConnectFailed     | ^  Checked(Sound)               |
 ///       |  <-----------------'  (back-off)  due  v |                               | Release(Sound): to the head of
 ///       |                                     checking                             |   the line, else to the shelf
+///       |                                          ^-- Checked(Sound) -- cleaning <' Release(Soiled)
 ///       '------ Close(reason) <------- Checked(Broken) / Release(Broken) / expired / idle too long
 /// ```
 #[derive(Debug)]
@@ -43,6 +44,10 @@ pub struct Ledger<C> {
     pub(super) chance: Chance,
     /// Grows when something stayed silent: connections that have not answered since then are checked before use.
     pub(super) epoch: u64,
+    /// Grows when another server takes the place of the one that the connections were made to.
+    pub(super) generation: u64,
+    /// When it may grow again.
+    pub(super) next_generation_at: Instant,
     pub(super) life: Life,
     pub(super) checks: Loop,
     pub(super) cleanup: Loop,
@@ -68,6 +73,8 @@ impl<C> Ledger<C> {
             deadlines: Deadlines::default(),
             chance: Chance::new(seed),
             epoch: 0,
+            generation: 0,
+            next_generation_at: Instant::ZERO,
             life: Life::Open,
             checks: Loop::Running,
             cleanup: Loop::Stopped,
@@ -213,10 +220,12 @@ impl<C> Ledger<C> {
             Input::ConnectFailed(ticket, failure) => self.on_connect_failed(now, ticket, failure),
             Input::Connected(ticket, conn) => self.on_connected(now, ticket, conn),
             Input::Died(id) => self.on_died(now, id),
+            Input::Distrusted(id, why) => self.on_distrusted(now, id, &why),
             Input::DriverLost => {
                 self.on_close(now, None);
                 self.tell_ready(Want::Drained);
             }
+            Input::Outdated(id, why) => self.on_outdated(now, id, &why),
             Input::Release(loan, verdict) => self.on_release(now, loan, verdict),
             Input::SetChecks(state) => self.on_set_checks(now, state),
             Input::SetCleanup(state) => self.on_set_cleanup(now, state),

@@ -11,7 +11,7 @@ use crate::time::Instant;
 /// ```text
 ///  Connecting --> (Overdue) --> Idle <--> Granted --> Leased      a dial that fails leaves at once,
 ///                                ^ ^------------------'           every other phase leaves by Closing
-///                                '--> Checking
+///                                '--> Checking    '--> Cleaning --> Idle
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -22,10 +22,12 @@ pub(crate) enum Phase {
     Granted,
     Leased,
     Checking,
+    /// What its last borrower left on it is being undone.
+    Cleaning,
     Closing,
 }
 
-const PHASES: usize = 7;
+const PHASES: usize = 8;
 
 /// How many connections are in each phase.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,6 +50,11 @@ impl Tally {
     /// Being dialled, whether within the usual time or not.
     pub(crate) fn dialled(&self) -> usize {
         self.of(Phase::Connecting) + self.of(Phase::Overdue)
+    }
+
+    /// Out with a task of the pool's own: for a check, or to be cleaned.
+    pub(crate) fn examined(&self) -> usize {
+        self.of(Phase::Checking) + self.of(Phase::Cleaning)
     }
 
     /// Open, or being opened; what a pool's minimum is about.
@@ -79,6 +86,8 @@ pub(crate) struct Record {
     pub(crate) phase: Phase,
     /// The node's epoch when the connection last showed a sign of life.
     pub(crate) epoch: u64,
+    /// The node's generation when the connection was made.
+    pub(crate) made_for: u64,
     /// Set when it must not be lent again, while it is out of reach.
     pub(crate) retire: Option<CloseReason>,
     /// When its present phase began: of use while it is connecting or closing.
@@ -178,6 +187,7 @@ impl<C> Roster<C> {
             pool,
             phase: Phase::Connecting,
             epoch: 0,
+            made_for: 0,
             retire: None,
             entered_at: now,
             born_at: now,

@@ -54,8 +54,10 @@ pub struct NodeStatus {
     pub idle: usize,
     /// Connections being dialled.
     pub connecting: usize,
-    /// Connections out for a health check.
+    /// Connections out for a health check, or being cleaned of what a borrower left on them.
     pub checking: usize,
+    /// How many of those are being cleaned.
+    pub cleaning: usize,
     /// Connections being closed.
     pub closing: usize,
     /// Callers in line.
@@ -80,8 +82,10 @@ pub struct PoolStatus {
     pub idle: usize,
     /// Connections being dialled.
     pub connecting: usize,
-    /// Connections out for a health check.
+    /// Connections out for a health check, or being cleaned of what a borrower left on them.
     pub checking: usize,
+    /// How many of those are being cleaned.
+    pub cleaning: usize,
     /// Connections being closed.
     pub closing: usize,
     /// The most connections that it may have, `max_connection_size`.
@@ -145,7 +149,8 @@ impl<C> Ledger<C> {
                     active_calls: pool.tally.active(),
                     idle: pool.tally.of(Phase::Idle),
                     connecting: pool.tally.dialled(),
-                    checking: pool.tally.of(Phase::Checking),
+                    checking: pool.tally.examined(),
+                    cleaning: pool.tally.of(Phase::Cleaning),
                     closing: pool.tally.of(Phase::Closing),
                     limit: self.roster.limit(),
                 }
@@ -161,7 +166,8 @@ impl<C> Ledger<C> {
             active: tally.active(),
             idle: tally.of(Phase::Idle),
             connecting: tally.dialled(),
-            checking: tally.of(Phase::Checking),
+            checking: tally.examined(),
+            cleaning: tally.of(Phase::Cleaning),
             closing: tally.of(Phase::Closing),
             waiting: self.line.len(Want::Loan),
             last_error: self.dialling.last_error().map(|text| text.to_string()),
@@ -190,7 +196,7 @@ impl<C> Ledger<C> {
                 active: count(tally.active()),
                 idle: count(tally.of(Phase::Idle)),
                 connecting: count(tally.dialled()),
-                housekeeping: count(tally.of(Phase::Checking) + tally.of(Phase::Closing)),
+                housekeeping: count(tally.examined() + tally.of(Phase::Closing)),
                 waiting: count(self.line.len(Want::Loan)),
             },
             last_error: self.dialling.last_error(),
@@ -230,7 +236,7 @@ impl<C> Ledger<C> {
             granted: tally.of(Phase::Granted),
             leased: tally.of(Phase::Leased),
             connecting: tally.dialled(),
-            checking: tally.of(Phase::Checking),
+            checking: tally.examined(),
             closing: tally.of(Phase::Closing),
             waiting: self.line.len(Want::Loan),
             health: self.health(),

@@ -113,7 +113,7 @@ impl<C> Ledger<C> {
                     mark!(self, ExpiredOnShelf);
                     self.close_idle(now, id, CloseReason::Expired);
                 }
-                Some(Phase::Granted | Phase::Leased | Phase::Checking) => {
+                Some(Phase::Granted | Phase::Leased | Phase::Checking | Phase::Cleaning) => {
                     if let Some(record) = self.roster.get_mut(id) {
                         record.retire = Some(CloseReason::Expired);
                         mark!(self, ExpiredWhileOut);
@@ -151,7 +151,7 @@ impl<C> Ledger<C> {
         let next = self.roster.records().filter_map(|(_, record)| match record.phase {
             Phase::Idle => Some(record.check_at),
             // While it is on loan it cannot be checked: it is looked at again after a while.
-            Phase::Granted | Phase::Leased => Some(record.check_at.max(now + soon)),
+            Phase::Granted | Phase::Leased | Phase::Cleaning => Some(record.check_at.max(now + soon)),
             Phase::Connecting | Phase::Overdue | Phase::Checking | Phase::Closing => None,
         });
         if let Some(next) = next.min() {
@@ -242,7 +242,7 @@ impl<C> Ledger<C> {
             self.order(Action::Kill(Closing { id: Some(id) }));
             mark!(self, Forced);
         }
-        for id in self.roster.select(|record| matches!(record.phase, Phase::Connecting | Phase::Overdue | Phase::Checking)) {
+        for id in self.roster.select(|record| is_being_worked_on(record.phase)) {
             // Whoever holds its token has been told to stop and did not; its connection will be closed uncounted.
             self.roster.free(id);
         }
@@ -264,7 +264,15 @@ impl<C> Ledger<C> {
 /// Whether a connection in this phase grows old.
 fn in_use(phase: Phase) -> bool {
     match phase {
-        Phase::Idle | Phase::Granted | Phase::Leased | Phase::Checking => true,
+        Phase::Idle | Phase::Granted | Phase::Leased | Phase::Checking | Phase::Cleaning => true,
         Phase::Connecting | Phase::Overdue | Phase::Closing => false,
+    }
+}
+
+/// Whether a task of the pool's own holds the connection.
+fn is_being_worked_on(phase: Phase) -> bool {
+    match phase {
+        Phase::Connecting | Phase::Overdue | Phase::Checking | Phase::Cleaning => true,
+        Phase::Idle | Phase::Granted | Phase::Leased | Phase::Closing => false,
     }
 }

@@ -29,6 +29,7 @@ struct Bench {
     now: Instant,
     connects: Vec<Ticket>,
     checks: Vec<Checkup<u32>>,
+    cleans: Vec<Checkup<u32>>,
     closes: Vec<(Closing, u32, CloseReason)>,
     kills: Vec<Closing>,
     wakes: Vec<WaiterId>,
@@ -49,6 +50,7 @@ impl Bench {
             now: Instant::ZERO,
             connects: Vec::new(),
             checks: Vec::new(),
+            cleans: Vec::new(),
             closes: Vec::new(),
             kills: Vec::new(),
             wakes: Vec::new(),
@@ -77,6 +79,7 @@ impl Bench {
             match action {
                 Action::Connect(ticket) => self.connects.push(ticket),
                 Action::Check(checkup) => self.checks.push(checkup),
+                Action::Clean(checkup) => self.cleans.push(checkup),
                 Action::Close(closing, conn, reason) => self.closes.push((closing, conn, reason)),
                 Action::Kill(closing) => self.kills.push(closing),
             }

@@ -23,7 +23,7 @@ pub struct Ticket {
     pub(crate) deadline: Instant,
 }
 
-/// A connection out for a health check. Comes back as `Checked`.
+/// A connection out for a health check, or to be cleaned. Comes back as `Checked`.
 #[must_use = "a checkup must come back to the ledger"]
 #[derive(Debug, PartialEq, Eq)]
 pub struct Checkup<C> {
@@ -68,9 +68,11 @@ pub enum Verdict {
     Stale,
     /// Asked and not answered in time: to be closed, and a reason to distrust its neighbours.
     Silent,
+    /// Sound, but to be cleaned before it is lent again.
+    Soiled,
 }
 
-/// What a health check found.
+/// What a health check or a cleaning found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
     /// It answered.
@@ -202,8 +204,12 @@ pub enum Input<C> {
     Connected(Ticket, C),
     /// A connection is known to be dead.
     Died(ConnId),
+    /// The node has said on a connection that it is not ready, in these words.
+    Distrusted(ConnId, String),
     /// Nobody will put in `Tick`s any more: the pool closes, and nobody is to wait for it.
     DriverLost,
+    /// The server at the other end of a connection is not the one that is wanted, in these words.
+    Outdated(ConnId, String),
     /// A borrower gave a connection back.
     Release(Loan<C>, Verdict),
     /// Periodic health checks were switched on or off.
@@ -231,6 +237,8 @@ pub enum Action<C> {
     Connect(Ticket),
     /// Check a connection.
     Check(Checkup<C>),
+    /// Clean a connection.
+    Clean(Checkup<C>),
     /// Close a connection.
     Close(Closing, C, CloseReason),
     /// End a connection that is still on loan.

@@ -6,7 +6,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::alarm::Alarm;
-use crate::connector::{CloseReason, Connector, KillSwitch};
+use crate::connector::{CloseReason, Connector, KillSwitch, Residue};
 use crate::runtime::Task;
 use crate::testing::fake_server::Peer;
 use crate::testing::{FakeError, FakeMode, FakeServer};
@@ -27,16 +27,25 @@ impl FakeConnection {
     ///
     /// # Errors
     ///
-    /// [`FakeError::Lost`] if the connection is gone.
+    /// [`FakeError::Lost`] if the connection is gone; [`FakeError::Loading`] and [`FakeError::Demoted`] as the server is,
+    /// which its pool is told.
     ///
     /// # Cancel safety
     ///
-    /// Dropped before the answer, it leaves the connection broken: the pool closes it on return.
+    /// Dropped before the answer, it leaves the connection with an answer outstanding: on return the pool waits for that
+    /// before it lends the connection again.
     pub async fn echo(&mut self, token: u64) -> Result<u64, FakeError> {
-        self.outstanding += 1;
-        self.server.answer_on(self.id).await;
-        self.outstanding -= 1;
-        if self.is_alive() { Ok(token) } else { Err(FakeError::Lost) }
+        self.answer().await?;
+        let alarm = self.server.alarm_of(self.id);
+        if self.is_loading() {
+            alarm.iter().for_each(|alarm| alarm.distrust("the server is loading"));
+            return Err(FakeError::Loading);
+        }
+        if self.server.has_demoted(self.id) {
+            alarm.iter().for_each(|alarm| alarm.renew("the server is a replica"));
+            return Err(FakeError::Demoted);
+        }
+        Ok(token)
     }
 
     /// The same, and waits no longer than `timeout`: a connection that stays silent for so long makes the pool distrust
@@ -70,8 +79,25 @@ impl FakeConnection {
         matches!(self.server.peer_of(self.id), Peer::Server | Peer::Former)
     }
 
-    pub(crate) fn is_known_broken(&self) -> bool {
-        self.outstanding > 0 || self.server.peer_of(self.id) == Peer::Lost
+    /// Waits for all that was asked on this connection: answers come in the order of the requests.
+    async fn answer(&mut self) -> Result<(), FakeError> {
+        self.outstanding += 1;
+        self.server.answer_on(self.id).await;
+        self.outstanding = 0;
+        if self.is_alive() { Ok(()) } else { Err(FakeError::Lost) }
+    }
+
+    fn is_loading(&self) -> bool {
+        self.server.peer_of(self.id) == Peer::Server && self.server.mode() == FakeMode::Loading
+    }
+
+    /// Whether a borrower must not get it.
+    pub(crate) fn is_known_unfit(&self) -> bool {
+        self.outstanding > 0 || self.is_known_broken()
+    }
+
+    fn is_known_broken(&self) -> bool {
+        self.timed_out || self.server.peer_of(self.id) == Peer::Lost
     }
 }
 
@@ -104,9 +130,8 @@ impl Connector for FakeConnector {
 
     async fn check(&self, conn: &mut FakeConnection) -> Result<(), FakeError> {
         self.server.note_check();
-        conn.echo(0).await?;
-        let asked_here = self.server.peer_of(conn.id) == Peer::Server;
-        if asked_here && self.server.mode() == FakeMode::Loading { Err(FakeError::Loading) } else { Ok(()) }
+        conn.answer().await?;
+        if conn.is_loading() { Err(FakeError::Loading) } else { Ok(()) }
     }
 
     fn is_broken(&self, conn: &mut FakeConnection) -> bool {
@@ -115,6 +140,14 @@ impl Connector for FakeConnector {
 
     fn is_silent(&self, conn: &mut FakeConnection) -> bool {
         conn.timed_out && self.server.peer_of(conn.id) != Peer::Lost
+    }
+
+    fn residue(&self, conn: &mut FakeConnection) -> Residue {
+        if conn.outstanding > 0 { Residue::Removable } else { Residue::None }
+    }
+
+    async fn clean(&self, conn: &mut FakeConnection) -> Result<(), FakeError> {
+        conn.answer().await
     }
 
     fn close(&self, conn: FakeConnection, reason: CloseReason) {

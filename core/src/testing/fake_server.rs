@@ -68,6 +68,9 @@ pub enum FakeError {
     /// The server is not ready yet.
     #[error("the server is loading")]
     Loading,
+    /// The server has become a replica.
+    #[error("the server is a replica")]
+    Demoted,
     /// The server has as many connections as it takes.
     #[error("max number of clients reached")]
     Full,
@@ -114,6 +117,8 @@ struct State {
     /// Until when the server keeps connections of whose end it cannot hear.
     orphans: Vec<Instant>,
     next_id: u64,
+    /// Connections with a lower number lead to a server that has become a replica.
+    demoted_below: u64,
     dials: Vec<Instant>,
     /// How many dials are under way.
     dialling: usize,
@@ -161,6 +166,7 @@ impl FakeServer {
             strays: BTreeMap::new(),
             orphans: Vec::new(),
             next_id: 1,
+            demoted_below: 0,
             dials: Vec::new(),
             dialling: 0,
             checks: 0,
@@ -240,6 +246,12 @@ impl FakeServer {
         };
         lost.0.into_values().flatten().for_each(Alarm::raise);
         lost.1.into_iter().for_each(Waker::wake);
+    }
+
+    /// Another server takes its place: connections that exist lead to a replica from now on, which refuses requests.
+    pub fn demote(&self) {
+        let mut state = self.lock();
+        state.demoted_below = state.next_id;
     }
 
     /// All connections are lost and nobody notices: the path to the clients is cut.
@@ -343,6 +355,16 @@ impl FakeServer {
     /// How many connections the server has taken so far.
     pub(crate) fn accepted(&self) -> usize {
         self.lock().next_id as usize - 1
+    }
+
+    pub(crate) fn alarm_of(&self, id: u64) -> Option<Alarm> {
+        self.lock().connections.get(&id).cloned().flatten()
+    }
+
+    /// Whether a connection leads to a replica.
+    pub(crate) fn has_demoted(&self, id: u64) -> bool {
+        let state = self.lock();
+        id < state.demoted_below && state.connections.contains_key(&id)
     }
 
     pub(crate) fn mode(&self) -> FakeMode {

@@ -57,6 +57,9 @@ const ALL: &[Op] = &[
     Op::Release(usize::MAX, Word::Sound),
     Op::Release(0, Word::Broken),
     Op::Release(0, Word::Silent),
+    Op::Release(0, Word::Soiled),
+    Op::NotReady(0),
+    Op::Outdated(0),
     Op::PutBack(0),
     Op::Connected(0),
     Op::ConnectFailed(0),
@@ -155,15 +158,16 @@ impl Search {
         write!(text, "{:?}{:?}{gate}", ledger.roster, ledger.line).expect("a string takes all");
         write!(
             text,
-            "{:?}{:?}{:?}{}",
+            "{:?}{:?}{:?}{:?}{}",
             ledger.deadlines,
+            ledger.next_generation_at,
             ledger.life,
             ledger.has_met_server,
             ledger.dialling.is_refused_for_good()
         )
         .expect("a string takes all");
         write!(text, "{:?}{waiters:?}{loans:?}{connects:?}{checks:?}{closes:?}", pair.model).expect("a string takes all");
-        sketch(&text, pair.bench.now, ledger.epoch)
+        sketch(&text, pair.bench.now, ledger.epoch, ledger.generation)
     }
 }
 
@@ -188,7 +192,7 @@ fn count(states: &[State], length: usize) -> u64 {
 /// Forgotten are numbers that only say which of several was first (generations, arrivals: slots and lists say it, too);
 /// what the knobs of [`Pair`] make irrelevant (how long dials took, how often they failed, since when something idles);
 /// how far back the past lies; and the time within a beat, as nothing looks at it.
-fn sketch(text: &str, now: Instant, epoch: u64) -> String {
+fn sketch(text: &str, now: Instant, epoch: u64, generation: u64) -> String {
     let mut sketch = String::with_capacity(text.len());
     let (mut rest, mut key, mut is_closing) = (text, "", false);
     while let Some(start) = rest.bytes().position(|byte| byte.is_ascii_digit()) {
@@ -213,6 +217,7 @@ fn sketch(text: &str, now: Instant, epoch: u64) -> String {
                 is_closing = words.contains("phase: Closing");
                 sketch.push(if number.parse() == Ok(epoch) { '=' } else { '<' });
             }
+            "made_for" => sketch.push(if number.parse() == Ok(generation) { '=' } else { '<' }),
             "entered_at" if !is_closing => {}
             "failures" => sketch.push(if number == "0" { '0' } else { '+' }),
             _ => match instant(number) {

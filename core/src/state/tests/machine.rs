@@ -33,6 +33,9 @@ fn op() -> impl Strategy<Value = Op> {
         2 => nth().prop_map(|n| Op::Release(n, Word::Sound)),
         1 => nth().prop_map(|n| Op::Release(n, Word::Broken)),
         1 => nth().prop_map(|n| Op::Release(n, Word::Silent)),
+        2 => nth().prop_map(|n| Op::Release(n, Word::Soiled)),
+        1 => nth().prop_map(Op::NotReady),
+        1 => nth().prop_map(Op::Outdated),
     ];
     let serving = prop_oneof![
         6 => nth().prop_map(Op::Connected),

@@ -21,6 +21,7 @@ pub(super) enum Said {
     Wake(u32),
     Connect,
     Check(u32),
+    Clean(u32),
     Close(u32, CloseReason),
     Kill(u32),
 }
@@ -43,6 +44,7 @@ pub(super) enum Word {
     Broken,
     Stale,
     Silent,
+    Soiled,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +53,7 @@ pub(super) enum At {
     Granted,
     Leased,
     Checking,
+    Cleaning,
     Closing { since: Instant },
 }
 
@@ -61,8 +64,10 @@ struct Conn {
     born: Instant,
     /// Has answered since something was last silent.
     trusted: bool,
-    /// Known to be dead while it is out of reach.
-    dead: bool,
+    /// Why it is to be closed once it is in reach again.
+    retire: Option<CloseReason>,
+    /// Was made to the server that is wanted.
+    current: bool,
 }
 
 #[derive(Debug)]
@@ -124,6 +129,8 @@ pub(super) struct Model {
     waiters: Vec<Waiter>,
     arrivals: u64,
     gate: Gate,
+    /// Before then the server is not replaced again.
+    next_generation_at: Instant,
     /// The last dial was refused for good.
     hopeless: bool,
     life: Life,
@@ -141,6 +148,7 @@ impl Model {
             waiters: Vec::new(),
             arrivals: 0,
             gate: Gate::Open,
+            next_generation_at: Instant::ZERO,
             hopeless: false,
             life: Life::Open,
             said: Vec::new(),
@@ -204,7 +212,7 @@ impl Model {
         let waits = self.waiters.iter().filter(|waiter| !matches!(waiter.wait, Wait::Told(_))).map(|waiter| waiter.deadline);
         let closes = self.conns.iter().filter_map(|conn| match conn.at {
             At::Closing { since } => Some(since + BEAT),
-            At::Idle | At::Granted | At::Leased | At::Checking => None,
+            At::Idle | At::Granted | At::Leased | At::Checking | At::Cleaning => None,
         });
         let end = match self.life {
             Life::Closing { force_at } => Some(force_at),

@@ -30,6 +30,10 @@ pub(super) enum Op {
     DiedGranted(usize),
     /// On loan, or out for a check.
     DiedOut(usize),
+    /// The n-th borrower hears that the node is not ready.
+    NotReady(usize),
+    /// The n-th borrower hears that another server is wanted.
+    Outdated(usize),
     /// A beat passes, with a tick at each deadline.
     Pass,
     /// A beat passes and the driver is late: no tick.

@@ -66,7 +66,7 @@ impl Pair {
             Op::Cancel(_) => !self.waiters.is_empty(),
             Op::Collect(_) => self.decided().next().is_some(),
             Op::Refuse(_) => self.granted().next().is_some(),
-            Op::Release(..) | Op::PutBack(_) => !self.loans.is_empty(),
+            Op::Release(..) | Op::PutBack(_) | Op::NotReady(_) | Op::Outdated(_) => !self.loans.is_empty(),
             Op::Connected(_) | Op::ConnectFailed(_) | Op::ConnectRefused(_) => !self.connects.is_empty(),
             Op::Checked(..) => !self.checks.is_empty(),
             Op::Closed(_) => !self.closes.is_empty(),
@@ -152,6 +152,16 @@ impl Pair {
             Op::DiedOut(n) => {
                 let out = self.loans.iter().map(|loan| loan.conn).chain(self.checks.iter().map(|check| check.conn));
                 self.die(out.collect(), n);
+            }
+            Op::NotReady(n) => {
+                let Loan { id, conn } = self.loans[n.min(self.loans.len() - 1)];
+                self.bench.put(Input::Distrusted(id, String::from("loading")));
+                self.model.not_ready(conn);
+            }
+            Op::Outdated(n) => {
+                let Loan { id, conn } = self.loans[n.min(self.loans.len() - 1)];
+                self.bench.put(Input::Outdated(id, String::from("a replica")));
+                self.model.outdated(conn);
             }
             Op::Pass => {
                 self.bench.pass(BEAT);
@@ -242,7 +252,7 @@ impl Pair {
             model.count(|at| matches!(at, At::Granted | At::Leased)),
             model.count(|at| at == At::Idle),
             model.dials(),
-            model.count(|at| at == At::Checking),
+            model.count(|at| matches!(at, At::Checking | At::Cleaning)),
             model.count(|at| matches!(at, At::Closing { .. })),
             model.queued(),
         ];
@@ -308,6 +318,8 @@ impl Pair {
         self.connects.append(&mut self.bench.connects);
         said.extend(self.bench.checks.iter().map(|checkup| Said::Check(checkup.conn)));
         self.checks.append(&mut self.bench.checks);
+        said.extend(self.bench.cleans.iter().map(|checkup| Said::Clean(checkup.conn)));
+        self.checks.append(&mut self.bench.cleans);
         for (closing, conn, reason) in self.bench.closes.drain(..) {
             said.push(Said::Close(conn, reason));
             self.closes.push((closing, conn));
@@ -338,13 +350,14 @@ fn verdict(word: Word) -> Verdict {
         Word::Broken => Verdict::Broken(CloseReason::Broken),
         Word::Stale => Verdict::Stale,
         Word::Silent => Verdict::Silent,
+        Word::Soiled => Verdict::Soiled,
     }
 }
 
 fn finding(word: Word) -> Finding {
     match word {
         Word::Sound => Finding::Sound,
-        Word::Broken | Word::Stale => Finding::Failed(String::from("no")),
+        Word::Broken | Word::Stale | Word::Soiled => Finding::Failed(String::from("no")),
         Word::Silent => Finding::Silent,
     }
 }

@@ -189,7 +189,7 @@ impl Borrower {
             Ok(lease) => {
                 shared.tally.oks += 1;
                 shared.held += 1;
-                if lease.is_known_broken() {
+                if lease.is_known_unfit() {
                     shared.broken = Some(String::from("H1: a connection was lent that is known to be broken"));
                 }
                 Some(Held { lease, counted: Counted(Arc::clone(&self.shared)) })

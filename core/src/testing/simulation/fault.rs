@@ -21,6 +21,8 @@ pub enum Fault {
     HalfOpen(Duration),
     /// The name leads to another server.
     Move(FormerServer),
+    /// Another server takes its place: connections that exist lead to a replica from now on.
+    Demote,
     /// Dials take so long.
     ConnectLatency(Duration),
     /// Requests take so long.
@@ -57,7 +59,7 @@ pub enum Trigger {
 impl Fault {
     pub(super) fn draw(chance: &mut Chance, may_kill_tasks: bool) -> Self {
         let short = [Duration::ZERO, Duration::from_millis(1), Duration::from_millis(30), Duration::from_millis(400)];
-        match chance.index(if may_kill_tasks { 26 } else { 23 }) {
+        match chance.index(if may_kill_tasks { 27 } else { 24 }) {
             0 | 1 => Self::Mode(FakeMode::Refusing),
             2 | 3 => Self::Mode(FakeMode::Silent),
             4 => Self::Mode(FakeMode::Void),
@@ -76,6 +78,7 @@ impl Fault {
             19 | 20 => Self::HalfOpen(Duration::from_secs([1, 60][chance.index(2)])),
             21 => Self::Move([FormerServer::Answers, FormerServer::Silent][chance.index(2)]),
             22 => Self::CloseLatency([short[0], short[2], short[3], Duration::from_secs(3)][chance.index(4)]),
+            23 => Self::Demote,
             _ => Self::KillTask,
         }
     }
@@ -88,6 +91,7 @@ impl Fault {
             Self::ForgetConnections => server.forget_connections(),
             Self::HalfOpen(kept_for) => server.half_open(kept_for),
             Self::Move(former) => server.move_elsewhere(former),
+            Self::Demote => server.demote(),
             Self::ConnectLatency(latency) => server.set_connect_latency(latency),
             Self::Latency(latency) => server.set_latency(latency),
             Self::CloseLatency(latency) => server.set_close_latency(latency),

@@ -32,6 +32,9 @@ pub(super) struct World<'a> {
     pub(super) checker: Checker,
     pub(super) faults: VecDeque<(Trigger, Fault)>,
     pub(super) struck: usize,
+    /// How often connections to a replica may still be met once all is healed: the first time may be too soon after the
+    /// pool was told of another one.
+    pub(super) demotions_left: usize,
     pub(super) last_fault_at: Instant,
     pub(super) timeline: VecDeque<String>,
     pub(super) marks: Marks,
@@ -58,6 +61,7 @@ impl<'a> World<'a> {
             checker: Checker::new(plan),
             faults: plan.faults.iter().copied().collect(),
             struck: 0,
+            demotions_left: 2,
             last_fault_at: Instant::ZERO,
             timeline: VecDeque::new(),
             marks: Marks::default(),

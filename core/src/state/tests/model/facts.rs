@@ -97,7 +97,7 @@ impl Model {
             return;
         }
         self.dials -= 1;
-        self.conns.push(Conn { conn, at: At::Leased, born: self.now, trusted: true, dead: false });
+        self.conns.push(Conn { conn, at: At::Leased, born: self.now, trusted: true, retire: None, current: true });
         if self.life == Life::Open {
             self.hopeless = false;
             self.gate = match self.gate {
@@ -126,21 +126,23 @@ impl Model {
                 if let Gate::Failing { refused: false, .. } = self.gate {
                     self.gate = Gate::Ramp { width: 1, done: 0 };
                 }
+                let checked = self.find(conn).at == At::Checking;
                 self.take_back(conn, Word::Sound);
-                // Probing is not use.
-                if self.find(conn).at == At::Idle {
+                // Probing is not use; cleaning follows one.
+                if checked && self.find(conn).at == At::Idle {
                     self.shelf.pop();
                     self.shelf.insert(0, conn);
                 }
             }
             Word::Broken | Word::Silent if self.knows(conn) => {
-                let trusted = self.find(conn).trusted;
-                self.close_conn(conn, CloseReason::CheckFailed);
+                let Conn { trusted, at, .. } = *self.find(conn);
+                let reason = if at == At::Cleaning { CloseReason::Unclean } else { CloseReason::CheckFailed };
+                self.close_conn(conn, reason);
                 if word == Word::Silent && trusted {
                     self.distrust();
                 }
             }
-            Word::Sound | Word::Broken | Word::Silent | Word::Stale => {
+            Word::Sound | Word::Broken | Word::Silent | Word::Stale | Word::Soiled => {
                 self.said.push(Said::Close(conn, CloseReason::PoolClosed));
             }
         }
@@ -161,11 +163,35 @@ impl Model {
                 waiter.expect("whom it was granted to").wait = Wait::Queued;
                 self.close_conn(conn, CloseReason::Broken);
             }
-            At::Leased | At::Checking => self.find(conn).dead = true,
+            At::Leased | At::Checking | At::Cleaning => self.find(conn).retire = Some(CloseReason::Broken),
             At::Closing { .. } => {}
         }
         if matches!(at, At::Idle | At::Granted) {
             self.lost_early(born);
+        }
+        self.settle();
+    }
+
+    /// A borrower hears that the node is not ready.
+    pub(in crate::state::tests) fn not_ready(&mut self, conn: u32) {
+        if self.knows(conn) && self.find(conn).trusted {
+            self.distrust();
+        }
+        self.settle();
+    }
+
+    /// A borrower hears that this is no longer the server that is wanted.
+    pub(in crate::state::tests) fn outdated(&mut self, conn: u32) {
+        let known = self.knows(conn) && self.find(conn).current;
+        if known && self.life == Life::Open && self.next_generation_at <= self.now {
+            self.next_generation_at = self.now + BEAT;
+            for conn in std::mem::take(&mut self.shelf) {
+                self.close_conn(conn, CloseReason::Outdated);
+            }
+            for conn in &mut self.conns {
+                conn.current = false;
+                conn.retire = conn.retire.or(Some(CloseReason::Outdated));
+            }
         }
         self.settle();
     }

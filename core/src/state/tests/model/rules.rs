@@ -52,7 +52,7 @@ impl Model {
             self.find(conn).at = At::Closing { since: self.now };
             self.said.push(Said::Kill(conn));
         }
-        self.conns.retain(|conn| conn.at != At::Checking);
+        self.conns.retain(|conn| !matches!(conn.at, At::Checking | At::Cleaning));
         self.dials = 0;
         self.life = Life::Closing { force_at: Instant::from_nanos(u64::MAX) };
     }
@@ -145,29 +145,33 @@ impl Model {
     }
 
     pub(super) fn take_back(&mut self, conn: u32, word: Word) {
-        let Some(&mut Conn { dead, trusted, born, .. }) = self.conns.iter_mut().find(|known| known.conn == conn) else {
+        let Some(&mut Conn { retire, trusted, born, .. }) = self.conns.iter_mut().find(|known| known.conn == conn) else {
             self.said.push(Said::Close(conn, CloseReason::PoolClosed));
             return;
         };
-        match word {
-            Word::Broken => self.close_conn(conn, CloseReason::Broken),
-            Word::Stale => {
+        match (word, retire) {
+            (Word::Broken, _) => self.close_conn(conn, CloseReason::Broken),
+            (Word::Stale, _) => {
                 self.close_conn(conn, CloseReason::Broken);
                 self.lost_early(born);
             }
-            Word::Silent => {
+            (Word::Silent, _) => {
                 self.close_conn(conn, CloseReason::Broken);
                 if trusted {
                     self.distrust();
                 }
             }
-            Word::Sound if dead => self.close_conn(conn, CloseReason::Broken),
-            Word::Sound if self.life != Life::Open => self.close_conn(conn, CloseReason::PoolClosed),
-            Word::Sound if trusted => {
+            (Word::Sound | Word::Soiled, Some(reason)) => self.close_conn(conn, reason),
+            (Word::Sound | Word::Soiled, None) if self.life != Life::Open => self.close_conn(conn, CloseReason::PoolClosed),
+            (Word::Soiled, None) => {
+                self.find(conn).at = At::Cleaning;
+                self.said.push(Said::Clean(conn));
+            }
+            (Word::Sound, None) if trusted => {
                 self.find(conn).at = At::Idle;
                 self.shelf.push(conn);
             }
-            Word::Sound => {
+            (Word::Sound, None) => {
                 self.find(conn).at = At::Checking;
                 self.said.push(Said::Check(conn));
             }
