@@ -1,4 +1,4 @@
-//! A connection to Redis as the pool holds it: one stream, one driver task, and what is known of its health.
+//! A connection to Redis as the pool holds it: one stream, one driver task, and what is known of its health and session.
 
 use std::future::poll_fn;
 use std::io;
@@ -8,10 +8,13 @@ use std::task::Poll;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{ErrorKind, RedisError, RedisResult};
-use redis_manager_core::{Instant, Runtime, Task};
+use redis::{ErrorKind, Pipeline, ProtocolVersion, RedisError, RedisResult, Value};
+use redis_manager_core::{Instant, Residue, Runtime, Task};
 
 use crate::redis_node::link::Link;
+use crate::redis_node::news::{Answer, News};
+use crate::redis_node::patience::Patience;
+use crate::redis_node::session::{Request, Session, Traces};
 
 /// A connection that one borrower uses at a time. Dropping it closes the socket, whatever is in flight.
 pub(crate) struct RedisConnection {
@@ -19,22 +22,16 @@ pub(crate) struct RedisConnection {
     link: Arc<Link>,
     runtime: Arc<dyn Runtime>,
     command_timeout: Duration,
+    protocol: ProtocolVersion,
     state: State,
-    after_use: AfterUse,
-}
-
-/// What becomes of a connection when its borrower is done, if nothing is wrong with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AfterUse {
-    Lend,
-    /// Something was sent whose reply nobody waits for: it may still be carried out, or answered.
-    Close,
+    /// What its borrower has left on the session so far.
+    traces: Traces,
 }
 
 /// What the commands of its borrowers have made of a connection.
 ///
 /// ```text
-///  Clear --- a command is sent ---> Asked --- its reply arrives ---> Clear
+///  Clear --- a command is sent ---> Asked --- its reply arrives, or that of a later one ---> Clear
 ///                                     |
 ///                                     '--- no reply in time ---> Silent      an I/O or protocol error ---> Broken
 /// ```
@@ -43,7 +40,7 @@ pub(crate) enum AfterUse {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Clear,
-    /// Since when; None for a command that blocks by its nature.
+    /// Since when; none if the server may take its time.
     Asked(Option<Instant>),
     Silent,
     Broken,
@@ -55,80 +52,147 @@ impl RedisConnection {
         link: Arc<Link>,
         runtime: Arc<dyn Runtime>,
         command_timeout: Duration,
+        protocol: ProtocolVersion,
     ) -> Self {
-        Self { handle, link, runtime, command_timeout, state: State::Clear, after_use: AfterUse::Lend }
+        Self { handle, link, runtime, command_timeout, protocol, state: State::Clear, traces: Traces::NONE }
     }
 
-    /// How long an ordinary command may take.
-    pub(crate) fn command_timeout(&self) -> Duration {
-        self.command_timeout
+    /// What a request is judged by.
+    pub(crate) fn session(&self) -> Session {
+        Session { traces: self.traces, home: self.db(), command_timeout: self.command_timeout }
     }
 
     pub(crate) fn link(&self) -> &Arc<Link> {
         &self.link
     }
 
+    pub(crate) fn runtime(&self) -> &Arc<dyn Runtime> {
+        &self.runtime
+    }
+
+    /// Another handle on the same stream.
+    pub(crate) fn handle(&self) -> MultiplexedConnection {
+        self.handle.clone()
+    }
+
+    pub(crate) fn protocol(&self) -> ProtocolVersion {
+        self.protocol
+    }
+
     pub(crate) fn db(&self) -> i64 {
         redis::aio::ConnectionLike::get_db(&self.handle)
     }
 
-    /// Whether it must not be lent again.
-    pub(crate) fn is_broken(&self) -> bool {
-        self.after_use == AfterUse::Close || !self.is_usable()
-    }
-
-    fn is_usable(&self) -> bool {
-        self.state == State::Clear && !self.link.is_dead()
-    }
-
-    /// Has it closed on return.
-    pub(crate) fn spoil(&mut self) {
-        self.after_use = AfterUse::Close;
+    /// Whether it must not be lent again; a reply that has been outstanding for `patience` will not come.
+    pub(crate) fn is_broken(&self, patience: Duration) -> bool {
+        self.link.is_dead()
+            || match self.state {
+                State::Clear => false,
+                State::Asked(Some(since)) => self.has_waited(since, patience),
+                State::Asked(None) | State::Silent | State::Broken => true,
+            }
     }
 
     /// Whether a command was sent and got no reply for at least `patience`.
     pub(crate) fn is_silent(&self, patience: Duration) -> bool {
-        match self.state {
-            State::Silent => !self.link.is_dead(),
-            State::Asked(Some(since)) => !self.link.is_dead() && self.runtime.now().saturating_duration_since(since) >= patience,
-            State::Clear | State::Asked(None) | State::Broken => false,
+        !self.link.is_dead()
+            && match self.state {
+                State::Silent => true,
+                State::Asked(Some(since)) => self.has_waited(since, patience),
+                State::Clear | State::Asked(None) | State::Broken => false,
+            }
+    }
+
+    /// What its borrower has left on it, if it is sound.
+    pub(crate) fn residue(&self) -> Residue {
+        if self.traces.has(Traces::LASTING) {
+            Residue::Lasting
+        } else if self.traces.is_none() && self.state == State::Clear {
+            Residue::None
+        } else {
+            Residue::Removable
         }
     }
 
-    /// Sends something and waits for the reply, no longer than `patience`.
-    pub(crate) async fn ask<T>(
+    /// Notes what a borrower leaves that does not send its commands by [`ask`](Self::ask).
+    pub(crate) fn leave(&mut self, traces: Traces) {
+        self.traces |= traces;
+    }
+
+    /// Notes that replies are outstanding, since now or for too long.
+    pub(crate) fn note_outstanding(&mut self, silent: bool) {
+        self.state = if silent { State::Silent } else { State::Asked(Some(self.runtime.now())) };
+    }
+
+    /// Undoes what a borrower has left, in one round trip, and makes sure that every reply before this one has come.
+    pub(crate) async fn clean(&mut self, nonce: &str) -> RedisResult<bool> {
+        let mut pipeline = Pipeline::new();
+        if self.traces.has(Traces::MULTI) {
+            pipeline.cmd("DISCARD");
+        }
+        if self.traces.has(Traces::WATCH) {
+            pipeline.cmd("UNWATCH");
+        }
+        if self.traces.has(Traces::DATABASE) {
+            pipeline.cmd("SELECT").arg(self.db());
+        }
+        pipeline.cmd("PING").arg(nonce);
+        let count = pipeline.len();
+        let send = async |handle: &mut MultiplexedConnection| handle.send_packed_commands(&pipeline, 0, count).await;
+        let mut answers = self.ask(Request::UNBOUNDED, send).await?;
+        let echoed = matches!(answers.pop(), Some(Value::BulkString(bytes)) if bytes == nonce.as_bytes());
+        if self.traces.has(Traces::MULTI) {
+            // An error if MULTI itself had failed; no transaction is open either way, or PING would have been queued.
+            answers.remove(0);
+        }
+        let undone = echoed && answers.iter().all(|answer| *answer == Value::Okay);
+        if undone {
+            self.traces = Traces::NONE;
+        }
+        Ok(undone)
+    }
+
+    /// Sends something and waits for its reply, no longer than its patience.
+    pub(crate) async fn ask<T: Answer>(
         &mut self,
-        patience: Patience,
+        request: Request,
         send: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
     ) -> RedisResult<T> {
-        if !self.is_usable() {
-            return Err(lost("connection lost before the command was sent"));
-        }
-        self.state = State::Asked(match patience {
-            Patience::Ordinary(_) => Some(self.runtime.now()),
-            Patience::Blocking(_) => None,
-        });
-        let mut reply = pin!(send(&mut self.handle));
-        let mut sleep: Option<Task> = None;
-        let answered = poll_fn(|cx| {
-            if let Poll::Ready(reply) = reply.as_mut().poll(cx) {
-                return Poll::Ready(Some(reply));
+        let since = match self.state {
+            _ if self.link.is_dead() => return Err(lost("connection lost before the command was sent")),
+            State::Broken => return Err(lost("connection lost before the command was sent")),
+            State::Silent | State::Asked(None) => {
+                return Err(lost("the reply to an earlier command is still outstanding: get another client"));
             }
-            match patience.limit() {
-                // Most replies that are not there at once come long before this, but without it nothing bounds them.
-                Some(limit) => sleep.get_or_insert_with(|| self.runtime.sleep(limit)).as_mut().poll(cx).map(|()| None),
-                None => Poll::Pending,
-            }
-        })
-        .await;
+            // Replies come in the order of the commands: the one to this command ends the wait for all before it.
+            State::Asked(Some(since)) => since,
+            State::Clear => self.runtime.now(),
+        };
+        let blocking = request.patience.is_blocking();
+        self.traces |= request.leaves;
+        self.state = State::Asked(if blocking { None } else { Some(since) });
+        let cancelled = CloseUnlessAnswered(blocking.then_some(&*self.link));
+        let answered = within(&*self.runtime, request.patience, send(&mut self.handle)).await;
+        cancelled.answered();
         let (state, result) = match answered {
             Some(Ok(value)) => (State::Clear, Ok(value)),
             Some(Err(error)) if is_fatal(&error) => (State::Broken, Err(outcome_unknown(&error))),
             Some(Err(error)) => (State::Clear, Err(error)),
-            None => (State::Silent, Err(timed_out(patience))),
+            None => (State::Silent, Err(timed_out(request.patience))),
         };
         self.state = state;
+        let news = News::of(&result);
+        if news == News::AllWell {
+            self.traces = self.traces.without(request.ends);
+        } else if !self.traces.has(Traces::LASTING) {
+            // One who has logged out, say, is told what others are not.
+            self.link.tell(&news);
+        }
         result
+    }
+
+    fn has_waited(&self, since: Instant, patience: Duration) -> bool {
+        self.runtime.now().saturating_duration_since(since) >= patience
     }
 }
 
@@ -145,37 +209,54 @@ impl std::fmt::Debug for RedisConnection {
     }
 }
 
-/// How long a command may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Patience {
-    Ordinary(Duration),
-    /// It may block on the server by its nature; None: without end.
-    Blocking(Option<Duration>),
+/// A command that blocks and is dropped before its reply closes the socket: what it waits for would be taken by nobody.
+struct CloseUnlessAnswered<'a>(Option<&'a Link>);
+
+impl CloseUnlessAnswered<'_> {
+    fn answered(mut self) {
+        self.0 = None;
+    }
 }
 
-impl Patience {
-    fn limit(self) -> Option<Duration> {
-        match self {
-            Self::Ordinary(limit) => Some(limit),
-            Self::Blocking(limit) => limit,
+impl Drop for CloseUnlessAnswered<'_> {
+    fn drop(&mut self) {
+        if let Some(link) = self.0 {
+            link.close();
         }
     }
 }
 
+/// Waits for a reply no longer than its patience; none if it was too long.
+pub(crate) async fn within<T>(runtime: &dyn Runtime, patience: Patience, reply: impl Future<Output = T>) -> Option<T> {
+    let mut reply = pin!(reply);
+    let mut sleep: Option<Task> = None;
+    poll_fn(|cx| {
+        if let Poll::Ready(reply) = reply.as_mut().poll(cx) {
+            return Poll::Ready(Some(reply));
+        }
+        match patience.limit() {
+            // Most replies come long before this, but without it nothing bounds them.
+            Some(limit) => sleep.get_or_insert_with(|| runtime.sleep(limit)).as_mut().poll(cx).map(|()| None),
+            None => Poll::Pending,
+        }
+    })
+    .await
+}
+
 /// Whether the stream can no longer be trusted to be in step. Errors of the server do not come this way.
-fn is_fatal(error: &RedisError) -> bool {
+pub(crate) fn is_fatal(error: &RedisError) -> bool {
     matches!(error.kind(), ErrorKind::Io | ErrorKind::Parse) || error.is_unrecoverable_error()
 }
 
-fn outcome_unknown(error: &RedisError) -> RedisError {
+pub(crate) fn outcome_unknown(error: &RedisError) -> RedisError {
     lost(&format!("connection lost, outcome unknown: {error}"))
 }
 
-fn lost(text: &str) -> RedisError {
+pub(crate) fn lost(text: &str) -> RedisError {
     RedisError::from(io::Error::new(io::ErrorKind::BrokenPipe, text))
 }
 
-fn timed_out(patience: Patience) -> RedisError {
+pub(crate) fn timed_out(patience: Patience) -> RedisError {
     let waited = patience.limit().unwrap_or_default();
     RedisError::from(io::Error::new(io::ErrorKind::TimedOut, format!("no reply within {waited:?}, outcome unknown")))
 }

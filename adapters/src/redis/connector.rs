@@ -1,5 +1,6 @@
 //! How the core connects to Redis: one address after the other, handshake, and a PING that proves the other side.
 
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -10,15 +11,16 @@ use std::task::Poll;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, RedisError, Value};
-use redis_manager_core::{Alarm, Connector, KillSwitch, Runtime};
+use redis::{AsyncConnectionConfig, ProtocolVersion, PushInfo, RedisError, Value};
+use redis_manager_core::{Alarm, Connector, KillSwitch, Residue, Runtime};
 
 use crate::network::{BoxStream, Network, Reply, TcpOptions};
 use crate::redis_node::address::{Address, Place};
-use crate::redis_node::connection::{Patience, RedisConnection};
+use crate::redis_node::connection::RedisConnection;
 use crate::redis_node::error::ConnectError;
 use crate::redis_node::link::{Link, LinkStream};
 use crate::redis_node::pool_args::PoolArgs;
+use crate::redis_node::session::Request;
 
 /// Connects the pools of one Redis node.
 pub(crate) struct RedisConnector {
@@ -80,7 +82,15 @@ impl RedisConnector {
     async fn handshake(&self, stream: BoxStream) -> Result<Box<RedisConnection>, ConnectError> {
         let link = Link::new(stream);
         // No timeouts of redis-rs: it would look for a runtime of its own choice at every command.
-        let config = AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(None);
+        let mut config = AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(None);
+        let protocol = self.address.login.protocol();
+        if protocol != ProtocolVersion::RESP2 {
+            let inbox = Arc::clone(&link);
+            config = config.set_push_sender(move |push: PushInfo| -> Result<(), Infallible> {
+                inbox.push(push);
+                Ok(())
+            });
+        }
         let stream = LinkStream(Arc::clone(&link));
         let (handle, driver) = MultiplexedConnection::new_with_config(&self.address.login, stream, config)
             .await
@@ -91,7 +101,7 @@ impl RedisConnector {
             pin!(driver).await;
         }));
         let runtime = Arc::clone(&self.network) as Arc<dyn Runtime>;
-        Ok(Box::new(RedisConnection::new(handle, link, runtime, self.args.command_timeout)))
+        Ok(Box::new(RedisConnection::new(handle, link, runtime, self.args.command_timeout, protocol)))
     }
 
     async fn prepare(&self, conn: &mut RedisConnection) -> Result<(), ConnectError> {
@@ -107,7 +117,7 @@ impl RedisConnector {
     /// A PING whose answer nothing else can give. LOADING answers HELLO, a server that wants a password answers RESP2
     /// connects, and a reply that is off by one looks like any other: this tells.
     async fn ping(&self, conn: &mut RedisConnection) -> Result<(), ConnectError> {
-        let nonce = format!("{:016x}", self.nonce.fetch_add(1, Ordering::Relaxed));
+        let nonce = self.nonce();
         let mut cmd = redis::cmd("PING");
         cmd.arg(&nonce);
         match self.query(conn, &cmd).await {
@@ -119,9 +129,19 @@ impl RedisConnector {
         }
     }
 
+    /// A reply that has been outstanding for so long when a borrower leaves will not come. A caller's own timeout is often
+    /// shorter than ours, and tells as much.
+    fn longest_silence(&self) -> Duration {
+        self.health_check_timeout / 2
+    }
+
+    fn nonce(&self) -> String {
+        format!("{:016x}", self.nonce.fetch_add(1, Ordering::Relaxed))
+    }
+
     /// Bounded by whoever drives the connect or the check.
     async fn query(&self, conn: &mut RedisConnection, cmd: &redis::Cmd) -> Result<Value, RedisError> {
-        let reply = conn.ask(Patience::Blocking(None), async |handle| handle.send_packed_command(cmd).await).await?;
+        let reply = conn.ask(Request::UNBOUNDED, async |handle| handle.send_packed_command(cmd).await).await?;
         reply.extract_error()
     }
 }
@@ -143,12 +163,23 @@ impl Connector for RedisConnector {
     }
 
     fn is_broken(&self, conn: &mut Self::Connection) -> bool {
-        conn.is_broken()
+        conn.is_broken(self.longest_silence())
     }
 
     fn is_silent(&self, conn: &mut Self::Connection) -> bool {
-        // A caller's own timeout is often shorter than ours, and tells as much.
-        conn.is_silent(self.health_check_timeout / 2)
+        conn.is_silent(self.longest_silence())
+    }
+
+    fn residue(&self, conn: &mut Self::Connection) -> Residue {
+        conn.residue()
+    }
+
+    async fn clean(&self, conn: &mut Self::Connection) -> Result<(), ConnectError> {
+        let cleaned = conn.clean(&self.nonce()).await;
+        match cleaned.map_err(|source| ConnectError::Redis { step: "cleaning", source })? {
+            true => Ok(()),
+            false => Err(ConnectError::Unclean),
+        }
     }
 
     fn watch(&self, conn: &mut Self::Connection, alarm: Alarm) {

@@ -62,6 +62,8 @@ pub(crate) enum ConnectError {
     Dial { address: String, source: io::Error },
     #[error("{step} failed: {source}")]
     Redis { step: &'static str, source: redis::RedisError },
+    #[error("what its borrower left could not be undone")]
+    Unclean,
     #[error("the server answers a PING with {answer}")]
     WrongAnswer { answer: String },
 }

@@ -1,5 +1,6 @@
 //! The stream of a connection, which anybody who holds the link can close at once, from any thread.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
@@ -7,10 +8,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use redis::PushInfo;
 use redis_manager_core::Alarm;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::network::BoxStream;
+use crate::redis_node::news::News;
+
+/// Messages that may wait for whoever listens, before the stream is read no further.
+const MOST_PUSHES: usize = 1_024;
 
 /// The one owner of a socket: dead as soon as the server, the redis driver or we have ended it.
 pub(crate) struct Link {
@@ -24,11 +30,20 @@ struct Socket {
     stream: Option<BoxStream>,
     /// The task that reads, to be told of the end.
     reader: Option<Waker>,
+    /// None while nobody listens.
+    inbox: Option<Inbox>,
+}
+
+/// What the server has sent unasked.
+#[derive(Default)]
+struct Inbox {
+    pushes: VecDeque<PushInfo>,
+    listener: Option<Waker>,
 }
 
 impl Link {
     pub(crate) fn new(stream: BoxStream) -> Arc<Self> {
-        let socket = Mutex::new(Socket { stream: Some(stream), reader: None });
+        let socket = Mutex::new(Socket { stream: Some(stream), reader: None, inbox: None });
         Arc::new(Self { dead: AtomicBool::new(false), socket, alarm: Mutex::new(None) })
     }
 
@@ -58,14 +73,64 @@ impl Link {
     /// Closes the socket here and now: commands in flight are lost.
     pub(crate) fn close(&self) {
         self.dead.store(true, Ordering::Release);
-        let (stream, reader) = {
+        let (stream, reader, listener) = {
             let mut socket = self.socket();
-            (socket.stream.take(), socket.reader.take())
+            let listener = socket.inbox.as_mut().and_then(|inbox| inbox.listener.take());
+            (socket.stream.take(), socket.reader.take(), listener)
         };
         drop(stream);
+        reader.into_iter().chain(listener).for_each(Waker::wake);
+    }
+
+    /// Tells the pool what a reply has told us.
+    pub(crate) fn tell(&self, news: &News) {
+        let alarm = self.alarm().clone();
+        match (alarm, news) {
+            (Some(alarm), News::NotReady(words)) => alarm.distrust(words),
+            (Some(alarm), News::Replica(words)) => alarm.renew(words),
+            (Some(_), News::AllWell | News::Refused) | (None, _) => {}
+        }
+    }
+
+    /// From now on what the server sends unasked is kept.
+    pub(crate) fn listen(&self) {
+        self.socket().inbox.get_or_insert_default();
+    }
+
+    /// The server has sent something unasked.
+    pub(crate) fn push(&self, push: PushInfo) {
+        let listener = {
+            let mut socket = self.socket();
+            let Some(inbox) = &mut socket.inbox else { return };
+            inbox.pushes.push_back(push);
+            inbox.listener.take()
+        };
+        if let Some(listener) = listener {
+            listener.wake();
+        }
+    }
+
+    /// What the server has sent next; none if nothing will come any more.
+    pub(crate) fn poll_push(&self, cx: &mut Context<'_>) -> Poll<Option<PushInfo>> {
+        let waker = cx.waker().clone();
+        let (push, reader) = {
+            let mut socket = self.socket();
+            let closed = socket.stream.is_none();
+            let Some(inbox) = &mut socket.inbox else { return Poll::Ready(None) };
+            let Some(push) = inbox.pushes.pop_front() else {
+                if closed {
+                    return Poll::Ready(None);
+                }
+                inbox.listener = Some(waker);
+                return Poll::Pending;
+            };
+            let drained = inbox.pushes.len() == MOST_PUSHES / 2;
+            (push, if drained { socket.reader.take() } else { None })
+        };
         if let Some(reader) = reader {
             reader.wake();
         }
+        Poll::Ready(Some(push))
     }
 
     fn socket(&self) -> MutexGuard<'_, Socket> {
@@ -89,11 +154,13 @@ pub(crate) struct LinkStream(pub(crate) Arc<Link>);
 impl AsyncRead for LinkStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let mut socket = self.0.socket();
-        let Some(stream) = &mut socket.stream else {
+        let full = socket.inbox.as_ref().is_some_and(|inbox| inbox.pushes.len() >= MOST_PUSHES);
+        let polled = match &mut socket.stream {
             // The end of the stream: nothing more will come.
-            return Poll::Ready(Ok(()));
+            None => return Poll::Ready(Ok(())),
+            Some(_) if full => Poll::Pending,
+            Some(stream) => Pin::new(stream).poll_read(cx, buffer),
         };
-        let polled = Pin::new(stream).poll_read(cx, buffer);
         if polled.is_pending() && !socket.reader.as_ref().is_some_and(|reader| reader.will_wake(cx.waker())) {
             socket.reader = Some(cx.waker().clone());
         }

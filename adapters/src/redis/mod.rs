@@ -2,13 +2,17 @@
 
 mod address;
 mod client;
+mod commands;
 mod connection;
 mod connector;
 mod error;
 mod link;
+mod news;
 mod node_handle;
 mod patience;
 mod pool_args;
+mod pub_sub;
+mod session;
 
 pub(crate) use address::{Address, redact};
 pub use client::Client;
@@ -16,3 +20,4 @@ pub(crate) use connector::RedisConnector;
 pub use error::AddNodeError;
 pub use node_handle::NodeHandle;
 pub use pool_args::{Keepalive, PoolArgs};
+pub use pub_sub::PubSub;

@@ -1,0 +1,131 @@
+//! A client that listens: subscriptions on a lease.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+use redis::aio::MultiplexedConnection;
+use redis::{ErrorKind, Msg, ProtocolVersion, RedisError, RedisResult, ToRedisArgs};
+use redis_manager_core::Lease;
+
+use crate::redis_node::RedisConnector;
+use crate::redis_node::patience::Patience;
+use crate::redis_node::session::{Request, Traces};
+
+/// A client that listens to channels; made by [`Client::into_pub_sub`](crate::Client::into_pub_sub). It needs RESP3.
+///
+/// Messages are had by [`next_message`](PubSub::next_message), or as a `Stream`. Dropping it closes its connection, and
+/// with that ends all subscriptions; its place in the pool is free then. The connection is not restored when it is lost:
+/// messages end, and what was published meanwhile is lost, as Redis has it.
+///
+/// ```no_run
+/// # async fn example(manager: redis_manager::RedisManager) -> Result<(), Box<dyn std::error::Error>> {
+/// let mut news = manager.get_client("redis://localhost").await?.into_pub_sub()?;
+/// news.subscribe(&["weather", "sports"]).await?;
+/// while let Some(message) = news.next_message().await {
+///     println!("{}: {}", message.get_channel_name(), message.get_payload::<String>()?);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub struct PubSub {
+    lease: Lease<RedisConnector>,
+}
+
+impl PubSub {
+    pub(crate) fn new(mut lease: Lease<RedisConnector>) -> RedisResult<Self> {
+        if lease.protocol() == ProtocolVersion::RESP2 {
+            return Err(RedisError::from((ErrorKind::InvalidClientConfig, "subscriptions on a lease need RESP3")));
+        }
+        lease.leave(Traces::LASTING);
+        lease.link().listen();
+        Ok(Self { lease })
+    }
+
+    /// Listens to channels, from the server's answer on.
+    ///
+    /// # Errors
+    ///
+    /// As any command: within `command_timeout`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before its end, it may or may not listen.
+    pub async fn subscribe(&mut self, channels: impl ToRedisArgs + Send) -> RedisResult<()> {
+        self.ask(async |handle| handle.subscribe(channels).await).await
+    }
+
+    /// Listens to all channels whose names match a pattern; else as [`subscribe`](PubSub::subscribe).
+    ///
+    /// # Errors
+    ///
+    /// As [`subscribe`](PubSub::subscribe).
+    pub async fn psubscribe(&mut self, patterns: impl ToRedisArgs + Send) -> RedisResult<()> {
+        self.ask(async |handle| handle.psubscribe(patterns).await).await
+    }
+
+    /// Listens to these channels no more. Messages that have come before can still be had.
+    ///
+    /// # Errors
+    ///
+    /// As [`subscribe`](PubSub::subscribe).
+    pub async fn unsubscribe(&mut self, channels: impl ToRedisArgs + Send) -> RedisResult<()> {
+        self.ask(async |handle| handle.unsubscribe(channels).await).await
+    }
+
+    /// Listens to these patterns no more; else as [`unsubscribe`](PubSub::unsubscribe).
+    ///
+    /// # Errors
+    ///
+    /// As [`subscribe`](PubSub::subscribe).
+    pub async fn punsubscribe(&mut self, patterns: impl ToRedisArgs + Send) -> RedisResult<()> {
+        self.ask(async |handle| handle.punsubscribe(patterns).await).await
+    }
+
+    /// The next message, in the order in which the server sent them; none once the connection is lost.
+    ///
+    /// Up to 1 024 messages that nobody takes are kept; then the connection is not read until half of them are taken, so
+    /// that the server's own limit on the output of its clients decides about the rest. A `subscribe` waits for that, too.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time: no message is lost.
+    pub async fn next_message(&mut self) -> Option<Msg> {
+        poll_fn(|cx| self.poll_message(cx)).await
+    }
+
+    fn poll_message(&self, cx: &mut Context<'_>) -> Poll<Option<Msg>> {
+        loop {
+            match self.lease.link().poll_push(cx) {
+                Poll::Ready(Some(push)) => match Msg::from_push_info(push) {
+                    Some(message) => return Poll::Ready(Some(message)),
+                    // The server's word that it has subscribed, say.
+                    None => {}
+                },
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    async fn ask(&mut self, send: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<()>) -> RedisResult<()> {
+        let patience = Patience::Ordinary(Some(self.lease.session().command_timeout));
+        self.lease.ask(Request { patience, ..Request::UNBOUNDED }, send).await
+    }
+}
+
+impl Stream for PubSub {
+    type Item = Msg;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Msg>> {
+        self.poll_message(cx)
+    }
+}
+
+impl fmt::Debug for PubSub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PubSub").field("connection", &**self.lease).finish()
+    }
+}
