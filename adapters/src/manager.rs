@@ -1,16 +1,17 @@
 //! The manager of many Redis nodes, and its builder.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::Arc;
+use std::ops::RangeInclusive;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use redis_manager_core::{
-    ConfigError, GetClientError, Loop, Manager, NodeConfig, NodeConfigBuilder, NodeStatus, OnNodeDown, Runtime,
+    ConfigError, GetClientError, Knob, Loop, Manager, NodeConfig, NodeConfigBuilder, NodeStatus, OnNodeDown, Runtime,
 };
 
 use crate::network::Network;
-use crate::redis_node::{AddNodeError, Address, Client, NodeHandle, PoolArgs, RedisConnector, redact};
+use crate::redis_node::{AddNodeError, Address, Client, Hub, NodeHandle, PoolArgs, RedisConnector, SharedClient, redact};
 
 /// Pools of connections to many Redis nodes, by URL. Cheap to clone; clones are the same manager. When the last one is
 /// dropped, all pools close.
@@ -24,9 +25,28 @@ pub struct RedisManager {
     nodes: Manager<RedisConnector>,
     network: Arc<dyn Network>,
     args: PoolArgs,
+    shared_connections_per_node: usize,
+    /// What the shared clients of each node have in common, for as long as there is one.
+    hubs: Arc<Mutex<HashMap<String, Weak<Hub>>>>,
 }
 
+const SHARED_CONNECTIONS: RangeInclusive<usize> = 1..=256;
+const DEFAULT_SHARED_CONNECTIONS: usize = 1;
+
 impl RedisManager {
+    /// The table of all knobs with their defaults and ranges.
+    #[must_use]
+    pub fn knobs() -> Vec<Knob> {
+        let shared = Knob::new(
+            "shared_connections_per_node",
+            "connections",
+            DEFAULT_SHARED_CONNECTIONS.to_string(),
+            format!("{} to {}", SHARED_CONNECTIONS.start(), SHARED_CONNECTIONS.end()),
+            "what all shared clients of a node send their commands over; more than one helps only with large values",
+        );
+        NodeConfig::knobs().into_iter().chain([shared]).chain(PoolArgs::knobs()).collect()
+    }
+
     /// Every knob at its default.
     pub fn builder() -> RedisManagerBuilder {
         RedisManagerBuilder::default()
@@ -114,6 +134,35 @@ impl RedisManager {
         self.nodes.try_get(url).map(Client::new).map_err(hide_password)
     }
 
+    /// Makes a client that many tasks share, within `default_timeout`; see
+    /// [`get_shared_client_timeout`](RedisManager::get_shared_client_timeout).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    ///
+    /// # Cancel safety
+    ///
+    /// As there.
+    pub async fn get_shared_client(&self, url: &str) -> Result<SharedClient, GetClientError> {
+        self.get_shared_client_timeout(url, self.nodes.config().default_timeout()).await
+    }
+
+    /// Makes a client that many tasks share: plain commands over `shared_connections_per_node` connections, which are
+    /// leased from the node's pools until the last shared client of the node is dropped. Waits until there is one, as
+    /// [`get_client_timeout`](RedisManager::get_client_timeout) does.
+    ///
+    /// # Errors
+    ///
+    /// As [`get_client_timeout`](RedisManager::get_client_timeout).
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time.
+    pub async fn get_shared_client_timeout(&self, url: &str, timeout: Duration) -> Result<SharedClient, GetClientError> {
+        SharedClient::ready(self.hub(url).map_err(hide_password)?, timeout).await
+    }
+
     /// The handle of a node, which saves the look-up.
     ///
     /// # Errors
@@ -169,14 +218,16 @@ impl RedisManager {
         self.close_node_pools_timeout(url, self.nodes.config().default_timeout()).await;
     }
 
-    /// Closes the pools of a node: new gets fail and those in line are told at once; clients on loan are closed when
-    /// they come back, or where they are at the end of `timeout`. Returns when no connection is left. The node can be
+    /// Closes the pools of a node: new gets and new commands of shared clients fail and those in line are told at once;
+    /// clients on loan are closed when they come back, or where they are at the end of `timeout`. Returns when no connection is left. The node can be
     /// added again; one that was never added is closed already.
     ///
     /// # Cancel safety
     ///
     /// Closing goes on when the future is dropped.
     pub async fn close_node_pools_timeout(&self, url: &str, timeout: Duration) {
+        let hub = self.hubs().remove(url);
+        close_hubs(hub);
         self.nodes.close_node(url, timeout).await;
     }
 
@@ -192,7 +243,33 @@ impl RedisManager {
     ///
     /// Closing goes on when the future is dropped.
     pub async fn close_all_pools_timeout(&self, timeout: Duration) {
+        let hubs = std::mem::take(&mut *self.hubs());
+        close_hubs(hubs.into_values());
         self.nodes.close(timeout).await;
+    }
+
+    /// What the shared clients of a node have in common; made for the first one.
+    fn hub(&self, url: &str) -> Result<Arc<Hub>, GetClientError> {
+        let pool = self.nodes.node(url)?;
+        if let Some(hub) = self.hubs().get(url).and_then(Weak::upgrade).filter(|hub| hub.is_of(&pool)) {
+            return Ok(hub);
+        }
+        let address = Address::parse(url, self.args.protocol);
+        let home = address.map_err(|_| GetClientError::UnknownNode { node: String::from(url) })?.login.db();
+        let runtime = Arc::clone(&self.network) as Arc<dyn Runtime>;
+        let made = Arc::new(Hub::new(pool.clone(), runtime, self.shared_connections_per_node, home, self.args.command_timeout));
+        let mut hubs = self.hubs();
+        // Another call may have been quicker.
+        let hub = hubs.get(url).and_then(Weak::upgrade).filter(|hub| hub.is_of(&pool));
+        if hub.is_none() {
+            hubs.insert(String::from(url), Arc::downgrade(&made));
+        }
+        drop(hubs);
+        Ok(hub.unwrap_or(made))
+    }
+
+    fn hubs(&self) -> MutexGuard<'_, HashMap<String, Weak<Hub>>> {
+        self.hubs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -200,6 +277,10 @@ impl fmt::Debug for RedisManager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisManager").field("nodes", &self.fetch_pool_status().keys()).finish_non_exhaustive()
     }
+}
+
+fn close_hubs(hubs: impl IntoIterator<Item = Weak<Hub>>) {
+    hubs.into_iter().filter_map(|hub| hub.upgrade()).for_each(|hub| hub.close());
 }
 
 /// The core names an unknown node as it was asked for; all others by their connector, which hides the password itself.
@@ -211,13 +292,25 @@ fn hide_password(mut error: GetClientError) -> GetClientError {
 }
 
 /// Sets the knobs of a [`RedisManager`]; [`build`](RedisManagerBuilder::build) checks them. The defaults are valid.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until it is built"]
 pub struct RedisManagerBuilder {
     node: NodeConfigBuilder,
     args: PoolArgs,
+    shared_connections_per_node: usize,
     /// The first value of the environment that could not be read; told by `build`.
     unreadable: Option<ConfigError>,
+}
+
+impl Default for RedisManagerBuilder {
+    fn default() -> Self {
+        Self {
+            node: NodeConfigBuilder::default(),
+            args: PoolArgs::default(),
+            shared_connections_per_node: DEFAULT_SHARED_CONNECTIONS,
+            unreadable: None,
+        }
+    }
 }
 
 /// Passes a knob on to the node's builder, where it is documented, too.
@@ -264,6 +357,13 @@ impl RedisManagerBuilder {
     /// Default 50 ms, 500 ms and 5 s, but none longer than `default_timeout`; 10 ms to 7 days, in ascending order.
     pub fn probe_backoff(mut self, start: Duration, max_with_waiters: Duration, max_without_waiters: Duration) -> Self {
         self.node = self.node.probe_backoff(start, max_with_waiters, max_without_waiters);
+        self
+    }
+
+    /// Connections that all shared clients of a node send their commands over, leased from its pools. Count, default 1,
+    /// 1 to 256, and no more than the node may have.
+    pub fn shared_connections_per_node(mut self, connections: usize) -> Self {
+        self.shared_connections_per_node = connections;
         self
     }
 
@@ -330,9 +430,26 @@ impl RedisManagerBuilder {
         }
         self.args.check()?;
         let config: NodeConfig = self.node.connect_timeout(self.args.connect_timeout).build()?;
+        let shared = self.shared_connections_per_node;
+        let (knob, value) = ("shared_connections_per_node", shared.to_string());
+        let most = config.max_connection_size() * config.max_pools_per_node();
+        if !SHARED_CONNECTIONS.contains(&shared) {
+            let range = format!("{} to {}", SHARED_CONNECTIONS.start(), SHARED_CONNECTIONS.end());
+            return Err(ConfigError::OutOfRange { knob, value, range });
+        }
+        if shared > most {
+            let limit_knob = "max_connection_size times max_pools_per_node";
+            return Err(ConfigError::Contradiction { knob, value, limit_knob, limit: most.to_string() });
+        }
         let network: Arc<dyn Network> = Arc::new(runtime);
         let runtime = Arc::clone(&network) as Arc<dyn Runtime>;
-        Ok(RedisManager { nodes: Manager::new(config, runtime), network, args: self.args })
+        Ok(RedisManager {
+            nodes: Manager::new(config, runtime),
+            network,
+            args: self.args,
+            shared_connections_per_node: shared,
+            hubs: Arc::default(),
+        })
     }
 }
 

@@ -125,6 +125,12 @@ impl<K: Connector> NodePool<K> {
         self.door().status()
     }
 
+    /// The checked knobs.
+    #[must_use]
+    pub fn config(&self) -> &NodeConfig {
+        self.door().config()
+    }
+
     /// Whether the pool still lends.
     #[must_use]
     pub fn is_open(&self) -> bool {
@@ -170,7 +176,8 @@ impl<K: Connector> NodePool<K> {
     }
 
     /// Whether both are handles of the same pools.
-    pub(crate) fn is_same(&self, other: &Self) -> bool {
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.handle, &other.handle)
     }
 

@@ -66,10 +66,6 @@ impl RedisConnection {
         &self.link
     }
 
-    pub(crate) fn runtime(&self) -> &Arc<dyn Runtime> {
-        &self.runtime
-    }
-
     /// Another handle on the same stream.
     pub(crate) fn handle(&self) -> MultiplexedConnection {
         self.handle.clone()
@@ -161,9 +157,7 @@ impl RedisConnection {
         let since = match self.state {
             _ if self.link.is_dead() => return Err(lost("connection lost before the command was sent")),
             State::Broken => return Err(lost("connection lost before the command was sent")),
-            State::Silent | State::Asked(None) => {
-                return Err(lost("the reply to an earlier command is still outstanding: get another client"));
-            }
+            State::Silent | State::Asked(None) => return Err(lost("connection lost: an earlier command got no reply")),
             // Replies come in the order of the commands: the one to this command ends the wait for all before it.
             State::Asked(Some(since)) => since,
             State::Clear => self.runtime.now(),

@@ -13,6 +13,8 @@ mod patience;
 mod pool_args;
 mod pub_sub;
 mod session;
+mod shared;
+mod transaction;
 
 pub(crate) use address::{Address, redact};
 pub use client::Client;
@@ -21,3 +23,6 @@ pub use error::AddNodeError;
 pub use node_handle::NodeHandle;
 pub use pool_args::{Keepalive, PoolArgs};
 pub use pub_sub::PubSub;
+pub(crate) use shared::Hub;
+pub use shared::SharedClient;
+pub use transaction::TransactionError;

@@ -23,10 +23,7 @@ impl News {
     }
 
     fn of_value(value: &Value) -> Self {
-        match value {
-            Value::ServerError(error) => Self::of_server_error(error),
-            _ => Self::AllWell,
-        }
+        if let Value::ServerError(error) = value { Self::of_server_error(error) } else { Self::AllWell }
     }
 
     /// A transaction that was refused carries the errors of its commands.

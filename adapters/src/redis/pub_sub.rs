@@ -98,12 +98,10 @@ impl PubSub {
 
     fn poll_message(&self, cx: &mut Context<'_>) -> Poll<Option<Msg>> {
         loop {
-            match self.lease.link().poll_push(cx) {
-                Poll::Ready(Some(push)) => match Msg::from_push_info(push) {
-                    Some(message) => return Poll::Ready(Some(message)),
-                    // The server's word that it has subscribed, say.
-                    None => {}
-                },
+            // Others say that it has subscribed, for example.
+            match self.lease.link().poll_push(cx).map(|push| push.map(Msg::from_push_info)) {
+                Poll::Ready(Some(None)) => {}
+                Poll::Ready(Some(message)) => return Poll::Ready(message),
                 Poll::Ready(None) => return Poll::Ready(None),
                 Poll::Pending => return Poll::Pending,
             }

@@ -1,0 +1,99 @@
+//! Optimistic transactions: WATCH, look, MULTI, EXEC, and again if somebody else was quicker.
+
+use redis::{FromRedisValue, Pipeline, RedisError, RedisResult, ToRedisArgs, Value};
+
+use crate::redis_node::Client;
+
+/// Why a transaction was not carried out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransactionError {
+    /// Others changed the watched keys during every attempt. Nothing was changed.
+    #[error("the watched keys were changed by others in each of {attempts} attempts")]
+    Conflict {
+        /// How often it was tried.
+        attempts: usize,
+    },
+    /// A command failed, or the connection. If the words are `outcome unknown`, the transaction may have been carried out;
+    /// with any other error nothing was changed.
+    #[error(transparent)]
+    Redis(#[from] RedisError),
+}
+
+impl Client {
+    /// How often [`transaction`](Client::transaction) tries at most.
+    pub const TRANSACTION_ATTEMPTS: usize = 16;
+
+    /// Carries out a transaction that depends on `keys`: watches them, calls `body` to look at them and to put commands
+    /// into a pipeline, and executes that pipeline at once if nobody has changed them since; otherwise begins again, up to
+    /// [`TRANSACTION_ATTEMPTS`](Client::TRANSACTION_ATTEMPTS) times. Gives the replies to the commands of the pipeline.
+    ///
+    /// ```no_run
+    /// # async fn example(manager: redis_manager::RedisManager) -> Result<(), Box<dyn std::error::Error>> {
+    /// use redis::AsyncCommands;
+    ///
+    /// let mut client = manager.get_client("redis://localhost").await?;
+    /// let (stock,): (i64,) = client
+    ///     .transaction("stock", async |client, pipeline| {
+    ///         let stock: i64 = client.get("stock").await?;
+    ///         pipeline.set("stock", stock - 1).ignore().get("stock");
+    ///         Ok(())
+    ///     })
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Conflict`](TransactionError::Conflict) after the last attempt; what `body` returns, at once; what Redis says. A
+    /// connection that is lost ends the transaction: it is never tried again on another one.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time; dropped while it is being executed, it may be carried out or not.
+    pub async fn transaction<T: FromRedisValue>(
+        &mut self,
+        keys: impl ToRedisArgs + Send + Sync,
+        body: impl AsyncFnMut(&mut Client, &mut Pipeline) -> RedisResult<()>,
+    ) -> Result<T, TransactionError> {
+        self.transaction_attempts(Self::TRANSACTION_ATTEMPTS, keys, body).await
+    }
+
+    /// The same with another number of attempts; at least one is made.
+    ///
+    /// # Errors
+    ///
+    /// As [`transaction`](Client::transaction).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`transaction`](Client::transaction).
+    pub async fn transaction_attempts<T: FromRedisValue>(
+        &mut self,
+        attempts: usize,
+        keys: impl ToRedisArgs + Send + Sync,
+        mut body: impl AsyncFnMut(&mut Client, &mut Pipeline) -> RedisResult<()>,
+    ) -> Result<T, TransactionError> {
+        let attempts = attempts.max(1);
+        for _ in 0..attempts {
+            if keys.num_of_args() > 0 {
+                redis::cmd("WATCH").arg(&keys).exec_async(self).await?;
+            }
+            let mut pipeline = redis::pipe();
+            pipeline.atomic();
+            let prepared = body(self, &mut pipeline).await;
+            if prepared.is_err() || pipeline.is_empty() {
+                let unwatched = redis::cmd("UNWATCH").exec_async(self).await;
+                prepared?;
+                unwatched?;
+                return Ok(T::from_redis_value(Value::Array(Vec::new())).map_err(RedisError::from)?);
+            }
+            // No answer: somebody has changed a key.
+            if let Some(replies) = pipeline.query_async::<Option<T>>(self).await? {
+                return Ok(replies);
+            }
+        }
+        Err(TransactionError::Conflict { attempts })
+    }
+}
