@@ -42,7 +42,7 @@ impl RedisManager {
             "connections",
             DEFAULT_SHARED_CONNECTIONS.to_string(),
             format!("{} to {}", SHARED_CONNECTIONS.start(), SHARED_CONNECTIONS.end()),
-            "what all shared clients of a node send their commands over; more than one helps only with large values",
+            "what all shared clients of a node send their commands over, each over the one with the fewest in flight",
         );
         NodeConfig::knobs().into_iter().chain([shared]).chain(PoolArgs::knobs()).collect()
     }

@@ -4,7 +4,10 @@ mod bad_input;
 mod commands;
 mod ending;
 mod faults;
+mod leases;
 mod pools;
+mod sharing;
+mod transactions;
 
 use std::time::Duration;
 

@@ -1,0 +1,287 @@
+//! Nothing a borrower did reaches the next one, and one that did nothing costs nothing.
+
+use redis::{AsyncCommands, Cmd, ProtocolVersion, Value};
+use redis_manager::{Client, Network, PoolArgs, RedisManager};
+use redis_manager_tests::on_every_runtime;
+use redis_manager_tests::redis_server::RedisServer;
+use redis_manager_tests::tasks::{spawn, until, within};
+
+use crate::{MS, assert_full_capacity, echo, manager_of, one_pool, status};
+
+on_every_runtime! {
+    l2_nothing_that_a_borrower_left_reaches_the_next;
+    l2_a_lease_that_changed_nothing_makes_no_round_trip;
+    l2_what_can_be_undone_keeps_its_connection;
+    l2_a_login_that_may_not_even_ping_is_closed_not_lent;
+    l3_random_cancels_leave_no_wrong_reply_and_the_capacity_whole;
+    l3_a_cancelled_command_leaves_its_client_in_step;
+    l4_what_a_cancelled_pop_waited_for_is_taken_for_nobody;
+    l6_a_watch_does_not_survive_its_connection;
+    h7_a_server_that_has_become_a_replica_is_left_at_the_first_word;
+    h7_a_server_that_loads_is_distrusted_at_the_first_word;
+}
+
+fn cmd(words: &str) -> Cmd {
+    let mut words = words.split(' ');
+    let mut cmd = redis::cmd(words.next().unwrap_or_default());
+    cmd.arg(words.collect::<Vec<_>>());
+    cmd
+}
+
+async fn manager_with(server: &RedisServer, protocol: ProtocolVersion, runtime: impl Network) -> RedisManager {
+    let mut args = PoolArgs::default();
+    args.protocol = protocol;
+    args.command_timeout = 400 * MS;
+    let manager = one_pool(1).pool_args(args).build(runtime).expect("valid knobs");
+    manager.add_node_pool(&server.url()).await.expect("the server is up");
+    manager
+}
+
+async fn id(client: &mut Client) -> i64 {
+    cmd("CLIENT ID").query_async(client).await.expect("CLIENT ID")
+}
+
+/// What the server says of the session, without what is of no interest here.
+async fn session(client: &mut Client) -> Vec<String> {
+    let info: String = cmd("CLIENT INFO").query_async(client).await.expect("CLIENT INFO");
+    let keys = ["name", "flags", "db", "sub", "psub", "ssub", "multi", "user", "resp", "redir"];
+    let of_interest = |word: &&str| word.split_once('=').is_some_and(|(key, _)| keys.contains(&key));
+    info.split_whitespace().filter(of_interest).map(String::from).collect()
+}
+
+/// Seen to bite: with any row of the table of commands changed to `Effect::None`, and with a `residue` that is always
+/// `None`.
+async fn l2_nothing_that_a_borrower_left_reaches_the_next(runtime: impl Network + Clone) {
+    let server = RedisServer::start();
+    server.command(&["ACL", "SETUSER", "other", "on", ">pass", "~*", "&*", "+@all"]);
+    let lasting = [
+        "AUTH other pass",
+        "CLIENT SETNAME mine",
+        "CLIENT NO-EVICT ON",
+        "CLIENT REPLY ON",
+        "HELLO 2",
+        "HELLO 3",
+        "RESET",
+        "READONLY",
+        "SCRIPT DEBUG SYNC",
+        "client setname mine",
+    ];
+    let removable = ["WATCH key", "MULTI", "SELECT 5", "select 5"];
+    let silent = ["CLIENT REPLY OFF", "CLIENT REPLY SKIP", "MONITOR", "SUBSCRIBE channel", "PSUBSCRIBE ch*", "SSUBSCRIBE channel"];
+    let pipelined = ["WATCH key|MULTI|SET key mine", "SELECT 5|GET key", "GET key|CLIENT SETNAME mine", "MULTI|SELECT 5|EXEC"];
+    for protocol in [ProtocolVersion::RESP2, ProtocolVersion::RESP3] {
+        let manager = manager_with(&server, protocol, runtime.clone()).await;
+        let mut client = manager.get_client(&server.url()).await.expect("a client");
+        let fresh = session(&mut client).await;
+        drop(client);
+        let mut rows: Vec<&str> = lasting.iter().chain(&removable).chain(&silent).chain(&pipelined).copied().collect();
+        if protocol == ProtocolVersion::RESP3 {
+            rows.push("CLIENT TRACKING ON");
+        }
+        for row in rows {
+            let mut client = manager.get_client(&server.url()).await.expect("a client");
+            let mut pipeline = redis::pipe();
+            for words in row.split('|') {
+                pipeline.add_command(cmd(words));
+            }
+            // Some of them get no reply, or one that is none.
+            let _ = within(&runtime, 100 * MS, pipeline.query_async::<Value>(&mut client)).await;
+            drop(client);
+
+            let mut next = manager.get_client(&server.url()).await.unwrap_or_else(|error| panic!("after {row}: {error}"));
+            for token in ["one", "two", "three"] {
+                assert_eq!(echo(&mut next, token).await.unwrap_or_else(|error| panic!("after {row}: {error}")), token);
+            }
+            assert_eq!(session(&mut next).await, fresh, "after {row}");
+            // Whatever is watched would be changed now.
+            server.command(&["SET", "key", row]);
+            let set: Option<Value> = redis::pipe().atomic().set("own", 1).query_async(&mut next).await.expect("EXEC");
+            assert!(set.is_some(), "after {row}: a key is watched");
+        }
+        assert_full_capacity(&manager, &server, 1).await;
+        manager.close_all_pools().await;
+    }
+}
+
+async fn l2_a_lease_that_changed_nothing_makes_no_round_trip(runtime: impl Network + Clone) {
+    let server = RedisServer::start();
+    let manager = manager_of(&server, 1, runtime).await;
+    let commands = || {
+        let stats = server.command(&["INFO", "stats"]);
+        let line = stats.lines().find_map(|line| line.strip_prefix("total_commands_processed:")).expect("a count");
+        line.trim().parse::<u64>().expect("a number")
+    };
+    let before = commands();
+    for _ in 0..1_000 {
+        drop(manager.get_client(&server.url()).await.expect("a client"));
+    }
+    let mut client = manager.get_client(&server.url()).await.expect("a client");
+    assert_eq!(echo(&mut client, "token").await.expect("ECHO"), "token");
+    drop(client);
+    drop(manager.get_client(&server.url()).await.expect("a client"));
+    assert_eq!(commands() - before, 2, "one ECHO, and the question how many");
+}
+
+async fn l2_what_can_be_undone_keeps_its_connection(runtime: impl Network + Clone) {
+    let server = RedisServer::start();
+    let manager = manager_of(&server, 1, runtime.clone()).await;
+    let mut client = manager.get_client(&server.url()).await.expect("a client");
+    let first = id(&mut client).await;
+    drop(client);
+    for row in ["WATCH key", "MULTI", "SELECT 5"] {
+        let mut client = manager.get_client(&server.url()).await.expect("a client");
+        cmd(row).exec_async(&mut client).await.expect("a command");
+        drop(client);
+        let mut client = manager.get_client(&server.url()).await.expect("a client");
+        assert_eq!(id(&mut client).await, first, "after {row}");
+    }
+    // In the database that the URL names, whatever number that has.
+    let url = format!("{}/3", server.url());
+    manager.add_node_pool(&url).await.expect("the server is up");
+    let mut client = manager.get_client(&url).await.expect("a client");
+    cmd("SELECT 5").exec_async(&mut client).await.expect("SELECT");
+    drop(client);
+    let mut client = manager.get_client(&url).await.expect("a client");
+    assert!(session(&mut client).await.contains(&String::from("db=3")));
+}
+
+async fn l2_a_login_that_may_not_even_ping_is_closed_not_lent(runtime: impl Network + Clone) {
+    let server = RedisServer::start();
+    server.command(&["ACL", "SETUSER", "poor", "on", ">pass", "~*", "+get", "+watch", "+client"]);
+    let url = server.url().replace("redis://", "redis://poor:pass@");
+    let manager = one_pool(1).build(runtime).expect("valid knobs");
+    manager.add_node_pool(&url).await.expect("a server that refuses PING is alive");
+    for _ in 0..3 {
+        let mut client = manager.get_client(&url).await.expect("a client");
+        cmd("WATCH key").exec_async(&mut client).await.expect("WATCH");
+    }
+    assert_eq!(status(&manager).waiting, 0);
+}
+
+/// Seen to bite: without the quarantine, and with a `clean` that does not wait for its PING.
+async fn l3_random_cancels_leave_no_wrong_reply_and_the_capacity_whole(runtime: impl Network + Clone) {
+    const TASKS: u64 = 16;
+    let rounds = if cfg!(debug_assertions) { 300 } else { 6_250 };
+    let server = RedisServer::start();
+    let limit = 4;
+    let manager = manager_of(&server, limit, runtime.clone()).await;
+    let tasks: Vec<_> = (0..TASKS)
+        .map(|task| {
+            let (manager, url, clock) = (manager.clone(), server.url(), runtime.clone());
+            spawn(&runtime, async move {
+                let mut cancelled = 0;
+                for round in 0..rounds {
+                    let Ok(mut client) = manager.get_client(&url).await else { panic!("a client is free in time") };
+                    let token = format!("{task}-{round}");
+                    // From before the command is sent to after its reply has come.
+                    let patience = std::time::Duration::from_micros((task * 7 + round * 13) % 150);
+                    match within(&clock, patience, echo(&mut client, &token)).await {
+                        None => cancelled += 1,
+                        Some(answer) => assert_eq!(answer.expect("a sound client"), token),
+                    }
+                }
+                cancelled
+            })
+        })
+        .collect();
+    let mut cancelled = 0;
+    for task in tasks {
+        cancelled += task.await;
+    }
+    assert!(cancelled > 0, "none was cancelled: nothing is shown");
+    assert_full_capacity(&manager, &server, limit).await;
+}
+
+async fn l3_a_cancelled_command_leaves_its_client_in_step(runtime: impl Network + Clone) {
+    let server = RedisServer::start();
+    let manager = manager_of(&server, 1, runtime.clone()).await;
+    let mut client = manager.get_client(&server.url()).await.expect("a client");
+    let first = id(&mut client).await;
+    server.command(&["CLIENT", "PAUSE", "100", "ALL"]);
+    assert!(within(&runtime, 20 * MS, echo(&mut client, "lost")).await.is_none(), "the server is paused");
+    assert_eq!(echo(&mut client, "kept").await.expect("the replies are in order"), "kept");
+    drop(client);
+    let mut client = manager.get_client(&server.url()).await.expect("a client");
+    assert_eq!(id(&mut client).await, first);
+}
+
+async fn l4_what_a_cancelled_pop_waited_for_is_taken_for_nobody(runtime: impl Network + Clone) {
+    let server = RedisServer::start();
+    let manager = manager_of(&server, 2, runtime.clone()).await;
+    let blocked = || server.client_list().iter().any(|line| line.contains("flags=b"));
+    for words in ["BLPOP queue 0", "BRPOP queue 5", "BLMOVE queue other LEFT RIGHT 0", "BLMPOP 0 1 queue LEFT"] {
+        let mut client = manager.get_client(&server.url()).await.expect("a client");
+        assert!(within(&runtime, 50 * MS, cmd(words).exec_async(&mut client)).await.is_none(), "nothing was pushed");
+        // Also while the client is kept: it will not be used by mistake, either.
+        until(&runtime, "the server has noticed", || !blocked()).await;
+        server.command(&["RPUSH", "queue", "job"]);
+        assert_eq!(server.command(&["LLEN", "queue"]), "1", "{words}");
+        server.command(&["DEL", "queue"]);
+        assert!(echo(&mut client, "token").await.is_err(), "its connection is closed");
+    }
+    let mut client = manager.get_client(&server.url()).await.expect("a client");
+    assert!(within(&runtime, 50 * MS, cmd("XREAD BLOCK 0 STREAMS stream $").exec_async(&mut client)).await.is_none());
+    drop(client);
+    until(&runtime, "the server has noticed", || !blocked()).await;
+    assert_full_capacity(&manager, &server, 2).await;
+}
+
+async fn l6_a_watch_does_not_survive_its_connection(runtime: impl Network + Clone) {
+    let server = RedisServer::start();
+    let manager = manager_of(&server, 2, runtime).await;
+    let mut client = manager.get_client(&server.url()).await.expect("a client");
+    cmd("WATCH key").exec_async(&mut client).await.expect("WATCH");
+    let id = id(&mut client).await.to_string();
+    server.command(&["CLIENT", "KILL", "ID", &id]);
+    server.command(&["SET", "key", "theirs"]);
+    let done = redis::pipe().atomic().set("key", "mine").query_async::<Option<Value>>(&mut client).await;
+    assert!(done.is_err(), "{done:?}");
+    assert_eq!(server.command(&["GET", "key"]), "theirs");
+}
+
+async fn h7_a_server_that_has_become_a_replica_is_left_at_the_first_word(runtime: impl Network + Clone) {
+    let server = RedisServer::start();
+    let manager = manager_of(&server, 4, runtime.clone()).await;
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        clients.push(manager.get_client(&server.url()).await.expect("a client"));
+    }
+    let mut writer = clients.pop().expect("four of them");
+    let mut kept = clients.pop().expect("three of them");
+    let (first, second) = (id(&mut writer).await, id(&mut kept).await);
+    drop(clients);
+    server.command(&["REPLICAOF", "127.0.0.1", "1"]);
+    let refused = writer.set::<_, _, ()>("key", 1).await.expect_err("a replica");
+    assert_eq!(refused.code(), Some("READONLY"), "the user gets the reply as it was");
+    server.command(&["REPLICAOF", "NO", "ONE"]);
+    until(&runtime, "idle ones go at once", || {
+        server.client_list().iter().filter(|line| !line.contains("flags=M")).count() <= 3
+    })
+    .await;
+    drop((writer, kept));
+    for _ in 0..4 {
+        let mut client = manager.get_client(&server.url()).await.expect("a client");
+        let other = id(&mut client).await;
+        assert!(other > first && other > second, "a connection of the old generation");
+        let () = client.set("key", 1).await.expect("a primary again");
+    }
+    assert_full_capacity(&manager, &server, 4).await;
+}
+
+async fn h7_a_server_that_loads_is_distrusted_at_the_first_word(runtime: impl Network + Clone) {
+    let server = RedisServer::start();
+    let manager = manager_of(&server, 2, runtime.clone()).await;
+    let mut client = manager.get_client(&server.url()).await.expect("a client");
+    // A replica without its primary that may not answer from old data: MASTERDOWN, to PING, too.
+    server.command(&["CONFIG", "SET", "replica-serve-stale-data", "no"]);
+    server.command(&["REPLICAOF", "127.0.0.1", "1"]);
+    let refused = client.get::<_, Option<String>>("key").await.expect_err("not ready");
+    assert_eq!(refused.code(), Some("MASTERDOWN"));
+    drop(client);
+    let waited = manager.get_client_timeout(&server.url(), 300 * MS).await;
+    let error = waited.expect_err("nothing is lent by a node that is not ready").to_string();
+    assert!(error.contains("MASTER is down"), "{error}");
+    server.command(&["REPLICAOF", "NO", "ONE"]);
+    let mut client = manager.get_client(&server.url()).await.expect("it is ready again");
+    assert_eq!(echo(&mut client, "token").await.expect("ECHO"), "token");
+}

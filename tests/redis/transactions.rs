@@ -1,0 +1,178 @@
+//! Optimistic transactions, and subscriptions on a lease.
+
+use redis::{AsyncCommands, ProtocolVersion, RedisError, RedisResult};
+use redis_manager::{Network, PoolArgs, TransactionError};
+use redis_manager_tests::on_every_runtime;
+use redis_manager_tests::redis_server::RedisServer;
+use redis_manager_tests::tasks::{spawn, until};
+
+use crate::{MS, assert_full_capacity, manager_of, one_pool, status};
+
+on_every_runtime! {
+    transactions_of_many_tasks_lose_nothing;
+    a_transaction_that_others_disturb_is_given_up;
+    a_transaction_does_not_survive_its_connection;
+    a_transaction_that_changes_nothing_leaves_nothing;
+    messages_arrive_in_order_and_end_with_the_connection;
+    messages_that_nobody_takes_are_not_read_without_bound;
+    subscriptions_need_resp3;
+}
+
+async fn transactions_of_many_tasks_lose_nothing(runtime: impl Network + Clone) {
+    let server = RedisServer::start();
+    let manager = manager_of(&server, 4, runtime.clone()).await;
+    let tasks: Vec<_> = (0..8)
+        .map(|_| {
+            let (manager, url) = (manager.clone(), server.url());
+            spawn(&runtime, async move {
+                for _ in 0..20 {
+                    let mut client = manager.get_client(&url).await.expect("a client");
+                    let done = client.transaction_attempts(1_000, "stock", async |client, pipeline| {
+                        let stock: Option<i64> = client.get("stock").await?;
+                        pipeline.set("stock", stock.unwrap_or(0) + 1).ignore().get("stock");
+                        Ok(())
+                    });
+                    let (stock,): (i64,) = done.await.expect("it gets its turn");
+                    assert!(stock > 0);
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await;
+    }
+    assert_eq!(server.command(&["GET", "stock"]), (8 * 20).to_string());
+    assert_full_capacity(&manager, &server, 4).await;
+}
+
+async fn a_transaction_that_others_disturb_is_given_up(runtime: impl Network + Clone) {
+    let server = RedisServer::start();
+    let manager = manager_of(&server, 1, runtime).await;
+    let mut client = manager.get_client(&server.url()).await.expect("a client");
+    let mut tries = 0;
+    let done: Result<(), _> = client
+        .transaction(&["a", "b"], async |_, pipeline| {
+            tries += 1;
+            server.command(&["INCR", "b"]);
+            pipeline.set("a", 1);
+            Ok(())
+        })
+        .await;
+    assert!(matches!(done, Err(TransactionError::Conflict { attempts: 16 })), "{done:?}");
+    assert_eq!((tries, server.command(&["EXISTS", "a"]).as_str()), (16, "0"));
+    let failed: Result<(), _> = client
+        .transaction("a", async |client, _| {
+            let text: RedisResult<i64> = redis::cmd("ECHO").arg("text").query_async(client).await;
+            text.map(drop)
+        })
+        .await;
+    assert!(matches!(failed, Err(TransactionError::Redis(_))), "{failed:?}");
+    server.command(&["SET", "a", "theirs"]);
+    let set: Option<()> = redis::pipe().atomic().set("own", 1).ignore().query_async(&mut client).await.expect("EXEC");
+    assert!(set.is_some(), "nothing is watched any more");
+}
+
+async fn a_transaction_does_not_survive_its_connection(runtime: impl Network + Clone) {
+    let server = RedisServer::start();
+    let manager = manager_of(&server, 2, runtime).await;
+    let mut client = manager.get_client(&server.url()).await.expect("a client");
+    let mut tries = 0;
+    let done: Result<(), _> = client
+        .transaction("key", async |client, pipeline| {
+            tries += 1;
+            let id: i64 = redis::cmd("CLIENT").arg("ID").query_async(client).await?;
+            server.command(&["CLIENT", "KILL", "ID", &id.to_string()]);
+            pipeline.set("key", "mine");
+            Ok(())
+        })
+        .await;
+    assert!(matches!(done, Err(TransactionError::Redis(_))), "{done:?}");
+    assert_eq!((tries, server.command(&["EXISTS", "key"]).as_str()), (1, "0"));
+}
+
+async fn a_transaction_that_changes_nothing_leaves_nothing(runtime: impl Network + Clone) {
+    let server = RedisServer::start();
+    let manager = manager_of(&server, 1, runtime).await;
+    let mut client = manager.get_client(&server.url()).await.expect("a client");
+    let () = client.transaction("key", async |_, _| Ok(())).await.expect("nothing to do");
+    let no_keys: &[&str] = &[];
+    let (n,): (i64,) = client
+        .transaction(no_keys, async |_, pipeline| {
+            pipeline.incr("n", 1);
+            Ok(())
+        })
+        .await
+        .expect("a transaction without keys");
+    assert_eq!(n, 1);
+    server.command(&["SET", "key", "theirs"]);
+    let set: Option<()> = redis::pipe().atomic().set("own", 1).ignore().query_async(&mut client).await.expect("EXEC");
+    assert!(set.is_some(), "nothing is watched any more");
+    drop(client);
+    assert_eq!(status(&manager).idle, 1, "and nothing was to be cleaned");
+}
+
+async fn messages_arrive_in_order_and_end_with_the_connection(runtime: impl Network + Clone) {
+    let server = RedisServer::start();
+    let manager = manager_of(&server, 1, runtime.clone()).await;
+    let client = manager.get_client(&server.url()).await.expect("a client");
+    let mut news = client.into_pub_sub().expect("RESP3");
+    news.subscribe(&["weather", "sports"]).await.expect("SUBSCRIBE");
+    news.psubscribe("st*").await.expect("PSUBSCRIBE");
+    server.command(&["PUBLISH", "weather", "rain"]);
+    server.command(&["PUBLISH", "stocks", "up"]);
+    news.unsubscribe("weather").await.expect("UNSUBSCRIBE");
+    server.command(&["PUBLISH", "weather", "sun"]);
+    server.command(&["PUBLISH", "sports", "2:1"]);
+    let mut heard = Vec::new();
+    for _ in 0..3 {
+        let message = news.next_message().await.expect("a message");
+        heard.push(format!("{} {}", message.get_channel_name(), message.get_payload::<String>().expect("text")));
+    }
+    assert_eq!(heard, ["weather rain", "stocks up", "sports 2:1"]);
+    drop(news);
+    assert_full_capacity(&manager, &server, 1).await;
+    assert_eq!(server.command(&["PUBSUB", "NUMSUB", "sports"]).lines().last(), Some("0"));
+
+    let client = manager.get_client(&server.url()).await.expect("a client");
+    let mut news = client.into_pub_sub().expect("RESP3");
+    news.subscribe("weather").await.expect("SUBSCRIBE");
+    server.command(&["PUBLISH", "weather", "rain"]);
+    server.command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+    assert!(news.next_message().await.is_some(), "what came before is there");
+    assert!(news.next_message().await.is_none(), "and then no more");
+    assert!(news.subscribe("weather").await.is_err());
+    drop(news);
+    assert_full_capacity(&manager, &server, 1).await;
+}
+
+async fn messages_that_nobody_takes_are_not_read_without_bound(runtime: impl Network + Clone) {
+    let server = RedisServer::start();
+    let manager = manager_of(&server, 1, runtime.clone()).await;
+    let client = manager.get_client(&server.url()).await.expect("a client");
+    let mut news = client.into_pub_sub().expect("RESP3");
+    news.subscribe("flood").await.expect("SUBSCRIBE");
+    let payload = "x".repeat(1_000);
+    for n in 0..8_000 {
+        server.command(&["PUBLISH", "flood", &format!("{n}-{payload}")]);
+    }
+    for n in 0..8_000 {
+        let message = news.next_message().await.expect("none is lost");
+        let text: String = message.get_payload().expect("text");
+        assert_eq!(text.split('-').next(), Some(n.to_string().as_str()));
+    }
+    drop(news);
+    until(&runtime, "it is closed", || status(&manager).active == 0).await;
+}
+
+async fn subscriptions_need_resp3(runtime: impl Network + Clone) {
+    let server = RedisServer::start();
+    let mut args = PoolArgs::default();
+    args.protocol = ProtocolVersion::RESP2;
+    let manager = one_pool(1).pool_args(args).build(runtime).expect("valid knobs");
+    manager.add_node_pool(&server.url()).await.expect("the server is up");
+    let client = manager.get_client(&server.url()).await.expect("a client");
+    let error: RedisError = client.into_pub_sub().expect_err("RESP2");
+    assert!(error.to_string().contains("RESP3"), "{error}");
+    let again = manager.get_client_timeout(&server.url(), 1_000 * MS).await;
+    assert!(again.is_ok(), "it went back: {again:?}");
+}
