@@ -20,7 +20,6 @@ on_every_runtime! {
     f8_a_server_that_loads_is_waited_for;
     f13_a_changed_password_is_told_and_healed;
     f16_a_silent_node_leaves_the_others_as_they_were;
-    l3_a_command_cancelled_in_flight_closes_its_connection;
 }
 
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -254,19 +253,4 @@ async fn f16_a_silent_node_leaves_the_others_as_they_were(runtime: impl Network 
     silent.continue_process();
     let mut client = manager.get_client(&silent.url()).await.expect("it is back");
     assert_eq!(echo(&mut client, "token").await.expect("a sound one"), "token");
-}
-
-async fn l3_a_command_cancelled_in_flight_closes_its_connection(runtime: impl Network + Clone) {
-    let server = RedisServer::start();
-    let manager = manager_of(&server, 1, runtime.clone()).await;
-    let mut client = manager.get_client(&server.url()).await.expect("a client");
-    let mut pop = redis::cmd("BLPOP");
-    pop.arg("queue").arg(0);
-    let popped = within(&runtime, 50 * MS, pop.exec_async(&mut client)).await;
-    assert!(popped.is_none(), "nothing was pushed");
-    drop(client);
-    until(&runtime, "its socket is closed", || !server.client_list().iter().any(|line| line.contains("cmd=blpop"))).await;
-    server.command(&["RPUSH", "queue", "job"]);
-    assert_eq!(server.command(&["LLEN", "queue"]), "1", "it was popped for nobody");
-    assert_full_capacity(&manager, &server, 1).await;
 }
