@@ -1,0 +1,34 @@
+//! Measures redis-manager beside other pools and clients, in one run of one program.
+//!
+//! ```sh
+//! cargo run --release -p redis-manager-bench                  # everything
+//! cargo run --release -p redis-manager-bench -- hygiene       # one part, or several
+//! cargo run --release -p redis-manager-bench -- --quick       # a smoke run: the numbers mean nothing
+//! ```
+//!
+//! Wants a `redis-server` on the PATH for the parts that talk to one.
+
+mod hygiene;
+mod options;
+mod peers;
+mod runner;
+mod table;
+
+use std::process::ExitCode;
+
+use options::{Options, Part};
+
+fn main() -> ExitCode {
+    let options = match Options::parse(std::env::args().skip(1)) {
+        Ok(options) => options,
+        Err(help) => {
+            eprintln!("{help}");
+            return ExitCode::from(2);
+        }
+    };
+    let mut exit = ExitCode::SUCCESS;
+    if options.has(Part::Hygiene) && !hygiene::run() {
+        exit = ExitCode::FAILURE;
+    }
+    exit
+}

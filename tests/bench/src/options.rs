@@ -1,0 +1,56 @@
+//! What the command line asks for.
+
+/// A part of the benchmark, by the word that selects it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// What a borrower can leave behind for the next one.
+    Hygiene,
+}
+
+impl Part {
+    const ALL: [(Part, &'static str, &'static str); 1] =
+        [(Part::Hygiene, "hygiene", "what a borrower leaves behind for the next one")];
+}
+
+/// The parts to run, and how long.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    parts: Vec<Part>,
+    /// A smoke run: one short round of everything.
+    pub(crate) quick: bool,
+}
+
+impl Options {
+    /// The words of the command line; without a part, all of them.
+    ///
+    /// # Errors
+    ///
+    /// The help text, for a word that is none of ours.
+    pub(crate) fn parse(words: impl Iterator<Item = String>) -> Result<Options, String> {
+        let mut options = Options { parts: Vec::new(), quick: false };
+        for word in words {
+            match Part::ALL.iter().find(|(_, name, _)| *name == word) {
+                Some((part, _, _)) => options.parts.push(*part),
+                None if word == "--quick" => options.quick = true,
+                None => return Err(help(&word)),
+            }
+        }
+        if options.parts.is_empty() {
+            options.parts.extend(Part::ALL.iter().map(|(part, _, _)| *part));
+        }
+        Ok(options)
+    }
+
+    /// Whether a part was asked for.
+    pub(crate) fn has(&self, part: Part) -> bool {
+        self.parts.contains(&part)
+    }
+}
+
+fn help(word: &str) -> String {
+    let mut text = format!("{word:?} is none of these:\n");
+    for (_, name, what) in Part::ALL {
+        text += &format!("  {name:<10} {what}\n");
+    }
+    text + "  --quick    a smoke run: one short round of everything"
+}
