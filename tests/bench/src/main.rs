@@ -8,7 +8,10 @@
 //!
 //! Wants a `redis-server` on the PATH for the parts that talk to one.
 
+mod end_to_end;
+mod goals;
 mod hygiene;
+mod measure;
 mod options;
 mod peers;
 mod runner;
@@ -16,6 +19,7 @@ mod table;
 
 use std::process::ExitCode;
 
+use goals::Goals;
 use options::{Options, Part};
 
 fn main() -> ExitCode {
@@ -30,5 +34,10 @@ fn main() -> ExitCode {
     if options.has(Part::Hygiene) && !hygiene::run() {
         exit = ExitCode::FAILURE;
     }
+    let mut goals = Goals::default();
+    if options.has(Part::Redis) {
+        end_to_end::run(&options, &mut goals);
+    }
+    goals.print();
     exit
 }

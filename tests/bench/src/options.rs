@@ -5,11 +5,15 @@
 pub(crate) enum Part {
     /// What a borrower can leave behind for the next one.
     Hygiene,
+    /// Exclusive and shared clients of a real server.
+    Redis,
 }
 
 impl Part {
-    const ALL: [(Part, &'static str, &'static str); 1] =
-        [(Part::Hygiene, "hygiene", "what a borrower leaves behind for the next one")];
+    const ALL: [(Part, &'static str, &'static str); 2] = [
+        (Part::Hygiene, "hygiene", "what a borrower leaves behind for the next one"),
+        (Part::Redis, "redis", "end to end: exclusive and shared clients of a real server"),
+    ];
 }
 
 /// The parts to run, and how long.

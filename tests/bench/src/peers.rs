@@ -8,7 +8,7 @@ use redis::aio::ConnectionLike;
 use redis::{Cmd, Pipeline, RedisFuture, Value};
 use redis_manager::{Client, RedisManager};
 
-use crate::runner::Handle;
+use crate::runner::{Handle, Kind};
 
 /// Why a pool lends nothing.
 pub(crate) type Refusal = Box<dyn Error + Send + Sync>;
@@ -52,9 +52,10 @@ impl RedisPool for Ours {
 pub(crate) struct Deadpool(deadpool_redis::Pool);
 
 impl Deadpool {
-    pub(crate) fn new(node: &str, size: usize) -> Result<Deadpool, Refusal> {
-        let config = deadpool_redis::Config::from_url(node);
-        let builder = config.builder()?.max_size(size).runtime(deadpool_redis::Runtime::Tokio1);
+    pub(crate) fn new(node: &str, size: usize, kind: Kind) -> Result<Deadpool, Refusal> {
+        let builder = deadpool_redis::Config::from_url(node).builder()?.max_size(size);
+        let runtime = deadpool_redis::Runtime::Tokio1;
+        let builder = if kind.is_tokio() { builder.runtime(runtime) } else { builder };
         Ok(Deadpool(builder.build()?))
     }
 }
@@ -67,14 +68,22 @@ impl RedisPool for Deadpool {
     }
 }
 
-/// bb8-redis; it sends a PING at every checkout.
+/// Whether bb8 sends a PING at every checkout, as it does by default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Check {
+    AtCheckout,
+    Never,
+}
+
+/// bb8-redis.
 #[derive(Clone)]
 pub(crate) struct Bb8(bb8::Pool<RedisConnectionManager>);
 
 impl Bb8 {
-    pub(crate) async fn connect(node: &str, size: u32) -> Result<Bb8, Refusal> {
+    pub(crate) async fn connect(node: &str, size: usize, check: Check) -> Result<Bb8, Refusal> {
         let manager = RedisConnectionManager::new(node)?;
-        let builder = bb8::Pool::builder().max_size(size);
+        let size = u32::try_from(size).expect("a pool of the benchmark is small");
+        let builder = bb8::Pool::builder().max_size(size).test_on_check_out(check == Check::AtCheckout);
         Ok(Bb8(builder.build(manager).await?))
     }
 }

@@ -1,5 +1,6 @@
 //! The executors on which everything is measured: tokio with two workers, smol with two threads.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,6 +16,22 @@ use redis_manager::{Instant, RedisManager, RedisManagerBuilder, Runtime, Spawn, 
 pub(crate) enum Kind {
     TokioTwoWorkers,
     SmolTwoThreads,
+}
+
+impl Kind {
+    /// Whether pools that know tokio only can run on it.
+    pub(crate) fn is_tokio(self) -> bool {
+        self == Kind::TokioTwoWorkers
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Kind::TokioTwoWorkers => "tokio, two workers",
+            Kind::SmolTwoThreads => "smol, two threads",
+        })
+    }
 }
 
 /// An executor that was started, and is stopped when this is dropped.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use redis_manager_tests::redis_server::RedisServer;
 
-use crate::peers::{Bb8, Deadpool, Ours, RedisPool, Refusal};
+use crate::peers::{Bb8, Check, Deadpool, Ours, RedisPool, Refusal};
 use crate::runner::{Handle, Kind, Runner};
 use crate::table;
 use deeds::{DEEDS, Deed, Place};
@@ -65,8 +65,10 @@ impl Contender {
                 Contender::OursResp2 => {
                     in_fresh_pool(deed, Ours::connect(&handle, node + "?protocol=resp2", 1), &server, &handle).await
                 }
-                Contender::Deadpool => in_fresh_pool(deed, async { Deadpool::new(&node, 1) }, &server, &handle).await,
-                Contender::Bb8 => in_fresh_pool(deed, Bb8::connect(&node, 1), &server, &handle).await,
+                Contender::Deadpool => {
+                    in_fresh_pool(deed, async { Deadpool::new(&node, 1, self.kind()) }, &server, &handle).await
+                }
+                Contender::Bb8 => in_fresh_pool(deed, Bb8::connect(&node, 1, Check::AtCheckout), &server, &handle).await,
             }
         })
     }

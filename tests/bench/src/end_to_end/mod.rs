@@ -1,0 +1,159 @@
+//! End to end: tasks that GET 100 bytes from a real server on this machine, through exclusive and shared clients.
+//!
+//! Each round races all contenders of a kind one after the other, in an order that rotates from round to round; each race
+//! is a warm-up and then a window in which every operation is timed. What is printed is the median over the rounds with
+//! the least and the most; a ratio is the median of the rounds' own ratios. Connections and commands are the server's
+//! own counts, CPU is what this process used. Peers are as they come; only the size of their pools is set.
+
+mod contenders;
+mod load;
+mod server_ceiling;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis_manager_tests::redis_server::RedisServer;
+
+use crate::goals::{Goals, Want};
+use crate::measure::Spread;
+use crate::options::Options;
+use crate::runner::{Kind, Runner};
+use crate::table;
+use contenders::{
+    BB8, BB8_UNCHECKED, CONNECTION_MANAGER, Contender, DEADPOOL, FRED_EXCLUSIVE, FRED_POOL, FRED_POOL_16, MULTIPLEXED, OURS,
+    OURS_SHARED, POOL_SIZE,
+};
+use load::{Race, Sample};
+
+/// What is asked for, of 100 bytes.
+const KEY: &str = "bench";
+const TASKS: [usize; 4] = [1, 16, 64, 512];
+
+/// What was seen of one contender with one number of tasks, round by round.
+struct Cell {
+    tasks: usize,
+    name: &'static str,
+    samples: Vec<Sample>,
+}
+
+impl Cell {
+    fn values(&self, value: impl Fn(&Sample) -> f64) -> Vec<f64> {
+        self.samples.iter().map(value).collect()
+    }
+}
+
+/// Measures and prints everything end to end.
+pub(crate) fn run(options: &Options, goals: &mut Goals) {
+    let server = Arc::new(RedisServer::start());
+    server.command(&["SET", KEY, &"x".repeat(100)]);
+    contenders::add_users(&server);
+    server_ceiling::print(server.port(), &TASKS, options);
+    for kind in [Kind::TokioTwoWorkers, Kind::SmolTwoThreads] {
+        let runner = Runner::start(kind);
+        let handle = runner.handle.clone();
+        let port = server.port();
+        let contenders = runner.run(async move { contenders::exclusive(kind, &handle, port).await });
+        let contenders = contenders.expect("a sound server on this machine accepts connections");
+        let cells = race(&runner, contenders, &server, options);
+        print(&format!("Exclusive clients, pools of {POOL_SIZE}, {kind}"), &cells, OURS);
+        if kind == Kind::TokioTwoWorkers {
+            judge_exclusive(&cells, goals);
+        }
+        let contenders = runner.run(async move { contenders::shared(kind, port).await });
+        let contenders = contenders.expect("a sound server on this machine accepts connections");
+        let cells = race(&runner, contenders, &server, options);
+        print(&format!("Shared clients, {kind}"), &cells, MULTIPLEXED);
+        if kind == Kind::TokioTwoWorkers {
+            judge_shared(&cells, goals);
+        }
+    }
+}
+
+fn race(runner: &Runner, contenders: Vec<Contender>, server: &Arc<RedisServer>, options: &Options) -> Vec<Cell> {
+    let rounds = if options.quick { 1 } else { 9 };
+    let (warm_up, window) = if options.quick { (20, 60) } else { (50, 250) };
+    let mut cells: Vec<Cell> = (TASKS.iter())
+        .flat_map(|tasks| contenders.iter().map(|contender| Cell { tasks: *tasks, name: contender.name, samples: Vec::new() }))
+        .collect();
+    for round in 0..rounds {
+        for (row, tasks) in TASKS.iter().enumerate() {
+            for turn in 0..contenders.len() {
+                let column = (turn + round) % contenders.len();
+                let contender = &contenders[column];
+                let race = Race {
+                    server: Arc::clone(server),
+                    user: contenders::user(contender.name),
+                    tasks: *tasks,
+                    warm_up: Duration::from_millis(warm_up),
+                    window: Duration::from_millis(window),
+                };
+                let sample = runner.run(contender.racer.race(&runner.handle, &race));
+                cells[row * contenders.len() + column].samples.push(sample);
+            }
+        }
+    }
+    cells
+}
+
+fn find<'a>(cells: &'a [Cell], tasks: usize, name: &str) -> Option<&'a Cell> {
+    cells.iter().find(|cell| cell.tasks == tasks && cell.name == name)
+}
+
+/// The ratio of operations per second, paired by round.
+fn ratio(cells: &[Cell], tasks: usize, ours: &str, theirs: &str) -> Option<Spread> {
+    let ours = find(cells, tasks, ours)?.values(|sample| sample.ops_per_second);
+    let theirs = find(cells, tasks, theirs)?.values(|sample| sample.ops_per_second);
+    Some(Spread::of_ratios(&ours, &theirs))
+}
+
+fn print(title: &str, cells: &[Cell], basis: &str) {
+    let versus = format!("{basis} / this");
+    let head = [
+        "tasks, client",
+        "ops/s",
+        versus.as_str(),
+        "p50 us",
+        "p99 us",
+        "p99.9 us",
+        "Jain",
+        "CPU us/op",
+        "connections",
+        "commands/op",
+    ];
+    let row = |cell: &Cell| {
+        let median = |value: fn(&Sample) -> f64| Spread::of(&cell.values(value)).median;
+        vec![
+            format!("{}, {}", cell.tasks, cell.name),
+            Spread::of(&cell.values(|sample| sample.ops_per_second)).to_string(),
+            ratio(cells, cell.tasks, basis, cell.name).map(|ratio| ratio.to_string()).unwrap_or_default(),
+            format!("{:.0}", median(|sample| sample.p50)),
+            format!("{:.0}", median(|sample| sample.p99)),
+            format!("{:.0}", median(|sample| sample.p999)),
+            format!("{:.3}", median(|sample| sample.jain)),
+            format!("{:.1}", median(|sample| sample.cpu)),
+            format!("{:.0}", median(|sample| sample.connections)),
+            format!("{:.2}", median(|sample| sample.commands)),
+        ]
+    };
+    let rows: Vec<_> = cells.iter().map(row).collect();
+    table::print(title, &head, &rows);
+}
+
+fn judge_exclusive(cells: &[Cell], goals: &mut Goals) {
+    let wanted = [(DEADPOOL, 1.9), (BB8, 1.9), (BB8_UNCHECKED, 0.97), (FRED_EXCLUSIVE, 1.05)];
+    for (peer, bound) in wanted {
+        for tasks in [1, 16, 64] {
+            let what = format!("exclusive client, get + GET + drop, {tasks} tasks on {POOL_SIZE}: ops/s to {peer}");
+            goals.judge(&what, Want::AtLeast(bound), ratio(cells, tasks, OURS, peer));
+        }
+    }
+}
+
+fn judge_shared(cells: &[Cell], goals: &mut Goals) {
+    for (peer, bound) in [(MULTIPLEXED, 0.97), (CONNECTION_MANAGER, 1.0), (FRED_POOL, 1.0), (FRED_POOL_16, 1.0)] {
+        for tasks in [16, 64, 512] {
+            let what = format!("shared client, {tasks} tasks: ops/s to {peer}");
+            goals.judge(&what, Want::AtLeast(bound), ratio(cells, tasks, OURS_SHARED, peer));
+        }
+    }
+}
