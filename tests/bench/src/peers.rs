@@ -6,7 +6,7 @@ use std::future::Future;
 use bb8_redis::RedisConnectionManager;
 use redis::aio::ConnectionLike;
 use redis::{Cmd, Pipeline, RedisFuture, Value};
-use redis_manager::{Client, RedisManager};
+use redis_manager::{Client, RedisManager, SharedClient};
 
 use crate::runner::{Handle, Kind};
 
@@ -36,6 +36,11 @@ impl Ours {
         let manager = handle.build(builder);
         manager.add_node_pool(&node).await?;
         Ok(Ours { manager, node })
+    }
+
+    /// A client that many tasks share.
+    pub(crate) async fn share(&self) -> Result<SharedClient, Refusal> {
+        Ok(self.manager.get_shared_client(&self.node).await?)
     }
 }
 

@@ -16,7 +16,6 @@ use crate::runner::{Handle, Kind};
 pub(super) const POOL_SIZE: usize = 16;
 
 pub(super) const OURS: &str = "redis-manager";
-/// The client that `get_shared_client` gives; nobody races under this name until it is pushed to the list of [`shared`].
 pub(super) const OURS_SHARED: &str = "redis-manager, shared";
 pub(super) const DEADPOOL: &str = "deadpool-redis";
 pub(super) const BB8: &str = "bb8-redis";
@@ -93,13 +92,15 @@ pub(super) async fn exclusive(kind: Kind, handle: &Handle, port: u16) -> Result<
 }
 
 /// Those that all tasks use at once.
-pub(super) async fn shared(kind: Kind, port: u16) -> Result<Vec<Contender>, Refusal> {
+pub(super) async fn shared(kind: Kind, handle: &Handle, port: u16) -> Result<Vec<Contender>, Refusal> {
     let bare = redis::Client::open(url(port, MULTIPLEXED))?.get_multiplexed_async_connection().await?;
     let client = redis::Client::open(url(port, MULTIPLEXED_NO_TIMEOUT))?;
     let no_timeout = AsyncConnectionConfig::new().set_response_timeout(None);
     let no_timeout = client.get_multiplexed_async_connection_with_config(&no_timeout).await?;
     let managed = ConnectionManager::new(redis::Client::open(url(port, CONNECTION_MANAGER))?).await?;
+    let ours = Ours::connect(handle, url(port, OURS_SHARED), 1).await?.share().await?;
     let mut all = vec![
+        Contender::new(OURS_SHARED, Shared(ours)),
         Contender::new(MULTIPLEXED, Shared(bare)),
         Contender::new(MULTIPLEXED_NO_TIMEOUT, Shared(no_timeout)),
         Contender::new(CONNECTION_MANAGER, Shared(managed)),

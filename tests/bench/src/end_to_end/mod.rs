@@ -59,7 +59,8 @@ pub(crate) fn run(options: &Options, goals: &mut Goals) {
         if kind == Kind::TokioTwoWorkers {
             judge_exclusive(&cells, goals);
         }
-        let contenders = runner.run(async move { contenders::shared(kind, port).await });
+        let handle = runner.handle.clone();
+        let contenders = runner.run(async move { contenders::shared(kind, &handle, port).await });
         let contenders = contenders.expect("a sound server on this machine accepts connections");
         let cells = race(&runner, contenders, &server, options);
         print(&format!("Shared clients, {kind}"), &cells, MULTIPLEXED);
