@@ -26,139 +26,159 @@ pub(crate) enum Effect {
     /// Who the connection is, or how it talks: nothing undoes that for less than a new connection.
     Lasting,
     /// Depends on the subcommand.
-    Container(&'static [(&'static str, Effect)]),
+    Container(&'static [(Name, Effect)]),
 }
 
 /// Every command of Redis 7 that scripts may not use, that blocks, or that is about connections, transactions or
 /// publishing: those are the ones that may change a session. In alphabetical order. Others leave a session as it is.
-const COMMANDS: [(&str, Effect); 65] = [
-    ("ACL", Effect::None),
+const COMMANDS: [(Name, Effect); 65] = [
+    (name("ACL"), Effect::None),
     // It is meant for the next command only, whoever sends that.
-    ("ASKING", Effect::Lasting),
-    ("AUTH", Effect::Lasting),
-    ("BGREWRITEAOF", Effect::None),
-    ("BGSAVE", Effect::None),
-    ("BLMOVE", Effect::Blocks(Timeout::LastSeconds)),
-    ("BLMPOP", Effect::Blocks(Timeout::FirstSeconds)),
-    ("BLPOP", Effect::Blocks(Timeout::LastSeconds)),
-    ("BRPOP", Effect::Blocks(Timeout::LastSeconds)),
-    ("BRPOPLPUSH", Effect::Blocks(Timeout::LastSeconds)),
-    ("BZMPOP", Effect::Blocks(Timeout::FirstSeconds)),
-    ("BZPOPMAX", Effect::Blocks(Timeout::LastSeconds)),
-    ("BZPOPMIN", Effect::Blocks(Timeout::LastSeconds)),
-    ("CLIENT", Effect::Container(&CLIENT)),
-    ("CLUSTER", Effect::None),
-    ("COMMAND", Effect::None),
-    ("CONFIG", Effect::None),
-    ("DEBUG", Effect::None),
-    ("DISCARD", Effect::EndMulti),
-    ("ECHO", Effect::None),
-    ("EVAL", Effect::None),
-    ("EVALSHA", Effect::None),
-    ("EVALSHA_RO", Effect::None),
-    ("EVAL_RO", Effect::None),
-    ("EXEC", Effect::EndMulti),
-    ("FAILOVER", Effect::None),
-    ("FCALL", Effect::None),
-    ("FCALL_RO", Effect::None),
-    ("FUNCTION", Effect::None),
-    ("HELLO", Effect::Lasting),
-    ("LATENCY", Effect::None),
-    ("MIGRATE", Effect::Takes(Timeout::Millis(5))),
-    ("MODULE", Effect::None),
-    ("MONITOR", Effect::Lasting),
-    ("MULTI", Effect::Multi),
-    ("PING", Effect::None),
-    ("PSUBSCRIBE", Effect::Lasting),
-    ("PSYNC", Effect::Lasting),
-    ("PUBLISH", Effect::None),
-    ("PUBSUB", Effect::None),
-    ("PUNSUBSCRIBE", Effect::Lasting),
-    ("QUIT", Effect::Lasting),
-    ("READONLY", Effect::Lasting),
-    ("READWRITE", Effect::Lasting),
-    ("REPLCONF", Effect::Lasting),
-    ("REPLICAOF", Effect::None),
-    ("RESET", Effect::Lasting),
-    ("ROLE", Effect::None),
-    ("SAVE", Effect::None),
-    ("SCRIPT", Effect::Container(&SCRIPT)),
-    ("SELECT", Effect::Select),
-    ("SHUTDOWN", Effect::None),
-    ("SLAVEOF", Effect::None),
-    ("SPUBLISH", Effect::None),
-    ("SSUBSCRIBE", Effect::Lasting),
-    ("SUBSCRIBE", Effect::Lasting),
-    ("SUNSUBSCRIBE", Effect::Lasting),
-    ("SYNC", Effect::Lasting),
-    ("UNSUBSCRIBE", Effect::Lasting),
-    ("UNWATCH", Effect::Unwatch),
-    ("WAIT", Effect::Blocks(Timeout::LastMillis)),
-    ("WAITAOF", Effect::Blocks(Timeout::LastMillis)),
-    ("WATCH", Effect::Watch),
-    ("XREAD", Effect::Blocks(Timeout::AfterBlock(1))),
-    ("XREADGROUP", Effect::Blocks(Timeout::AfterBlock(4))),
+    (name("ASKING"), Effect::Lasting),
+    (name("AUTH"), Effect::Lasting),
+    (name("BGREWRITEAOF"), Effect::None),
+    (name("BGSAVE"), Effect::None),
+    (name("BLMOVE"), Effect::Blocks(Timeout::LastSeconds)),
+    (name("BLMPOP"), Effect::Blocks(Timeout::FirstSeconds)),
+    (name("BLPOP"), Effect::Blocks(Timeout::LastSeconds)),
+    (name("BRPOP"), Effect::Blocks(Timeout::LastSeconds)),
+    (name("BRPOPLPUSH"), Effect::Blocks(Timeout::LastSeconds)),
+    (name("BZMPOP"), Effect::Blocks(Timeout::FirstSeconds)),
+    (name("BZPOPMAX"), Effect::Blocks(Timeout::LastSeconds)),
+    (name("BZPOPMIN"), Effect::Blocks(Timeout::LastSeconds)),
+    (name("CLIENT"), Effect::Container(&CLIENT)),
+    (name("CLUSTER"), Effect::None),
+    (name("COMMAND"), Effect::None),
+    (name("CONFIG"), Effect::None),
+    (name("DEBUG"), Effect::None),
+    (name("DISCARD"), Effect::EndMulti),
+    (name("ECHO"), Effect::None),
+    (name("EVAL"), Effect::None),
+    (name("EVALSHA"), Effect::None),
+    (name("EVALSHA_RO"), Effect::None),
+    (name("EVAL_RO"), Effect::None),
+    (name("EXEC"), Effect::EndMulti),
+    (name("FAILOVER"), Effect::None),
+    (name("FCALL"), Effect::None),
+    (name("FCALL_RO"), Effect::None),
+    (name("FUNCTION"), Effect::None),
+    (name("HELLO"), Effect::Lasting),
+    (name("LATENCY"), Effect::None),
+    (name("MIGRATE"), Effect::Takes(Timeout::Millis(5))),
+    (name("MODULE"), Effect::None),
+    (name("MONITOR"), Effect::Lasting),
+    (name("MULTI"), Effect::Multi),
+    (name("PING"), Effect::None),
+    (name("PSUBSCRIBE"), Effect::Lasting),
+    (name("PSYNC"), Effect::Lasting),
+    (name("PUBLISH"), Effect::None),
+    (name("PUBSUB"), Effect::None),
+    (name("PUNSUBSCRIBE"), Effect::Lasting),
+    (name("QUIT"), Effect::Lasting),
+    (name("READONLY"), Effect::Lasting),
+    (name("READWRITE"), Effect::Lasting),
+    (name("REPLCONF"), Effect::Lasting),
+    (name("REPLICAOF"), Effect::None),
+    (name("RESET"), Effect::Lasting),
+    (name("ROLE"), Effect::None),
+    (name("SAVE"), Effect::None),
+    (name("SCRIPT"), Effect::Container(&SCRIPT)),
+    (name("SELECT"), Effect::Select),
+    (name("SHUTDOWN"), Effect::None),
+    (name("SLAVEOF"), Effect::None),
+    (name("SPUBLISH"), Effect::None),
+    (name("SSUBSCRIBE"), Effect::Lasting),
+    (name("SUBSCRIBE"), Effect::Lasting),
+    (name("SUNSUBSCRIBE"), Effect::Lasting),
+    (name("SYNC"), Effect::Lasting),
+    (name("UNSUBSCRIBE"), Effect::Lasting),
+    (name("UNWATCH"), Effect::Unwatch),
+    (name("WAIT"), Effect::Blocks(Timeout::LastMillis)),
+    (name("WAITAOF"), Effect::Blocks(Timeout::LastMillis)),
+    (name("WATCH"), Effect::Watch),
+    (name("XREAD"), Effect::Blocks(Timeout::AfterBlock(1))),
+    (name("XREADGROUP"), Effect::Blocks(Timeout::AfterBlock(4))),
 ];
 
 /// What is not listed here may change the session.
-const CLIENT: [(&str, Effect); 20] = [
-    ("CACHING", Effect::Lasting),
-    ("CAPA", Effect::Lasting),
-    ("GETNAME", Effect::None),
-    ("GETREDIR", Effect::None),
-    ("HELP", Effect::None),
-    ("ID", Effect::None),
-    ("IMPORT-SOURCE", Effect::Lasting),
-    ("INFO", Effect::None),
-    ("KILL", Effect::None),
-    ("LIST", Effect::None),
-    ("NO-EVICT", Effect::Lasting),
-    ("NO-TOUCH", Effect::Lasting),
-    ("PAUSE", Effect::None),
-    ("REPLY", Effect::Lasting),
-    ("SETINFO", Effect::Lasting),
-    ("SETNAME", Effect::Lasting),
-    ("TRACKING", Effect::Lasting),
-    ("TRACKINGINFO", Effect::None),
-    ("UNBLOCK", Effect::None),
-    ("UNPAUSE", Effect::None),
+const CLIENT: [(Name, Effect); 20] = [
+    (name("CACHING"), Effect::Lasting),
+    (name("CAPA"), Effect::Lasting),
+    (name("GETNAME"), Effect::None),
+    (name("GETREDIR"), Effect::None),
+    (name("HELP"), Effect::None),
+    (name("ID"), Effect::None),
+    (name("IMPORT-SOURCE"), Effect::Lasting),
+    (name("INFO"), Effect::None),
+    (name("KILL"), Effect::None),
+    (name("LIST"), Effect::None),
+    (name("NO-EVICT"), Effect::Lasting),
+    (name("NO-TOUCH"), Effect::Lasting),
+    (name("PAUSE"), Effect::None),
+    (name("REPLY"), Effect::Lasting),
+    (name("SETINFO"), Effect::Lasting),
+    (name("SETNAME"), Effect::Lasting),
+    (name("TRACKING"), Effect::Lasting),
+    (name("TRACKINGINFO"), Effect::None),
+    (name("UNBLOCK"), Effect::None),
+    (name("UNPAUSE"), Effect::None),
 ];
 
 /// What is not listed here may change the session.
-const SCRIPT: [(&str, Effect); 7] = [
-    ("DEBUG", Effect::Lasting),
-    ("EXISTS", Effect::None),
-    ("FLUSH", Effect::None),
-    ("HELP", Effect::None),
-    ("KILL", Effect::None),
-    ("LOAD", Effect::None),
-    ("SHOW", Effect::None),
+const SCRIPT: [(Name, Effect); 7] = [
+    (name("DEBUG"), Effect::Lasting),
+    (name("EXISTS"), Effect::None),
+    (name("FLUSH"), Effect::None),
+    (name("HELP"), Effect::None),
+    (name("KILL"), Effect::None),
+    (name("LOAD"), Effect::None),
+    (name("SHOW"), Effect::None),
 ];
-
-/// The longest name in the tables.
-const LONGEST: usize = 13;
 
 /// What a command does. A name is looked up as the server does: in any case.
 pub(crate) fn effect_of(cmd: &Cmd) -> Effect {
     let mut words = cmd.args_iter();
-    let Some(Arg::Simple(name)) = words.next() else { return Effect::None };
-    match find(&COMMANDS, name) {
+    let Some(Arg::Simple(text)) = words.next() else { return Effect::None };
+    match find(&COMMANDS, text) {
         None => Effect::None,
         Some(Effect::Container(subcommands)) => match words.next() {
-            Some(Arg::Simple(name)) => find(subcommands, name).unwrap_or(Effect::Lasting),
+            Some(Arg::Simple(text)) => find(subcommands, text).unwrap_or(Effect::Lasting),
             Some(Arg::Cursor | _) | None => Effect::None,
         },
         Some(effect) => effect,
     }
 }
 
-fn find(table: &[(&str, Effect)], name: &[u8]) -> Option<Effect> {
-    let mut upper = [0; LONGEST];
-    let upper = upper.get_mut(..name.len())?;
-    for (to, from) in upper.iter_mut().zip(name) {
-        *to = from.to_ascii_uppercase();
+/// A name as one number, in upper case: it is looked up at every command.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Name(u128);
+
+const fn name(text: &str) -> Name {
+    match Name::read(text.as_bytes()) {
+        Some(name) => name,
+        None => panic!("a name in the tables is too long"),
     }
-    let found = table.binary_search_by(|(known, _)| known.as_bytes().cmp(upper)).ok()?;
+}
+
+impl Name {
+    /// None for what is longer than any name in the tables.
+    const fn read(text: &[u8]) -> Option<Self> {
+        let mut bytes = [0; 16];
+        if text.len() > bytes.len() {
+            return None;
+        }
+        let mut at = 0;
+        while at < text.len() {
+            bytes[at] = text[at].to_ascii_uppercase();
+            at += 1;
+        }
+        Some(Self(u128::from_be_bytes(bytes)))
+    }
+}
+
+fn find(table: &[(Name, Effect)], text: &[u8]) -> Option<Effect> {
+    let wanted = Name::read(text)?;
+    let found = table.binary_search_by_key(&wanted, |(name, _)| *name).ok()?;
     Some(table[found].1)
 }
 
@@ -172,8 +192,7 @@ mod tests {
     #[test]
     fn the_tables_are_sorted_so_that_names_are_found() {
         for table in [&COMMANDS[..], &CLIENT, &SCRIPT] {
-            assert!(table.is_sorted_by(|(one, _), (other, _)| one.as_bytes() < other.as_bytes()));
-            assert!(table.iter().all(|(name, _)| name.len() <= LONGEST));
+            assert!(table.is_sorted_by(|(one, _), (other, _)| one < other));
         }
     }
 

@@ -1,19 +1,16 @@
 //! A connection to Redis as the pool holds it: one stream, one driver task, and what is known of its health and session.
 
-use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, Pipeline, ProtocolVersion, RedisError, RedisResult, Value};
-use redis_manager_core::{Instant, Residue, Runtime, Task};
+use redis_manager_core::{Instant, Residue, Runtime};
 
 use crate::redis_node::link::Link;
 use crate::redis_node::news::{Answer, News};
-use crate::redis_node::patience::Patience;
+use crate::redis_node::patience::{KeptTimer, Patience};
 use crate::redis_node::session::{Request, Session, Traces};
 
 /// A connection that one borrower uses at a time. Dropping it closes the socket, whatever is in flight.
@@ -23,6 +20,7 @@ pub(crate) struct RedisConnection {
     runtime: Arc<dyn Runtime>,
     command_timeout: Duration,
     protocol: ProtocolVersion,
+    timer: KeptTimer,
     state: State,
     /// What its borrower has left on the session so far.
     traces: Traces,
@@ -54,7 +52,7 @@ impl RedisConnection {
         command_timeout: Duration,
         protocol: ProtocolVersion,
     ) -> Self {
-        Self { handle, link, runtime, command_timeout, protocol, state: State::Clear, traces: Traces::NONE }
+        Self { handle, link, runtime, command_timeout, protocol, timer: KeptTimer::default(), state: State::Clear, traces: Traces::NONE }
     }
 
     /// What a request is judged by.
@@ -154,19 +152,21 @@ impl RedisConnection {
         request: Request,
         send: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
     ) -> RedisResult<T> {
+        let now = self.runtime.now();
         let since = match self.state {
             _ if self.link.is_dead() => return Err(lost("connection lost before the command was sent")),
             State::Broken => return Err(lost("connection lost before the command was sent")),
             State::Silent | State::Asked(None) => return Err(lost("connection lost: an earlier command got no reply")),
             // Replies come in the order of the commands: the one to this command ends the wait for all before it.
             State::Asked(Some(since)) => since,
-            State::Clear => self.runtime.now(),
+            State::Clear => now,
         };
+        let deadline = request.patience.limit().map(|limit| now + limit);
         let blocking = request.patience.is_blocking();
         self.traces |= request.leaves;
         self.state = State::Asked(if blocking { None } else { Some(since) });
         let cancelled = CloseUnlessAnswered(blocking.then_some(&*self.link));
-        let answered = within(&*self.runtime, request.patience, send(&mut self.handle)).await;
+        let answered = self.timer.by(&*self.runtime, deadline, send(&mut self.handle)).await;
         cancelled.answered();
         let (state, result) = match answered {
             Some(Ok(value)) => (State::Clear, Ok(value)),
@@ -218,23 +218,6 @@ impl Drop for CloseUnlessAnswered<'_> {
             link.close();
         }
     }
-}
-
-/// Waits for a reply no longer than its patience; none if it was too long.
-pub(crate) async fn within<T>(runtime: &dyn Runtime, patience: Patience, reply: impl Future<Output = T>) -> Option<T> {
-    let mut reply = pin!(reply);
-    let mut sleep: Option<Task> = None;
-    poll_fn(|cx| {
-        if let Poll::Ready(reply) = reply.as_mut().poll(cx) {
-            return Poll::Ready(Some(reply));
-        }
-        match patience.limit() {
-            // Most replies come long before this, but without it nothing bounds them.
-            Some(limit) => sleep.get_or_insert_with(|| runtime.sleep(limit)).as_mut().poll(cx).map(|()| None),
-            None => Poll::Pending,
-        }
-    })
-    .await
 }
 
 /// Whether the stream can no longer be trusted to be in step. Errors of the server do not come this way.

@@ -22,6 +22,9 @@ use crate::redis_node::link::{Link, LinkStream};
 use crate::redis_node::pool_args::PoolArgs;
 use crate::redis_node::session::Request;
 
+/// Commands that wait for the redis driver before those who send more wait for each other; that matters to shared clients.
+const MOST_QUEUED: usize = 1_024;
+
 /// Connects the pools of one Redis node.
 pub(crate) struct RedisConnector {
     network: Arc<dyn Network>,
@@ -82,7 +85,10 @@ impl RedisConnector {
     async fn handshake(&self, stream: BoxStream) -> Result<Box<RedisConnection>, ConnectError> {
         let link = Link::new(stream);
         // No timeouts of redis-rs: it would look for a runtime of its own choice at every command.
-        let mut config = AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(None);
+        let mut config = AsyncConnectionConfig::new()
+            .set_response_timeout(None)
+            .set_connection_timeout(None)
+            .set_pipeline_buffer_size(MOST_QUEUED);
         let protocol = self.address.login.protocol();
         if protocol != ProtocolVersion::RESP2 {
             let inbox = Arc::clone(&link);

@@ -20,7 +20,7 @@ const MOST_PUSHES: usize = 1_024;
 
 /// The one owner of a socket: dead as soon as the server, the redis driver or we have ended it.
 pub(crate) struct Link {
-    dead: AtomicBool,
+    dead: Padded<AtomicBool>,
     socket: Mutex<Socket>,
     alarm: Mutex<Option<Alarm>>,
 }
@@ -41,15 +41,19 @@ struct Inbox {
     listener: Option<Waker>,
 }
 
+/// Alone in its cache lines: what many threads read must not lie beside what one of them writes.
+#[repr(align(128))]
+pub(crate) struct Padded<T>(pub(crate) T);
+
 impl Link {
     pub(crate) fn new(stream: BoxStream) -> Arc<Self> {
         let socket = Mutex::new(Socket { stream: Some(stream), reader: None, inbox: None });
-        Arc::new(Self { dead: AtomicBool::new(false), socket, alarm: Mutex::new(None) })
+        Arc::new(Self { dead: Padded(AtomicBool::new(false)), socket, alarm: Mutex::new(None) })
     }
 
     /// Exact within a fraction of a millisecond of the server's close; no I/O.
     pub(crate) fn is_dead(&self) -> bool {
-        self.dead.load(Ordering::Acquire)
+        self.dead.0.load(Ordering::Acquire)
     }
 
     /// Raises `alarm` when the link dies by itself; at once if it has.
@@ -72,7 +76,7 @@ impl Link {
 
     /// Closes the socket here and now: commands in flight are lost.
     pub(crate) fn close(&self) {
-        self.dead.store(true, Ordering::Release);
+        self.dead.0.store(true, Ordering::Release);
         let (stream, reader, listener) = {
             let mut socket = self.socket();
             let listener = socket.inbox.as_mut().and_then(|inbox| inbox.listener.take());

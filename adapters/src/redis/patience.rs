@@ -1,8 +1,14 @@
 //! How long a reply may take, and where a command that blocks says how long it will.
 
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::{Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use redis::{Arg, Cmd};
+use redis_manager_core::{Instant, Runtime, Task};
 
 /// How long a reply may take; none: without end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +37,54 @@ impl Patience {
             (blocking @ Self::Blocking(_), Self::Ordinary(_)) | (Self::Ordinary(_), blocking @ Self::Blocking(_)) => blocking,
             (Self::Ordinary(one), Self::Ordinary(other)) => Self::Ordinary(one.zip(other).map(|(one, other)| one.max(other))),
         }
+    }
+}
+
+/// The timer of whoever waits for one reply after the other. It is kept from one to the next: one that ends too early for
+/// the present reply is followed by another, so that quick replies cost no timer at all.
+#[derive(Default)]
+pub(crate) struct KeptTimer {
+    /// When it ends. In a lock that nobody ever waits for, so that its owner can be shared.
+    sleep: Mutex<Option<(Instant, Task)>>,
+}
+
+impl KeptTimer {
+    /// Waits for a reply, until `deadline` if there is one; none if it was too long.
+    pub(crate) async fn by<T>(
+        &mut self,
+        runtime: &dyn Runtime,
+        deadline: Option<Instant>,
+        reply: impl Future<Output = T>,
+    ) -> Option<T> {
+        let sleep = self.sleep.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let mut reply = pin!(reply);
+        poll_fn(|cx| {
+            if let Poll::Ready(reply) = reply.as_mut().poll(cx) {
+                return Poll::Ready(Some(reply));
+            }
+            let Some(deadline) = deadline else { return Poll::Pending };
+            loop {
+                let (end, task) = match sleep {
+                    Some(kept) if kept.0 <= deadline => kept,
+                    _ => sleep.insert((deadline, runtime.sleep_until(deadline))),
+                };
+                if task.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                let is_due = *end == deadline;
+                *sleep = None;
+                if is_due {
+                    return Poll::Ready(None);
+                }
+            }
+        })
+        .await
+    }
+}
+
+impl fmt::Debug for KeptTimer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeptTimer").finish_non_exhaustive()
     }
 }
 

@@ -10,15 +10,18 @@ use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{Arg, Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value};
 use redis_manager_core::{GetClientError, Instant, Lease, NodePool, Runtime};
 
-use crate::redis_node::connection::{is_fatal, outcome_unknown, timed_out, within};
+use crate::redis_node::connection::{is_fatal, outcome_unknown, timed_out};
 use crate::redis_node::news::{Answer, News};
-use crate::redis_node::patience::Patience;
+use crate::redis_node::patience::{KeptTimer, Patience};
 use crate::redis_node::session::{Request, Session, Traces};
 use crate::redis_node::RedisConnector;
-use crate::redis_node::link::Link;
+use crate::redis_node::link::{Link, Padded};
 
 /// How long after a vain attempt another one is made to widen what is shared.
 const BETWEEN_WIDENINGS: Duration = Duration::from_millis(100);
+
+/// When a connection was last used is noted no more often than this, in nanoseconds: all tasks would write to one place.
+const NOTED_EVERY: u64 = 1_000_000;
 
 /// A client that any number of tasks use at once. Cheap to clone; made by
 /// [`RedisManager::get_shared_client`](crate::RedisManager::get_shared_client).
@@ -40,9 +43,17 @@ const BETWEEN_WIDENINGS: Duration = Duration::from_millis(100);
 /// # Cancel safety
 ///
 /// A command future may be dropped at any time; a command that was sent may still be carried out. Others do not notice.
-#[derive(Clone)]
 pub struct SharedClient {
     hub: Arc<Hub>,
+    seat: Option<Seat>,
+    timer: KeptTimer,
+}
+
+/// What a shared client keeps of the connection that it used last. It does not keep the connection.
+#[derive(Clone)]
+struct Seat {
+    track: Arc<Track>,
+    handle: MultiplexedConnection,
 }
 
 /// What the shared clients of a node have in common.
@@ -68,12 +79,12 @@ struct Lane {
     next_widening_at: AtomicU64,
 }
 
-/// One shared connection. When the last command has left it after it was replaced, its lease goes back.
+/// One shared connection. Once it is retired, its lease goes back when the last command has left it.
 struct Track {
     handle: MultiplexedConnection,
     link: Arc<Link>,
-    in_flight: AtomicUsize,
-    /// When a command was last sent on it, in nanoseconds of the runtime's clock.
+    in_flight: Padded<AtomicUsize>,
+    /// When a command was last sent on it, more or less, in nanoseconds of the runtime's clock.
     used_at: AtomicU64,
     retire_at: Instant,
     /// It is to carry no more commands.
@@ -82,17 +93,76 @@ struct Track {
     outstanding: AtomicBool,
     /// A command got no reply in time.
     silent: AtomicBool,
-    lease: Mutex<Lease<RedisConnector>>,
+    /// None once it has gone back.
+    lease: Mutex<Option<Lease<RedisConnector>>>,
 }
 
 impl SharedClient {
     /// Waits until the node has a connection to share.
     pub(crate) async fn ready(hub: Arc<Hub>, timeout: Duration) -> Result<Self, GetClientError> {
-        let now = hub.runtime.now();
-        if hub.quietest(now).is_none() {
-            hub.open(now, now + timeout).await?;
+        let mut client = Self { hub, seat: None, timer: KeptTimer::default() };
+        let now = client.hub.runtime.now();
+        client.board(now, now + timeout).await?.arrive();
+        Ok(client)
+    }
+
+    /// A command begins: on the connection of the one before, if that is the only one, or on the quietest; by `deadline`.
+    async fn board(&mut self, now: Instant, deadline: Instant) -> Result<Flight<'_>, GetClientError> {
+        let alone = self.hub.lanes.len() == 1;
+        let kept = self.seat.as_ref().is_some_and(|seat| alone && seat.track.begin(now, self.hub.trusted_for));
+        if !kept {
+            let track = match self.hub.quietest(now) {
+                Some(track) => track,
+                None => self.hub.open(&mut self.timer, deadline).await?,
+            };
+            let known = self.seat.as_ref().is_some_and(|seat| Arc::ptr_eq(&seat.track, &track));
+            if !known {
+                let handle = track.handle.clone();
+                self.seat = Some(Seat { track, handle });
+            }
         }
-        Ok(Self { hub })
+        let Seat { track, handle } = self.seat.as_mut().expect("it was taken just now");
+        Ok(Flight { track, handle, timer: &mut self.timer, runtime: &*self.hub.runtime, answered: false })
+    }
+
+    async fn ask<T: Answer>(
+        &mut self,
+        patience: Patience,
+        send: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
+    ) -> RedisResult<T> {
+        let now = self.hub.runtime.now();
+        let deadline = patience.limit().map_or(Instant::from_nanos(u64::MAX), |limit| now + limit);
+        let mut flight = self.board(now, deadline).await.map_err(not_sent)?;
+        let answered = flight.timer.by(flight.runtime, Some(deadline), send(flight.handle)).await;
+        flight.answered = answered.is_some();
+        let track = flight.track;
+        let Some(result) = answered else {
+            track.silent.store(true, Ordering::SeqCst);
+            track.retire();
+            return Err(timed_out(patience));
+        };
+        let result = result.map_err(|error| match is_fatal(&error) {
+            true => {
+                // Whatever else is in flight might get a reply that is not its own.
+                track.link.close();
+                outcome_unknown(&error)
+            }
+            false => error,
+        });
+        match News::of(&result) {
+            News::AllWell | News::Refused => {}
+            news @ (News::NotReady(_) | News::Replica(_)) => {
+                track.retire();
+                track.link.tell(&news);
+            }
+        }
+        result
+    }
+}
+
+impl Clone for SharedClient {
+    fn clone(&self) -> Self {
+        Self { hub: Arc::clone(&self.hub), seat: self.seat.clone(), timer: KeptTimer::default() }
     }
 }
 
@@ -117,15 +187,13 @@ impl Hub {
     /// No command is sent from now on; the leases go back when those in flight have ended.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
-        let tracks: Vec<_> = self.lanes.iter().filter_map(|lane| lane.track().take()).collect();
-        drop(tracks);
+        self.lanes.iter().for_each(Lane::clear);
     }
 
-    /// A new connection to send on, by `deadline`. Of several that want one, one opens it and the others wait for that.
-    async fn open(&self, now: Instant, deadline: Instant) -> Result<Arc<Track>, GetClientError> {
+    /// A command begins on a new connection, by `deadline`. Of several that want one, one opens it and the others wait.
+    async fn open(&self, timer: &mut KeptTimer, deadline: Instant) -> Result<Arc<Track>, GetClientError> {
         let lane = self.lanes.iter().find(|lane| lane.track().is_none()).unwrap_or(&self.lanes[0]);
-        let left = deadline.saturating_duration_since(now);
-        let opening = within(&*self.runtime, Patience::Ordinary(Some(left)), lane.opening.lock()).await;
+        let opening = timer.by(&*self.runtime, Some(deadline), lane.opening.lock()).await;
         let now = self.runtime.now();
         if let Some(track) = self.quietest(now) {
             return Ok(track);
@@ -135,10 +203,11 @@ impl Hub {
         }
         let left = if opening.is_some() { deadline.saturating_duration_since(now) } else { Duration::ZERO };
         let lease = self.pool.get_timeout(left).await?;
-        Ok(self.put(lane, lease))
+        self.put(lane, lease)
     }
 
-    /// The sound connection with the fewest commands in flight. If it is in use, another lane may be opened beside it.
+    /// A command begins on the sound connection with the fewest in flight. If it is in use, another lane may be opened
+    /// beside it.
     fn quietest(&self, now: Instant) -> Option<Arc<Track>> {
         let mut quietest: Option<Arc<Track>> = None;
         let mut vacant = None;
@@ -155,90 +224,64 @@ impl Hub {
             }
             // Not under the lock: its lease may go back with it.
             drop(place);
-            drop(unfit);
+            if let Some(track) = unfit {
+                track.retire();
+            }
         }
         let quietest = quietest?;
-        match vacant {
-            Some(lane) if quietest.in_flight() > 0 && lane.may_widen(now) => match self.pool.try_get() {
-                Ok(lease) => Some(self.put(lane, lease)),
-                Err(_) => Some(quietest),
-            },
-            Some(_) | None => Some(quietest),
+        if let Some(lane) = vacant
+            && quietest.in_flight() > 0
+            && lane.may_widen(now)
+            && let Ok(lease) = self.pool.try_get()
+        {
+            return self.put(lane, lease).ok();
         }
+        quietest.begin(now, self.trusted_for).then_some(quietest)
     }
 
-    fn put(&self, lane: &Lane, lease: Lease<RedisConnector>) -> Arc<Track> {
+    /// A command begins on a connection that has just been leased.
+    fn put(&self, lane: &Lane, lease: Lease<RedisConnector>) -> Result<Arc<Track>, GetClientError> {
         let now = self.runtime.now();
         let track = Arc::new(Track {
             handle: lease.handle(),
             link: Arc::clone(lease.link()),
-            in_flight: AtomicUsize::new(0),
+            in_flight: Padded(AtomicUsize::new(0)),
             used_at: AtomicU64::new(now.as_nanos()),
             retire_at: now + self.max_lifetime,
             retired: AtomicBool::new(false),
             outstanding: AtomicBool::new(false),
             silent: AtomicBool::new(false),
-            lease: Mutex::new(lease),
+            lease: Mutex::new(Some(lease)),
         });
-        let mut place = lane.track();
-        // A hub that is closed keeps nothing; the command that came for it is the last.
-        let replaced = match self.closed.load(Ordering::SeqCst) {
-            true => place.take(),
-            false => place.replace(Arc::clone(&track)),
-        };
-        drop(place);
-        drop(replaced);
-        track
-    }
-
-    async fn ask<T: Answer>(
-        &self,
-        patience: Patience,
-        send: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
-    ) -> RedisResult<T> {
-        let mut now = self.runtime.now();
-        let deadline = patience.limit().map_or(Instant::from_nanos(u64::MAX), |limit| now + limit);
-        let track = match self.quietest(now) {
-            Some(track) => track,
-            None => {
-                let opened = self.open(now, deadline).await.map_err(not_sent)?;
-                now = self.runtime.now();
-                opened
-            }
-        };
-        let mut flight = Flight::begin(track, now);
-        let left = Patience::Ordinary(Some(deadline.saturating_duration_since(now)));
-        let mut handle = flight.track.handle.clone();
-        let answered = within(&*self.runtime, left, send(&mut handle)).await;
-        flight.answered = answered.is_some();
-        let track = &flight.track;
-        let Some(result) = answered else {
-            track.silent.store(true, Ordering::Relaxed);
-            track.retire();
-            return Err(timed_out(patience));
-        };
-        let result = result.map_err(|error| match is_fatal(&error) {
-            true => {
-                // Whatever else is in flight might get a reply that is not its own.
-                track.link.close();
-                outcome_unknown(&error)
-            }
-            false => error,
-        });
-        match News::of(&result) {
-            News::AllWell | News::Refused => {}
-            news @ (News::NotReady(_) | News::Replica(_)) => {
-                track.retire();
-                track.link.tell(&news);
-            }
+        let replaced = lane.track().replace(Arc::clone(&track));
+        if let Some(replaced) = replaced {
+            replaced.retire();
         }
-        result
+        let begun = track.begin(now, self.trusted_for);
+        if self.closed.load(Ordering::SeqCst) {
+            // It was closed meanwhile, and may have looked at this lane before.
+            lane.clear();
+        }
+        if begun { Ok(track) } else { Err(GetClientError::Closed { node: String::from(self.pool.name()) }) }
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 
 impl Lane {
     fn track(&self) -> MutexGuard<'_, Option<Arc<Track>>> {
         self.track.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn clear(&self) {
+        let track = self.track().take();
+        if let Some(track) = track {
+            track.retire();
+        }
     }
 
     fn may_widen(&self, now: Instant) -> bool {
@@ -252,7 +295,31 @@ impl Lane {
 
 impl Track {
     fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Relaxed)
+        self.in_flight.0.load(Ordering::Relaxed)
+    }
+
+    /// A command begins; false if this connection is to carry no more. One that has begun must [`end`](Track::end).
+    fn begin(&self, now: Instant, trusted_for: Duration) -> bool {
+        if !self.is_fit(now, trusted_for) {
+            return false;
+        }
+        self.in_flight.0.fetch_add(1, Ordering::SeqCst);
+        // In this order: whoever retires it looks at the count afterwards.
+        if self.retired.load(Ordering::SeqCst) {
+            self.end();
+            return false;
+        }
+        let used_at = self.used_at.load(Ordering::Relaxed);
+        if now.as_nanos().saturating_sub(used_at) > NOTED_EVERY {
+            self.used_at.store(now.as_nanos(), Ordering::Relaxed);
+        }
+        true
+    }
+
+    fn end(&self) {
+        if self.in_flight.0.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.give_back_if_idle();
+        }
     }
 
     /// Whether it may carry one more command.
@@ -267,41 +334,49 @@ impl Track {
         sound
     }
 
+    /// Carries no more commands; the lease goes back as soon as none is in flight.
     fn retire(&self) {
-        self.retired.store(true, Ordering::Relaxed);
+        self.retired.store(true, Ordering::SeqCst);
+        self.give_back_if_idle();
     }
-}
 
-impl Drop for Track {
-    fn drop(&mut self) {
-        let lease = self.lease.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let silent = *self.silent.get_mut();
-        if silent || *self.outstanding.get_mut() {
-            lease.note_outstanding(silent);
+    /// Whoever comes last gives the lease back: the one that retires it, or the last command to leave.
+    fn give_back_if_idle(&self) {
+        if self.in_flight.0.load(Ordering::SeqCst) > 0 || !self.retired.load(Ordering::SeqCst) {
+            return;
+        }
+        let lease = self.lease.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(mut lease) = lease {
+            let silent = self.silent.load(Ordering::SeqCst);
+            if silent || self.outstanding.load(Ordering::SeqCst) {
+                lease.note_outstanding(silent);
+            }
         }
     }
 }
 
-/// A command under way.
-struct Flight {
-    track: Arc<Track>,
+/// A command under way, from its beginning to its end.
+struct Flight<'a> {
+    track: &'a Track,
+    handle: &'a mut MultiplexedConnection,
+    timer: &'a mut KeptTimer,
+    runtime: &'a dyn Runtime,
     answered: bool,
 }
 
-impl Flight {
-    fn begin(track: Arc<Track>, now: Instant) -> Self {
-        track.in_flight.fetch_add(1, Ordering::Relaxed);
-        track.used_at.store(now.as_nanos(), Ordering::Relaxed);
-        Self { track, answered: false }
+impl Flight<'_> {
+    /// Nothing was sent.
+    fn arrive(mut self) {
+        self.answered = true;
     }
 }
 
-impl Drop for Flight {
+impl Drop for Flight<'_> {
     fn drop(&mut self) {
         if !self.answered {
-            self.track.outstanding.store(true, Ordering::Relaxed);
+            self.track.outstanding.store(true, Ordering::SeqCst);
         }
-        self.track.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.track.end();
     }
 }
 
@@ -310,7 +385,7 @@ impl ConnectionLike for SharedClient {
         let request = Request::of_command(cmd, self.hub.session);
         Box::pin(async move {
             refuse_unless_plain(cmd, request)?;
-            self.hub.ask(request.patience, async |handle| handle.send_packed_command(cmd).await).await
+            self.ask(request.patience, async |handle| handle.send_packed_command(cmd).await).await
         })
     }
 
@@ -322,7 +397,7 @@ impl ConnectionLike for SharedClient {
                 refuse_unless_plain(cmd, Request::of_command(cmd, inside))?;
             }
             let patience = Request::of_pipeline(pipeline, self.hub.session).patience;
-            self.hub.ask(patience, async |handle| handle.send_packed_commands(pipeline, offset, count).await).await
+            self.ask(patience, async |handle| handle.send_packed_commands(pipeline, offset, count).await).await
         })
     }
 
