@@ -171,7 +171,8 @@ async fn l7_no_command_is_sent_twice_however_often_its_connection_dies(runtime: 
     assert_eq!(sure + unknown, 16 * 200);
     assert!(sure <= counted && counted <= sure + unknown, "{sure} sure, {unknown} unknown, {counted} counted");
     drop(shared);
-    until(&runtime, "all is idle", || status(&manager).active == 0).await;
+    // The last of those that were killed may be known to be dead a moment later.
+    runtime.sleep(50 * MS).await;
     assert_full_capacity(&manager, &server, 2).await;
 }
 

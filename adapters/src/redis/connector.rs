@@ -97,7 +97,7 @@ impl RedisConnector {
                 Ok(())
             });
         }
-        let stream = LinkStream(Arc::clone(&link));
+        let stream = LinkStream::new(Arc::clone(&link));
         let (handle, driver) = MultiplexedConnection::new_with_config(&self.address.login, stream, config)
             .await
             .map_err(|source| ConnectError::Redis { step: "handshake", source })?;

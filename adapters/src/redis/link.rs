@@ -21,6 +21,8 @@ const MOST_PUSHES: usize = 1_024;
 /// The one owner of a socket: dead as soon as the server, the redis driver or we have ended it.
 pub(crate) struct Link {
     dead: Padded<AtomicBool>,
+    /// Whether many tasks send on it at once.
+    shared: AtomicBool,
     socket: Mutex<Socket>,
     alarm: Mutex<Option<Alarm>>,
 }
@@ -48,12 +50,17 @@ pub(crate) struct Padded<T>(pub(crate) T);
 impl Link {
     pub(crate) fn new(stream: BoxStream) -> Arc<Self> {
         let socket = Mutex::new(Socket { stream: Some(stream), reader: None, inbox: None });
-        Arc::new(Self { dead: Padded(AtomicBool::new(false)), socket, alarm: Mutex::new(None) })
+        Arc::new(Self { dead: Padded(AtomicBool::new(false)), shared: AtomicBool::new(false), socket, alarm: Mutex::new(None) })
     }
 
     /// Exact within a fraction of a millisecond of the server's close; no I/O.
     pub(crate) fn is_dead(&self) -> bool {
         self.dead.0.load(Ordering::Acquire)
+    }
+
+    /// From now on many tasks send on it at once, or one.
+    pub(crate) fn set_shared(&self, shared: bool) {
+        self.shared.store(shared, Ordering::Relaxed);
     }
 
     /// Raises `alarm` when the link dies by itself; at once if it has.
@@ -153,11 +160,21 @@ impl fmt::Debug for Link {
 }
 
 /// What the redis driver reads from and writes to.
-pub(crate) struct LinkStream(pub(crate) Arc<Link>);
+pub(crate) struct LinkStream {
+    link: Arc<Link>,
+    /// Whether others have had the time to add their commands to what is about to be written.
+    has_yielded: bool,
+}
+
+impl LinkStream {
+    pub(crate) fn new(link: Arc<Link>) -> Self {
+        Self { link, has_yielded: false }
+    }
+}
 
 impl AsyncRead for LinkStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let mut socket = self.0.socket();
+        let mut socket = self.link.socket();
         let full = socket.inbox.as_ref().is_some_and(|inbox| inbox.pushes.len() >= MOST_PUSHES);
         let polled = match &mut socket.stream {
             // The end of the stream: nothing more will come.
@@ -173,22 +190,30 @@ impl AsyncRead for LinkStream {
 }
 
 impl AsyncWrite for LinkStream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.0.socket().stream {
+    /// A reply to many wakes as many tasks, and each of them sends its next command: when all of those that are ready have
+    /// had their turn, one write carries all.
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if !self.has_yielded && self.link.shared.load(Ordering::Relaxed) {
+            self.has_yielded = true;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        match &mut self.link.socket().stream {
             Some(stream) => Pin::new(stream).poll_write(cx, bytes),
             None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
         }
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.0.socket().stream {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.has_yielded = false;
+        match &mut self.link.socket().stream {
             Some(stream) => Pin::new(stream).poll_flush(cx),
             None => Poll::Ready(Ok(())),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.0.socket().stream {
+        match &mut self.link.socket().stream {
             Some(stream) => Pin::new(stream).poll_shutdown(cx),
             None => Poll::Ready(Ok(())),
         }

@@ -242,6 +242,7 @@ impl Hub {
     /// A command begins on a connection that has just been leased.
     fn put(&self, lane: &Lane, lease: Lease<RedisConnector>) -> Result<Arc<Track>, GetClientError> {
         let now = self.runtime.now();
+        lease.link().set_shared(true);
         let track = Arc::new(Track {
             handle: lease.handle(),
             link: Arc::clone(lease.link()),
@@ -347,6 +348,7 @@ impl Track {
         }
         let lease = self.lease.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(mut lease) = lease {
+            lease.link().set_shared(false);
             let silent = self.silent.load(Ordering::SeqCst);
             if silent || self.outstanding.load(Ordering::SeqCst) {
                 lease.note_outstanding(silent);
