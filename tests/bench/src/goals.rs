@@ -7,12 +7,14 @@ use crate::table;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Want {
     AtLeast(f64),
+    AtMost(f64),
 }
 
 impl Want {
     fn is_met(self, value: f64) -> bool {
         match self {
             Want::AtLeast(bound) => value >= bound,
+            Want::AtMost(bound) => value <= bound,
         }
     }
 }
@@ -30,6 +32,7 @@ impl Goals {
     pub(crate) fn judge(&mut self, what: &str, want: Want, seen: Option<Spread>) {
         let wanted = match want {
             Want::AtLeast(bound) => format!(">= {bound}"),
+            Want::AtMost(bound) => format!("<= {bound}"),
         };
         let verdict = match seen.map(|seen| want.is_met(seen.median)) {
             Some(true) => "met",

@@ -10,10 +10,13 @@
 
 mod end_to_end;
 mod goals;
+mod heap;
 mod hygiene;
 mod measure;
+mod memory;
 mod options;
 mod peers;
+mod pools;
 mod runner;
 mod table;
 
@@ -21,6 +24,10 @@ use std::process::ExitCode;
 
 use goals::Goals;
 use options::{Options, Part};
+
+/// Counts nothing unless a measurement asks it to.
+#[global_allocator]
+static HEAP: heap::CountingAllocator = heap::CountingAllocator;
 
 fn main() -> ExitCode {
     let options = match Options::parse(std::env::args().skip(1)) {
@@ -37,6 +44,12 @@ fn main() -> ExitCode {
     let mut goals = Goals::default();
     if options.has(Part::Redis) {
         end_to_end::run(&options, &mut goals);
+    }
+    if options.has(Part::Pools) {
+        pools::run(&options, &mut goals);
+    }
+    if options.has(Part::Memory) {
+        memory::run(&options);
     }
     goals.print();
     exit

@@ -7,12 +7,18 @@ pub(crate) enum Part {
     Hygiene,
     /// Exclusive and shared clients of a real server.
     Redis,
+    /// The pool alone.
+    Pools,
+    /// What is there while nobody asks for anything.
+    Memory,
 }
 
 impl Part {
-    const ALL: [(Part, &'static str, &'static str); 2] = [
+    const ALL: [(Part, &'static str, &'static str); 4] = [
         (Part::Hygiene, "hygiene", "what a borrower leaves behind for the next one"),
         (Part::Redis, "redis", "end to end: exclusive and shared clients of a real server"),
+        (Part::Pools, "pools", "the pool alone: cycles, waiters, cancels, allocations, look-ups"),
+        (Part::Memory, "memory", "idle nodes and connections: heap, tasks, wake-ups"),
     ];
 }
 

@@ -1,4 +1,4 @@
-//! The executors on which everything is measured: tokio with two workers, smol with two threads.
+//! The executors on which everything is measured: tokio with two workers, tokio on one thread, smol with two threads.
 
 use std::fmt;
 use std::future::Future;
@@ -15,13 +15,14 @@ use redis_manager::{Instant, RedisManager, RedisManagerBuilder, Runtime, Spawn, 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     TokioTwoWorkers,
+    TokioOneThread,
     SmolTwoThreads,
 }
 
 impl Kind {
     /// Whether pools that know tokio only can run on it.
     pub(crate) fn is_tokio(self) -> bool {
-        self == Kind::TokioTwoWorkers
+        matches!(self, Kind::TokioTwoWorkers | Kind::TokioOneThread)
     }
 }
 
@@ -29,6 +30,7 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Kind::TokioTwoWorkers => "tokio, two workers",
+            Kind::TokioOneThread => "tokio, one thread",
             Kind::SmolTwoThreads => "smol, two threads",
         })
     }
@@ -55,6 +57,7 @@ impl Runner {
         };
         match kind {
             Kind::TokioTwoWorkers => tokio(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()),
+            Kind::TokioOneThread => tokio(tokio::runtime::Builder::new_current_thread().enable_all().build()),
             Kind::SmolTwoThreads => {
                 let executor = Arc::new(smol::Executor::new());
                 let (stop, stopped) = smol::channel::bounded::<()>(1);
@@ -70,6 +73,15 @@ impl Runner {
                 Runner { handle, tokio: None, smol: Some(Smol { stop, threads }) }
             }
         }
+    }
+
+    /// tokio on one thread with a clock that stands still while somebody works and jumps when all sleep. Once such a
+    /// clock was started, every look at tokio's clocks costs more in this process: start it last.
+    pub(crate) fn with_virtual_time() -> Runner {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+        let runtime = runtime.expect("tokio starts");
+        let handle = Handle::Tokio(TokioRuntime::new(runtime.handle().clone()), runtime.handle().clone());
+        Runner { handle, tokio: Some(runtime), smol: None }
     }
 
     /// Runs a future to its end as a task of the executor, on a worker, as a service would.
@@ -128,10 +140,11 @@ impl Handle {
         manager.expect("the knobs of the benchmark are within their ranges")
     }
 
-    fn runtime(&self) -> &dyn Runtime {
+    /// The runtime of a pool on this executor.
+    pub(crate) fn runtime(&self) -> Arc<dyn Runtime> {
         match self {
-            Handle::Tokio(runtime, _) => runtime,
-            Handle::Smol(runtime, _) => runtime,
+            Handle::Tokio(runtime, _) => Arc::new(runtime.clone()),
+            Handle::Smol(runtime, _) => Arc::new(runtime.clone()),
         }
     }
 }

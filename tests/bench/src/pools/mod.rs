@@ -1,0 +1,222 @@
+//! The pool alone: connections that cost nothing, so that what is left is the pool.
+//!
+//! As end to end, each round measures all contenders one after the other, in an order that rotates; medians over the
+//! rounds with the least and the most; a ratio is the median of the rounds' own ratios.
+
+mod allocations;
+mod cancels;
+pub(crate) mod contenders;
+mod cycles;
+mod names;
+mod subject;
+mod waiters;
+
+use std::time::Duration;
+
+use crate::goals::{Goals, Want};
+use crate::measure::Spread;
+use crate::options::Options;
+use crate::runner::{Kind, Runner};
+use crate::table;
+use cycles::{SCENARIOS, Scenario};
+use subject::{DEADPOOL, OURS, STD_FLOOR, Subject};
+
+const KINDS: [Kind; 3] = [Kind::TokioTwoWorkers, Kind::TokioOneThread, Kind::SmolTwoThreads];
+
+/// What was seen of one contender, round by round.
+struct Cell<S> {
+    name: &'static str,
+    samples: Vec<S>,
+}
+
+impl<S> Cell<S> {
+    fn values(&self, value: impl Fn(&S) -> f64) -> Vec<f64> {
+        self.samples.iter().map(value).collect()
+    }
+
+    fn spread(&self, value: impl Fn(&S) -> f64) -> Spread {
+        Spread::of(&self.values(value))
+    }
+}
+
+/// The ratio of one contender's values to another's, paired by round.
+fn ratio<S>(cells: &[Cell<S>], ours: &str, theirs: &str, value: impl Fn(&S) -> f64) -> Option<Spread> {
+    let find = |name| cells.iter().find(|cell| cell.name == name);
+    Some(Spread::of_ratios(&find(ours)?.values(&value), &find(theirs)?.values(&value)))
+}
+
+/// Measures every subject once in each round, in an order that rotates.
+fn in_rounds<S>(subjects: &[Subject], rounds: usize, mut measure: impl FnMut(usize) -> S) -> Vec<Cell<S>> {
+    let mut cells: Vec<_> = subjects.iter().map(|subject| Cell { name: subject.name, samples: Vec::new() }).collect();
+    for round in 0..rounds {
+        for turn in 0..subjects.len() {
+            let column = (turn + round) % subjects.len();
+            cells[column].samples.push(measure(column));
+        }
+    }
+    cells
+}
+
+/// Measures and prints the pools alone.
+pub(crate) fn run(options: &Options, goals: &mut Goals) {
+    for kind in KINDS {
+        for scenario in SCENARIOS {
+            race(kind, scenario, options, goals);
+        }
+    }
+    names::run(options, goals);
+    crowds(options, goals);
+    give_up(options, goals);
+    count_allocations(goals);
+}
+
+fn start(kind: Kind, scenario: Scenario) -> (Runner, Vec<Subject>) {
+    let runner = Runner::start(kind);
+    let handle = runner.handle.clone();
+    let subjects = runner.run(async move { subject::pools_and_floors(kind, &handle, scenario).await });
+    (runner, subjects)
+}
+
+fn race(kind: Kind, scenario: Scenario, options: &Options, goals: &mut Goals) {
+    let (rounds, window) = if options.quick { (1, 20) } else { (9, 100) };
+    let (runner, subjects) = start(kind, scenario);
+    let window = Duration::from_millis(window);
+    let cells = in_rounds(&subjects, rounds, |column| runner.run(subjects[column].pool.race(&runner.handle, scenario, window)));
+    let head = [
+        "pool",
+        "cycles/s, 1 000s",
+        "ns/cycle",
+        "redis-manager / this",
+        "p50 ns",
+        "p99 ns",
+        "p99.9 ns",
+        "least",
+        "most",
+        "Jain",
+        "hung",
+    ];
+    let row = |cell: &Cell<cycles::Sample>| {
+        let median = |value: fn(&cycles::Sample) -> f64| format!("{:.0}", cell.spread(value).median);
+        vec![
+            String::from(cell.name),
+            cell.spread(|sample| sample.cycles_per_second / 1e3).to_string(),
+            cell.spread(|sample| 1e9 / sample.cycles_per_second).to_string(),
+            ratio(&cells, OURS, cell.name, |sample| sample.cycles_per_second).map(|ratio| ratio.to_string()).unwrap_or_default(),
+            median(|sample| sample.p50),
+            median(|sample| sample.p99),
+            median(|sample| sample.p999),
+            median(|sample| sample.least),
+            median(|sample| sample.most),
+            format!("{:.3}", cell.spread(|sample| sample.jain).median),
+            format!("{:.0}", cell.spread(|sample| sample.hung).max),
+        ]
+    };
+    let rows: Vec<_> = cells.iter().map(row).collect();
+    table::print(&format!("{}, {kind}", scenario.name), &head, &rows);
+    judge_race(kind, scenario, &cells, goals);
+}
+
+fn judge_race(kind: Kind, scenario: Scenario, cells: &[Cell<cycles::Sample>], goals: &mut Goals) {
+    let time = |sample: &cycles::Sample| 1.0 / sample.cycles_per_second;
+    let speed = |sample: &cycles::Sample| sample.cycles_per_second;
+    let mut judge = |what: &str, want, seen| goals.judge(&format!("{}, {kind}: {what}", scenario.name), want, seen);
+    match (kind, scenario.tasks) {
+        (Kind::TokioTwoWorkers, 1) => {
+            judge("time to deadpool", Want::AtMost(0.25), ratio(cells, OURS, DEADPOOL, time));
+            judge("time to two locks", Want::AtMost(1.3), ratio(cells, OURS, STD_FLOOR, time));
+        }
+        (Kind::TokioTwoWorkers, 16) => judge("cycles/s to deadpool", Want::AtLeast(4.0), ratio(cells, OURS, DEADPOOL, speed)),
+        (Kind::TokioTwoWorkers | Kind::TokioOneThread, 64 | 1_000) => {
+            let bound = match (kind, scenario.tasks) {
+                (Kind::TokioOneThread, _) => 1.7,
+                (_, 64) => 1.35,
+                (_, _) => 1.25,
+            };
+            judge("cycles/s to deadpool", Want::AtLeast(bound), ratio(cells, OURS, DEADPOOL, speed));
+            judge("p99 to deadpool", Want::AtMost(1.0), ratio(cells, OURS, DEADPOOL, |sample| sample.p99));
+            let ours = cells.iter().find(|cell| cell.name == OURS);
+            judge("Jain", Want::AtLeast(0.99), ours.map(|cell| cell.spread(|sample| sample.jain)));
+            judge("hung", Want::AtMost(0.0), ours.map(|cell| cell.spread(|sample| sample.hung)));
+        }
+        (_, _) => {}
+    }
+}
+
+fn crowds(options: &Options, goals: &mut Goals) {
+    let (rounds, crowds) = if options.quick { (1, [1_000, 10_000]) } else { (3, [10_000, 100_000]) };
+    for kind in [Kind::TokioTwoWorkers, Kind::SmolTwoThreads] {
+        for waiters in crowds {
+            let one = Scenario { size: 1, hold: cycles::Hold::OneYield, ..SCENARIOS[0] };
+            let (runner, subjects) = start(kind, one);
+            let cells = in_rounds(&subjects, rounds, |column| runner.run(subjects[column].pool.park(&runner.handle, waiters)));
+            let bare = runner.run(waiters::bare_task(&runner.handle, waiters));
+            let row = |cell: &Cell<waiters::Sample>| {
+                let [bytes, drain] = [cell.spread(|sample| sample.bytes), cell.spread(|sample| sample.drain)];
+                vec![String::from(cell.name), format!("{:.0}", bytes.median), drain.to_string()]
+            };
+            let mut rows: Vec<_> = cells.iter().map(row).collect();
+            rows.push(vec![String::from("floor: a parked bare task"), format!("{bare:.0}"), String::new()]);
+            let head = ["pool", "heap bytes each, with the task", "ms to serve them all"];
+            table::print(&format!("{waiters} parked waiters on a pool of one, {kind}"), &head, &rows);
+            if kind == Kind::TokioTwoWorkers {
+                let bytes = cells.iter().find(|cell| cell.name == OURS).map(|cell| cell.spread(|sample| sample.bytes));
+                let what = format!("heap bytes of each of {waiters} parked waiters, task included ({bare:.0} bare)");
+                goals.judge(&what, Want::AtMost(320.0), bytes);
+            }
+        }
+    }
+}
+
+fn give_up(options: &Options, goals: &mut Goals) {
+    let (rounds, times) = if options.quick { (1, 1_600) } else { (9, 100_000) };
+    let kind = Kind::TokioTwoWorkers;
+    let one = Scenario { size: 1, hold: cycles::Hold::OneYield, ..SCENARIOS[0] };
+    let (runner, alone) = start(kind, one);
+    let handle = runner.handle.clone();
+    let racing = runner.run(async move { subject::pools(kind, &handle, 2).await });
+    let cells = in_rounds(&alone, rounds, |column| runner.run(alone[column].pool.cancel(&racing[column], &runner.handle, times)));
+    let row = |cell: &Cell<cancels::Sample>| {
+        vec![
+            String::from(cell.name),
+            cell.spread(|sample| sample.alone).to_string(),
+            cell.spread(|sample| sample.among).to_string(),
+            cell.spread(|sample| sample.racing / 1e3).to_string(),
+            format!("{:.0} %", 100.0 * cell.spread(|sample| sample.given_up).median),
+            format!("{:.0}", cell.spread(|sample| sample.lost).max),
+        ]
+    };
+    let rows: Vec<_> = cells.iter().map(row).collect();
+    let among = format!("ns among {}", cancels::CROWD);
+    let head = ["pool", "ns alone", &among, "racing: gets/s, 1 000s", "given up", "connections lost"];
+    table::print(&format!("Waits that are given up, {kind}"), &head, &rows);
+    goals.judge("cancel alone: time to deadpool", Want::AtMost(0.5), ratio(&cells, OURS, DEADPOOL, |sample| sample.alone));
+    let what = format!("cancel among {}: time to deadpool", cancels::CROWD);
+    goals.judge(&what, Want::AtMost(0.5), ratio(&cells, OURS, DEADPOOL, |sample| sample.among));
+}
+
+fn count_allocations(goals: &mut Goals) {
+    let eight = Scenario { hold: cycles::Hold::OneYield, ..SCENARIOS[0] };
+    let (runner, subjects) = start(Kind::TokioOneThread, eight);
+    let cells = in_rounds(&subjects, 1, |column| runner.run(subjects[column].pool.count_allocations(&runner.handle)));
+    let row = |cell: &Cell<allocations::Sample>| {
+        vec![
+            String::from(cell.name),
+            format!("{:.2}", cell.samples[0].uncontended),
+            match cell.samples[0].waiting {
+                hung if hung.is_nan() => String::from("hung"),
+                waiting => format!("{waiting:.2}"),
+            },
+            format!("{:.0}", cell.samples[0].future_bytes),
+        ]
+    };
+    let rows: Vec<_> = cells.iter().map(row).collect();
+    let head = ["pool", "of a cycle that finds one", "of a cycle that waits", "bytes of the future of get"];
+    table::print("Allocations", &head, &rows);
+    let ours = cells.iter().find(|cell| cell.name == OURS);
+    goals.judge(
+        "allocations of an uncontended cycle",
+        Want::AtMost(0.0),
+        ours.map(|cell| cell.spread(|sample| sample.uncontended)),
+    );
+    goals.judge("bytes of the future of get", Want::AtMost(128.0), ours.map(|cell| cell.spread(|sample| sample.future_bytes)));
+}

@@ -1,0 +1,85 @@
+//! A pool whose type does not matter, and the lists of those that are compared.
+
+use std::time::Duration;
+
+use super::cancels;
+use super::contenders::{self, Pool};
+use super::cycles::{self, Hold, Scenario};
+use super::{allocations, waiters};
+use crate::runner::{Done, Handle, Kind};
+
+pub(crate) const OURS: &str = "redis-manager";
+pub(crate) const DEADPOOL: &str = "deadpool";
+const BB8: &str = "bb8";
+const MOBC: &str = "mobc";
+const QP: &str = "qp";
+pub(super) const STD_FLOOR: &str = "floor: two std locks";
+const PARKING_LOT_FLOOR: &str = "floor: two parking_lot locks";
+
+/// All that is measured of a pool.
+pub(super) trait Measured: Send + Sync {
+    fn race(&self, handle: &Handle, scenario: Scenario, window: Duration) -> Done<cycles::Sample>;
+    fn park(&self, handle: &Handle, waiters: usize) -> Done<waiters::Sample>;
+    fn cancel(&self, racing: &Subject, handle: &Handle, times: u32) -> Done<cancels::Sample>;
+    fn count_allocations(&self, handle: &Handle) -> Done<allocations::Sample>;
+    fn as_any(&self) -> &dyn std::any::Any;
+}
+
+impl<P: Pool> Measured for P {
+    fn race(&self, handle: &Handle, scenario: Scenario, window: Duration) -> Done<cycles::Sample> {
+        cycles::race(self, handle, scenario, window)
+    }
+
+    fn park(&self, handle: &Handle, waiters: usize) -> Done<waiters::Sample> {
+        waiters::park(self, handle, waiters)
+    }
+
+    fn cancel(&self, racing: &Subject, handle: &Handle, times: u32) -> Done<cancels::Sample> {
+        let racing = racing.pool.as_any().downcast_ref::<P>().expect("both pools are of one kind");
+        cancels::cancel(self, racing, handle, times)
+    }
+
+    fn count_allocations(&self, handle: &Handle) -> Done<allocations::Sample> {
+        allocations::count(self, handle)
+    }
+
+    fn as_any(&self) -> &dyn std::any::Any {
+        self
+    }
+}
+
+/// A pool by name.
+pub(super) struct Subject {
+    pub(super) name: &'static str,
+    pub(super) pool: Box<dyn Measured>,
+}
+
+impl Subject {
+    fn new(name: &'static str, pool: impl Pool) -> Subject {
+        Subject { name, pool: Box::new(pool) }
+    }
+}
+
+/// Every pool that runs on this executor, each of this size.
+pub(super) async fn pools(kind: Kind, handle: &Handle, size: usize) -> Vec<Subject> {
+    let mut all = vec![
+        Subject::new(OURS, contenders::ours(handle, size)),
+        Subject::new(DEADPOOL, contenders::deadpool(size)),
+        Subject::new(QP, contenders::qp(size)),
+    ];
+    if kind.is_tokio() {
+        all.push(Subject::new(BB8, contenders::bb8(size).await));
+        all.push(Subject::new(MOBC, contenders::mobc(size)));
+    }
+    all
+}
+
+/// Those, and the floors where nobody has to wait.
+pub(super) async fn pools_and_floors(kind: Kind, handle: &Handle, scenario: Scenario) -> Vec<Subject> {
+    let mut all = pools(kind, handle, scenario.size).await;
+    if scenario.hold == Hold::Never {
+        all.push(Subject::new(STD_FLOOR, contenders::std_floor(scenario.size)));
+        all.push(Subject::new(PARKING_LOT_FLOOR, contenders::parking_lot_floor(scenario.size)));
+    }
+    all
+}
