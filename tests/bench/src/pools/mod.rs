@@ -1,7 +1,6 @@
 //! The pool alone: connections that cost nothing, so that what is left is the pool.
 //!
-//! As end to end, each round measures all contenders one after the other, in an order that rotates; medians over the
-//! rounds with the least and the most; a ratio is the median of the rounds' own ratios.
+//! Contenders are measured in rounds, as the crate says.
 
 mod allocations;
 mod cancels;
@@ -148,7 +147,12 @@ fn crowds(options: &Options, goals: &mut Goals) {
         for waiters in crowds {
             let one = Scenario { size: 1, hold: cycles::Hold::OneYield, ..SCENARIOS[0] };
             let (runner, subjects) = start(kind, one);
-            let cells = in_rounds(&subjects, rounds, |column| runner.run(subjects[column].pool.park(&runner.handle, waiters)));
+            let cells = in_rounds(&subjects, rounds, |column| {
+                // A fresh pool each time: one that has had a crowd before has room for the next.
+                let handle = runner.handle.clone();
+                let fresh = runner.run(async move { subject::pools(kind, &handle, 1).await });
+                runner.run(fresh[column].pool.park(&runner.handle, waiters))
+            });
             let bare = runner.run(waiters::bare_task(&runner.handle, waiters));
             let row = |cell: &Cell<waiters::Sample>| {
                 let [bytes, drain] = [cell.spread(|sample| sample.bytes), cell.spread(|sample| sample.drain)];
