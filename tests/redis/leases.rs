@@ -12,6 +12,7 @@ on_every_runtime! {
     l2_nothing_that_a_borrower_left_reaches_the_next;
     l2_a_lease_that_changed_nothing_makes_no_round_trip;
     l2_what_can_be_undone_keeps_its_connection;
+    l2_an_atomic_pipeline_that_ends_itself_early_leaves_nothing;
     l2_a_login_that_may_not_even_ping_is_closed_not_lent;
     l3_random_cancels_leave_no_wrong_reply_and_the_capacity_whole;
     l3_a_cancelled_command_leaves_its_client_in_step;
@@ -143,6 +144,23 @@ async fn l2_what_can_be_undone_keeps_its_connection(runtime: impl Network + Clon
     drop(client);
     let mut client = manager.get_client(&url).await.expect("a client");
     assert!(session(&mut client).await.contains(&String::from("db=3")));
+}
+
+/// Seen to bite: with a pipeline whose last EXEC is trusted whatever is in it, the WATCH reaches the next borrower.
+async fn l2_an_atomic_pipeline_that_ends_itself_early_leaves_nothing(runtime: impl Network + Clone) {
+    let server = RedisServer::start();
+    let manager = manager_of(&server, 1, runtime).await;
+    for end in ["DISCARD", "EXEC"] {
+        let mut client = manager.get_client(&server.url()).await.expect("a client");
+        let mut pipeline = redis::pipe();
+        pipeline.atomic().add_command(cmd(end)).add_command(cmd("WATCH key"));
+        let _ = pipeline.query_async::<Value>(&mut client).await;
+        drop(client);
+        let mut next = manager.get_client(&server.url()).await.expect("a client");
+        server.command(&["SET", "key", end]);
+        let set: Option<Value> = redis::pipe().atomic().set("own", 1).query_async(&mut next).await.expect("EXEC");
+        assert!(set.is_some(), "after {end}: a key is watched");
+    }
 }
 
 async fn l2_a_login_that_may_not_even_ping_is_closed_not_lent(runtime: impl Network + Clone) {

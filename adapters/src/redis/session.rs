@@ -84,17 +84,21 @@ impl Request {
             now.traces |= Traces::MULTI;
         }
         let mut whole = Self { patience: session.ordinary(), leaves: Traces::NONE, ends: Traces::NONE };
+        let mut ended_early = false;
         for cmd in pipeline.cmd_iter() {
             let next = Self::of_command(cmd, now);
             whole.patience = whole.patience.then(next.patience);
             whole.leaves |= next.leaves;
             whole.ends = (whole.ends | next.ends).without(next.leaves);
             now.traces = (now.traces | next.leaves).without(next.ends);
+            ended_early |= next.ends.has(Traces::MULTI);
         }
         if atomic {
-            // It is sent as one piece, EXEC included.
             whole.ends |= Traces::WATCH | Traces::MULTI;
-            whole.leaves = whole.leaves.without(Traces::WATCH | Traces::MULTI);
+            // It is sent as one piece, EXEC included; but after an EXEC or DISCARD of its own that one fails, and ends nothing.
+            if !ended_early {
+                whole.leaves = whole.leaves.without(Traces::WATCH | Traces::MULTI);
+            }
         }
         whole
     }
@@ -250,6 +254,8 @@ mod tests {
         assert_eq!(of(&["WATCH a", "MULTI", "SET a b", "EXEC"], false), (both, both));
         assert_eq!(of(&["EXEC", "WATCH a"], false), (Traces::WATCH, Traces::MULTI));
         assert_eq!(of(&["SET a b"], true), (Traces::NONE, both));
+        assert_eq!(of(&["WATCH a"], true), (Traces::NONE, both));
+        assert_eq!(of(&["DISCARD", "WATCH a"], true), (Traces::WATCH, both));
         // Whether a SELECT back home is carried out shows only after EXEC.
         assert_eq!(of(&["SELECT 5", "SELECT 2"], true), (Traces::DATABASE, both));
         assert_eq!(of(&["SELECT 5", "SELECT 2"], false), (Traces::DATABASE, Traces::DATABASE));
