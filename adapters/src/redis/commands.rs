@@ -96,8 +96,8 @@ const COMMANDS: [(Name, Effect); 65] = [
     (name("WAIT"), Effect::Blocks(Timeout::LastMillis)),
     (name("WAITAOF"), Effect::Blocks(Timeout::LastMillis)),
     (name("WATCH"), Effect::Watch),
-    (name("XREAD"), Effect::Blocks(Timeout::AfterBlock(1))),
-    (name("XREADGROUP"), Effect::Blocks(Timeout::AfterBlock(4))),
+    (name("XREAD"), Effect::Blocks(Timeout::AfterBlock)),
+    (name("XREADGROUP"), Effect::Blocks(Timeout::AfterBlock)),
 ];
 
 /// What is not listed here may change the session.

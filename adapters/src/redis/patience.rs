@@ -99,9 +99,9 @@ pub(crate) enum Timeout {
     LastMillis,
     /// The argument of this number, counted from the name, in milliseconds.
     Millis(usize),
-    /// After the word BLOCK among the options, in milliseconds; without it the command does not block. The options begin
-    /// at the argument of this number and end with the word STREAMS.
-    AfterBlock(usize),
+    /// After the word BLOCK among the options, in milliseconds; without it the command does not block. The options come in
+    /// any order and end with the word STREAMS; GROUP has two words of its own.
+    AfterBlock,
 }
 
 impl Timeout {
@@ -115,11 +115,21 @@ impl Timeout {
             Self::FirstSeconds => seconds(args.next()),
             Self::LastMillis => millis(args.last()),
             Self::Millis(number) => millis(args.nth(number - 1)),
-            Self::AfterBlock(options) => {
+            Self::AfterBlock => {
                 let is = |arg: &Arg<&[u8]>, word: &[u8]| matches!(arg, Arg::Simple(text) if text.eq_ignore_ascii_case(word));
-                let mut options = args.skip(options - 1).take_while(|arg| !is(arg, b"STREAMS"));
-                let block = options.find(|arg| is(arg, b"BLOCK"));
-                block.and_then(|_| millis(options.next()))
+                while let Some(option) = args.next() {
+                    if is(&option, b"BLOCK") {
+                        return millis(args.next());
+                    }
+                    if is(&option, b"STREAMS") {
+                        return None;
+                    }
+                    // Names, which may be any word.
+                    if is(&option, b"GROUP") {
+                        let _ = (args.next(), args.next());
+                    }
+                }
+                None
             }
         }
     }

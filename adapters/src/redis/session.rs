@@ -190,6 +190,8 @@ mod tests {
             ("WAIT 1 500", blocking(500)),
             ("XREAD COUNT 5 BLOCK 700 STREAMS s 0", blocking(700)),
             ("XREADGROUP GROUP g c BLOCK 0 STREAMS s >", Patience::Blocking(None)),
+            ("XREADGROUP BLOCK 0 GROUP g c STREAMS s >", Patience::Blocking(None)),
+            ("xreadgroup noack group block streams count 5 block 700 streams s >", blocking(700)),
             ("XREAD COUNT 5 STREAMS s 0", ordinary),
             ("XREAD STREAMS block 0", ordinary),
             ("XREADGROUP GROUP block 0 STREAMS s >", ordinary),
