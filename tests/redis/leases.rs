@@ -17,6 +17,7 @@ on_every_runtime! {
     l3_random_cancels_leave_no_wrong_reply_and_the_capacity_whole;
     l3_a_cancelled_command_leaves_its_client_in_step;
     l4_what_a_cancelled_pop_waited_for_is_taken_for_nobody;
+    l4_what_a_pop_that_got_no_reply_waited_for_is_taken_for_nobody;
     l6_a_watch_does_not_survive_its_connection;
     h7_a_server_that_has_become_a_replica_is_left_at_the_first_word;
     h7_a_server_that_loads_is_distrusted_at_the_first_word;
@@ -243,6 +244,23 @@ async fn l4_what_a_cancelled_pop_waited_for_is_taken_for_nobody(runtime: impl Ne
     drop(client);
     until(&runtime, "the server has noticed", || !blocked()).await;
     assert_full_capacity(&manager, &server, 2).await;
+}
+
+/// Seen to bite: with a socket that is closed only when the client is given back.
+async fn l4_what_a_pop_that_got_no_reply_waited_for_is_taken_for_nobody(runtime: impl Network + Clone) {
+    let server = RedisServer::start();
+    let manager = manager_with(&server, ProtocolVersion::RESP3, runtime).await;
+    let mut client = manager.get_client(&server.url()).await.expect("a client");
+    server.stop_process();
+    let error = cmd("BLPOP queue 0.3").exec_async(&mut client).await.expect_err("the server is stopped");
+    assert!(error.is_timeout(), "{error}");
+    // The server finds the command only now; the client is still kept.
+    server.continue_process();
+    server.command(&["RPUSH", "queue", "job"]);
+    assert_eq!(server.command(&["LLEN", "queue"]), "1");
+    assert!(echo(&mut client, "token").await.is_err(), "its connection is closed");
+    drop(client);
+    assert_full_capacity(&manager, &server, 1).await;
 }
 
 async fn l6_a_watch_does_not_survive_its_connection(runtime: impl Network + Clone) {

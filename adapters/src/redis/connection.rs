@@ -89,12 +89,12 @@ impl RedisConnection {
 
     /// Whether a command was sent and got no reply for at least `patience`.
     pub(crate) fn is_silent(&self, patience: Duration) -> bool {
-        !self.link.is_dead()
-            && match self.state {
-                State::Silent => true,
-                State::Asked(Some(since)) => self.has_waited(since, patience),
-                State::Clear | State::Asked(None) | State::Broken => false,
-            }
+        match self.state {
+            // Also if the link was closed for it.
+            State::Silent => true,
+            State::Asked(Some(since)) => !self.link.is_dead() && self.has_waited(since, patience),
+            State::Clear | State::Asked(None) | State::Broken => false,
+        }
     }
 
     /// What its borrower has left on it, if it is sound.
@@ -167,7 +167,11 @@ impl RedisConnection {
         self.state = State::Asked(if blocking { None } else { Some(since) });
         let cancelled = CloseUnlessAnswered(blocking.then_some(&*self.link));
         let answered = self.timer.by(&*self.runtime, deadline, send(&mut self.handle)).await;
-        cancelled.answered();
+        if answered.is_some() {
+            cancelled.answered();
+        } else {
+            drop(cancelled);
+        }
         let (state, result) = match answered {
             Some(Ok(value)) => (State::Clear, Ok(value)),
             Some(Err(error)) if is_fatal(&error) => (State::Broken, Err(outcome_unknown(&error))),
@@ -203,7 +207,8 @@ impl std::fmt::Debug for RedisConnection {
     }
 }
 
-/// A command that blocks and is dropped before its reply closes the socket: what it waits for would be taken by nobody.
+/// A command that blocks and is dropped before its reply, or gets none in time, closes the socket: what it waits for
+/// would be taken by nobody.
 struct CloseUnlessAnswered<'a>(Option<&'a Link>);
 
 impl CloseUnlessAnswered<'_> {
