@@ -16,6 +16,7 @@ on_every_runtime! {
     l2_a_login_that_may_not_even_ping_is_closed_not_lent;
     l3_random_cancels_leave_no_wrong_reply_and_the_capacity_whole;
     l3_a_cancelled_command_leaves_its_client_in_step;
+    l3_a_client_that_is_kept_long_after_a_cancelled_command_is_not_taken_for_silent;
     l4_what_a_cancelled_pop_waited_for_is_taken_for_nobody;
     l4_what_a_pop_that_got_no_reply_waited_for_is_taken_for_nobody;
     l6_a_watch_does_not_survive_its_connection;
@@ -221,6 +222,23 @@ async fn l3_a_cancelled_command_leaves_its_client_in_step(runtime: impl Network 
     assert!(within(&runtime, 20 * MS, echo(&mut client, "lost")).await.is_none(), "the server is paused");
     assert_eq!(echo(&mut client, "kept").await.expect("the replies are in order"), "kept");
     drop(client);
+    let mut client = manager.get_client(&server.url()).await.expect("a client");
+    assert_eq!(id(&mut client).await, first);
+}
+
+/// Seen to bite: with a connection that takes the reply that nobody waited for as outstanding for as long as it is kept,
+/// the node is suspected, and its connection closed.
+async fn l3_a_client_that_is_kept_long_after_a_cancelled_command_is_not_taken_for_silent(runtime: impl Network + Clone) {
+    let server = RedisServer::start();
+    let manager = manager_of(&server, 1, runtime.clone()).await;
+    let mut client = manager.get_client(&server.url()).await.expect("a client");
+    let first = id(&mut client).await;
+    server.command(&["CLIENT", "PAUSE", "50", "ALL"]);
+    assert!(within(&runtime, 10 * MS, echo(&mut client, "lost")).await.is_none(), "the server is paused");
+    // Longer than a health check would wait for the reply, which has come by then.
+    runtime.sleep(700 * MS).await;
+    drop(client);
+    assert_eq!(status(&manager).last_error, None);
     let mut client = manager.get_client(&server.url()).await.expect("a client");
     assert_eq!(id(&mut client).await, first);
 }

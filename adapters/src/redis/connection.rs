@@ -158,9 +158,10 @@ impl RedisConnection {
             State::Broken => return Err(lost("connection lost before the command was sent")),
             State::Silent | State::Asked(None) => return Err(lost("connection lost: an earlier command got no reply")),
             // Replies come in the order of the commands: the one to this command ends the wait for all before it.
-            State::Asked(Some(since)) => since,
-            State::Clear => now,
+            State::Asked(Some(since)) if !self.link.has_heard() => since,
+            State::Asked(Some(_)) | State::Clear => now,
         };
+        self.link.take_heard();
         let deadline = request.patience.limit().map(|limit| now + limit);
         let blocking = request.patience.is_blocking();
         self.traces |= request.leaves;
@@ -189,8 +190,9 @@ impl RedisConnection {
         result
     }
 
+    /// Whether nothing was heard for so long. What was heard may be the reply itself, which nobody waited for any more.
     fn has_waited(&self, since: Instant, patience: Duration) -> bool {
-        self.runtime.now().saturating_duration_since(since) >= patience
+        !self.link.has_heard() && self.runtime.now().saturating_duration_since(since) >= patience
     }
 }
 

@@ -23,6 +23,8 @@ pub(crate) struct Link {
     dead: Padded<AtomicBool>,
     /// Whether many tasks send on it at once.
     shared: AtomicBool,
+    /// Whether the server has said anything since this was last asked.
+    heard: AtomicBool,
     socket: Mutex<Socket>,
     alarm: Mutex<Option<Alarm>>,
 }
@@ -50,7 +52,8 @@ pub(crate) struct Padded<T>(pub(crate) T);
 impl Link {
     pub(crate) fn new(stream: BoxStream) -> Arc<Self> {
         let socket = Mutex::new(Socket { stream: Some(stream), reader: None, inbox: None });
-        Arc::new(Self { dead: Padded(AtomicBool::new(false)), shared: AtomicBool::new(false), socket, alarm: Mutex::new(None) })
+        let (dead, shared, heard) = (Padded(AtomicBool::new(false)), AtomicBool::new(false), AtomicBool::new(false));
+        Arc::new(Self { dead, shared, heard, socket, alarm: Mutex::new(None) })
     }
 
     /// Exact within a fraction of a millisecond of the server's close; no I/O.
@@ -61,6 +64,23 @@ impl Link {
     /// From now on many tasks send on it at once, or one.
     pub(crate) fn set_shared(&self, shared: bool) {
         self.shared.store(shared, Ordering::Relaxed);
+    }
+
+    fn note_heard(&self) {
+        // Mostly it is noted already, and others read it.
+        if !self.has_heard() {
+            self.heard.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the server has said anything since [`take_heard`](Self::take_heard).
+    pub(crate) fn has_heard(&self) -> bool {
+        self.heard.load(Ordering::Relaxed)
+    }
+
+    /// Whether the server has said anything since the last call.
+    pub(crate) fn take_heard(&self) -> bool {
+        self.has_heard() && self.heard.swap(false, Ordering::Relaxed)
     }
 
     /// Raises `alarm` when the link dies by itself; at once if it has.
@@ -174,6 +194,7 @@ impl LinkStream {
 
 impl AsyncRead for LinkStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
         let mut socket = self.link.socket();
         let full = socket.inbox.as_ref().is_some_and(|inbox| inbox.pushes.len() >= MOST_PUSHES);
         let polled = match &mut socket.stream {
@@ -182,6 +203,9 @@ impl AsyncRead for LinkStream {
             Some(_) if full => Poll::Pending,
             Some(stream) => Pin::new(stream).poll_read(cx, buffer),
         };
+        if buffer.filled().len() > before {
+            self.link.note_heard();
+        }
         if polled.is_pending() && !socket.reader.as_ref().is_some_and(|reader| reader.will_wake(cx.waker())) {
             socket.reader = Some(cx.waker().clone());
         }
