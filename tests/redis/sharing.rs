@@ -19,6 +19,7 @@ on_every_runtime! {
     l7_no_command_is_sent_twice_however_often_its_connection_dies;
     f1_killed_and_back_within_a_second;
     f2_a_silent_server_is_told_at_the_deadline_and_left;
+    f2_a_silent_server_is_told_to_the_pool_however_soon_callers_give_up;
     e1_closing_does_not_wait_for_shared_clients_that_are_kept;
     several_connections_are_opened_as_they_are_needed;
     a_node_that_is_not_there_is_told;
@@ -216,6 +217,29 @@ async fn f2_a_silent_server_is_told_at_the_deadline_and_left(runtime: impl Netwo
     while echo(&mut shared, "token").await.is_err() {
         assert!(began_at.elapsed() < 2_000 * MS, "it is back");
     }
+    drop(shared);
+    assert_full_capacity(&manager, &server, 2).await;
+}
+
+/// Seen to bite: when only a command that waits to its own end tells that a connection is silent, those that are given up
+/// sooner are sent over it for ever.
+async fn f2_a_silent_server_is_told_to_the_pool_however_soon_callers_give_up(runtime: impl Network + Clone) {
+    let server = RedisServer::start();
+    let mut args = PoolArgs::default();
+    args.command_timeout = 500 * MS;
+    let manager = one_pool(2).pool_args(args).build(runtime.clone()).expect("valid knobs");
+    manager.add_node_pool(&server.url()).await.expect("the server is up");
+    let mut shared = manager.get_shared_client(&server.url()).await.expect("a shared client");
+    server.stop_process();
+    let began_at = Instant::now();
+    while status(&manager).last_error.is_none() {
+        assert!(began_at.elapsed() < 3_000 * MS, "nobody has noticed: {:?}", status(&manager));
+        assert!(within(&runtime, 100 * MS, echo(&mut shared, "token")).await.is_none(), "the server is stopped");
+    }
+    assert!(began_at.elapsed() >= 500 * MS, "{:?}", began_at.elapsed());
+    server.continue_process();
+    until(&runtime, "it is known to be back", || status(&manager).idle > 0).await;
+    assert_eq!(echo(&mut shared, "token").await.expect("ECHO"), "token");
     drop(shared);
     assert_full_capacity(&manager, &server, 2).await;
 }

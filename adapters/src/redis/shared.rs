@@ -86,6 +86,10 @@ struct Track {
     in_flight: Padded<AtomicUsize>,
     /// When a command was last sent on it, more or less, in nanoseconds of the runtime's clock.
     used_at: AtomicU64,
+    /// When a command was sent and the server had been heard since the one before it, as precisely.
+    unheard_since: AtomicU64,
+    /// Nothing heard for so long: it is silent.
+    patience: Duration,
     retire_at: Instant,
     /// It is to carry no more commands.
     retired: AtomicBool,
@@ -248,6 +252,8 @@ impl Hub {
             link: Arc::clone(lease.link()),
             in_flight: Padded(AtomicUsize::new(0)),
             used_at: AtomicU64::new(now.as_nanos()),
+            unheard_since: AtomicU64::new(now.as_nanos()),
+            patience: self.session.command_timeout,
             retire_at: now + self.max_lifetime,
             retired: AtomicBool::new(false),
             outstanding: AtomicBool::new(false),
@@ -313,8 +319,25 @@ impl Track {
         let used_at = self.used_at.load(Ordering::Relaxed);
         if now.as_nanos().saturating_sub(used_at) > NOTED_EVERY {
             self.used_at.store(now.as_nanos(), Ordering::Relaxed);
+            if self.has_fallen_silent(now) {
+                // Callers that give up sooner than that would be sent here for ever.
+                self.silent.store(true, Ordering::SeqCst);
+                self.retire();
+                self.end();
+                return false;
+            }
         }
         true
+    }
+
+    /// Whether commands were sent and nothing was heard for as long as one may take.
+    fn has_fallen_silent(&self, now: Instant) -> bool {
+        if self.link.take_heard() {
+            self.unheard_since.store(now.as_nanos(), Ordering::Relaxed);
+            return false;
+        }
+        let since = Instant::from_nanos(self.unheard_since.load(Ordering::Relaxed));
+        now.saturating_duration_since(since) >= self.patience
     }
 
     fn end(&self) {
