@@ -19,6 +19,7 @@ on_every_runtime! {
     l3_a_client_that_is_kept_long_after_a_cancelled_command_is_not_taken_for_silent;
     l4_what_a_cancelled_pop_waited_for_is_taken_for_nobody;
     l4_what_a_pop_that_got_no_reply_waited_for_is_taken_for_nobody;
+    l4_a_pop_after_a_transaction_that_went_wrong_is_one_that_blocks;
     l6_a_watch_does_not_survive_its_connection;
     h7_a_server_that_has_become_a_replica_is_left_at_the_first_word;
     h7_a_server_that_loads_is_distrusted_at_the_first_word;
@@ -277,6 +278,20 @@ async fn l4_what_a_pop_that_got_no_reply_waited_for_is_taken_for_nobody(runtime:
     server.command(&["RPUSH", "queue", "job"]);
     assert_eq!(server.command(&["LLEN", "queue"]), "1");
     assert!(echo(&mut client, "token").await.is_err(), "its connection is closed");
+    drop(client);
+    assert_full_capacity(&manager, &server, 1).await;
+}
+
+/// Seen to bite: when the transaction is taken for open, the pop is taken for queued, and its socket stays open.
+async fn l4_a_pop_after_a_transaction_that_went_wrong_is_one_that_blocks(runtime: impl Network + Clone) {
+    let server = RedisServer::start();
+    let manager = manager_of(&server, 1, runtime.clone()).await;
+    let mut client = manager.get_client(&server.url()).await.expect("a client");
+    let mut pipeline = redis::pipe();
+    pipeline.add_command(cmd("MULTI")).add_command(cmd("NO-SUCH-COMMAND")).add_command(cmd("EXEC"));
+    assert!(pipeline.exec_async(&mut client).await.is_err());
+    assert!(within(&runtime, 50 * MS, cmd("BLPOP queue 0").exec_async(&mut client)).await.is_none());
+    until(&runtime, "the server has noticed", || server.client_count() == 0).await;
     drop(client);
     assert_full_capacity(&manager, &server, 1).await;
 }

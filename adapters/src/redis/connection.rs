@@ -165,6 +165,9 @@ impl RedisConnection {
         let deadline = request.patience.limit().map(|limit| now + limit);
         let blocking = request.patience.is_blocking();
         self.traces |= request.leaves;
+        if self.traces.has(Traces::MULTI) && (request.leaves | request.ends).has(Traces::MULTI) {
+            self.traces |= Traces::UNSURE;
+        }
         self.state = State::Asked(if blocking { None } else { Some(since) });
         let cancelled = CloseUnlessAnswered(blocking.then_some(&*self.link));
         let answered = self.timer.by(&*self.runtime, deadline, send(&mut self.handle)).await;
@@ -182,7 +185,7 @@ impl RedisConnection {
         self.state = state;
         let news = News::of(&result);
         if news == News::AllWell {
-            self.traces = self.traces.without(request.ends);
+            self.traces = self.traces.without(request.ends | Traces::UNSURE);
         } else if !self.traces.has(Traces::LASTING) {
             // One who has logged out, say, is told what others are not.
             self.link.tell(&news);

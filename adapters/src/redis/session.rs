@@ -22,6 +22,8 @@ impl Traces {
     pub(crate) const DATABASE: Self = Self(4);
     /// Something that only a new connection is rid of.
     pub(crate) const LASTING: Self = Self(8);
+    /// Whether the transaction is still open, or ever was, is not known: what was to begin or end it went wrong.
+    pub(crate) const UNSURE: Self = Self(16);
 
     pub(crate) fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
@@ -81,7 +83,7 @@ impl Request {
         let atomic = pipeline.is_transaction();
         let mut now = session;
         if atomic {
-            now.traces |= Traces::MULTI;
+            now.traces = (now.traces | Traces::MULTI).without(Traces::UNSURE);
         }
         let mut whole = Self { patience: session.ordinary(), leaves: Traces::NONE, ends: Traces::NONE };
         let mut ended_early = false;
@@ -137,7 +139,7 @@ impl Session {
     fn patience(self, effect: Effect, cmd: &Cmd) -> Patience {
         let (timeout, blocks) = match effect {
             // Inside MULTI it is only queued.
-            _ if self.traces.has(Traces::MULTI) => return self.ordinary(),
+            _ if self.traces.has(Traces::MULTI) && !self.traces.has(Traces::UNSURE) => return self.ordinary(),
             Effect::Blocks(timeout) => (timeout, true),
             Effect::Takes(timeout) => (timeout, false),
             Effect::None | Effect::Watch | Effect::Unwatch | Effect::Multi | Effect::EndMulti => return self.ordinary(),
@@ -203,6 +205,8 @@ mod tests {
         }
         let in_multi = Session { traces: Traces::MULTI, ..FRESH };
         assert_eq!(Request::of_command(&cmd("BLPOP a 0"), in_multi).patience, ordinary, "it is only queued");
+        let unsure = Session { traces: Traces::MULTI | Traces::UNSURE, ..FRESH };
+        assert_eq!(Request::of_command(&cmd("BLPOP a 2"), unsure).patience, blocking(2_000), "it may block");
     }
 
     #[test]
