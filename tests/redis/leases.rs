@@ -22,6 +22,7 @@ on_every_runtime! {
     l4_a_pop_after_a_transaction_that_went_wrong_is_one_that_blocks;
     l6_a_watch_does_not_survive_its_connection;
     h7_a_server_that_has_become_a_replica_is_left_at_the_first_word;
+    h7_a_server_that_has_become_a_replica_during_a_transaction_is_left;
     h7_a_server_that_loads_is_distrusted_at_the_first_word;
 }
 
@@ -336,6 +337,23 @@ async fn h7_a_server_that_has_become_a_replica_is_left_at_the_first_word(runtime
         let () = client.set("key", 1).await.expect("a primary again");
     }
     assert_full_capacity(&manager, &server, 4).await;
+}
+
+/// Seen to bite: EXECABORT hides the READONLY behind it.
+async fn h7_a_server_that_has_become_a_replica_during_a_transaction_is_left(runtime: impl Network + Clone) {
+    let server = RedisServer::start();
+    let manager = manager_of(&server, 1, runtime).await;
+    let mut client = manager.get_client(&server.url()).await.expect("a client");
+    let first = id(&mut client).await;
+    for words in ["MULTI", "SET key mine"] {
+        cmd(words).exec_async(&mut client).await.expect(words);
+    }
+    server.command(&["REPLICAOF", "127.0.0.1", "1"]);
+    let refused = cmd("EXEC").exec_async(&mut client).await.expect_err("a replica");
+    assert_eq!(refused.code(), Some("EXECABORT"), "the user gets the reply as it was");
+    drop(client);
+    let mut client = manager.get_client(&server.url()).await.expect("a client");
+    assert!(id(&mut client).await > first, "a connection of the old generation");
 }
 
 async fn h7_a_server_that_loads_is_distrusted_at_the_first_word(runtime: impl Network + Clone) {

@@ -35,7 +35,13 @@ impl News {
 
     fn of_server_error(error: &ServerError) -> Self {
         let words = || error.to_string();
-        match error.code() {
+        // An EXEC that is refused itself names the error behind it.
+        let cause = error.details().and_then(|details| details.split_once(" because of: "));
+        let code = match cause.and_then(|(_, cause)| cause.split(' ').next()) {
+            Some(code @ ("LOADING" | "MASTERDOWN" | "NOAUTH" | "READONLY")) if error.code() == "EXECABORT" => code,
+            Some(_) | None => error.code(),
+        };
+        match code {
             // The end of a transaction all the same.
             "EXECABORT" => Self::AllWell,
             "LOADING" | "MASTERDOWN" | "NOAUTH" => Self::NotReady(words()),
