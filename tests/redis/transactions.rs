@@ -13,6 +13,7 @@ on_every_runtime! {
     a_transaction_that_others_disturb_is_given_up;
     a_transaction_does_not_survive_its_connection;
     a_transaction_that_changes_nothing_leaves_nothing;
+    a_transaction_stays_one_when_its_body_replaces_the_pipeline;
     messages_arrive_in_order_and_end_with_the_connection;
     messages_that_nobody_takes_are_not_read_without_bound;
     subscriptions_need_resp3;
@@ -109,6 +110,23 @@ async fn a_transaction_that_changes_nothing_leaves_nothing(runtime: impl Network
     assert!(set.is_some(), "nothing is watched any more");
     drop(client);
     assert_eq!(status(&manager).idle, 1, "and nothing was to be cleaned");
+}
+
+/// Seen to bite: commands of a plain pipeline are carried out whatever has become of the watched keys.
+async fn a_transaction_stays_one_when_its_body_replaces_the_pipeline(runtime: impl Network + Clone) {
+    let server = RedisServer::start();
+    let manager = manager_of(&server, 1, runtime).await;
+    let mut client = manager.get_client(&server.url()).await.expect("a client");
+    let done: Result<(), _> = client
+        .transaction("key", async |_, pipeline| {
+            server.command(&["INCR", "key"]);
+            *pipeline = redis::pipe();
+            pipeline.incr("n", 1);
+            Ok(())
+        })
+        .await;
+    assert!(matches!(done, Err(TransactionError::Conflict { .. })), "{done:?}");
+    assert_eq!(server.command(&["EXISTS", "n"]), "0");
 }
 
 async fn messages_arrive_in_order_and_end_with_the_connection(runtime: impl Network + Clone) {

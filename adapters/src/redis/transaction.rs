@@ -14,8 +14,10 @@ pub enum TransactionError {
         /// How often it was tried.
         attempts: usize,
     },
-    /// A command failed, or the connection. If the words are `outcome unknown`, the transaction may have been carried out;
-    /// with any other error nothing was changed.
+    /// A command failed, or the connection, or the replies are of another type than was asked for.
+    ///
+    /// If the words are `outcome unknown`, the transaction may have been carried out. It was carried out if only one of its
+    /// commands failed (`INCR` of a list, say: Redis rolls nothing back) or the replies could not be converted.
     #[error(transparent)]
     Redis(#[from] RedisError),
 }
@@ -83,6 +85,8 @@ impl Client {
             let mut pipeline = redis::pipe();
             pipeline.atomic();
             let prepared = body(self, &mut pipeline).await;
+            // The body may have put another one in its place.
+            pipeline.atomic();
             if prepared.is_err() || pipeline.is_empty() {
                 let unwatched = redis::cmd("UNWATCH").exec_async(self).await;
                 prepared?;
