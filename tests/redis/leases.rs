@@ -1,5 +1,6 @@
 //! Nothing a borrower did reaches the next one, and one that did nothing costs nothing.
 
+use redis::aio::ConnectionLike;
 use redis::{AsyncCommands, Cmd, ProtocolVersion, Value};
 use redis_manager::{Client, Network, PoolArgs, RedisManager};
 use redis_manager_tests::on_every_runtime;
@@ -15,6 +16,7 @@ on_every_runtime! {
     l2_an_atomic_pipeline_that_ends_itself_early_leaves_nothing;
     l2_a_login_that_may_not_even_ping_is_closed_not_lent;
     l3_random_cancels_leave_no_wrong_reply_and_the_capacity_whole;
+    l3_replies_that_were_not_asked_for_reach_nobody;
     l3_a_cancelled_command_leaves_its_client_in_step;
     l3_a_client_that_is_kept_long_after_a_cancelled_command_is_not_taken_for_silent;
     l4_what_a_cancelled_pop_waited_for_is_taken_for_nobody;
@@ -213,6 +215,26 @@ async fn l3_random_cancels_leave_no_wrong_reply_and_the_capacity_whole(runtime: 
     }
     assert!(cancelled > 0, "none was cancelled: nothing is shown");
     assert_full_capacity(&manager, &server, limit).await;
+}
+
+/// Seen to bite: the others of the replies are those to the next commands, also of the next borrower.
+async fn l3_replies_that_were_not_asked_for_reach_nobody(runtime: impl Network + Clone) {
+    let server = RedisServer::start();
+    let manager = manager_of(&server, 1, runtime).await;
+    let mut pipeline = redis::pipe();
+    for _ in 0..10_000 {
+        pipeline.cmd("ECHO").arg("x".repeat(1_000));
+    }
+    let mut client = manager.get_client(&server.url()).await.expect("a client");
+    assert!(client.req_packed_commands(&pipeline, 0, 1).await.is_ok());
+    drop(client);
+    let mut client = manager.get_client(&server.url()).await.expect("a client");
+    assert_eq!(echo(&mut client, "token").await.expect("ECHO"), "token");
+    drop(client);
+    let mut shared = manager.get_shared_client(&server.url()).await.expect("a shared client");
+    assert!(shared.req_packed_commands(&pipeline, 0, 1).await.is_err(), "others would get the rest");
+    let token: String = cmd("ECHO token").query_async(&mut shared).await.expect("ECHO");
+    assert_eq!(token, "token");
 }
 
 async fn l3_a_cancelled_command_leaves_its_client_in_step(runtime: impl Network + Clone) {

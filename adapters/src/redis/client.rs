@@ -63,7 +63,7 @@ impl ConnectionLike for Client {
     }
 
     fn req_packed_commands<'a>(&'a mut self, pipeline: &'a Pipeline, offset: usize, count: usize) -> RedisFuture<'a, Vec<Value>> {
-        let request = Request::of_pipeline(pipeline, self.lease.session());
+        let request = Request::of_packed_commands(pipeline, offset.saturating_add(count), self.lease.session());
         Box::pin(self.lease.ask(request, async move |handle| handle.send_packed_commands(pipeline, offset, count).await))
     }
 

@@ -105,6 +105,17 @@ impl Request {
         whole
     }
 
+    /// As it was asked for: `awaited` replies, those that are passed over included. If more come, they would be taken for
+    /// those to later commands.
+    pub(crate) fn of_packed_commands(pipeline: &Pipeline, awaited: usize, session: Session) -> Self {
+        let mut request = Self::of_pipeline(pipeline, session);
+        let replies = pipeline.len() + if pipeline.is_transaction() { 2 } else { 0 };
+        if awaited != replies {
+            request.leaves |= Traces::LASTING;
+        }
+        request
+    }
+
     fn of(cmd: &Cmd, session: Session) -> Self {
         let effect = effect_of(cmd);
         let (leaves, ends) = match effect {

@@ -421,8 +421,12 @@ impl ConnectionLike for SharedClient {
             for cmd in pipeline.cmd_iter() {
                 refuse_unless_plain(cmd, Request::of_command(cmd, inside))?;
             }
-            let patience = Request::of_pipeline(pipeline, self.hub.session).patience;
-            self.ask(patience, async |handle| handle.send_packed_commands(pipeline, offset, count).await).await
+            let request = Request::of_packed_commands(pipeline, offset.saturating_add(count), self.hub.session);
+            if request.leaves.has(Traces::LASTING) {
+                let text = "a shared client waits for all replies of a pipeline";
+                return Err(RedisError::from((ErrorKind::Client, text)));
+            }
+            self.ask(request.patience, async |handle| handle.send_packed_commands(pipeline, offset, count).await).await
         })
     }
 
