@@ -16,6 +16,7 @@ on_every_runtime! {
     a_transaction_stays_one_when_its_body_replaces_the_pipeline;
     messages_arrive_in_order_and_end_with_the_connection;
     messages_that_nobody_takes_are_not_read_without_bound;
+    a_subscription_gets_through_behind_messages_that_nobody_takes;
     subscriptions_need_resp3;
 }
 
@@ -180,6 +181,25 @@ async fn messages_that_nobody_takes_are_not_read_without_bound(runtime: impl Net
     }
     drop(news);
     until(&runtime, "it is closed", || status(&manager).active == 0).await;
+}
+
+/// Seen to bite: an answer behind more messages than are kept is never read, and the node is taken for silent.
+async fn a_subscription_gets_through_behind_messages_that_nobody_takes(runtime: impl Network + Clone) {
+    let server = RedisServer::start();
+    let manager = manager_of(&server, 1, runtime.clone()).await;
+    let client = manager.get_client(&server.url()).await.expect("a client");
+    let mut news = client.into_pub_sub().expect("RESP3");
+    news.subscribe("flood").await.expect("SUBSCRIBE");
+    let payload = "x".repeat(1_000);
+    for _ in 0..4_000 {
+        server.command(&["PUBLISH", "flood", &payload]);
+    }
+    news.subscribe("other").await.expect("its answer comes after 4 000 messages");
+    server.command(&["PUBLISH", "other", "last"]);
+    for _ in 0..4_000 {
+        assert_eq!(news.next_message().await.expect("none is lost").get_channel_name(), "flood");
+    }
+    assert_eq!(news.next_message().await.expect("the last").get_channel_name(), "other");
 }
 
 async fn subscriptions_need_resp3(runtime: impl Network + Clone) {

@@ -42,6 +42,8 @@ struct Socket {
 #[derive(Default)]
 struct Inbox {
     pushes: VecDeque<PushInfo>,
+    /// A reply is waited for, which comes after whatever the server has sent before: everything is read.
+    reads_on: bool,
     listener: Option<Waker>,
 }
 
@@ -128,6 +130,25 @@ impl Link {
         self.socket().inbox.get_or_insert_default();
     }
 
+    /// Until the guard is dropped everything is read, however much waits already.
+    pub(crate) fn read_on(self: &Arc<Self>) -> ReadOn {
+        self.set_reads_on(true);
+        ReadOn(Arc::clone(self))
+    }
+
+    fn set_reads_on(&self, reads_on: bool) {
+        let reader = {
+            let mut socket = self.socket();
+            if let Some(inbox) = &mut socket.inbox {
+                inbox.reads_on = reads_on;
+            }
+            socket.reader.take()
+        };
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+
     /// The server has sent something unasked.
     pub(crate) fn push(&self, push: PushInfo) {
         let listener = {
@@ -179,6 +200,15 @@ impl fmt::Debug for Link {
     }
 }
 
+/// See [`Link::read_on`].
+pub(crate) struct ReadOn(Arc<Link>);
+
+impl Drop for ReadOn {
+    fn drop(&mut self) {
+        self.0.set_reads_on(false);
+    }
+}
+
 /// What the redis driver reads from and writes to.
 pub(crate) struct LinkStream {
     link: Arc<Link>,
@@ -196,7 +226,7 @@ impl AsyncRead for LinkStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let mut socket = self.link.socket();
-        let full = socket.inbox.as_ref().is_some_and(|inbox| inbox.pushes.len() >= MOST_PUSHES);
+        let full = socket.inbox.as_ref().is_some_and(|inbox| inbox.pushes.len() >= MOST_PUSHES && !inbox.reads_on);
         let polled = match &mut socket.stream {
             // The end of the stream: nothing more will come.
             None => return Poll::Ready(Ok(())),

@@ -87,7 +87,8 @@ impl PubSub {
     /// The next message, in the order in which the server sent them; none once the connection is lost.
     ///
     /// Up to 1 024 messages that nobody takes are kept; then the connection is not read until half of them are taken, so
-    /// that the server's own limit on the output of its clients decides about the rest. A `subscribe` waits for that, too.
+    /// that the server's own limit on the output of its clients decides about the rest. While a `subscribe` or its like
+    /// waits for its answer, everything is read, and kept.
     ///
     /// # Cancel safety
     ///
@@ -110,6 +111,7 @@ impl PubSub {
 
     async fn ask(&mut self, send: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<()>) -> RedisResult<()> {
         let patience = Patience::Ordinary(Some(self.lease.session().command_timeout));
+        let _everything = self.lease.link().read_on();
         self.lease.ask(Request { patience, ..Request::UNBOUNDED }, send).await
     }
 }
