@@ -123,7 +123,7 @@ pub(super) async fn shared(kind: Kind, handle: &Handle, port: u16) -> Result<Vec
 struct Borrowed<P>(P);
 
 impl<P: RedisPool> Load for Borrowed<P> {
-    async fn get(&self) -> Result<Vec<u8>, Refusal> {
+    async fn get(&mut self) -> Result<Vec<u8>, Refusal> {
         let mut client = self.0.get().await?;
         Ok(redis::cmd("GET").arg(KEY).query_async(&mut client).await?)
     }
@@ -134,9 +134,8 @@ impl<P: RedisPool> Load for Borrowed<P> {
 struct Shared<C>(C);
 
 impl<C: ConnectionLike + Clone + Send + Sync + 'static> Load for Shared<C> {
-    async fn get(&self) -> Result<Vec<u8>, Refusal> {
-        let mut client = self.0.clone();
-        Ok(redis::cmd("GET").arg(KEY).query_async(&mut client).await?)
+    async fn get(&mut self) -> Result<Vec<u8>, Refusal> {
+        Ok(redis::cmd("GET").arg(KEY).query_async(&mut self.0).await?)
     }
 }
 
@@ -144,7 +143,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Load for Shared<C> {
 struct FredExclusive(ExclusivePool);
 
 impl Load for FredExclusive {
-    async fn get(&self) -> Result<Vec<u8>, Refusal> {
+    async fn get(&mut self) -> Result<Vec<u8>, Refusal> {
         let client = self.0.acquire().await;
         Ok(client.get(KEY).await?)
     }
@@ -154,7 +153,7 @@ impl Load for FredExclusive {
 struct FredPool(Pool);
 
 impl Load for FredPool {
-    async fn get(&self) -> Result<Vec<u8>, Refusal> {
+    async fn get(&mut self) -> Result<Vec<u8>, Refusal> {
         Ok(self.0.get(KEY).await?)
     }
 }
@@ -163,7 +162,7 @@ impl Load for FredPool {
 struct Rustis(rustis::client::Client);
 
 impl Load for Rustis {
-    async fn get(&self) -> Result<Vec<u8>, Refusal> {
+    async fn get(&mut self) -> Result<Vec<u8>, Refusal> {
         let value: String = self.0.get(KEY).await?;
         Ok(value.into_bytes())
     }

@@ -13,10 +13,10 @@ use crate::measure::{jain, percentile};
 use crate::peers::Refusal;
 use crate::runner::{Done, Handle};
 
-/// One way to get a value from the server.
+/// One way to get a value from the server; every task has a clone of its own.
 pub(crate) trait Load: Clone + Send + Sync + 'static {
     /// The whole of it: get a connection, GET, give it back.
-    fn get(&self) -> impl Future<Output = Result<Vec<u8>, Refusal>> + Send;
+    fn get(&mut self) -> impl Future<Output = Result<Vec<u8>, Refusal>> + Send;
 }
 
 /// What a race of one contender took.
@@ -90,7 +90,7 @@ async fn run<L: Load>(load: &L, handle: &Handle, tasks: usize, length: Duration)
     let stop = Arc::new(AtomicBool::new(false));
     let tasks: Vec<_> = (0..tasks)
         .map(|_| {
-            let (load, stop) = (load.clone(), Arc::clone(&stop));
+            let (mut load, stop) = (load.clone(), Arc::clone(&stop));
             handle.start(async move {
                 let mut latencies = Vec::with_capacity(4_096);
                 while !stop.load(Ordering::Relaxed) {
