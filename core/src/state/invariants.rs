@@ -5,10 +5,12 @@ use crate::state::line::Want;
 use crate::state::node::{Ledger, Life};
 use crate::state::pool::{Phase, Tally};
 use crate::state::status::Health;
+use crate::state::sweep::in_use;
 
 impl<C> Ledger<C> {
     /// Seen to bite: without the grant in `settle` (I2); with a dial into a full pool (I1); without the probe in
-    /// `arm_probe` (I9); with `rejoin` at the end of the line (I6).
+    /// `arm_probe` (I9); with `rejoin` at the end of the line (I6); with distrust that leaves out what is on loan (H6); with
+    /// a change of the server that spares what idles, is on loan, or is being cleaned (H7).
     pub(super) fn assert_invariants(&self) {
         let mut sum = Tally::default();
         let mut shelved = 0;
@@ -24,6 +26,16 @@ impl<C> Ledger<C> {
         }
         assert_eq!(sum, self.roster.tally(), "I1: the counts of the pools add up to those of the node");
         assert_eq!(self.roster.records().count(), sum.total(), "I7: every connection that is counted has a slot");
+        for (id, record) in self.roster.records() {
+            assert!(
+                record.phase != Phase::Idle || record.epoch == self.epoch || self.life != Life::Open,
+                "H6: what idles has answered since something stayed silent: {id:?}"
+            );
+            assert!(
+                !in_use(record.phase) || record.made_for == self.generation || record.retire.is_some(),
+                "H7: what was made for another server is not lent again: {id:?}"
+            );
+        }
         assert!(
             self.line.is_empty(Want::Loan) || shelved == 0,
             "I2: nobody waits while a connection idles: {} wait, {shelved} idle",

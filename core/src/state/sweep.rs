@@ -262,7 +262,7 @@ impl<C> Ledger<C> {
 }
 
 /// Whether a connection in this phase grows old.
-fn in_use(phase: Phase) -> bool {
+pub(super) fn in_use(phase: Phase) -> bool {
     match phase {
         Phase::Idle | Phase::Granted | Phase::Leased | Phase::Checking | Phase::Cleaning => true,
         Phase::Connecting | Phase::Overdue | Phase::Closing => false,

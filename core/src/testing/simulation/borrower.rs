@@ -190,7 +190,7 @@ impl Borrower {
                 shared.tally.oks += 1;
                 shared.held += 1;
                 if lease.is_known_unfit() {
-                    shared.broken = Some(String::from("H1: a connection was lent that is known to be broken"));
+                    shared.broken = Some(String::from("H1, L3: a connection was lent that is known to be unfit"));
                 }
                 Some(Held { lease, counted: Counted(Arc::clone(&self.shared)) })
             }
