@@ -17,6 +17,7 @@ fn c2_ten_thousand_acquires_dropped_at_any_await_point_cost_nothing() {
     for seed in 0..4 {
         let world = world(seed, one_pool(LIMIT));
         world.server.set_connect_latency(MS);
+        world.server.set_latency(MS);
         let dice = Arc::new(Dice::new(seed));
         for _ in 0..50 {
             let (pool, runtime, dice) = (world.pool.clone(), world.runtime.clone(), Arc::clone(&dice));
@@ -30,8 +31,8 @@ fn c2_ten_thousand_acquires_dropped_at_any_await_point_cost_nothing() {
                     if let Some(Ok(mut lease)) = lease {
                         match dice.below(10) {
                             0 => lease.discard(),
-                            // Cancelled in flight: the connection is broken on its return.
-                            1 => drop(polled(0, lease.echo(1)).await),
+                            // Cancelled in flight: the connection is cleaned after its return.
+                            1 => drop(polled(1, lease.echo(1)).await),
                             _ => runtime.sleep(dice.millis(2)).await,
                         }
                     }
@@ -45,7 +46,8 @@ fn c2_ten_thousand_acquires_dropped_at_any_await_point_cost_nothing() {
     }
 }
 
-/// Bites when a connect that panics does not give its ticket back.
+/// Bites when a connect that panics does not give its ticket back, and when a connection that could not be asked what was
+/// left on it goes back to the shelf.
 #[test]
 fn c3_hooks_that_panic_fail_and_hang_leave_the_capacity_at_the_limit() {
     const LIMIT: usize = 4;
@@ -58,18 +60,23 @@ fn c3_hooks_that_panic_fail_and_hang_leave_the_capacity_at_the_limit() {
             connector
         });
         let moody = moody.take().expect("the connector was made");
+        world.server.set_latency(2 * MS);
+        let dice = Arc::new(Dice::new(seed));
         for _ in 0..20 {
-            let (pool, runtime) = (world.pool.clone(), world.runtime.clone());
+            let (pool, runtime, dice) = (world.pool.clone(), world.runtime.clone(), Arc::clone(&dice));
             world.runtime.spawn(Box::pin(async move {
                 for _ in 0..20 {
-                    if let Ok(lease) = pool.get_timeout(300 * MS).await {
-                        runtime.sleep(5 * MS).await;
+                    if let Ok(mut lease) = pool.get_timeout(300 * MS).await {
+                        // Cancelled in flight, every other time: something is left to be cleaned.
+                        let patience = [MS, 5 * MS][dice.below(2)];
+                        within(&runtime, patience, lease.echo(1)).await;
                         drop(lease);
                     }
                 }
             }));
         }
         world.runtime.advance(20 * SECOND);
+        assert!(moody.cleanings.load(Ordering::SeqCst) > 0, "seed {seed}: nothing was cleaned");
         assert!(moody.has_panicked.load(Ordering::SeqCst), "seed {seed}: the test tests nothing");
         moody.set_mood(Mood::Calm);
         world.runtime.advance(10 * SECOND);

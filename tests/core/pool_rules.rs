@@ -3,6 +3,7 @@
 mod capacity;
 mod ending;
 mod healing;
+mod leaving;
 mod support;
 mod waiting;
 mod wear;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use redis_manager_core::testing::{FakeConnection, FakeConnector, FakeError, FakeRuntime, FakeServer};
 use redis_manager_core::{
-    Alarm, CloseReason, Connector, GetClientError, KillSwitch, Lease, NodeConfig, NodeConfigBuilder, NodePool, Timer,
+    Alarm, CloseReason, Connector, GetClientError, KillSwitch, Lease, NodeConfig, NodeConfigBuilder, NodePool, Residue, Timer,
 };
 
 pub(crate) const MS: Duration = Duration::from_millis(1);
@@ -156,6 +156,8 @@ pub(crate) struct Moody {
     mood: Arc<Mutex<Mood>>,
     /// Whether a hook was ever seen to panic.
     pub(crate) has_panicked: Arc<AtomicBool>,
+    /// How many connections were to be cleaned.
+    pub(crate) cleanings: Arc<AtomicUsize>,
     /// Each kill switch holds one.
     pub(crate) switches: Arc<()>,
 }
@@ -163,7 +165,8 @@ pub(crate) struct Moody {
 impl Moody {
     pub(crate) fn new(inner: FakeConnector, seed: u64, mood: Mood) -> Self {
         let dice = Arc::new(Dice::new(seed));
-        Self { inner, dice, mood: Arc::new(Mutex::new(mood)), has_panicked: Arc::default(), switches: Arc::default() }
+        let (has_panicked, cleanings, switches) = (Arc::default(), Arc::default(), Arc::default());
+        Self { inner, dice, mood: Arc::new(Mutex::new(mood)), has_panicked, cleanings, switches }
     }
 
     pub(crate) fn set_mood(&self, mood: Mood) {
@@ -220,6 +223,17 @@ impl Connector for Moody {
 
     fn is_silent(&self, _: &mut FakeConnection) -> bool {
         self.strikes(3)
+    }
+
+    fn residue(&self, conn: &mut FakeConnection) -> Residue {
+        self.may_panic();
+        self.inner.residue(conn)
+    }
+
+    async fn clean(&self, conn: &mut FakeConnection) -> Result<(), FakeError> {
+        self.cleanings.fetch_add(1, Ordering::SeqCst);
+        self.trouble().await?;
+        self.inner.clean(conn).await
     }
 
     fn close(&self, conn: FakeConnection, reason: CloseReason) {
