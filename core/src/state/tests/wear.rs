@@ -81,7 +81,6 @@ fn h9_a_check_resets_neither_the_idle_clock_nor_the_lifetime() {
     assert_eq!(live(&mut bench, 6 * SECOND + 100 * MS), [CloseReason::Expired]);
 }
 
-/// Bites when a check puts its connection back on top.
 /// Bites when `stamp` looks at idle connections only. Found by seed 19307 of the simulator, whose pool kept a connection
 /// for ever that was being checked at the wrong moment.
 #[test]
@@ -102,6 +101,7 @@ fn a_connection_that_is_out_for_a_check_when_times_are_noted_is_not_idle_for_eve
     assert_eq!(bench.ledger.status().idle, 0);
 }
 
+/// Bites when a check puts its connection back on top.
 #[test]
 fn h9_what_was_only_checked_is_lent_last() {
     let mut bench = Bench::full(2);
