@@ -53,7 +53,8 @@ killing_test() {
     elif [ "$code" -eq 124 ]; then
         echo "a hang of the tests"
     elif [ "$code" -ne 0 ]; then
-        echo "a crash of the tests"
+        # A panic during another one ends the process.
+        sed -nE "s/^thread '([^']+)'.* panicked at .*/test \1, by a crash/p" "$out" | tail -n 1 | grep . || echo "a crash of the tests"
     fi
 }
 
