@@ -76,7 +76,7 @@ impl Bench {
         while let Some(action) = self.ledger.poll_action() {
             match action {
                 Action::Connect(ticket) => self.connects.push(ticket),
-                Action::Check(checkup) => self.checks.push(checkup),
+                Action::Check(checkup) | Action::Clean(checkup) => self.checks.push(checkup),
                 Action::Close(closing, conn, _) => {
                     assert!(self.open.remove(&conn), "I8: connection {conn} is closed twice");
                     self.closes.push(closing);
@@ -99,7 +99,7 @@ impl Bench {
             8 => pick(&mut self.connects, which).map(|ticket| Input::ConnectFailed(ticket, failure(which))),
             9 => pick(&mut self.checks, which).map(|checkup| Input::Checked(checkup, finding(which))),
             10 => pick(&mut self.closes, which).map(Input::Closed),
-            11 => self.seen.get(usize::from(which)).copied().map(Input::Died),
+            11 => self.seen.get(usize::from(which / 4)).map(|id| word(*id, which)),
             12 => Some(Input::SetChecks(if which % 2 == 0 { Loop::Running } else { Loop::Stopped })),
             13 => Some(Input::SetCleanup(if which % 2 == 0 { Loop::Running } else { Loop::Stopped })),
             14 => {
@@ -212,11 +212,21 @@ fn pick<T>(from: &mut Vec<T>, which: u8) -> Option<T> {
 }
 
 fn verdict(which: u8) -> Verdict {
-    match which / 64 {
+    match which / 51 {
         0 => Verdict::Sound,
         1 => Verdict::Broken(CloseReason::Broken),
         2 => Verdict::Stale,
-        _ => Verdict::Silent,
+        3 => Verdict::Silent,
+        _ => Verdict::Soiled,
+    }
+}
+
+/// What is heard of a connection, wherever it is by now.
+fn word(id: ConnId, which: u8) -> Input<u32> {
+    match which % 4 {
+        0 | 1 => Input::Died(id),
+        2 => Input::Distrusted(id, String::from("not ready")),
+        _ => Input::Outdated(id, String::from("a replica")),
     }
 }
 
