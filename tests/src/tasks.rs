@@ -9,40 +9,73 @@ use std::time::Duration;
 use redis_manager::{Runtime, Timer};
 
 struct Shared<T> {
-    state: Mutex<(Option<T>, Option<Waker>)>,
+    state: Mutex<(Outcome<T>, Option<Waker>)>,
+}
+
+enum Outcome<T> {
+    Running,
+    Value(T),
+    /// It has panicked, or its runtime has ended.
+    None,
 }
 
 impl<T> Shared<T> {
-    fn lock(&self) -> MutexGuard<'_, (Option<T>, Option<Waker>)> {
+    fn lock(&self) -> MutexGuard<'_, (Outcome<T>, Option<Waker>)> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// Told when the task ends, however it ends.
+struct End<T>(Arc<Shared<T>>);
+
+impl<T> End<T> {
+    fn tell(&self, outcome: Outcome<T>) {
+        let waker = {
+            let mut state = self.0.lock();
+            if let Outcome::Running = state.0 {
+                state.0 = outcome;
+            }
+            state.1.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+impl<T> Drop for End<T> {
+    fn drop(&mut self) {
+        self.tell(Outcome::None);
+    }
+}
+
 /// Runs `future` on `runtime` and waits for its result.
+///
+/// # Panics
+///
+/// What waits panics if the task did.
 pub fn spawn<R, T, F>(runtime: &R, future: F) -> impl Future<Output = T> + Send + use<R, T, F>
 where
     R: Runtime,
     T: Send + 'static,
     F: Future<Output = T> + Send + 'static,
 {
-    let shared = Arc::new(Shared { state: Mutex::new((None, None)) });
-    let task = Arc::clone(&shared);
+    let shared = Arc::new(Shared { state: Mutex::new((Outcome::Running, None)) });
+    let end = End(Arc::clone(&shared));
     runtime.spawn(Box::pin(async move {
+        let end = end;
         let value = future.await;
-        let waker = {
-            let mut state = task.lock();
-            state.0 = Some(value);
-            state.1.take()
-        };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        end.tell(Outcome::Value(value));
     }));
     poll_fn(move |cx| {
         let mut state = shared.lock();
-        match state.0.take() {
-            Some(value) => Poll::Ready(value),
-            None => {
+        match std::mem::replace(&mut state.0, Outcome::Running) {
+            Outcome::Value(value) => Poll::Ready(value),
+            Outcome::None => {
+                drop(state);
+                panic!("the task has panicked, or its runtime has ended");
+            }
+            Outcome::Running => {
                 state.1 = Some(cx.waker().clone());
                 Poll::Pending
             }
