@@ -74,7 +74,8 @@ async fn l2_nothing_that_a_borrower_left_reaches_the_next(runtime: impl Network 
         "client setname mine",
     ];
     let removable = ["WATCH key", "MULTI", "SELECT 5", "select 5"];
-    let silent = ["CLIENT REPLY OFF", "CLIENT REPLY SKIP", "MONITOR", "SUBSCRIBE channel", "PSUBSCRIBE ch*", "SSUBSCRIBE channel"];
+    let silent =
+        ["CLIENT REPLY OFF", "CLIENT REPLY SKIP", "MONITOR", "SUBSCRIBE channel", "PSUBSCRIBE ch*", "SSUBSCRIBE channel"];
     let pipelined = ["WATCH key|MULTI|SET key mine", "SELECT 5|GET key", "GET key|CLIENT SETNAME mine", "MULTI|SELECT 5|EXEC"];
     for protocol in [ProtocolVersion::RESP2, ProtocolVersion::RESP3] {
         let manager = manager_with(&server, protocol, runtime.clone()).await;
@@ -347,10 +348,8 @@ async fn h7_a_server_that_has_become_a_replica_is_left_at_the_first_word(runtime
     let refused = writer.set::<_, _, ()>("key", 1).await.expect_err("a replica");
     assert_eq!(refused.code(), Some("READONLY"), "the user gets the reply as it was");
     server.command(&["REPLICAOF", "NO", "ONE"]);
-    until(&runtime, "idle ones go at once", || {
-        server.client_list().iter().filter(|line| !line.contains("flags=M")).count() <= 3
-    })
-    .await;
+    until(&runtime, "idle ones go at once", || server.client_list().iter().filter(|line| !line.contains("flags=M")).count() <= 3)
+        .await;
     drop((writer, kept));
     for _ in 0..4 {
         let mut client = manager.get_client(&server.url()).await.expect("a client");

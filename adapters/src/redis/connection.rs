@@ -52,7 +52,16 @@ impl RedisConnection {
         command_timeout: Duration,
         protocol: ProtocolVersion,
     ) -> Self {
-        Self { handle, link, runtime, command_timeout, protocol, timer: KeptTimer::default(), state: State::Clear, traces: Traces::NONE }
+        Self {
+            handle,
+            link,
+            runtime,
+            command_timeout,
+            protocol,
+            timer: KeptTimer::default(),
+            state: State::Clear,
+            traces: Traces::NONE,
+        }
     }
 
     /// What a request is judged by.

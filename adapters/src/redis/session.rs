@@ -65,8 +65,7 @@ pub(crate) struct Request {
 
 impl Request {
     /// A request that leaves nothing, bounded by somebody else.
-    pub(crate) const UNBOUNDED: Self =
-        Self { patience: Patience::Ordinary(None), leaves: Traces::NONE, ends: Traces::NONE };
+    pub(crate) const UNBOUNDED: Self = Self { patience: Patience::Ordinary(None), leaves: Traces::NONE, ends: Traces::NONE };
 
     pub(crate) fn of_command(cmd: &Cmd, session: Session) -> Self {
         let mut request = Self::of(cmd, session);

@@ -10,12 +10,12 @@ use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{Arg, Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value};
 use redis_manager_core::{GetClientError, Instant, Lease, NodePool, Runtime};
 
+use crate::redis_node::RedisConnector;
 use crate::redis_node::connection::{is_fatal, outcome_unknown, timed_out};
+use crate::redis_node::link::{Link, Padded};
 use crate::redis_node::news::{Answer, News};
 use crate::redis_node::patience::{KeptTimer, Patience};
 use crate::redis_node::session::{Request, Session, Traces};
-use crate::redis_node::RedisConnector;
-use crate::redis_node::link::{Link, Padded};
 
 /// How long after a vain attempt another one is made to widen what is shared.
 const BETWEEN_WIDENINGS: Duration = Duration::from_millis(100);
@@ -293,9 +293,8 @@ impl Lane {
 
     fn may_widen(&self, now: Instant) -> bool {
         let next = (now + BETWEEN_WIDENINGS).as_nanos();
-        let widened = self.next_widening_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |at| {
-            (at <= now.as_nanos()).then_some(next)
-        });
+        let widened =
+            self.next_widening_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |at| (at <= now.as_nanos()).then_some(next));
         widened.is_ok()
     }
 }
