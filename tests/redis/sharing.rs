@@ -15,6 +15,7 @@ use crate::{MS, assert_full_capacity, manager_of, one_pool, status};
 on_every_runtime! {
     many_tasks_share_one_connection;
     they_are_leased_from_the_same_budget;
+    c5_a_connection_that_dies_unused_frees_its_place;
     l8_what_cannot_be_shared_is_refused_and_not_sent;
     l7_no_command_is_sent_twice_however_often_its_connection_dies;
     f1_killed_and_back_within_a_second;
@@ -81,6 +82,20 @@ async fn they_are_leased_from_the_same_budget(runtime: impl Network + Clone) {
     drop(other);
     assert_eq!(status(&manager).active, 0);
     assert_full_capacity(&manager, &server, 2).await;
+}
+
+/// Seen to bite: when only the next command of a shared client finds its connection dead, nobody else gets the place.
+async fn c5_a_connection_that_dies_unused_frees_its_place(runtime: impl Network + Clone) {
+    let server = RedisServer::start();
+    let manager = manager_of(&server, 1, runtime).await;
+    let mut shared = manager.get_shared_client(&server.url()).await.expect("a shared client");
+    assert_eq!(echo(&mut shared, "token").await.expect("ECHO"), "token");
+    server.command(&["CLIENT", "KILL", "TYPE", "normal"]);
+    let exclusive = manager.get_client_timeout(&server.url(), 2_000 * MS).await.expect("its place is free");
+    drop(exclusive);
+    assert_eq!(echo(&mut shared, "token").await.expect("ECHO"), "token");
+    drop(shared);
+    assert_full_capacity(&manager, &server, 1).await;
 }
 
 /// Seen to bite: without the refusal, WATCH is the first that gets through.

@@ -27,7 +27,11 @@ pub(crate) struct Link {
     heard: AtomicBool,
     socket: Mutex<Socket>,
     alarm: Mutex<Option<Alarm>>,
+    /// Run when the link has died.
+    at_end: Mutex<Option<AtEnd>>,
 }
+
+type AtEnd = Box<dyn FnOnce() + Send>;
 
 struct Socket {
     /// None once it is closed.
@@ -55,7 +59,7 @@ impl Link {
     pub(crate) fn new(stream: BoxStream) -> Arc<Self> {
         let socket = Mutex::new(Socket { stream: Some(stream), reader: None, inbox: None });
         let (dead, shared, heard) = (Padded(AtomicBool::new(false)), AtomicBool::new(false), AtomicBool::new(false));
-        Arc::new(Self { dead, shared, heard, socket, alarm: Mutex::new(None) })
+        Arc::new(Self { dead, shared, heard, socket, alarm: Mutex::new(None), at_end: Mutex::new(None) })
     }
 
     /// Exact within a fraction of a millisecond of the server's close; no I/O.
@@ -100,6 +104,22 @@ impl Link {
         let alarm = self.alarm().take();
         if let Some(alarm) = alarm {
             alarm.raise();
+        }
+        let at_end = self.at_end().take();
+        if let Some(at_end) = at_end {
+            at_end();
+        }
+    }
+
+    /// Runs `at_end` when the link has died; at once if it has. The one before is run no more.
+    pub(crate) fn at_end_run(&self, at_end: impl FnOnce() + Send + 'static) {
+        let previous = self.at_end().replace(Box::new(at_end));
+        drop(previous);
+        if self.is_dead() {
+            let at_end = self.at_end().take();
+            if let Some(at_end) = at_end {
+                at_end();
+            }
         }
     }
 
@@ -187,6 +207,10 @@ impl Link {
 
     fn socket(&self) -> MutexGuard<'_, Socket> {
         self.socket.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn at_end(&self) -> MutexGuard<'_, Option<AtEnd>> {
+        self.at_end.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn alarm(&self) -> MutexGuard<'_, Option<Alarm>> {

@@ -260,6 +260,9 @@ impl Hub {
             silent: AtomicBool::new(false),
             lease: Mutex::new(Some(lease)),
         });
+        let dying = Arc::downgrade(&track);
+        // So that its place in the pool is free also if no command comes.
+        track.link.at_end_run(move || dying.upgrade().iter().for_each(|track| track.retire()));
         let replaced = lane.track().replace(Arc::clone(&track));
         if let Some(replaced) = replaced {
             replaced.retire();
