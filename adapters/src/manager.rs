@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::future::poll_fn;
 use std::ops::RangeInclusive;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -226,9 +228,7 @@ impl RedisManager {
     ///
     /// Closing goes on when the future is dropped.
     pub async fn close_node_pools_timeout(&self, url: &str, timeout: Duration) {
-        let hub = self.hubs().remove(url);
-        close_hubs(hub);
-        self.nodes.close_node(url, timeout).await;
+        close_then(self.nodes.close_node(url, timeout), || close_hubs(self.hubs().remove(url))).await;
     }
 
     /// Closes all pools within `default_timeout`; see [`close_all_pools_timeout`](RedisManager::close_all_pools_timeout).
@@ -243,9 +243,8 @@ impl RedisManager {
     ///
     /// Closing goes on when the future is dropped.
     pub async fn close_all_pools_timeout(&self, timeout: Duration) {
-        let hubs = std::mem::take(&mut *self.hubs());
-        close_hubs(hubs.into_values());
-        self.nodes.close(timeout).await;
+        let take_hubs = || std::mem::take(&mut *self.hubs());
+        close_then(self.nodes.close(timeout), || close_hubs(take_hubs().into_values())).await;
     }
 
     /// What the shared clients of a node have in common; made for the first one.
@@ -277,6 +276,21 @@ impl fmt::Debug for RedisManager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisManager").field("nodes", &self.fetch_pool_status().keys()).finish_non_exhaustive()
     }
+}
+
+/// Has the hubs closed as soon as the pools are, which is at the first poll: one that is made later gets no connection,
+/// while one that were made in between would keep its own to the end of the timeout.
+async fn close_then(closed: impl Future<Output = ()>, close_hubs: impl FnOnce()) {
+    let mut closed = pin!(closed);
+    let mut close_hubs = Some(close_hubs);
+    poll_fn(|cx| {
+        let polled = closed.as_mut().poll(cx);
+        if let Some(close_hubs) = close_hubs.take() {
+            close_hubs();
+        }
+        polled
+    })
+    .await;
 }
 
 fn close_hubs(hubs: impl IntoIterator<Item = Weak<Hub>>) {

@@ -22,6 +22,7 @@ on_every_runtime! {
     f2_a_silent_server_is_told_at_the_deadline_and_left;
     f2_a_silent_server_is_told_to_the_pool_however_soon_callers_give_up;
     e1_closing_does_not_wait_for_shared_clients_that_are_kept;
+    e1_closing_does_not_wait_for_shared_clients_that_are_made_meanwhile;
     several_connections_are_opened_as_they_are_needed;
     a_node_that_is_not_there_is_told;
 }
@@ -276,6 +277,29 @@ async fn e1_closing_does_not_wait_for_shared_clients_that_are_kept(runtime: impl
     assert!(echo(&mut shared, "token").await.is_err(), "one that was closed stays closed");
     manager.close_all_pools().await;
     assert!(echo(&mut again, "token").await.is_err());
+}
+
+/// Seen to bite on runtimes with several threads: when the shared clients are told before the pools are closed, one that
+/// is made in between keeps its connection to the end of the timeout.
+async fn e1_closing_does_not_wait_for_shared_clients_that_are_made_meanwhile(runtime: impl Network + Clone) {
+    let server = RedisServer::start();
+    let manager = manager_of(&server, 4, runtime.clone()).await;
+    for _ in 0..200 {
+        let (makes, url) = (manager.clone(), server.url());
+        let making = spawn(&runtime, async move {
+            let mut kept = Vec::new();
+            while let Ok(shared) = makes.get_shared_client(&url).await {
+                kept.truncate(1);
+                kept.push(shared);
+            }
+            kept
+        });
+        let began_at = Instant::now();
+        manager.close_node_pools_timeout(&server.url(), 2_000 * MS).await;
+        assert!(began_at.elapsed() < 1_000 * MS, "{:?}", began_at.elapsed());
+        drop(making.await);
+        manager.add_node_pool(&server.url()).await.expect("the server is up");
+    }
 }
 
 async fn several_connections_are_opened_as_they_are_needed(runtime: impl Network + Clone) {
