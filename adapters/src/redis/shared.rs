@@ -2,26 +2,20 @@
 
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{Arg, Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value};
-use redis_manager_core::{GetClientError, Instant, Lease, NodePool, Runtime};
+use redis_manager_core::{GetClientError, Instant, Runtime};
 
-use crate::redis_node::RedisConnector;
 use crate::redis_node::connection::{is_fatal, outcome_unknown, timed_out};
-use crate::redis_node::link::{Link, Padded};
+use crate::redis_node::hub::Hub;
 use crate::redis_node::news::{Answer, News};
 use crate::redis_node::patience::{KeptTimer, Patience};
 use crate::redis_node::session::{Request, Session, Traces};
-
-/// How long after a vain attempt another one is made to widen what is shared.
-const BETWEEN_WIDENINGS: Duration = Duration::from_millis(100);
-
-/// When a connection was last used is noted no more often than this, in nanoseconds: all tasks would write to one place.
-const NOTED_EVERY: u64 = 1_000_000;
+use crate::redis_node::track::Track;
 
 /// A client that any number of tasks use at once. Cheap to clone; made by
 /// [`RedisManager::get_shared_client`](crate::RedisManager::get_shared_client).
@@ -56,51 +50,6 @@ struct Seat {
     handle: MultiplexedConnection,
 }
 
-/// What the shared clients of a node have in common.
-pub(crate) struct Hub {
-    pool: NodePool<RedisConnector>,
-    runtime: Arc<dyn Runtime>,
-    lanes: Box<[Lane]>,
-    session: Session,
-    /// A connection that has carried nothing for so long is checked before it carries more.
-    trusted_for: Duration,
-    /// How old a connection may grow here.
-    max_lifetime: Duration,
-    closed: AtomicBool,
-}
-
-/// The place of one shared connection.
-#[derive(Default)]
-struct Lane {
-    track: Mutex<Option<Arc<Track>>>,
-    /// Held by the one command that opens it.
-    opening: async_lock::Mutex<()>,
-    /// Before then nobody tries to widen into it, in nanoseconds of the runtime's clock.
-    next_widening_at: AtomicU64,
-}
-
-/// One shared connection. Once it is retired, its lease goes back when the last command has left it.
-struct Track {
-    handle: MultiplexedConnection,
-    link: Arc<Link>,
-    in_flight: Padded<AtomicUsize>,
-    /// When a command was last sent on it, more or less, in nanoseconds of the runtime's clock.
-    used_at: AtomicU64,
-    /// When a command was sent and the server had been heard since the one before it, as precisely.
-    unheard_since: AtomicU64,
-    /// Nothing heard for so long: it is silent.
-    patience: Duration,
-    retire_at: Instant,
-    /// It is to carry no more commands.
-    retired: AtomicBool,
-    /// A command was dropped before its reply.
-    outstanding: AtomicBool,
-    /// A command got no reply in time.
-    silent: AtomicBool,
-    /// None once it has gone back.
-    lease: Mutex<Option<Lease<RedisConnector>>>,
-}
-
 impl SharedClient {
     /// Waits until the node has a connection to share.
     pub(crate) async fn ready(hub: Arc<Hub>, timeout: Duration) -> Result<Self, GetClientError> {
@@ -112,7 +61,7 @@ impl SharedClient {
 
     /// A command begins: on the connection of the one before, if that is the only one, or on the quietest; by `deadline`.
     async fn board(&mut self, now: Instant, deadline: Instant) -> Result<Flight<'_>, GetClientError> {
-        let alone = self.hub.lanes.len() == 1;
+        let alone = self.hub.is_single();
         let kept = self.seat.as_ref().is_some_and(|seat| alone && seat.track.begin(now, self.hub.trusted_for));
         if !kept {
             let track = match self.hub.quietest(now) {
@@ -167,218 +116,6 @@ impl SharedClient {
 impl Clone for SharedClient {
     fn clone(&self) -> Self {
         Self { hub: Arc::clone(&self.hub), seat: self.seat.clone(), timer: KeptTimer::default() }
-    }
-}
-
-impl Hub {
-    pub(crate) fn new(
-        pool: NodePool<RedisConnector>,
-        runtime: Arc<dyn Runtime>,
-        lanes: usize,
-        home: i64,
-        command_timeout: Duration,
-    ) -> Self {
-        let session = Session { traces: Traces::NONE, home, command_timeout };
-        let (trusted_for, max_lifetime) = (pool.config().health_check_interval(), pool.config().max_lifetime());
-        let lanes = (0..lanes).map(|_| Lane::default()).collect();
-        Self { pool, runtime, lanes, session, trusted_for, max_lifetime, closed: AtomicBool::new(false) }
-    }
-
-    pub(crate) fn is_of(&self, pool: &NodePool<RedisConnector>) -> bool {
-        self.pool.is_same(pool)
-    }
-
-    /// No command is sent from now on; the leases go back when those in flight have ended.
-    pub(crate) fn close(&self) {
-        self.closed.store(true, Ordering::SeqCst);
-        self.lanes.iter().for_each(Lane::clear);
-    }
-
-    /// A command begins on a new connection, by `deadline`. Of several that want one, one opens it and the others wait.
-    async fn open(&self, timer: &mut KeptTimer, deadline: Instant) -> Result<Arc<Track>, GetClientError> {
-        let lane = self.lanes.iter().find(|lane| lane.track().is_none()).unwrap_or(&self.lanes[0]);
-        let opening = timer.by(&*self.runtime, Some(deadline), lane.opening.lock()).await;
-        let now = self.runtime.now();
-        if let Some(track) = self.quietest(now) {
-            return Ok(track);
-        }
-        if self.closed.load(Ordering::SeqCst) {
-            return Err(GetClientError::Closed { node: String::from(self.pool.name()) });
-        }
-        let left = if opening.is_some() { deadline.saturating_duration_since(now) } else { Duration::ZERO };
-        let lease = self.pool.get_timeout(left).await?;
-        self.put(lane, lease)
-    }
-
-    /// A command begins on the sound connection with the fewest in flight. If it is in use, another lane may be opened
-    /// beside it.
-    fn quietest(&self, now: Instant) -> Option<Arc<Track>> {
-        let mut quietest: Option<Arc<Track>> = None;
-        let mut vacant = None;
-        for lane in &self.lanes {
-            let mut place = lane.track();
-            let unfit = place.take_if(|track| !track.is_fit(now, self.trusted_for));
-            match &*place {
-                None => vacant = Some(lane),
-                Some(track) => {
-                    if quietest.as_ref().is_none_or(|other| track.in_flight() < other.in_flight()) {
-                        quietest = Some(Arc::clone(track));
-                    }
-                }
-            }
-            // Not under the lock: its lease may go back with it.
-            drop(place);
-            if let Some(track) = unfit {
-                track.retire();
-            }
-        }
-        let quietest = quietest?;
-        if let Some(lane) = vacant
-            && quietest.in_flight() > 0
-            && lane.may_widen(now)
-            && let Ok(lease) = self.pool.try_get()
-        {
-            return self.put(lane, lease).ok();
-        }
-        quietest.begin(now, self.trusted_for).then_some(quietest)
-    }
-
-    /// A command begins on a connection that has just been leased.
-    fn put(&self, lane: &Lane, lease: Lease<RedisConnector>) -> Result<Arc<Track>, GetClientError> {
-        let now = self.runtime.now();
-        lease.link().set_shared(true);
-        let track = Arc::new(Track {
-            handle: lease.handle(),
-            link: Arc::clone(lease.link()),
-            in_flight: Padded(AtomicUsize::new(0)),
-            used_at: AtomicU64::new(now.as_nanos()),
-            unheard_since: AtomicU64::new(now.as_nanos()),
-            patience: self.session.command_timeout,
-            retire_at: now + self.max_lifetime,
-            retired: AtomicBool::new(false),
-            outstanding: AtomicBool::new(false),
-            silent: AtomicBool::new(false),
-            lease: Mutex::new(Some(lease)),
-        });
-        let dying = Arc::downgrade(&track);
-        // So that its place in the pool is free also if no command comes.
-        track.link.at_end_run(move || dying.upgrade().iter().for_each(|track| track.retire()));
-        let replaced = lane.track().replace(Arc::clone(&track));
-        if let Some(replaced) = replaced {
-            replaced.retire();
-        }
-        let begun = track.begin(now, self.trusted_for);
-        if self.closed.load(Ordering::SeqCst) {
-            // It was closed meanwhile, and may have looked at this lane before.
-            lane.clear();
-        }
-        if begun { Ok(track) } else { Err(GetClientError::Closed { node: String::from(self.pool.name()) }) }
-    }
-}
-
-impl Drop for Hub {
-    fn drop(&mut self) {
-        self.close();
-    }
-}
-
-impl Lane {
-    fn track(&self) -> MutexGuard<'_, Option<Arc<Track>>> {
-        self.track.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn clear(&self) {
-        let track = self.track().take();
-        if let Some(track) = track {
-            track.retire();
-        }
-    }
-
-    fn may_widen(&self, now: Instant) -> bool {
-        let next = (now + BETWEEN_WIDENINGS).as_nanos();
-        let widened =
-            self.next_widening_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |at| (at <= now.as_nanos()).then_some(next));
-        widened.is_ok()
-    }
-}
-
-impl Track {
-    fn in_flight(&self) -> usize {
-        self.in_flight.0.load(Ordering::Relaxed)
-    }
-
-    /// A command begins; false if this connection is to carry no more. One that has begun must [`end`](Track::end).
-    fn begin(&self, now: Instant, trusted_for: Duration) -> bool {
-        if !self.is_fit(now, trusted_for) {
-            return false;
-        }
-        self.in_flight.0.fetch_add(1, Ordering::SeqCst);
-        // In this order: whoever retires it looks at the count afterwards.
-        if self.retired.load(Ordering::SeqCst) {
-            self.end();
-            return false;
-        }
-        let used_at = self.used_at.load(Ordering::Relaxed);
-        if now.as_nanos().saturating_sub(used_at) > NOTED_EVERY {
-            self.used_at.store(now.as_nanos(), Ordering::Relaxed);
-            if self.has_fallen_silent(now) {
-                // Callers that give up sooner than that would be sent here for ever.
-                self.silent.store(true, Ordering::SeqCst);
-                self.retire();
-                self.end();
-                return false;
-            }
-        }
-        true
-    }
-
-    /// Whether commands were sent and nothing was heard for as long as one may take.
-    fn has_fallen_silent(&self, now: Instant) -> bool {
-        if self.link.take_heard() {
-            self.unheard_since.store(now.as_nanos(), Ordering::Relaxed);
-            return false;
-        }
-        let since = Instant::from_nanos(self.unheard_since.load(Ordering::Relaxed));
-        now.saturating_duration_since(since) >= self.patience
-    }
-
-    fn end(&self) {
-        if self.in_flight.0.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.give_back_if_idle();
-        }
-    }
-
-    /// Whether it may carry one more command.
-    fn is_fit(&self, now: Instant, trusted_for: Duration) -> bool {
-        let sound = !self.link.is_dead() && !self.retired.load(Ordering::Relaxed) && now < self.retire_at;
-        let used_at = Instant::from_nanos(self.used_at.load(Ordering::Relaxed));
-        if sound && self.in_flight() == 0 && now.saturating_duration_since(used_at) > trusted_for {
-            // It goes back to the pool, which asks it for a sign of life before it is lent again.
-            self.outstanding.store(true, Ordering::Relaxed);
-            return false;
-        }
-        sound
-    }
-
-    /// Carries no more commands; the lease goes back as soon as none is in flight.
-    fn retire(&self) {
-        self.retired.store(true, Ordering::SeqCst);
-        self.give_back_if_idle();
-    }
-
-    /// Whoever comes last gives the lease back: the one that retires it, or the last command to leave.
-    fn give_back_if_idle(&self) {
-        if self.in_flight.0.load(Ordering::SeqCst) > 0 || !self.retired.load(Ordering::SeqCst) {
-            return;
-        }
-        let lease = self.lease.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(mut lease) = lease {
-            lease.link().set_shared(false);
-            let silent = self.silent.load(Ordering::SeqCst);
-            if silent || self.outstanding.load(Ordering::SeqCst) {
-                lease.note_outstanding(silent);
-            }
-        }
     }
 }
 

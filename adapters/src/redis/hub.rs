@@ -1,0 +1,165 @@
+//! What the shared clients of a node have in common: the connections that they send on, and how those are opened.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use redis_manager_core::{GetClientError, Instant, Lease, NodePool, Runtime};
+
+use crate::redis_node::RedisConnector;
+use crate::redis_node::patience::KeptTimer;
+use crate::redis_node::session::{Session, Traces};
+use crate::redis_node::track::Track;
+
+/// How long after a vain attempt another one is made to widen what is shared.
+const BETWEEN_WIDENINGS: Duration = Duration::from_millis(100);
+
+/// What the shared clients of a node have in common.
+pub(crate) struct Hub {
+    pub(crate) pool: NodePool<RedisConnector>,
+    pub(crate) runtime: Arc<dyn Runtime>,
+    lanes: Box<[Lane]>,
+    pub(crate) session: Session,
+    /// A connection that has carried nothing for so long is checked before it carries more.
+    pub(crate) trusted_for: Duration,
+    /// How old a connection may grow here.
+    max_lifetime: Duration,
+    closed: AtomicBool,
+}
+
+/// The place of one shared connection.
+#[derive(Default)]
+struct Lane {
+    track: Mutex<Option<Arc<Track>>>,
+    /// Held by the one command that opens it.
+    opening: async_lock::Mutex<()>,
+    /// Before then nobody tries to widen into it, in nanoseconds of the runtime's clock.
+    next_widening_at: AtomicU64,
+}
+
+impl Hub {
+    pub(crate) fn new(
+        pool: NodePool<RedisConnector>,
+        runtime: Arc<dyn Runtime>,
+        lanes: usize,
+        home: i64,
+        command_timeout: Duration,
+    ) -> Self {
+        let session = Session { traces: Traces::NONE, home, command_timeout };
+        let (trusted_for, max_lifetime) = (pool.config().health_check_interval(), pool.config().max_lifetime());
+        let lanes = (0..lanes).map(|_| Lane::default()).collect();
+        Self { pool, runtime, lanes, session, trusted_for, max_lifetime, closed: AtomicBool::new(false) }
+    }
+
+    /// Whether there is but one connection to send on.
+    pub(crate) fn is_single(&self) -> bool {
+        self.lanes.len() == 1
+    }
+
+    pub(crate) fn is_of(&self, pool: &NodePool<RedisConnector>) -> bool {
+        self.pool.is_same(pool)
+    }
+
+    /// No command is sent from now on; the leases go back when those in flight have ended.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        self.lanes.iter().for_each(Lane::clear);
+    }
+
+    /// A command begins on a new connection, by `deadline`. Of several that want one, one opens it and the others wait.
+    pub(crate) async fn open(&self, timer: &mut KeptTimer, deadline: Instant) -> Result<Arc<Track>, GetClientError> {
+        let lane = self.lanes.iter().find(|lane| lane.track().is_none()).unwrap_or(&self.lanes[0]);
+        let opening = timer.by(&*self.runtime, Some(deadline), lane.opening.lock()).await;
+        let now = self.runtime.now();
+        if let Some(track) = self.quietest(now) {
+            return Ok(track);
+        }
+        let mut left = if opening.is_some() { deadline.saturating_duration_since(now) } else { Duration::ZERO };
+        loop {
+            if self.closed.load(Ordering::SeqCst) {
+                return Err(GetClientError::Closed { node: String::from(self.pool.name()) });
+            }
+            let lease = self.pool.get_timeout(left).await?;
+            if let Some(track) = self.put(lane, lease) {
+                return Ok(track);
+            }
+            // It has died meanwhile, or the hub was closed.
+            left = deadline.saturating_duration_since(self.runtime.now());
+        }
+    }
+
+    /// A command begins on the sound connection with the fewest in flight. If it is in use, another lane may be opened
+    /// beside it.
+    pub(crate) fn quietest(&self, now: Instant) -> Option<Arc<Track>> {
+        let mut quietest: Option<Arc<Track>> = None;
+        let mut vacant = None;
+        for lane in &self.lanes {
+            let mut place = lane.track();
+            let unfit = place.take_if(|track| !track.is_fit(now, self.trusted_for));
+            match &*place {
+                None => vacant = Some(lane),
+                Some(track) => {
+                    if quietest.as_ref().is_none_or(|other| track.in_flight() < other.in_flight()) {
+                        quietest = Some(Arc::clone(track));
+                    }
+                }
+            }
+            // Not under the lock: its lease may go back with it.
+            drop(place);
+            if let Some(track) = unfit {
+                track.retire();
+            }
+        }
+        let quietest = quietest?;
+        if let Some(lane) = vacant
+            && quietest.in_flight() > 0
+            && lane.may_widen(now)
+            && let Ok(lease) = self.pool.try_get()
+        {
+            return self.put(lane, lease);
+        }
+        quietest.begin(now, self.trusted_for).then_some(quietest)
+    }
+
+    /// A command begins on a connection that has just been leased; none if it has died, or all is closed.
+    fn put(&self, lane: &Lane, lease: Lease<RedisConnector>) -> Option<Arc<Track>> {
+        let now = self.runtime.now();
+        let track = Track::new(lease, now, self.session.command_timeout, now + self.max_lifetime);
+        let replaced = lane.track().replace(Arc::clone(&track));
+        if let Some(replaced) = replaced {
+            replaced.retire();
+        }
+        let begun = track.begin(now, self.trusted_for);
+        if self.closed.load(Ordering::SeqCst) {
+            // It was closed meanwhile, and may have looked at this lane before.
+            lane.clear();
+        }
+        begun.then_some(track)
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Lane {
+    fn track(&self) -> MutexGuard<'_, Option<Arc<Track>>> {
+        self.track.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn clear(&self) {
+        let track = self.track().take();
+        if let Some(track) = track {
+            track.retire();
+        }
+    }
+
+    fn may_widen(&self, now: Instant) -> bool {
+        let next = (now + BETWEEN_WIDENINGS).as_nanos();
+        let widened =
+            self.next_widening_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |at| (at <= now.as_nanos()).then_some(next));
+        widened.is_ok()
+    }
+}

@@ -1,0 +1,138 @@
+//! A connection that shared clients send on, from its lease to its return.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis_manager_core::{Instant, Lease};
+
+use crate::redis_node::RedisConnector;
+use crate::redis_node::link::{Link, Padded};
+
+/// When a connection was last used is noted no more often than this, in nanoseconds: all tasks would write to one place.
+const NOTED_EVERY: u64 = 1_000_000;
+
+/// One shared connection. Once it is retired, its lease goes back when the last command has left it.
+pub(crate) struct Track {
+    pub(crate) handle: MultiplexedConnection,
+    pub(crate) link: Arc<Link>,
+    in_flight: Padded<AtomicUsize>,
+    /// When a command was last sent on it, more or less, in nanoseconds of the runtime's clock.
+    used_at: AtomicU64,
+    /// When a command was sent and the server had been heard since the one before it, as precisely.
+    unheard_since: AtomicU64,
+    /// Nothing heard for so long: it is silent.
+    patience: Duration,
+    retire_at: Instant,
+    /// It is to carry no more commands.
+    retired: AtomicBool,
+    /// A command was dropped before its reply.
+    pub(crate) outstanding: AtomicBool,
+    /// A command got no reply in time.
+    pub(crate) silent: AtomicBool,
+    /// None once it has gone back.
+    lease: Mutex<Option<Lease<RedisConnector>>>,
+}
+
+impl Track {
+    /// Nothing is heard for `patience` while commands are sent: it is silent. At `retire_at` it is too old.
+    pub(crate) fn new(lease: Lease<RedisConnector>, now: Instant, patience: Duration, retire_at: Instant) -> Arc<Self> {
+        lease.link().set_shared(true);
+        let track = Arc::new(Self {
+            handle: lease.handle(),
+            link: Arc::clone(lease.link()),
+            in_flight: Padded(AtomicUsize::new(0)),
+            used_at: AtomicU64::new(now.as_nanos()),
+            unheard_since: AtomicU64::new(now.as_nanos()),
+            patience,
+            retire_at,
+            retired: AtomicBool::new(false),
+            outstanding: AtomicBool::new(false),
+            silent: AtomicBool::new(false),
+            lease: Mutex::new(Some(lease)),
+        });
+        let dying = Arc::downgrade(&track);
+        // So that its place in the pool is free also if no command comes.
+        track.link.at_end_run(move || dying.upgrade().iter().for_each(|track| track.retire()));
+        track
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.0.load(Ordering::Relaxed)
+    }
+
+    /// A command begins; false if this connection is to carry no more. One that has begun must [`end`](Track::end).
+    pub(crate) fn begin(&self, now: Instant, trusted_for: Duration) -> bool {
+        if !self.is_fit(now, trusted_for) {
+            return false;
+        }
+        self.in_flight.0.fetch_add(1, Ordering::SeqCst);
+        // In this order: whoever retires it looks at the count afterwards.
+        if self.retired.load(Ordering::SeqCst) {
+            self.end();
+            return false;
+        }
+        let used_at = self.used_at.load(Ordering::Relaxed);
+        if now.as_nanos().saturating_sub(used_at) > NOTED_EVERY {
+            self.used_at.store(now.as_nanos(), Ordering::Relaxed);
+            if self.has_fallen_silent(now) {
+                // Callers that give up sooner than that would be sent here for ever.
+                self.silent.store(true, Ordering::SeqCst);
+                self.retire();
+                self.end();
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Whether commands were sent and nothing was heard for as long as one may take.
+    fn has_fallen_silent(&self, now: Instant) -> bool {
+        if self.link.take_heard() {
+            self.unheard_since.store(now.as_nanos(), Ordering::Relaxed);
+            return false;
+        }
+        let since = Instant::from_nanos(self.unheard_since.load(Ordering::Relaxed));
+        now.saturating_duration_since(since) >= self.patience
+    }
+
+    pub(crate) fn end(&self) {
+        if self.in_flight.0.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.give_back_if_idle();
+        }
+    }
+
+    /// Whether it may carry one more command.
+    pub(crate) fn is_fit(&self, now: Instant, trusted_for: Duration) -> bool {
+        let sound = !self.link.is_dead() && !self.retired.load(Ordering::Relaxed) && now < self.retire_at;
+        let used_at = Instant::from_nanos(self.used_at.load(Ordering::Relaxed));
+        if sound && self.in_flight() == 0 && now.saturating_duration_since(used_at) > trusted_for {
+            // It goes back to the pool, which asks it for a sign of life before it is lent again.
+            self.outstanding.store(true, Ordering::Relaxed);
+            return false;
+        }
+        sound
+    }
+
+    /// Carries no more commands; the lease goes back as soon as none is in flight.
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Ordering::SeqCst);
+        self.give_back_if_idle();
+    }
+
+    /// Whoever comes last gives the lease back: the one that retires it, or the last command to leave.
+    fn give_back_if_idle(&self) {
+        if self.in_flight.0.load(Ordering::SeqCst) > 0 || !self.retired.load(Ordering::SeqCst) {
+            return;
+        }
+        let lease = self.lease.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(mut lease) = lease {
+            lease.link().set_shared(false);
+            let silent = self.silent.load(Ordering::SeqCst);
+            if silent || self.outstanding.load(Ordering::SeqCst) {
+                lease.note_outstanding(silent);
+            }
+        }
+    }
+}
