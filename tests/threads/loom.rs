@@ -94,6 +94,52 @@ fn a_broken_release_that_meets_an_enqueue_is_replaced() {
     });
 }
 
+/// Found: a soiled connection that goes back uncleaned; a driver that is not woken for actions.
+#[test]
+fn a_soiled_release_that_meets_an_enqueue_reaches_it_clean() {
+    both_returns(|world, server, pool| {
+        let mut lease = pool.try_get().unwrap();
+        lease.is_soiled = true;
+        let releasing = world.thread(move || drop(lease));
+        let second = world.block_on(pool.get_timeout(FOREVER)).unwrap();
+        releasing.join().unwrap();
+        assert_eq!((second.is_soiled, server.opened()), (false, 1));
+        drop(second);
+        world.finish(pool, server, 1);
+    });
+}
+
+#[test]
+fn a_soiled_release_meets_a_close() {
+    both_returns(|world, server, pool| {
+        let mut lease = pool.try_get().unwrap();
+        lease.is_soiled = true;
+        let releasing = world.thread(move || drop(lease));
+        let closing = pool.close_timeout(FOREVER);
+        world.block_on(closing);
+        releasing.join().unwrap();
+        assert_eq!((server.open(), server.closes()), (0, vec![CloseReason::PoolClosed]));
+        world.end_of(pool, server);
+    });
+}
+
+/// Found: a change of the server that spares what idles, or what is on loan.
+#[test]
+fn a_change_of_the_server_meets_a_loan() {
+    both_returns(|world, server, pool| {
+        let alarm = server.take_alarm();
+        let telling = world.thread(move || alarm.renew("a replica"));
+        if let Ok(lease) = pool.try_get() {
+            drop(lease);
+        }
+        telling.join().unwrap();
+        world.settle();
+        assert_eq!(server.closes(), [CloseReason::Outdated], "on the shelf, on loan, or on its way back");
+        assert_eq!((server.opened(), server.open()), (2, 1), "it was replaced");
+        world.finish(pool, server, 1);
+    });
+}
+
 /// Found: a cancel that looks for its grant under one lock and leaves under the next; one that does nothing.
 #[test]
 fn a_cancel_that_meets_its_grant_passes_it_on() {

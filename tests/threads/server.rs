@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex as Unseen};
 
-use redis_manager_core::{Alarm, CloseReason, Connector, KillSwitch};
+use redis_manager_core::{Alarm, CloseReason, Connector, KillSwitch, Residue};
 
 /// A server that answers at once, or never.
 #[derive(Clone)]
@@ -33,6 +33,8 @@ struct Counts {
 
 pub(crate) struct Connection {
     pub(crate) is_broken: bool,
+    /// Something was left on it that can be undone.
+    pub(crate) is_soiled: bool,
     counts: Arc<Counts>,
 }
 
@@ -87,7 +89,7 @@ impl Connector for Server {
             Answer::Never => std::future::pending().await,
         }
         self.shared.opened.fetch_add(1, SeqCst);
-        Ok(Connection { is_broken: false, counts: Arc::clone(&self.shared) })
+        Ok(Connection { is_broken: false, is_soiled: false, counts: Arc::clone(&self.shared) })
     }
 
     async fn check(&self, _conn: &mut Connection) -> Result<(), Infallible> {
@@ -96,6 +98,15 @@ impl Connector for Server {
 
     fn is_broken(&self, conn: &mut Connection) -> bool {
         conn.is_broken
+    }
+
+    fn residue(&self, conn: &mut Connection) -> Residue {
+        if conn.is_soiled { Residue::Removable } else { Residue::None }
+    }
+
+    async fn clean(&self, conn: &mut Connection) -> Result<(), Infallible> {
+        conn.is_soiled = false;
+        Ok(())
     }
 
     fn close(&self, conn: Connection, reason: CloseReason) {

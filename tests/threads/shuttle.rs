@@ -81,8 +81,10 @@ fn used(taken: Result<Lease<Server>, GetClientError>, passed: &Passed, can_close
         Err(GetClientError::Closed { .. }) if can_close == CanClose::Yes => return,
         Err(other) => panic!("{other}"),
     };
-    match thread_rng().gen_range(0..6) {
+    assert!(!lease.is_soiled, "what somebody else has left was undone");
+    match thread_rng().gen_range(0..7) {
         0 => lease.is_broken = true,
+        6 => lease.is_soiled = true,
         1 => return lease.discard(),
         2 => {
             let previous = passed.lock().unwrap().replace(lease);
@@ -174,6 +176,21 @@ fn deaths_meet_a_crowd() {
             world.settle();
             world.advance(Duration::from_secs(1));
         }
+        world.finish(pool, &server, 2);
+    });
+}
+
+#[test]
+fn words_of_the_server_meet_a_crowd() {
+    check(|| {
+        let (world, server) = (World::new(), Server::new(Answer::AtOnce));
+        let (pool, mut crowd) = crowded(&world, &server, CanClose::No);
+        let (first, second) = (server.take_alarm(), server.take_alarm());
+        crowd.join(move || {
+            first.renew("a replica");
+            second.distrust("not ready");
+        });
+        crowd.disperse();
         world.finish(pool, &server, 2);
     });
 }
