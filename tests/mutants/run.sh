@@ -95,9 +95,9 @@ judge() {
     if ! patch -p1 -s --fuzz=0 --dry-run <"$patch" >"$out" 2>&1; then
         found='no longer applies'
     else
-        patch -p1 -s --fuzz=0 <"$patch"
+        patch -p1 -s --fuzz=0 --no-backup-if-mismatch <"$patch"
         found=$(killer)
-        patch -p1 -s --fuzz=0 -R <"$patch"
+        patch -p1 -s --fuzz=0 --no-backup-if-mismatch -R <"$patch"
     fi
     if [ "$found" = 'no longer applies' ] || [ "$found" = 'does not compile' ]; then
         printf '%-40s FAILED: %s\n' "$name" "$found"
