@@ -53,4 +53,6 @@ pub use manager::{RedisManager, RedisManagerBuilder};
 #[cfg(any(feature = "tokio", feature = "smol"))]
 pub use network::{BoxStream, Network, Reply, Stream, TcpOptions};
 #[cfg(any(feature = "tokio", feature = "smol"))]
-pub use redis_node::{AddNodeError, Client, Keepalive, NodeHandle, PoolArgs, PubSub, SharedClient, TransactionError};
+pub use redis_node::{
+    AddNodeError, Attempt, Client, Keepalive, NodeHandle, PoolArgs, Preparation, PubSub, SharedClient, TransactionError,
+};

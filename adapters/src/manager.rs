@@ -16,7 +16,7 @@ use crate::network::Network;
 use crate::redis_node::{AddNodeError, Address, Client, Hub, NodeHandle, PoolArgs, RedisConnector, SharedClient, redact};
 
 /// Pools of connections to many Redis nodes, by URL. Cheap to clone; clones are the same manager. When the last one is
-/// dropped, all pools close.
+/// dropped, all pools close, but for those of nodes that a [`NodeHandle`] or a [`SharedClient`] still uses.
 ///
 /// A node is known by its URL as it was given: `redis://localhost` and `redis://localhost:6379` are two nodes, each with
 /// its own pools. Errors and pictures show URLs with the password replaced.

@@ -127,6 +127,10 @@ impl<K: Connector> Door<K> {
         self.lock().ledger.marks()
     }
 
+    pub(crate) fn is_retired(&self, id: ConnId) -> bool {
+        self.lock().ledger.is_retired(id)
+    }
+
     pub(crate) fn is_open(&self) -> bool {
         self.lock().ledger.is_open()
     }

@@ -23,6 +23,13 @@ impl<K: Connector> Lease<K> {
         Self { door, loan: Some(loan) }
     }
 
+    /// Whether the pool will close the connection when it comes back: it is too old, dead, or outdated. Whoever keeps a
+    /// lease for long asks now and then, and gives it back if so.
+    #[must_use]
+    pub fn is_retired(&self) -> bool {
+        self.loan.as_ref().is_none_or(|loan| self.door.is_retired(loan.id()))
+    }
+
     /// Gives the connection back to be closed instead of lent again.
     pub fn discard(mut self) {
         if let Some(loan) = self.loan.take() {

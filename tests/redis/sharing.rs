@@ -25,6 +25,7 @@ on_every_runtime! {
     e1_closing_does_not_wait_for_shared_clients_that_are_made_meanwhile;
     several_connections_are_opened_as_they_are_needed;
     a_node_that_is_not_there_is_told;
+    h7_shared_clients_leave_a_replica_that_others_have_met;
 }
 
 async fn echo(client: &mut SharedClient, token: &str) -> redis::RedisResult<String> {
@@ -342,4 +343,21 @@ async fn a_node_that_is_not_there_is_told(runtime: impl Network + Clone) {
     assert!(began_at.elapsed() < 450 * MS, "{:?}", began_at.elapsed());
     manager.close_all_pools().await;
     assert!(matches!(manager.get_shared_client(&url).await, Err(GetClientError::Closed { .. })));
+}
+
+/// Seen to bite: without the look at whether the pool wants its connection back.
+async fn h7_shared_clients_leave_a_replica_that_others_have_met(runtime: impl Network + Clone) {
+    let server = RedisServer::start();
+    let manager = manager_of(&server, 2, runtime.clone()).await;
+    let mut shared = manager.get_shared_client(&server.url()).await.expect("a shared client");
+    let mut id = async || redis::cmd("CLIENT").arg("ID").query_async::<i64>(&mut shared).await.expect("CLIENT ID");
+    let first = id().await;
+    assert_eq!(id().await, first);
+    let mut writer = manager.get_client(&server.url()).await.expect("a client");
+    server.command(&["REPLICAOF", "127.0.0.1", "1"]);
+    let refused = writer.set::<_, _, ()>("key", 1).await.expect_err("a replica");
+    assert_eq!(refused.code(), Some("READONLY"));
+    server.command(&["REPLICAOF", "NO", "ONE"]);
+    runtime.sleep(20 * MS).await;
+    assert!(id().await > first, "it goes on asking the old one");
 }

@@ -29,13 +29,20 @@ async fn transactions_of_many_tasks_lose_nothing(runtime: impl Network + Clone) 
             spawn(&runtime, async move {
                 for _ in 0..20 {
                     let mut client = manager.get_client(&url).await.expect("a client");
-                    let done = client.transaction_attempts(1_000, "stock", async |client, pipeline| {
-                        let stock: Option<i64> = client.get("stock").await?;
-                        pipeline.set("stock", stock.unwrap_or(0) + 1).ignore().get("stock");
-                        Ok(())
+                    // What it borrows does not keep the task from being spawned.
+                    let key = String::from("stock");
+                    let name: &str = &key;
+                    let mut tries = 0;
+                    let done = client.transaction_attempts(1_000, name, |attempt| {
+                        tries += 1;
+                        Box::pin(async move {
+                            let stock: Option<i64> = attempt.client.get(name).await?;
+                            attempt.pipeline.set(name, stock.unwrap_or(0) + 1).ignore().get(name);
+                            Ok(())
+                        })
                     });
                     let (stock,): (i64,) = done.await.expect("it gets its turn");
-                    assert!(stock > 0);
+                    assert!(stock > 0 && tries > 0);
                 }
             })
         })
@@ -53,19 +60,21 @@ async fn a_transaction_that_others_disturb_is_given_up(runtime: impl Network + C
     let mut client = manager.get_client(&server.url()).await.expect("a client");
     let mut tries = 0;
     let done: Result<(), _> = client
-        .transaction(&["a", "b"], async |_, pipeline| {
+        .transaction(&["a", "b"], |attempt| {
             tries += 1;
             server.command(&["INCR", "b"]);
-            pipeline.set("a", 1);
-            Ok(())
+            attempt.pipeline.set("a", 1);
+            Box::pin(async { Ok(()) })
         })
         .await;
     assert!(matches!(done, Err(TransactionError::Conflict { attempts: 16 })), "{done:?}");
     assert_eq!((tries, server.command(&["EXISTS", "a"]).as_str()), (16, "0"));
     let failed: Result<(), _> = client
-        .transaction("a", async |client, _| {
-            let text: RedisResult<i64> = redis::cmd("ECHO").arg("text").query_async(client).await;
-            text.map(drop)
+        .transaction("a", |attempt| {
+            Box::pin(async move {
+                let text: RedisResult<i64> = redis::cmd("ECHO").arg("text").query_async(attempt.client).await;
+                text.map(drop)
+            })
         })
         .await;
     assert!(matches!(failed, Err(TransactionError::Redis(_))), "{failed:?}");
@@ -80,12 +89,14 @@ async fn a_transaction_does_not_survive_its_connection(runtime: impl Network + C
     let mut client = manager.get_client(&server.url()).await.expect("a client");
     let mut tries = 0;
     let done: Result<(), _> = client
-        .transaction("key", async |client, pipeline| {
+        .transaction("key", |attempt| {
             tries += 1;
-            let id: i64 = redis::cmd("CLIENT").arg("ID").query_async(client).await?;
-            server.command(&["CLIENT", "KILL", "ID", &id.to_string()]);
-            pipeline.set("key", "mine");
-            Ok(())
+            Box::pin(async {
+                let id: i64 = redis::cmd("CLIENT").arg("ID").query_async(attempt.client).await?;
+                server.command(&["CLIENT", "KILL", "ID", &id.to_string()]);
+                attempt.pipeline.set("key", "mine");
+                Ok(())
+            })
         })
         .await;
     assert!(matches!(done, Err(TransactionError::Redis(_))), "{done:?}");
@@ -96,12 +107,12 @@ async fn a_transaction_that_changes_nothing_leaves_nothing(runtime: impl Network
     let server = RedisServer::start();
     let manager = manager_of(&server, 1, runtime).await;
     let mut client = manager.get_client(&server.url()).await.expect("a client");
-    let () = client.transaction("key", async |_, _| Ok(())).await.expect("nothing to do");
+    let () = client.transaction("key", |_| Box::pin(async { Ok(()) })).await.expect("nothing to do");
     let no_keys: &[&str] = &[];
     let (n,): (i64,) = client
-        .transaction(no_keys, async |_, pipeline| {
-            pipeline.incr("n", 1);
-            Ok(())
+        .transaction(no_keys, |attempt| {
+            attempt.pipeline.incr("n", 1);
+            Box::pin(async { Ok(()) })
         })
         .await
         .expect("a transaction without keys");
@@ -119,11 +130,11 @@ async fn a_transaction_stays_one_when_its_body_replaces_the_pipeline(runtime: im
     let manager = manager_of(&server, 1, runtime).await;
     let mut client = manager.get_client(&server.url()).await.expect("a client");
     let done: Result<(), _> = client
-        .transaction("key", async |_, pipeline| {
+        .transaction("key", |attempt| {
             server.command(&["INCR", "key"]);
-            *pipeline = redis::pipe();
-            pipeline.incr("n", 1);
-            Ok(())
+            *attempt.pipeline = redis::pipe();
+            attempt.pipeline.incr("n", 1);
+            Box::pin(async { Ok(()) })
         })
         .await;
     assert!(matches!(done, Err(TransactionError::Conflict { .. })), "{done:?}");

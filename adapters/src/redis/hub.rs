@@ -22,8 +22,6 @@ pub(crate) struct Hub {
     pub(crate) session: Session,
     /// A connection that has carried nothing for so long is checked before it carries more.
     pub(crate) trusted_for: Duration,
-    /// How old a connection may grow here.
-    max_lifetime: Duration,
     closed: AtomicBool,
 }
 
@@ -46,9 +44,9 @@ impl Hub {
         command_timeout: Duration,
     ) -> Self {
         let session = Session { traces: Traces::NONE, home, command_timeout };
-        let (trusted_for, max_lifetime) = (pool.config().health_check_interval(), pool.config().max_lifetime());
+        let trusted_for = pool.config().health_check_interval();
         let lanes = (0..lanes).map(|_| Lane::default()).collect();
-        Self { pool, runtime, lanes, session, trusted_for, max_lifetime, closed: AtomicBool::new(false) }
+        Self { pool, runtime, lanes, session, trusted_for, closed: AtomicBool::new(false) }
     }
 
     /// Whether there is but one connection to send on.
@@ -124,7 +122,7 @@ impl Hub {
     /// A command begins on a connection that has just been leased; none if it has died, or all is closed.
     fn put(&self, lane: &Lane, lease: Lease<RedisConnector>) -> Option<Arc<Track>> {
         let now = self.runtime.now();
-        let track = Track::new(lease, now, self.session.command_timeout, now + self.max_lifetime);
+        let track = Track::new(lease, now, self.session.command_timeout);
         let replaced = lane.track().replace(Arc::clone(&track));
         if let Some(replaced) = replaced {
             replaced.retire();

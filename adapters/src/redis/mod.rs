@@ -27,4 +27,4 @@ pub use node_handle::NodeHandle;
 pub use pool_args::{Keepalive, PoolArgs};
 pub use pub_sub::PubSub;
 pub use shared::SharedClient;
-pub use transaction::TransactionError;
+pub use transaction::{Attempt, Preparation, TransactionError};

@@ -105,6 +105,11 @@ pub(crate) enum Timeout {
 }
 
 impl Timeout {
+    /// Whether the command has one in any case, be it in words that only the server can read.
+    pub(crate) fn is_certain(self) -> bool {
+        !matches!(self, Self::AfterBlock)
+    }
+
     /// None if there is none, or if it is not a number.
     pub(crate) fn read(self, cmd: &Cmd) -> Option<Duration> {
         let mut args = cmd.args_iter().skip(1);

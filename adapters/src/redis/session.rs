@@ -156,7 +156,7 @@ impl Session {
             Effect::Select | Effect::Lasting | Effect::Container(_) => return self.ordinary(),
         };
         match timeout.read(cmd) {
-            // It names none that could be read: the server says so, or answers, without waiting.
+            None if blocks && timeout.is_certain() => Patience::Blocking(Some(self.command_timeout)),
             None => self.ordinary(),
             Some(Duration::ZERO) if blocks => Patience::Blocking(None),
             Some(own) if blocks => Patience::Blocking(Some(own.saturating_add(self.command_timeout))),
@@ -209,7 +209,7 @@ mod tests {
             ("XREADGROUP GROUP block 0 STREAMS s >", ordinary),
             ("MIGRATE host 1 key 0 900 KEYS 0", Patience::Ordinary(Some(Duration::from_millis(1_900)))),
             ("BRPOP key 0", Patience::Blocking(None)),
-            ("BRPOP key soon", ordinary),
+            ("BRPOP key soon", Patience::Blocking(Some(SECOND))),
         ] {
             assert_eq!(request(words).patience, patience, "{words}");
         }

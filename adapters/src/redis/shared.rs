@@ -61,12 +61,17 @@ impl SharedClient {
 
     /// A command begins: on the connection of the one before, if that is the only one, or on the quietest; by `deadline`.
     async fn board(&mut self, now: Instant, deadline: Instant) -> Result<Flight<'_>, GetClientError> {
+        let mut begun_at = now;
         let alone = self.hub.is_single();
         let kept = self.seat.as_ref().is_some_and(|seat| alone && seat.track.begin(now, self.hub.trusted_for));
         if !kept {
             let track = match self.hub.quietest(now) {
                 Some(track) => track,
-                None => self.hub.open(&mut self.timer, deadline).await?,
+                None => {
+                    let opened = self.hub.open(&mut self.timer, deadline).await?;
+                    begun_at = self.hub.runtime.now();
+                    opened
+                }
             };
             let known = self.seat.as_ref().is_some_and(|seat| Arc::ptr_eq(&seat.track, &track));
             if !known {
@@ -75,7 +80,7 @@ impl SharedClient {
             }
         }
         let Seat { track, handle } = self.seat.as_mut().expect("it was taken just now");
-        Ok(Flight { track, handle, timer: &mut self.timer, runtime: &*self.hub.runtime, answered: false })
+        Ok(Flight { track, handle, timer: &mut self.timer, runtime: &*self.hub.runtime, begun_at, answered: false })
     }
 
     async fn ask<T: Answer>(
@@ -86,12 +91,17 @@ impl SharedClient {
         let now = self.hub.runtime.now();
         let deadline = patience.limit().map_or(Instant::from_nanos(u64::MAX), |limit| now + limit);
         let mut flight = self.board(now, deadline).await.map_err(not_sent)?;
+        let sent_at = flight.begun_at;
         let answered = flight.timer.by(flight.runtime, Some(deadline), send(flight.handle)).await;
         flight.answered = answered.is_some();
         let track = flight.track;
         let Some(result) = answered else {
-            track.silent.store(true, Ordering::SeqCst);
-            track.retire();
+            // One that had to wait for its connection has not waited long for its reply.
+            let waited = flight.runtime.now().saturating_duration_since(sent_at);
+            if patience.limit().is_none_or(|limit| waited >= limit / 2) {
+                track.silent.store(true, Ordering::SeqCst);
+                track.retire();
+            }
             return Err(timed_out(patience));
         };
         let result = result.map_err(|error| match is_fatal(&error) {
@@ -125,6 +135,7 @@ struct Flight<'a> {
     handle: &'a mut MultiplexedConnection,
     timer: &'a mut KeptTimer,
     runtime: &'a dyn Runtime,
+    begun_at: Instant,
     answered: bool,
 }
 

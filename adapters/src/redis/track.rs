@@ -24,7 +24,6 @@ pub(crate) struct Track {
     unheard_since: AtomicU64,
     /// Nothing heard for so long: it is silent.
     patience: Duration,
-    retire_at: Instant,
     /// It is to carry no more commands.
     retired: AtomicBool,
     /// A command was dropped before its reply.
@@ -36,8 +35,8 @@ pub(crate) struct Track {
 }
 
 impl Track {
-    /// Nothing is heard for `patience` while commands are sent: it is silent. At `retire_at` it is too old.
-    pub(crate) fn new(lease: Lease<RedisConnector>, now: Instant, patience: Duration, retire_at: Instant) -> Arc<Self> {
+    /// Nothing is heard for `patience` while commands are sent: it is silent.
+    pub(crate) fn new(lease: Lease<RedisConnector>, now: Instant, patience: Duration) -> Arc<Self> {
         lease.link().set_shared(true);
         let track = Arc::new(Self {
             handle: lease.handle(),
@@ -46,7 +45,6 @@ impl Track {
             used_at: AtomicU64::new(now.as_nanos()),
             unheard_since: AtomicU64::new(now.as_nanos()),
             patience,
-            retire_at,
             retired: AtomicBool::new(false),
             outstanding: AtomicBool::new(false),
             silent: AtomicBool::new(false),
@@ -76,15 +74,23 @@ impl Track {
         let used_at = self.used_at.load(Ordering::Relaxed);
         if now.as_nanos().saturating_sub(used_at) > NOTED_EVERY {
             self.used_at.store(now.as_nanos(), Ordering::Relaxed);
-            if self.has_fallen_silent(now) {
+            let silent = self.has_fallen_silent(now);
+            if silent {
                 // Callers that give up sooner than that would be sent here for ever.
                 self.silent.store(true, Ordering::SeqCst);
+            }
+            if silent || self.is_outlived() {
                 self.retire();
                 self.end();
                 return false;
             }
         }
         true
+    }
+
+    /// Whether the pool wants the connection back: it is too old, or leads to a server that is not wanted any more.
+    fn is_outlived(&self) -> bool {
+        self.lease.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_none_or(Lease::is_retired)
     }
 
     /// Whether commands were sent and nothing was heard for as long as one may take.
@@ -105,7 +111,7 @@ impl Track {
 
     /// Whether it may carry one more command.
     pub(crate) fn is_fit(&self, now: Instant, trusted_for: Duration) -> bool {
-        let sound = !self.link.is_dead() && !self.retired.load(Ordering::Relaxed) && now < self.retire_at;
+        let sound = !self.link.is_dead() && !self.retired.load(Ordering::Relaxed);
         let used_at = Instant::from_nanos(self.used_at.load(Ordering::Relaxed));
         if sound && self.in_flight() == 0 && now.saturating_duration_since(used_at) > trusted_for {
             // It goes back to the pool, which asks it for a sign of life before it is lent again.

@@ -1,5 +1,10 @@
 //! Optimistic transactions: WATCH, look, MULTI, EXEC, and again if somebody else was quicker.
 
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+
 use redis::{FromRedisValue, Pipeline, RedisError, RedisResult, ToRedisArgs, Value};
 
 use crate::redis_node::Client;
@@ -22,6 +27,26 @@ pub enum TransactionError {
     Redis(#[from] RedisError),
 }
 
+/// One attempt at a transaction, for its body; see [`Client::transaction`].
+#[non_exhaustive]
+pub struct Attempt<'a, 'env> {
+    /// To look at the watched keys with.
+    pub client: &'a mut Client,
+    /// What is to be executed.
+    pub pipeline: &'a mut Pipeline,
+    /// What the body borrows lives longer than the attempt.
+    environment: PhantomData<&'a &'env ()>,
+}
+
+impl fmt::Debug for Attempt<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attempt").field("client", &self.client).finish_non_exhaustive()
+    }
+}
+
+/// What a body makes of an attempt.
+pub type Preparation<'a> = Pin<Box<dyn Future<Output = RedisResult<()>> + Send + 'a>>;
+
 impl Client {
     /// How often [`transaction`](Client::transaction) tries at most.
     pub const TRANSACTION_ATTEMPTS: usize = 16;
@@ -36,10 +61,12 @@ impl Client {
     ///
     /// let mut client = manager.get_client("redis://localhost").await?;
     /// let (stock,): (i64,) = client
-    ///     .transaction("stock", async |client, pipeline| {
-    ///         let stock: i64 = client.get("stock").await?;
-    ///         pipeline.set("stock", stock - 1).ignore().get("stock");
-    ///         Ok(())
+    ///     .transaction("stock", |attempt| {
+    ///         Box::pin(async move {
+    ///             let stock: i64 = attempt.client.get("stock").await?;
+    ///             attempt.pipeline.set("stock", stock - 1).ignore().get("stock");
+    ///             Ok(())
+    ///         })
     ///     })
     ///     .await?;
     /// # Ok(())
@@ -54,10 +81,10 @@ impl Client {
     /// # Cancel safety
     ///
     /// May be dropped at any time; dropped while it is being executed, it may be carried out or not.
-    pub async fn transaction<T: FromRedisValue>(
+    pub async fn transaction<'env, T: FromRedisValue>(
         &mut self,
         keys: impl ToRedisArgs + Send + Sync,
-        body: impl AsyncFnMut(&mut Client, &mut Pipeline) -> RedisResult<()>,
+        body: impl for<'a> FnMut(Attempt<'a, 'env>) -> Preparation<'a> + Send,
     ) -> Result<T, TransactionError> {
         self.transaction_attempts(Self::TRANSACTION_ATTEMPTS, keys, body).await
     }
@@ -71,11 +98,11 @@ impl Client {
     /// # Cancel safety
     ///
     /// As [`transaction`](Client::transaction).
-    pub async fn transaction_attempts<T: FromRedisValue>(
+    pub async fn transaction_attempts<'env, T: FromRedisValue>(
         &mut self,
         attempts: usize,
         keys: impl ToRedisArgs + Send + Sync,
-        mut body: impl AsyncFnMut(&mut Client, &mut Pipeline) -> RedisResult<()>,
+        mut body: impl for<'a> FnMut(Attempt<'a, 'env>) -> Preparation<'a> + Send,
     ) -> Result<T, TransactionError> {
         let attempts = attempts.max(1);
         for _ in 0..attempts {
@@ -84,7 +111,8 @@ impl Client {
             }
             let mut pipeline = redis::pipe();
             pipeline.atomic();
-            let prepared = body(self, &mut pipeline).await;
+            let attempt = Attempt { client: self, pipeline: &mut pipeline, environment: PhantomData };
+            let prepared = body(attempt).await;
             // The body may have put another one in its place.
             pipeline.atomic();
             if prepared.is_err() || pipeline.is_empty() {

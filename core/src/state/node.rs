@@ -264,6 +264,12 @@ impl<C> Ledger<C> {
         self.line.next_deadline().into_iter().chain(self.deadlines.next()).min()
     }
 
+    /// Whether a connection will be closed when it comes back.
+    #[must_use]
+    pub fn is_retired(&self, id: ConnId) -> bool {
+        self.life != Life::Open || self.roster.get(id).is_none_or(|record| record.retire.is_some())
+    }
+
     /// Whether the pool still lends.
     #[must_use]
     pub fn is_open(&self) -> bool {
