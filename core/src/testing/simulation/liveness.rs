@@ -45,7 +45,8 @@ impl World<'_> {
                 false => self.fail(String::from("liveness: the pool is closed and nobody closed it")),
             };
         }
-        // A replica is known by its first answer, and at most once a second; then every connection is a new one.
+        // A replica is known by its first answer, and at most once a second; one that leads to nobody, by the answer that does
+        // not come. Then every connection is a new one.
         while !self.hold_all_there_can_be(&pool)? {
             self.run_for(Duration::from_millis(1_100))?;
         }
@@ -62,7 +63,8 @@ impl World<'_> {
     }
 
     /// The strongest test there is: exactly the limit can be held, and each of them answers with its own token. False if
-    /// one is a replica, which it may be once after the pool has been told.
+    /// one is a replica, which it may be once after the pool has been told, or leads to nobody, of which the pool may not
+    /// know the first time.
     fn hold_all_there_can_be(&mut self, pool: &NodePool<FakeConnector>) -> Checked<bool> {
         let mut leases = Vec::new();
         for n in 0..self.plan.limit() {
@@ -71,11 +73,12 @@ impl World<'_> {
                 Err(error) => return self.fail(format!("C2: {n} of {} can be held: {error}", self.plan.limit())),
             }
         }
-        let mut replicas = 0;
+        let (mut replicas, mut silent) = (0, 0);
         for (token, lease) in leases.iter_mut().enumerate() {
             match self.runtime.block_on(lease.echo_timeout(token as u64, COMMAND_TIMEOUT)) {
                 Ok(answer) if answer == token as u64 => {}
                 Err(FakeError::Demoted) if self.demotions_left > 0 => replicas += 1,
+                Err(FakeError::TimedOut) if self.silences_left > 0 && !lease.is_alive() => silent += 1,
                 answer => return self.fail(format!("a wrong reply: {answer:?} for {token}")),
             }
         }
@@ -85,7 +88,8 @@ impl World<'_> {
         drop(leases);
         self.run_for(Duration::ZERO)?;
         self.demotions_left = if replicas > 0 { self.demotions_left - 1 } else { 0 };
-        Ok(replicas == 0)
+        self.silences_left = 0;
+        Ok(replicas + silent == 0)
     }
 
     /// H6: the path is cut and open again, and one of the connections from before is asked in vain. From then on none is

@@ -35,6 +35,9 @@ pub(super) struct World<'a> {
     /// How often connections to a replica may still be met once all is healed: the first time may be too soon after the
     /// pool was told of another one.
     pub(super) demotions_left: usize,
+    /// How often connections that lead to nobody may still be met once all is healed, because nobody has asked them since
+    /// the path was cut: the first time every one of them is asked.
+    pub(super) silences_left: usize,
     pub(super) last_fault_at: Instant,
     pub(super) timeline: VecDeque<String>,
     pub(super) marks: Marks,
@@ -62,6 +65,7 @@ impl<'a> World<'a> {
             faults: plan.faults.iter().copied().collect(),
             struck: 0,
             demotions_left: 2,
+            silences_left: 1,
             last_fault_at: Instant::ZERO,
             timeline: VecDeque::new(),
             marks: Marks::default(),
