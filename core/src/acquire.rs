@@ -60,7 +60,13 @@ impl<K: Connector> Future for Acquire<'_, K> {
                 Some(loan) => return this.lend(loan),
                 None => {
                     let timeout = this.timeout;
-                    this.door.acquire(|now| now + timeout, cx.waker())
+                    let acquired = this.door.acquire(|now| now + timeout, cx.waker());
+                    if let Acquired::Waiting(id) = acquired {
+                        // Its outcome will come with a wake.
+                        this.state = State::InLine(id);
+                        return Poll::Pending;
+                    }
+                    acquired
                 }
             },
             State::InLine(id) => Acquired::Waiting(id),

@@ -18,12 +18,14 @@ use crate::state::{
     Acquired, Action, Checkup, Closing, ConnId, Failure, FailureKind, Finding, Input, Ledger, Loan, NodeStatus, Outcome, Place,
     Ticket, Verdict, WaiterId, Want,
 };
-use crate::sync::{Mutex, MutexGuard, PoisonError};
+use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering, PoisonError};
 use crate::time::Instant;
 
 /// One node: the ledger behind its lock, and all that acts for it.
 pub(crate) struct Door<K: Connector> {
     inner: Mutex<Inner<K::Connection>>,
+    /// Whether somebody waited for a connection when the lock was last opened: a hint, so that nobody locks in vain.
+    crowded: AtomicBool,
     connector: K,
     runtime: Arc<dyn Runtime>,
     config: NodeConfig,
@@ -66,6 +68,8 @@ enum Driver {
 
 /// What is left to do after the lock is open again.
 struct Errands<C> {
+    /// Mostly there is no more than one.
+    first_waker: Option<Waker>,
     wakers: Vec<Waker>,
     /// Only if there is no driver to do them.
     actions: Vec<Action<C>>,
@@ -93,7 +97,7 @@ impl<K: Connector> Door<K> {
             handles: Handles::Held,
         };
         let name = catch_unwind(AssertUnwindSafe(|| connector.name())).unwrap_or_else(|_| String::from("node"));
-        Self { inner: Mutex::new(inner), connector, runtime, config, name }
+        Self { inner: Mutex::new(inner), crowded: AtomicBool::new(false), connector, runtime, config, name }
     }
 
     pub(crate) fn connector(&self) -> &K {
@@ -143,6 +147,9 @@ impl<K: Connector> Door<K> {
     /// The fast path of a get: no clock, no allocation, nobody to wake.
     pub(crate) fn take_idle(&self) -> Option<Loan<K::Connection>> {
         loop {
+            if self.crowded.load(Ordering::Relaxed) {
+                return None;
+            }
             let mut loan = self.lock().ledger.take_idle()?;
             match self.examine(&mut loan) {
                 Verdict::Sound => return Some(loan),
@@ -157,12 +164,25 @@ impl<K: Connector> Door<K> {
     pub(crate) fn give_back(&self, mut loan: Loan<K::Connection>, discard: bool) {
         let verdict = if discard { Verdict::Broken(CloseReason::Discarded) } else { self.inspect(&mut loan) };
         let loan = match verdict {
-            Verdict::Sound => self.lock().ledger.put_back(loan),
+            Verdict::Sound => self.put_back(loan),
             Verdict::Broken(_) | Verdict::Stale | Verdict::Silent | Verdict::Soiled => Some(loan),
         };
         if let Some(loan) = loan {
             self.put(Input::Release(loan, verdict));
         }
+    }
+
+    /// The fast path of a return, and the waiter that it serves.
+    fn put_back(&self, loan: Loan<K::Connection>) -> Option<Loan<K::Connection>> {
+        let mut inner = self.lock();
+        let rest = inner.ledger.put_back(loan);
+        let served = inner.ledger.poll_wake().and_then(|id| entry(&mut inner.waiters, id.slot).take());
+        self.note_crowd(&inner);
+        drop(inner);
+        if let Some(waker) = served {
+            wake(waker);
+        }
+        rest
     }
 
     /// Asks for a connection; if there is none, `waker` is woken when the outcome is there.
@@ -187,6 +207,11 @@ impl<K: Connector> Door<K> {
 
     /// The outcome of a wait, or a note whom to wake when it is there.
     pub(crate) fn collect(&self, id: WaiterId, waker: &Waker) -> Option<Outcome<K::Connection>> {
+        // Mostly it is there: that is why whoever asks was woken.
+        let outcome = self.lock().ledger.take_outcome(id);
+        if outcome.is_some() {
+            return outcome;
+        }
         let mut latest = Some(waker.clone());
         let mut inner = self.lock();
         let outcome = inner.ledger.take_outcome(id);
@@ -270,6 +295,7 @@ impl<K: Connector> Door<K> {
             inner.driver = Driver::Asleep { waker, until };
             Next::Sleep { until }
         };
+        self.note_crowd(&inner);
         drop(inner);
         drop(old);
         self.run(errands);
@@ -397,16 +423,22 @@ impl<K: Connector> Door<K> {
         let mut inner = self.lock();
         let result = put(&mut inner, now);
         inner.collect(&mut errands);
+        self.note_crowd(&inner);
         drop(inner);
         self.run(errands);
         result
     }
 
-    fn run(&self, errands: Errands<K::Connection>) {
-        for waker in errands.wakers {
-            // A waker that panics must keep nobody else from being woken.
-            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+    /// Written only when it changes: others read it all the time.
+    fn note_crowd(&self, inner: &Inner<K::Connection>) {
+        let crowded = inner.ledger.has_line();
+        if self.crowded.load(Ordering::Relaxed) != crowded {
+            self.crowded.store(crowded, Ordering::Relaxed);
         }
+    }
+
+    fn run(&self, errands: Errands<K::Connection>) {
+        errands.first_waker.into_iter().chain(errands.wakers).for_each(wake);
         for action in errands.actions {
             match action {
                 Action::Close(closing, conn, reason) => self.close(closing, conn, reason),
@@ -432,7 +464,9 @@ impl<C> Inner<C> {
     /// Takes the ledger's outputs: whom to wake, and the driver if there is something for it.
     fn collect(&mut self, errands: &mut Errands<C>) {
         while let Some(id) = self.ledger.poll_wake() {
-            errands.wakers.extend(entry(&mut self.waiters, id.slot).take());
+            if let Some(waker) = entry(&mut self.waiters, id.slot).take() {
+                errands.wake(waker);
+            }
         }
         if !self.ledger.is_open() {
             // All of them, once: no job is listed any more.
@@ -452,7 +486,7 @@ impl<C> Inner<C> {
                 if (sooner || self.ledger.has_actions() || self.ledger.is_finished())
                     && let Driver::Asleep { waker, .. } = std::mem::replace(&mut self.driver, Driver::Busy)
                 {
-                    errands.wakers.push(waker);
+                    errands.wake(waker);
                 }
             }
             Driver::Gone => {}
@@ -462,7 +496,14 @@ impl<C> Inner<C> {
 
 impl<C> Errands<C> {
     fn new() -> Self {
-        Self { wakers: Vec::new(), actions: Vec::new() }
+        Self { first_waker: None, wakers: Vec::new(), actions: Vec::new() }
+    }
+
+    fn wake(&mut self, waker: Waker) {
+        match self.first_waker {
+            None => self.first_waker = Some(waker),
+            Some(_) => self.wakers.push(waker),
+        }
     }
 }
 
@@ -484,6 +525,11 @@ impl<K: Connector> fmt::Debug for Door<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Door").field("name", &self.name).finish_non_exhaustive()
     }
+}
+
+/// A waker that panics must keep nobody else from being woken.
+fn wake(waker: Waker) {
+    let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
 }
 
 fn gone() -> String {

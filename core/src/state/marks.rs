@@ -62,6 +62,8 @@ pub enum Mark {
     ProbePostponed,
     /// A connection came back without a look at the clock.
     FastReturn,
+    /// A connection went from its borrower to the head of the line without a look at the clock.
+    HandedOver,
     /// The node answered after dials had failed.
     CameBack,
     /// A borrower's command was not answered in time.
@@ -84,7 +86,7 @@ pub enum Mark {
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 39] = [
         Self::CancelAfterGrant,
         Self::GrantRevokedAtDeadline,
         Self::CloseOnUncollectedGrant,
@@ -114,6 +116,7 @@ impl Mark {
         Self::JumpForgiven,
         Self::ProbePostponed,
         Self::FastReturn,
+        Self::HandedOver,
         Self::CameBack,
         Self::CommandSilent,
         Self::CloseCutOff,

@@ -102,26 +102,44 @@ impl<C> Ledger<C> {
     /// Takes a sound connection back: the fast path, without a clock and without an allocation. Gives it back if there
     /// is more to do, which is then for `Release`.
     ///
-    /// Its invariant: the connection goes to the shelf and nothing else changes, so nobody waits, nothing is wrong with
-    /// it, and the time of its return will be noted soon (or nobody asks for it).
+    /// Its invariant: nothing is wrong with the connection or the node, and either it goes to the head of the line, which
+    /// grows shorter, or nobody waits and it goes to the shelf, and the time of its return will be noted soon (or nobody
+    /// asks for it). Nothing else changes, so there is nothing to settle.
     pub fn put_back(&mut self, loan: Loan<C>) -> Option<Loan<C>> {
-        let timed = self.cleanup == Loop::Stopped || self.deadlines.is_armed(Kind::Stamp);
         let epoch = self.epoch;
-        match self.roster.get_mut(loan.id) {
-            Some(record)
-                if timed
-                    && self.life == Life::Open
-                    && record.epoch == epoch
-                    && record.retire.is_none()
-                    && self.line.is_empty(Want::Loan) =>
-            {
-                record.idle_since = None;
+        let sound = match self.roster.get(loan.id) {
+            Some(record) => self.life == Life::Open && record.epoch == epoch && record.retire.is_none(),
+            None => false,
+        };
+        if !sound {
+            return Some(loan);
+        }
+        match self.line.head(Want::Loan) {
+            Some(waiter) if !self.dialling.is_failing() => {
+                mark!(self, HandedOver);
+                self.roster.shift(loan.id, Phase::Granted);
+                self.mark_granted(loan.id, Some(waiter));
+                let place = self.line.place(waiter).expect("the head of a line has a place");
+                self.line.grant(waiter, Outcome::Granted(loan, place));
+                self.wake(waiter);
+                None
+            }
+            None if self.cleanup == Loop::Stopped || self.deadlines.is_armed(Kind::Stamp) => {
                 mark!(self, FastReturn);
+                if let Some(record) = self.roster.get_mut(loan.id) {
+                    record.idle_since = None;
+                }
                 self.roster.shelve(loan.id, loan.conn);
                 None
             }
             Some(_) | None => Some(loan),
         }
+    }
+
+    /// Whether somebody waits for a connection.
+    #[must_use]
+    pub fn has_line(&self) -> bool {
+        !self.line.is_empty(Want::Loan)
     }
 
     /// Asks for a connection: one that idles, or a place in line until `deadline`.

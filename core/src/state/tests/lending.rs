@@ -124,8 +124,9 @@ fn the_fast_way_back_is_taken_only_if_nothing_else_is_to_be_done() {
     assert_eq!(bench.ledger.put_back(one), None, "the time will be noted soon");
     let one = bench.borrow();
     let waiter = bench.wait(SECOND);
-    let one = bench.ledger.put_back(one).expect("somebody waits");
-    bench.release(one);
+    assert_eq!(bench.ledger.put_back(one), None, "it goes to the head of the line");
+    bench.collect();
+    assert_eq!(bench.wakes, [waiter], "who is woken");
     let one = bench.granted(waiter);
     bench.put(Input::Died(one.id));
     let one = bench.ledger.put_back(one).expect("it is dead");

@@ -123,8 +123,9 @@ impl Pair {
             Op::PutBack(n) => {
                 let loan = self.loans.remove(n.min(self.loans.len() - 1));
                 self.model.put_back(loan.conn);
-                if let Some(loan) = self.bench.ledger.put_back(loan) {
-                    self.bench.put(Input::Release(loan, Verdict::Sound));
+                match self.bench.ledger.put_back(loan) {
+                    Some(loan) => self.bench.put(Input::Release(loan, Verdict::Sound)),
+                    None => self.bench.collect(),
                 }
             }
             Op::Connected(n) => {

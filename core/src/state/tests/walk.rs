@@ -133,8 +133,9 @@ impl Walk {
             _ => Verdict::Sound,
         };
         let rest = if verdict == Verdict::Sound { self.bench.ledger.put_back(loan) } else { Some(loan) };
-        if let Some(loan) = rest {
-            self.bench.put(Input::Release(loan, verdict));
+        match rest {
+            Some(loan) => self.bench.put(Input::Release(loan, verdict)),
+            None => self.bench.collect(),
         }
     }
 
