@@ -83,7 +83,7 @@ prepare() {
     mkdir -p "$work" "$log"
     git -C "$root" ls-files -z --cached --others --exclude-standard Cargo.toml Cargo.lock rustfmt.toml core tests/core tests/simulation.rs tests/threads |
         tar -C "$root" -c --null -T - | tar -x -m -C "$work"
-    sed -i 's/^members = .*/members = ["core"]/' "$work/Cargo.toml"
+    sed -i -e 's/^members = .*/members = ["core"]/' -e '/^default-members = /d' "$work/Cargo.toml"
 }
 
 # One mutant, in the copy of this number.
