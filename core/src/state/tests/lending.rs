@@ -3,7 +3,7 @@
 use super::{Bench, MS, SECOND, one_pool};
 use crate::config::{NodeConfig, OnNodeDown};
 use crate::connector::CloseReason;
-use crate::state::{Acquired, FailureKind, Health, Input, Loop, Outcome, Verdict, WaitPhase};
+use crate::state::{Acquired, Failure, FailureKind, Health, Input, Loop, Outcome, Verdict, WaitPhase};
 
 #[test]
 fn at_the_start_every_pool_dials_its_minimum() {
@@ -139,6 +139,21 @@ fn the_fast_way_back_is_taken_only_if_nothing_else_is_to_be_done() {
     bench.put(Input::Close { force_at: None });
     let two = bench.ledger.put_back(two).expect("the pool closes");
     bench.release(two);
+}
+
+#[test]
+fn what_comes_back_to_a_failing_node_does_not_keep_the_probe_that_is_due_from_being_sent() {
+    let mut bench = Bench::new(one_pool(2).min_idle(1));
+    bench.accept_all();
+    let loan = bench.borrow();
+    let waiter = bench.wait(10 * SECOND);
+    let ticket = bench.connects.remove(0);
+    bench.put(Input::ConnectFailed(ticket, Failure::new(String::from("no"), FailureKind::Passing)));
+    // The driver is late.
+    bench.now = bench.now + SECOND;
+    let loan = bench.ledger.put_back(loan).expect("there is more to do than to hand it over");
+    bench.release(loan);
+    assert_eq!((bench.granted(waiter).conn, bench.connects.len()), (1, 1));
 }
 
 #[test]
