@@ -74,26 +74,24 @@ impl<K: Connector> Future for Acquire<'_, K> {
         };
         loop {
             asked = match asked {
-                Acquired::Loan(mut loan) => match this.door.examine(&mut loan) {
-                    Verdict::Sound => return this.lend(loan),
-                    Verdict::Broken(_) | Verdict::Stale | Verdict::Silent | Verdict::Soiled => {
-                        this.door.put(Input::Release(loan, Verdict::Stale));
-                        let timeout = this.timeout;
-                        this.door.acquire(|now| now + timeout, cx.waker())
+                Acquired::Loan(mut loan) => {
+                    if this.door.is_sound(&mut loan) {
+                        return this.lend(loan);
                     }
-                },
+                    this.door.put(Input::Release(loan, Verdict::Stale));
+                    let timeout = this.timeout;
+                    this.door.acquire(|now| now + timeout, cx.waker())
+                }
                 Acquired::Waiting(id) => {
                     this.state = State::InLine(id);
                     match this.door.collect(id, cx.waker()) {
                         None => return Poll::Pending,
                         Some(Outcome::Granted(mut loan, place)) => {
                             this.state = State::Done;
-                            match this.door.examine(&mut loan) {
-                                Verdict::Sound => return this.lend(loan),
-                                Verdict::Broken(_) | Verdict::Stale | Verdict::Silent | Verdict::Soiled => {
-                                    this.door.refuse(loan, place, cx.waker())
-                                }
+                            if this.door.is_sound(&mut loan) {
+                                return this.lend(loan);
                             }
+                            this.door.refuse(loan, place, cx.waker())
                         }
                         Some(outcome) => return this.fail(outcome),
                     }

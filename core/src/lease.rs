@@ -33,7 +33,7 @@ impl<K: Connector> Lease<K> {
     /// Gives the connection back to be closed instead of lent again.
     pub fn discard(mut self) {
         if let Some(loan) = self.loan.take() {
-            self.door.give_back(loan, true);
+            self.door.discard(loan);
         }
     }
 }
@@ -55,7 +55,7 @@ impl<K: Connector> DerefMut for Lease<K> {
 impl<K: Connector> Drop for Lease<K> {
     fn drop(&mut self) {
         if let Some(loan) = self.loan.take() {
-            self.door.give_back(loan, false);
+            self.door.give_back(loan);
         }
     }
 }

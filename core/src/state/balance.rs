@@ -6,7 +6,7 @@ use crate::state::facts::record_idle;
 use crate::state::line::Want;
 use crate::state::node::{Ledger, Life};
 use crate::state::pool::{Phase, Tally};
-use crate::state::token::{Action, Checkup, Closing, ConnId, Failure, FailureKind, Loan, Outcome, Refusal, Ticket};
+use crate::state::token::{Action, Checkup, Closing, ConnId, Failure, FailureKind, News, Refusal, Ticket};
 use crate::time::Instant;
 
 impl<C> Ledger<C> {
@@ -18,9 +18,11 @@ impl<C> Ledger<C> {
                 if !self.line.is_empty(Want::Warm) && self.is_warm() {
                     self.tell_ready(Want::Warm);
                 }
-                self.dial(now);
-                if self.is_hopeless() {
-                    self.tell_all(now, Want::Loan, Outcome::Down);
+                if !self.is_saturated() {
+                    self.dial(now);
+                    if self.is_hopeless() {
+                        self.tell_all(now, Want::Loan, News::Down);
+                    }
                 }
             }
             Life::Closing => {
@@ -36,13 +38,21 @@ impl<C> Ledger<C> {
         self.assert_invariants();
     }
 
+    /// A node that is well, with no dial under way and no room for one: the common state of a busy node, in which there is
+    /// nothing to dial, to probe or to tell, whatever comes in.
+    fn is_saturated(&self) -> bool {
+        self.dialling.is_open()
+            && self.dials.is_empty()
+            && !self.deadlines.is_armed(Kind::Probe)
+            && self.roster.is_full(self.config.max_pools_per_node())
+    }
+
     /// Hands idle connections to the head of the line: the connection itself, so that nobody can overtake.
     fn grant(&mut self) {
         while let Some(waiter) = self.line.head(Want::Loan) {
-            let Some((id, conn)) = self.roster.lend(Phase::Granted) else { return };
-            let place = self.line.place(waiter).expect("the head of a line has a place");
-            self.mark_granted(id, Some(waiter));
-            self.line.grant(waiter, Outcome::Granted(Loan { id, conn }, place));
+            let Some((id, conn)) = self.roster.lend() else { return };
+            self.roster.park(id, waiter, conn);
+            self.line.grant(waiter, id);
             self.wake(waiter);
         }
     }
@@ -199,17 +209,17 @@ impl<C> Ledger<C> {
 
     pub(super) fn tell_ready(&mut self, want: Want) {
         while let Some(waiter) = self.line.head(want) {
-            self.line.tell(waiter, Outcome::Ready);
+            self.line.tell(waiter, News::Ready);
             self.wake(waiter);
         }
     }
 
     /// Ends every wait of a kind with the same bad news.
-    pub(super) fn tell_all(&mut self, now: Instant, want: Want, outcome: fn(Box<Refusal>) -> Outcome<C>) {
+    pub(super) fn tell_all(&mut self, now: Instant, want: Want, news: fn(Box<Refusal>) -> News) {
         while let Some(waiter) = self.line.head(want) {
             let since = self.line.place(waiter).map_or(now, |place| place.since);
             let refusal = Box::new(self.refusal(now, since));
-            self.line.tell(waiter, outcome(refusal));
+            self.line.tell(waiter, news(refusal));
             self.wake(waiter);
         }
     }

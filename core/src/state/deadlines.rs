@@ -32,6 +32,8 @@ const WEAR: [Kind; 4] = [Kind::Check, Kind::Cleanup, Kind::Lifetime, Kind::Stamp
 #[derive(Debug, Default)]
 pub(crate) struct Deadlines {
     at: [Option<Instant>; Kind::ALL.len()],
+    /// The soonest of them: asked for after every input, while the table seldom changes.
+    next: Option<Instant>,
 }
 
 impl Deadlines {
@@ -39,10 +41,13 @@ impl Deadlines {
     pub(crate) fn arm(&mut self, kind: Kind, at: Instant) {
         let slot = &mut self.at[kind as usize];
         *slot = Some(slot.map_or(at, |armed| armed.min(at)));
+        self.next = Some(self.next.map_or(at, |next| next.min(at)));
     }
 
     pub(crate) fn disarm(&mut self, kind: Kind) {
-        self.at[kind as usize] = None;
+        if self.at[kind as usize].take().is_some() {
+            self.look();
+        }
     }
 
     pub(crate) fn is_armed(&self, kind: Kind) -> bool {
@@ -50,15 +55,14 @@ impl Deadlines {
     }
 
     pub(crate) fn next(&self) -> Option<Instant> {
-        self.at.iter().flatten().min().copied()
+        self.next
     }
 
     /// Disarms `kind` and says whether it was due.
     pub(crate) fn take_due(&mut self, kind: Kind, now: Instant) -> bool {
-        let slot = &mut self.at[kind as usize];
-        let due = slot.is_some_and(|at| at <= now);
+        let due = self.at[kind as usize].is_some_and(|at| at <= now);
         if due {
-            *slot = None;
+            self.disarm(kind);
         }
         due
     }
@@ -74,6 +78,11 @@ impl Deadlines {
             let slot = &mut self.at[kind as usize];
             *slot = slot.map(|at| at + by);
         }
+        self.look();
+    }
+
+    fn look(&mut self) {
+        self.next = self.at.iter().flatten().min().copied();
     }
 }
 

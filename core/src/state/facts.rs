@@ -9,9 +9,7 @@ use crate::state::line::Want;
 use crate::state::node::{Ledger, Life};
 use crate::state::pool::{Phase, Roster};
 use crate::state::status::Health;
-use crate::state::token::{
-    Action, Checkup, Closing, ConnId, Failure, FailureKind, Finding, Loan, Loop, Outcome, Ticket, Verdict,
-};
+use crate::state::token::{Action, Checkup, Closing, ConnId, Failure, FailureKind, Finding, Loan, Loop, News, Ticket, Verdict};
 use crate::time::Instant;
 
 /// The connections of a node are replaced for another server's sake once in so long at most: a server that stays a
@@ -31,7 +29,6 @@ impl<C> Ledger<C> {
             self.order(Action::Close(Closing { id: None }, conn, CloseReason::PoolClosed));
             return;
         };
-        record.granted_to = None;
         let (epoch, retire) = (record.epoch, record.retire);
         match (verdict, retire) {
             (Verdict::Broken(reason), _) => self.close_conn(now, id, conn, reason),
@@ -62,6 +59,13 @@ impl<C> Ledger<C> {
                 self.roster.shelve(id, conn);
                 self.arm_stamp(now);
             }
+        }
+    }
+
+    /// Takes back a connection that was granted and not collected.
+    pub(super) fn revoke(&mut self, now: Instant, id: ConnId, verdict: Verdict) {
+        if let Some(conn) = self.roster.unpark(id) {
+            self.on_release(now, Loan { id, conn }, verdict);
         }
     }
 
@@ -123,7 +127,7 @@ impl<C> Ledger<C> {
         self.dialling.failed(now, started_at, failure, someone_waits, &mut self.chance);
         if permanent {
             // Waiting will not help them. Those who wait for a connection hear as soon as nothing is left to lend.
-            self.tell_all(now, Want::Warm, Outcome::Down);
+            self.tell_all(now, Want::Warm, News::Down);
         }
     }
 
@@ -224,8 +228,8 @@ impl<C> Ledger<C> {
             Phase::Granted => {
                 mark!(self, DiedWhileGranted);
                 let taken_back = granted_to.and_then(|waiter| self.line.take_back(waiter));
-                if let Some(Outcome::Granted(loan, _)) = taken_back {
-                    self.on_release(now, loan, Verdict::Broken(CloseReason::Broken));
+                if let Some(id) = taken_back {
+                    self.revoke(now, id, Verdict::Broken(CloseReason::Broken));
                 }
             }
             Phase::Connecting | Phase::Overdue | Phase::Leased | Phase::Checking | Phase::Cleaning => {
@@ -262,15 +266,15 @@ impl<C> Ledger<C> {
             self.deadlines.disarm(kind);
         }
         for waiter in self.line.granted() {
-            if let Some(Outcome::Granted(loan, _)) = self.line.tell(waiter, Outcome::Closed) {
+            if let Some(id) = self.line.tell(waiter, News::Closed) {
                 mark!(self, CloseOnUncollectedGrant);
-                self.on_release(now, loan, Verdict::Sound);
+                self.revoke(now, id, Verdict::Sound);
             }
             self.wake(waiter);
         }
         for want in [Want::Loan, Want::Warm] {
             while let Some(waiter) = self.line.head(want) {
-                self.line.tell(waiter, Outcome::Closed);
+                self.line.tell(waiter, News::Closed);
                 self.wake(waiter);
             }
         }

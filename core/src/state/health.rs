@@ -74,6 +74,11 @@ impl Dialling {
         }
     }
 
+    /// Whether the node is well: dials are limited by the pools' room alone.
+    pub(crate) fn is_open(&self) -> bool {
+        self.gate == Gate::Open
+    }
+
     /// Whether a probe is due or will be: true until the node has answered.
     pub(crate) fn is_failing(&self) -> bool {
         matches!(self.gate, Gate::Failing { .. })

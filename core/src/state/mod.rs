@@ -41,6 +41,6 @@ pub use node::Ledger;
 pub(crate) use status::Counts;
 pub use status::{Health, NodeStatus, PoolStatus, Snapshot};
 pub use token::{
-    Acquired, Action, Checkup, Closing, ConnId, Failure, FailureKind, Finding, Input, Loan, Loop, Outcome, Refusal, Ticket,
-    Verdict, WaitPhase,
+    Acquired, Action, Checkup, Closing, ConnId, Failure, FailureKind, Finding, Input, Loan, Loop, Outcome, Refusal, Returned,
+    Ticket, Verdict, WaitPhase,
 };

@@ -7,10 +7,10 @@ use crate::connector::CloseReason;
 use crate::state::chance::Chance;
 use crate::state::deadlines::{Deadlines, Kind};
 use crate::state::health::Dialling;
-use crate::state::line::{Line, Place, WaiterId, Want};
+use crate::state::line::{End, Line, Place, WaiterId, Want};
 use crate::state::pool::{Phase, Roster};
 use crate::state::status::Health;
-use crate::state::token::{Acquired, Action, Closing, ConnId, Input, Loan, Loop, Outcome, Verdict};
+use crate::state::token::{Acquired, Action, Closing, ConnId, Input, Loan, Loop, News, Outcome, Returned, Verdict};
 use crate::time::Instant;
 
 /// Whether the pool lends.
@@ -38,7 +38,7 @@ pub(crate) enum Life {
 pub struct Ledger<C> {
     pub(super) config: NodeConfig,
     pub(super) roster: Roster<C>,
-    pub(super) line: Line<Outcome<C>>,
+    pub(super) line: Line<News>,
     pub(super) dialling: Dialling,
     pub(super) deadlines: Deadlines,
     pub(super) chance: Chance,
@@ -95,44 +95,36 @@ impl<C> Ledger<C> {
         if !self.line.is_empty(Want::Loan) {
             return None;
         }
-        let (id, conn) = self.roster.lend(Phase::Leased)?;
+        let (id, conn) = self.roster.lend()?;
         Some(Loan { id, conn })
     }
 
-    /// Takes a sound connection back: the fast path, without a clock and without an allocation. Gives it back if there
-    /// is more to do, which is then for `Release`.
+    /// Takes a sound connection back: the fast path, without a clock and without an allocation.
     ///
     /// Its invariant: nothing is wrong with the connection or the node, and either it goes to the head of the line, which
     /// grows shorter, or nobody waits and it goes to the shelf, and the time of its return will be noted soon (or nobody
     /// asks for it). Nothing else changes, so there is nothing to settle.
-    pub fn put_back(&mut self, loan: Loan<C>) -> Option<Loan<C>> {
-        let epoch = self.epoch;
-        let sound = match self.roster.get(loan.id) {
-            Some(record) => self.life == Life::Open && record.epoch == epoch && record.retire.is_none(),
-            None => false,
-        };
-        if !sound {
-            return Some(loan);
+    pub fn put_back(&mut self, loan: Loan<C>) -> Returned<C> {
+        if self.life != Life::Open {
+            return Returned::Refused(loan);
         }
         match self.line.head(Want::Loan) {
-            Some(waiter) if !self.dialling.is_failing() => {
-                mark!(self, HandedOver);
-                self.roster.shift(loan.id, Phase::Granted);
-                self.mark_granted(loan.id, Some(waiter));
-                let place = self.line.place(waiter).expect("the head of a line has a place");
-                self.line.grant(waiter, Outcome::Granted(loan, place));
-                self.wake(waiter);
-                None
-            }
             None if self.cleanup == Loop::Stopped || self.deadlines.is_armed(Kind::Stamp) => {
-                mark!(self, FastReturn);
-                if let Some(record) = self.roster.get_mut(loan.id) {
-                    record.idle_since = None;
+                match self.roster.shelve_unnoted(loan, self.epoch) {
+                    Ok(()) => {
+                        mark!(self, FastReturn);
+                        Returned::Shelved
+                    }
+                    Err(loan) => Returned::Refused(loan),
                 }
-                self.roster.shelve(loan.id, loan.conn);
-                None
             }
-            Some(_) | None => Some(loan),
+            Some(waiter) if !self.dialling.is_failing() && self.roster.is_fit(loan.id, self.epoch) => {
+                mark!(self, HandedOver);
+                self.roster.park(loan.id, waiter, loan.conn);
+                self.line.grant(waiter, loan.id);
+                Returned::HandedOver(waiter)
+            }
+            Some(_) | None => Returned::Refused(loan),
         }
     }
 
@@ -212,14 +204,21 @@ impl<C> Ledger<C> {
         }
     }
 
+    /// A waiter leaves that is still in line: the fast path, without a clock. False if its wait has ended, which is then for
+    /// `Cancel`.
+    ///
+    /// Its invariant: one waiter less gives nobody a connection, wants no dial, and moves no deadline but to a later time,
+    /// so there is nothing to settle.
+    pub fn leave_line(&mut self, id: WaiterId) -> bool {
+        self.line.leave_queue(id)
+    }
+
     /// How a wait ended, once it has ended. The waiter is then gone.
     pub fn take_outcome(&mut self, id: WaiterId) -> Option<Outcome<C>> {
-        let outcome = self.line.collect(id)?;
-        if let Outcome::Granted(loan, _) = &outcome {
-            self.mark_granted(loan.id, None);
-            self.roster.shift(loan.id, Phase::Leased);
+        match self.line.collect(id)? {
+            (End::Granted(id), place) => self.roster.unpark(id).map(|conn| Outcome::Granted(Loan { id, conn }, place)),
+            (End::Told(news), _) => Some(news.into()),
         }
-        Some(outcome)
     }
 
     /// Books one fact, then restores the invariants.
@@ -227,9 +226,9 @@ impl<C> Ledger<C> {
         self.forgive_jump(now);
         match input {
             Input::Cancel(id) => {
-                if let Some(Outcome::Granted(loan, _)) = self.line.leave(id) {
+                if let Some(End::Granted(conn)) = self.line.leave(id) {
                     mark!(self, CancelAfterGrant);
-                    self.on_release(now, loan, Verdict::Sound);
+                    self.revoke(now, conn, Verdict::Sound);
                 }
             }
             Input::Checked(checkup, finding) => self.on_checked(now, checkup, finding),
@@ -298,12 +297,6 @@ impl<C> Ledger<C> {
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.life == Life::Closed && self.actions.is_empty()
-    }
-
-    pub(super) fn mark_granted(&mut self, id: ConnId, to: Option<WaiterId>) {
-        if let Some(record) = self.roster.get_mut(id) {
-            record.granted_to = to;
-        }
     }
 
     pub(super) fn wake(&mut self, id: WaiterId) {

@@ -3,7 +3,7 @@
 use crate::connector::CloseReason;
 use crate::state::line::WaiterId;
 use crate::state::shelf::Shelf;
-use crate::state::token::ConnId;
+use crate::state::token::{ConnId, Loan};
 use crate::time::Instant;
 
 /// Where a connection is in its life.
@@ -70,6 +70,11 @@ impl Tally {
         self
     }
 
+    fn shift(&mut self, from: Phase, to: Phase) {
+        self.leave(from);
+        self.enter(to);
+    }
+
     fn enter(&mut self, phase: Phase) {
         self.0[phase as usize] += 1;
     }
@@ -102,9 +107,11 @@ pub(crate) struct Record {
 }
 
 #[derive(Debug)]
-struct Slot {
+struct Slot<C> {
     generation: u32,
     record: Option<Record>,
+    /// The connection itself while it is granted, until its waiter collects it.
+    parked: Option<C>,
 }
 
 /// A group of at most `max_connection_size` connections.
@@ -117,7 +124,7 @@ pub(crate) struct Pool<C> {
 /// Every connection of a node.
 #[derive(Debug)]
 pub(crate) struct Roster<C> {
-    slots: Vec<Slot>,
+    slots: Vec<Slot<C>>,
     free: Vec<u32>,
     /// By index, which stays the same as long as a pool exists; None where one was removed.
     pools: Vec<Option<Pool<C>>>,
@@ -179,7 +186,7 @@ impl<C> Roster<C> {
     /// Takes a slot for a connection that is being dialled.
     pub(crate) fn open(&mut self, pool: usize, now: Instant) -> ConnId {
         let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot { generation: 0, record: None });
+            self.slots.push(Slot { generation: 0, record: None, parked: None });
             u32::try_from(self.slots.len() - 1).expect("the limits of pools and connections keep this below 2^32")
         });
         let entry = &mut self.slots[slot as usize];
@@ -216,36 +223,70 @@ impl<C> Roster<C> {
 
     /// Moves a connection that is not on a shelf to another phase; the only place where counts change in a life.
     pub(crate) fn shift(&mut self, id: ConnId, to: Phase) {
-        let record = self.slots[id.slot as usize].record.as_mut().expect("callers hold the slot's token");
-        let (from, pool) = (record.phase, record.pool);
-        record.phase = to;
-        self.tally.leave(from);
-        self.tally.enter(to);
-        let pool = self.pool_mut(pool);
-        pool.tally.leave(from);
-        pool.tally.enter(to);
+        self.shift_in(id.slot, to);
     }
 
     /// Puts a connection on its pool's shelf after use.
     pub(crate) fn shelve(&mut self, id: ConnId, conn: C) {
-        self.shift(id, Phase::Idle);
-        self.pool_of(id).shelf.put(id.slot, conn);
+        let (_, pool) = self.shift_in(id.slot, Phase::Idle);
+        pool.shelf.put(id.slot, conn);
+    }
+
+    /// The same without a look at the clock: the time will be noted later. Gives the connection back unless it is known
+    /// as well as fit: it has answered since `epoch` began and is not to be retired.
+    pub(crate) fn shelve_unnoted(&mut self, loan: Loan<C>, epoch: u64) -> Result<(), Loan<C>> {
+        let Some(record) = self.get_mut(loan.id).filter(|record| record.epoch == epoch && record.retire.is_none()) else {
+            return Err(loan);
+        };
+        record.idle_since = None;
+        let from = std::mem::replace(&mut record.phase, Phase::Idle);
+        let index = record.pool;
+        let pool = self.pool_mut(index);
+        pool.tally.shift(from, Phase::Idle);
+        pool.shelf.put(loan.id.slot, loan.conn);
+        self.tally.shift(from, Phase::Idle);
+        Ok(())
+    }
+
+    /// Whether a connection that comes back may be lent again as it is.
+    pub(crate) fn is_fit(&self, id: ConnId, epoch: u64) -> bool {
+        self.get(id).is_some_and(|record| record.epoch == epoch && record.retire.is_none())
     }
 
     /// Puts a connection on its pool's shelf after a check.
     pub(crate) fn shelve_below(&mut self, id: ConnId, conn: C) {
-        self.shift(id, Phase::Idle);
-        self.pool_of(id).shelf.put_below(id.slot, conn);
+        let (_, pool) = self.shift_in(id.slot, Phase::Idle);
+        pool.shelf.put_below(id.slot, conn);
     }
 
     /// Lends an idle connection of the pool with the fewest active ones; the lowest index where several have as few.
-    pub(crate) fn lend(&mut self, to: Phase) -> Option<(ConnId, C)> {
-        let least =
-            self.pools.iter_mut().flatten().filter(|pool| !pool.shelf.is_empty()).min_by_key(|pool| pool.tally.active())?;
-        let (slot, conn) = least.shelf.pop()?;
-        let id = ConnId { slot, generation: self.slots[slot as usize].generation };
-        self.shift(id, to);
-        Some((id, conn))
+    pub(crate) fn lend(&mut self) -> Option<(ConnId, C)> {
+        if self.tally.of(Phase::Idle) == 0 {
+            return None;
+        }
+        let idle = self.pools.iter_mut().flatten().filter(|pool| !pool.shelf.is_empty());
+        let pool = idle.min_by_key(|pool| pool.tally.active())?;
+        let (slot, conn) = pool.shelf.pop()?;
+        pool.tally.shift(Phase::Idle, Phase::Leased);
+        self.tally.shift(Phase::Idle, Phase::Leased);
+        let Slot { generation, record, .. } = &mut self.slots[slot as usize];
+        record.as_mut().expect("what lies on a shelf has a record").phase = Phase::Leased;
+        Some((ConnId { slot, generation: *generation }, conn))
+    }
+
+    /// Keeps a connection for the waiter that it was granted to.
+    pub(crate) fn park(&mut self, id: ConnId, waiter: WaiterId, conn: C) {
+        let (record, _) = self.shift_in(id.slot, Phase::Granted);
+        record.granted_to = Some(waiter);
+        self.slots[id.slot as usize].parked = Some(conn);
+    }
+
+    /// Takes a connection that was granted: it is on loan now.
+    pub(crate) fn unpark(&mut self, id: ConnId) -> Option<C> {
+        let conn = self.slots[id.slot as usize].parked.take()?;
+        let (record, _) = self.shift_in(id.slot, Phase::Leased);
+        record.granted_to = None;
+        Some(conn)
     }
 
     /// Takes a certain idle connection off its shelf.
@@ -271,6 +312,12 @@ impl<C> Roster<C> {
             .min_by_key(|(_, pool)| (pool.tally.active() + pool.tally.dialled(), pool.tally.total()))
             .map(|(index, _)| index);
         least.or_else(|| (self.pool_count() < most).then(|| self.add_pool()))
+    }
+
+    /// Whether there is no room for a connection, in as many pools as there may be. May say no too often: a pool that was
+    /// removed from among the others leaves a gap.
+    pub(crate) fn is_full(&self, most: usize) -> bool {
+        self.pools.len() >= most && self.tally.total() >= self.pools.len() * self.limit
     }
 
     /// Whether a connection could be dialled now.
@@ -305,6 +352,15 @@ impl<C> Roster<C> {
 
     fn pool_mut(&mut self, index: usize) -> &mut Pool<C> {
         self.pools[index].as_mut().expect("a pool with connections is not removed")
+    }
+
+    fn shift_in(&mut self, slot: u32, to: Phase) -> (&mut Record, &mut Pool<C>) {
+        let record = self.slots[slot as usize].record.as_mut().expect("callers hold the slot's token");
+        let pool = self.pools[record.pool].as_mut().expect("a pool with connections is not removed");
+        let from = std::mem::replace(&mut record.phase, to);
+        pool.tally.shift(from, to);
+        self.tally.shift(from, to);
+        (record, pool)
     }
 
     fn pool_of(&mut self, id: ConnId) -> &mut Pool<C> {

@@ -8,7 +8,7 @@ use crate::state::line::Want;
 use crate::state::node::{Ledger, Life};
 use crate::state::pool::Phase;
 use crate::state::status::Health;
-use crate::state::token::{Action, Closing, ConnId, Loop, Outcome, Verdict};
+use crate::state::token::{Action, Closing, ConnId, Loop, News, Verdict};
 use crate::time::Instant;
 
 /// A tick that comes later than this after its deadline means that the clock jumped, or that nobody ran for a while.
@@ -63,24 +63,24 @@ impl<C> Ledger<C> {
     fn end_waits(&mut self, now: Instant) {
         while let Some((waiter, want)) = self.line.due(now) {
             let since = self.line.place(waiter).map_or(now, |place| place.since);
-            let outcome = match want {
-                Want::Drained => Outcome::Ready,
+            let news = match want {
+                Want::Drained => News::Ready,
                 Want::Loan | Want::Warm => {
                     let refusal = Box::new(self.refusal(now, since));
                     match self.health() {
                         Health::Down => {
                             mark!(self, DownAtDeadline);
-                            Outcome::Down(refusal)
+                            News::Down(refusal)
                         }
-                        Health::Up | Health::Suspect => Outcome::TimedOut(refusal),
+                        Health::Up | Health::Suspect => News::TimedOut(refusal),
                     }
                 }
             };
-            let uncollected = self.line.tell(waiter, outcome);
+            let uncollected = self.line.tell(waiter, news);
             self.wake(waiter);
-            if let Some(Outcome::Granted(loan, _)) = uncollected {
+            if let Some(id) = uncollected {
                 mark!(self, GrantRevokedAtDeadline);
-                self.on_release(now, loan, Verdict::Sound);
+                self.revoke(now, id, Verdict::Sound);
             }
         }
     }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use crate::config::{NodeConfig, NodeConfigBuilder};
 use crate::connector::CloseReason;
 use crate::state::{
-    Acquired, Action, Checkup, Closing, Failure, FailureKind, Input, Ledger, Loan, Outcome, Ticket, Verdict, WaiterId,
+    Acquired, Action, Checkup, Closing, Failure, FailureKind, Input, Ledger, Loan, Outcome, Returned, Ticket, Verdict, WaiterId,
 };
 use crate::time::Instant;
 
@@ -139,6 +139,18 @@ impl Bench {
 
     fn release(&mut self, loan: Loan<u32>) {
         self.put(Input::Release(loan, Verdict::Sound));
+    }
+
+    /// The fast way back; the loan, if it is not for that one.
+    fn put_back(&mut self, loan: Loan<u32>) -> Option<Loan<u32>> {
+        match self.ledger.put_back(loan) {
+            Returned::Shelved => None,
+            Returned::HandedOver(waiter) => {
+                self.wakes.push(waiter);
+                None
+            }
+            Returned::Refused(loan) => Some(loan),
+        }
     }
 
     /// The oldest dial succeeds.

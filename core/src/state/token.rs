@@ -130,6 +130,18 @@ pub enum Acquired<C> {
     Closed,
 }
 
+/// What became of a connection that came back without a look at the clock.
+#[must_use]
+#[derive(Debug, PartialEq, Eq)]
+pub enum Returned<C> {
+    /// It idles.
+    Shelved,
+    /// It was granted to this waiter, which is to be woken.
+    HandedOver(crate::state::line::WaiterId),
+    /// There is more to do, which is for `Release`.
+    Refused(Loan<C>),
+}
+
 /// How a wait ended.
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]
@@ -144,6 +156,26 @@ pub enum Outcome<C> {
     Down(Box<Refusal>),
     /// The pool was closed.
     Closed,
+}
+
+/// How a wait ended that brought no connection.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    Ready,
+    TimedOut(Box<Refusal>),
+    Down(Box<Refusal>),
+    Closed,
+}
+
+impl<C> From<News> for Outcome<C> {
+    fn from(news: News) -> Self {
+        match news {
+            News::Ready => Outcome::Ready,
+            News::TimedOut(refusal) => Outcome::TimedOut(refusal),
+            News::Down(refusal) => Outcome::Down(refusal),
+            News::Closed => Outcome::Closed,
+        }
+    }
 }
 
 /// All that is told to a caller who gets no connection.

@@ -2,6 +2,7 @@
 //!
 //! `redis-manager-instructions PATH TIMES`; without arguments, the names of the paths.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -11,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use redis_manager_core::{Connector, Instant, Lease, Manager, NodeConfig, NodePool, Runtime, Spawn, Task, Timer};
+use redis_manager_core::{Acquire, Connector, Instant, Lease, Manager, NodeConfig, NodePool, Runtime, Spawn, Task, Timer};
 
 /// A connector that costs nothing.
 struct Free;
@@ -91,11 +92,14 @@ fn lend(pool: &NodePool<Free>) -> Lease<Free> {
 const CROWD: usize = 1_000;
 
 /// Gets that find nothing, polled once.
-fn crowd(pool: &NodePool<Free>, size: usize) -> Vec<Pin<Box<impl Future<Output = Lease<Free>> + use<'_>>>> {
-    let wait = || Box::pin(async { pool.get().await.expect("a pool that is open lends") });
-    let mut crowd: Vec<_> = (0..size).map(|_| wait()).collect();
-    crowd.iter_mut().for_each(|wait| assert!(poll_once(wait.as_mut()).is_pending(), "nothing idles"));
-    crowd
+fn crowd(pool: &NodePool<Free>, size: usize) -> VecDeque<Pin<Box<Acquire<'_, Free>>>> {
+    (0..size).map(|_| wait(pool)).collect()
+}
+
+fn wait(pool: &NodePool<Free>) -> Pin<Box<Acquire<'_, Free>>> {
+    let mut wait = Box::pin(pool.get());
+    assert!(poll_once(wait.as_mut()).is_pending(), "nothing idles");
+    wait
 }
 
 /// A get that finds a connection, and its return.
@@ -129,13 +133,16 @@ fn waited(others: usize, times: u64) {
     let runtime = Arc::new(Hand::default());
     let pool = pool(&runtime, 1);
     let mut lease = lend(&pool);
-    let mut line: std::collections::VecDeque<_> = crowd(&pool, others + 1).into();
+    let mut line = crowd(&pool, others + 1);
     for _ in 0..times {
         drop(lease);
         let mut head = line.pop_front().expect("the line is never empty");
-        let Poll::Ready(served) = poll_once(head.as_mut()) else { unreachable!("the head of the line is served") };
+        let Poll::Ready(Ok(served)) = poll_once(head.as_mut()) else { unreachable!("the head of the line is served") };
         lease = served;
-        line.extend(crowd(&pool, 1));
+        // In the same box, so that no allocation is counted.
+        head.set(pool.get());
+        assert!(poll_once(head.as_mut()).is_pending(), "nothing idles");
+        line.push_back(head);
     }
 }
 

@@ -71,7 +71,7 @@ fn h6_silence_has_all_others_checked_orders_one_dial_and_late_returns_are_checke
     bench.put(Input::Checked(checkup, Finding::Sound));
     let loan = bench.granted(waiter);
     assert_eq!(bench.ledger.health(), Health::Up, "an answer ends the suspicion");
-    assert_eq!(bench.ledger.put_back(loan), None, "it is trusted again");
+    assert_eq!(bench.put_back(loan), None, "it is trusted again");
     while let Some(checkup) = bench.checks.pop() {
         bench.put(Input::Checked(checkup, Finding::Silent));
     }

@@ -116,28 +116,27 @@ fn the_line_is_bounded_and_a_refused_grant_keeps_its_place_in_it() {
 fn the_fast_way_back_is_taken_only_if_nothing_else_is_to_be_done() {
     let mut bench = Bench::full(2);
     let (one, two) = (bench.borrow(), bench.borrow());
-    assert_eq!(bench.ledger.put_back(one), None, "nobody waits and cleanup is off");
+    assert_eq!(bench.put_back(one), None, "nobody waits and cleanup is off");
     bench.put(Input::SetCleanup(Loop::Running));
-    let two = bench.ledger.put_back(two).expect("the time of its return would be unknown");
+    let two = bench.put_back(two).expect("the time of its return would be unknown");
     bench.release(two);
     let (one, two) = (bench.borrow(), bench.borrow());
-    assert_eq!(bench.ledger.put_back(one), None, "the time will be noted soon");
+    assert_eq!(bench.put_back(one), None, "the time will be noted soon");
     let one = bench.borrow();
     let waiter = bench.wait(SECOND);
-    assert_eq!(bench.ledger.put_back(one), None, "it goes to the head of the line");
-    bench.collect();
+    assert_eq!(bench.put_back(one), None, "it goes to the head of the line");
     assert_eq!(bench.wakes, [waiter], "who is woken");
     let one = bench.granted(waiter);
     bench.put(Input::Died(one.id));
-    let one = bench.ledger.put_back(one).expect("it is dead");
+    let one = bench.put_back(one).expect("it is dead");
     bench.release(one);
     bench.close_all();
     bench.accept_all();
     let other = bench.borrow();
     bench.put(Input::Release(other, Verdict::Silent));
-    let two = bench.ledger.put_back(two).expect("it is distrusted");
+    let two = bench.put_back(two).expect("it is distrusted");
     bench.put(Input::Close { force_at: None });
-    let two = bench.ledger.put_back(two).expect("the pool closes");
+    let two = bench.put_back(two).expect("the pool closes");
     bench.release(two);
 }
 
@@ -151,7 +150,7 @@ fn what_comes_back_to_a_failing_node_does_not_keep_the_probe_that_is_due_from_be
     bench.put(Input::ConnectFailed(ticket, Failure::new(String::from("no"), FailureKind::Passing)));
     // The driver is late.
     bench.now = bench.now + SECOND;
-    let loan = bench.ledger.put_back(loan).expect("there is more to do than to hand it over");
+    let loan = bench.put_back(loan).expect("there is more to do than to hand it over");
     bench.release(loan);
     assert_eq!((bench.granted(waiter).conn, bench.connects.len()), (1, 1));
 }

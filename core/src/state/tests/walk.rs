@@ -132,7 +132,7 @@ impl Walk {
             1 => Verdict::Broken(CloseReason::Broken),
             _ => Verdict::Sound,
         };
-        let rest = if verdict == Verdict::Sound { self.bench.ledger.put_back(loan) } else { Some(loan) };
+        let rest = if verdict == Verdict::Sound { self.bench.put_back(loan) } else { Some(loan) };
         match rest {
             Some(loan) => self.bench.put(Input::Release(loan, verdict)),
             None => self.bench.collect(),

@@ -29,7 +29,7 @@ fn a_connection_that_expires_on_loan_is_closed_on_its_return() {
     let loan = bench.borrow();
     bench.pass(11 * SECOND);
     assert_eq!(bench.closes, []);
-    let loan = bench.ledger.put_back(loan).expect("it has expired");
+    let loan = bench.put_back(loan).expect("it has expired");
     bench.release(loan);
     assert_eq!(bench.close_all(), [CloseReason::Expired]);
     assert_eq!(bench.connects.len(), 1, "the minimum is restored");
@@ -92,7 +92,7 @@ fn a_connection_that_is_out_for_a_check_when_times_are_noted_is_not_idle_for_eve
     bench.accept_all();
     let mut loans: Vec<_> = waiters.into_iter().map(|id| bench.granted(id)).collect();
     bench.release(loans.pop().expect("three"));
-    assert_eq!(bench.ledger.put_back(loans.pop().expect("two")), None, "nobody looks at the clock");
+    assert_eq!(bench.put_back(loans.pop().expect("two")), None, "nobody looks at the clock");
     bench.put(Input::Release(loans.pop().expect("one"), Verdict::Silent));
     assert_eq!(bench.checks.len(), 2);
     bench.pass(SECOND);
