@@ -272,7 +272,7 @@ impl<K: Connector> Door<K> {
         let id = ticket.id;
         let previous = self.enter(|inner, now| {
             inner.ledger.handle(now, Input::Connected(ticket, conn));
-            std::mem::replace(entry(&mut inner.kill_switches, id.slot), kill_switch.map(|kill_switch| (id, kill_switch)))
+            std::mem::replace(entry(&mut inner.kill_switches, id.slot()), kill_switch.map(|kill_switch| (id, kill_switch)))
         });
         let _ = catch_unwind(AssertUnwindSafe(|| drop(previous)));
     }
@@ -283,7 +283,7 @@ impl<K: Connector> Door<K> {
         let mut inner = self.lock();
         let open = inner.ledger.is_open();
         if open {
-            std::mem::swap(entry(&mut inner.jobs, id.slot), &mut waker);
+            std::mem::swap(entry(&mut inner.jobs, id.slot()), &mut waker);
         }
         drop(inner);
         open
@@ -515,7 +515,7 @@ impl<K: Connector> Door<K> {
 impl<C> Inner<C> {
     /// A slot may belong to the next connection by now, which keeps its own.
     fn take_kill_switch(&mut self, id: ConnId) -> Option<KillSwitch> {
-        entry(&mut self.kill_switches, id.slot).take_if(|(owner, _)| *owner == id).map(|(_, kill_switch)| kill_switch)
+        entry(&mut self.kill_switches, id.slot()).take_if(|(owner, _)| *owner == id).map(|(_, kill_switch)| kill_switch)
     }
 
     /// Takes the ledger's outputs: whom to wake, and the driver if there is something for it.

@@ -446,7 +446,7 @@ mod tests {
     }
 
     fn conn(slot: u32) -> ConnId {
-        ConnId { slot, generation: 0 }
+        ConnId::new(slot, 0)
     }
 
     #[test]

@@ -91,6 +91,7 @@ impl<C> Ledger<C> {
     /// Lends an idle connection: the fast path, without a clock and without an allocation. None if none idles or
     /// somebody waits.
     #[must_use]
+    #[inline]
     pub fn take_idle(&mut self) -> Option<Loan<C>> {
         if !self.line.is_empty(Want::Loan) {
             return None;
@@ -104,6 +105,7 @@ impl<C> Ledger<C> {
     /// Its invariant: nothing is wrong with the connection or the node, and either it goes to the head of the line, which
     /// grows shorter, or nobody waits and it goes to the shelf, and the time of its return will be noted soon (or nobody
     /// asks for it). Nothing else changes, so there is nothing to settle.
+    #[inline]
     pub fn put_back(&mut self, loan: Loan<C>) -> Returned<C> {
         if self.life != Life::Open {
             return Returned::Refused(loan);

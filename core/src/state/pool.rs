@@ -158,7 +158,7 @@ impl<C> Roster<C> {
 
     pub(crate) fn records(&self) -> impl Iterator<Item = (ConnId, &Record)> {
         self.slots.iter().enumerate().filter_map(|(slot, entry)| {
-            let id = ConnId { slot: slot as u32, generation: entry.generation };
+            let id = ConnId::new(slot as u32, entry.generation);
             Some((id, entry.record.as_ref()?))
         })
     }
@@ -173,13 +173,13 @@ impl<C> Roster<C> {
     }
 
     pub(crate) fn get(&self, id: ConnId) -> Option<&Record> {
-        let slot = self.slots.get(id.slot as usize)?;
-        slot.record.as_ref().filter(|_| slot.generation == id.generation)
+        let slot = self.slots.get(id.slot() as usize)?;
+        slot.record.as_ref().filter(|_| slot.generation == id.generation())
     }
 
     pub(crate) fn get_mut(&mut self, id: ConnId) -> Option<&mut Record> {
-        let slot = self.slots.get_mut(id.slot as usize)?;
-        let current = slot.generation == id.generation;
+        let slot = self.slots.get_mut(id.slot() as usize)?;
+        let current = slot.generation == id.generation();
         slot.record.as_mut().filter(|_| current)
     }
 
@@ -203,7 +203,7 @@ impl<C> Roster<C> {
             idle_since: None,
             granted_to: None,
         });
-        let id = ConnId { slot, generation: entry.generation };
+        let id = ConnId::new(slot, entry.generation);
         self.tally.enter(Phase::Connecting);
         self.pool_mut(pool).tally.enter(Phase::Connecting);
         id
@@ -212,10 +212,10 @@ impl<C> Roster<C> {
     /// Frees the slot of a connection that is no more.
     pub(crate) fn free(&mut self, id: ConnId) -> Option<Record> {
         self.get(id)?;
-        let slot = &mut self.slots[id.slot as usize];
+        let slot = &mut self.slots[id.slot() as usize];
         slot.generation = slot.generation.wrapping_add(1);
         let record = slot.record.take()?;
-        self.free.push(id.slot);
+        self.free.push(id.slot());
         self.tally.leave(record.phase);
         self.pool_mut(record.pool).tally.leave(record.phase);
         Some(record)
@@ -223,17 +223,18 @@ impl<C> Roster<C> {
 
     /// Moves a connection that is not on a shelf to another phase; the only place where counts change in a life.
     pub(crate) fn shift(&mut self, id: ConnId, to: Phase) {
-        self.shift_in(id.slot, to);
+        self.shift_in(id.slot(), to);
     }
 
     /// Puts a connection on its pool's shelf after use.
     pub(crate) fn shelve(&mut self, id: ConnId, conn: C) {
-        let (_, pool) = self.shift_in(id.slot, Phase::Idle);
-        pool.shelf.put(id.slot, conn);
+        let (_, pool) = self.shift_in(id.slot(), Phase::Idle);
+        pool.shelf.put(id.slot(), conn);
     }
 
     /// The same without a look at the clock: the time will be noted later. Gives the connection back unless it is known
     /// as well as fit: it has answered since `epoch` began and is not to be retired.
+    #[inline]
     pub(crate) fn shelve_unnoted(&mut self, loan: Loan<C>, epoch: u64) -> Result<(), Loan<C>> {
         let Some(record) = self.get_mut(loan.id).filter(|record| record.epoch == epoch && record.retire.is_none()) else {
             return Err(loan);
@@ -243,7 +244,7 @@ impl<C> Roster<C> {
         let index = record.pool;
         let pool = self.pool_mut(index);
         pool.tally.shift(from, Phase::Idle);
-        pool.shelf.put(loan.id.slot, loan.conn);
+        pool.shelf.put(loan.id.slot(), loan.conn);
         self.tally.shift(from, Phase::Idle);
         Ok(())
     }
@@ -255,11 +256,12 @@ impl<C> Roster<C> {
 
     /// Puts a connection on its pool's shelf after a check.
     pub(crate) fn shelve_below(&mut self, id: ConnId, conn: C) {
-        let (_, pool) = self.shift_in(id.slot, Phase::Idle);
-        pool.shelf.put_below(id.slot, conn);
+        let (_, pool) = self.shift_in(id.slot(), Phase::Idle);
+        pool.shelf.put_below(id.slot(), conn);
     }
 
     /// Lends an idle connection of the pool with the fewest active ones; the lowest index where several have as few.
+    #[inline]
     pub(crate) fn lend(&mut self) -> Option<(ConnId, C)> {
         if self.tally.of(Phase::Idle) == 0 {
             return None;
@@ -271,27 +273,27 @@ impl<C> Roster<C> {
         self.tally.shift(Phase::Idle, Phase::Leased);
         let Slot { generation, record, .. } = &mut self.slots[slot as usize];
         record.as_mut().expect("what lies on a shelf has a record").phase = Phase::Leased;
-        Some((ConnId { slot, generation: *generation }, conn))
+        Some((ConnId::new(slot, *generation), conn))
     }
 
     /// Keeps a connection for the waiter that it was granted to.
     pub(crate) fn park(&mut self, id: ConnId, waiter: WaiterId, conn: C) {
-        let (record, _) = self.shift_in(id.slot, Phase::Granted);
+        let (record, _) = self.shift_in(id.slot(), Phase::Granted);
         record.granted_to = Some(waiter);
-        self.slots[id.slot as usize].parked = Some(conn);
+        self.slots[id.slot() as usize].parked = Some(conn);
     }
 
     /// Takes a connection that was granted: it is on loan now.
     pub(crate) fn unpark(&mut self, id: ConnId) -> Option<C> {
-        let conn = self.slots[id.slot as usize].parked.take()?;
-        let (record, _) = self.shift_in(id.slot, Phase::Leased);
+        let conn = self.slots[id.slot() as usize].parked.take()?;
+        let (record, _) = self.shift_in(id.slot(), Phase::Leased);
         record.granted_to = None;
         Some(conn)
     }
 
     /// Takes a certain idle connection off its shelf.
     pub(crate) fn unshelve(&mut self, id: ConnId, to: Phase) -> Option<C> {
-        let conn = self.pool_of(id).shelf.remove(id.slot)?;
+        let conn = self.pool_of(id).shelf.remove(id.slot())?;
         self.shift(id, to);
         Some(conn)
     }
@@ -364,7 +366,7 @@ impl<C> Roster<C> {
     }
 
     fn pool_of(&mut self, id: ConnId) -> &mut Pool<C> {
-        let record = self.slots[id.slot as usize].record.as_ref().expect("callers hold the slot's token");
+        let record = self.slots[id.slot() as usize].record.as_ref().expect("callers hold the slot's token");
         self.pools[record.pool].as_mut().expect("a pool with connections is not removed")
     }
 }

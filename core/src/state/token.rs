@@ -8,10 +8,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Which connection: a place in the ledger and how often that place has been reused. An identity, not a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ConnId {
-    pub(crate) slot: u32,
-    pub(crate) generation: u32,
+///
+/// One word, so that a loan of a boxed connection travels in two registers.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnId(u64);
+
+impl ConnId {
+    pub(crate) fn new(slot: u32, generation: u32) -> Self {
+        Self(u64::from(slot) << 32 | u64::from(generation))
+    }
+
+    pub(crate) fn slot(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    pub(crate) fn generation(self) -> u32 {
+        self.0 as u32
+    }
+}
+
+impl std::fmt::Debug for ConnId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ConnId").field("slot", &self.slot()).field("generation", &self.generation()).finish()
+    }
 }
 
 /// Permission to connect. Comes back as `Connected` or `ConnectFailed`.

@@ -144,7 +144,7 @@ impl Search {
     /// The whole state: ledger, model and tokens.
     fn state(&self, pair: &Pair) -> String {
         let ledger = &pair.bench.ledger;
-        let slot = |id: ConnId| (id.slot, ledger.roster.get(id).is_some());
+        let slot = |id: ConnId| (id.slot(), ledger.roster.get(id).is_some());
         let waiters: Vec<_> = pair.waiters.iter().map(|(n, id)| (n, id.slot, ledger.line.place(*id).is_some())).collect();
         let loans: Vec<_> = pair.loans.iter().map(|loan| (loan.conn, slot(loan.id))).collect();
         let connects: Vec<_> = pair.connects.iter().map(|ticket| slot(ticket.id)).collect();
