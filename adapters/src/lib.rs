@@ -25,6 +25,7 @@
 //!
 //! - `tokio`: `tokio::TokioRuntime`, for services on tokio.
 //! - `smol`: `smol::SmolRuntime`, for services on smol or async-std.
+//! - `cluster`: Redis Cluster, beside one of those.
 //! - `testing`: the fake runtime and the fake server of the core, to unit-test pool logic with a virtual clock.
 //!
 //! None is on by default, and all may be on. Without a runtime only the core is here: [`NodePool`], [`Manager`],
@@ -34,6 +35,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(all(feature = "cluster", any(feature = "tokio", feature = "smol")))]
+mod cluster;
 #[cfg(any(feature = "tokio", feature = "smol"))]
 mod manager;
 #[cfg(any(feature = "tokio", feature = "smol"))]
@@ -48,6 +51,8 @@ pub mod tokio;
 
 pub use redis_manager_core::*;
 
+#[cfg(all(feature = "cluster", any(feature = "tokio", feature = "smol")))]
+pub use cluster::{ClusterArgs, ClusterNode, ClusterRole, ClusterStatus};
 #[cfg(any(feature = "tokio", feature = "smol"))]
 pub use manager::{RedisManager, RedisManagerBuilder};
 #[cfg(any(feature = "tokio", feature = "smol"))]

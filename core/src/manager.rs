@@ -93,6 +93,22 @@ impl<K: Connector> Manager<K> {
         warmed
     }
 
+    /// Adds a node without waiting for it: it is known at once, and whoever asks it waits in its line. One that is there
+    /// already is left as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`](GetClientError::Closed) after [`close`](Manager::close).
+    pub fn open(&self, name: &str, connector: impl FnOnce() -> K) -> Result<NodePool<K>, GetClientError> {
+        match self.begin_adding(name, connector)? {
+            Some(mut adding) => {
+                adding.succeeded = true;
+                Ok(adding.pool.clone())
+            }
+            None => self.node(name),
+        }
+    }
+
     /// Lends a connection of a node within `timeout`; see [`NodePool::get_timeout`].
     ///
     /// # Errors

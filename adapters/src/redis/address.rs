@@ -54,6 +54,22 @@ impl Address {
         };
         Ok(Self { place, login, name: redact(url) })
     }
+
+    /// Host and port, as a cluster names its nodes.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn name_of_place(&self) -> String {
+        match &self.place {
+            Place::Tcp { host, port } => format!("{host}:{port}"),
+            Place::Unix { path } => path.display().to_string(),
+        }
+    }
+
+    /// The same login at another place.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn beside(&self, host: &str, port: u16) -> Self {
+        let place = Place::Tcp { host: String::from(host), port };
+        Self { place, login: self.login.clone(), name: format!("{host}:{port}") }
+    }
 }
 
 /// A URL, or what was meant to be one, with its password replaced by `***`. Where it is not clear what is the password,

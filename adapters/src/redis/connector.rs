@@ -34,13 +34,32 @@ pub(crate) struct RedisConnector {
     health_check_timeout: Duration,
     /// Makes every PING one of a kind.
     nonce: AtomicU64,
+    /// Its connections may read from a replica of a cluster.
+    #[cfg(feature = "cluster")]
+    reading: bool,
 }
 
 impl RedisConnector {
     pub(crate) fn new(network: Arc<dyn Network>, address: Address, args: PoolArgs, health_check_timeout: Duration) -> Self {
         let tcp = args.tcp_options();
         let nonce = AtomicU64::new(network.seed());
-        Self { network, address, args, tcp, health_check_timeout, nonce }
+        Self {
+            network,
+            address,
+            args,
+            tcp,
+            health_check_timeout,
+            nonce,
+            #[cfg(feature = "cluster")]
+            reading: false,
+        }
+    }
+
+    /// One whose connections may read from a replica of a cluster.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn reading(mut self) -> Self {
+        self.reading = true;
+        self
     }
 
     async fn dial(&self) -> Result<BoxStream, ConnectError> {
@@ -116,6 +135,11 @@ impl RedisConnector {
             cmd.arg("SETNAME").arg(name);
             let named = self.query(conn, &cmd).await;
             named.map_err(|source| ConnectError::Redis { step: "CLIENT SETNAME", source })?;
+        }
+        #[cfg(feature = "cluster")]
+        if self.reading {
+            let told = self.query(conn, &redis::cmd("READONLY")).await;
+            told.map_err(|source| ConnectError::Redis { step: "READONLY", source })?;
         }
         self.ping(conn).await
     }

@@ -1,9 +1,15 @@
 //! Clients that many tasks share: plain commands over a few connections, which are leased from the node's pools.
 
 use std::fmt;
+#[cfg(feature = "cluster")]
+use std::future::poll_fn;
 use std::io;
+#[cfg(feature = "cluster")]
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+#[cfg(feature = "cluster")]
+use std::task::Poll;
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
@@ -59,6 +65,12 @@ impl SharedClient {
         Ok(client)
     }
 
+    /// One that waits at its first command.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn unready(hub: Arc<Hub>) -> Self {
+        Self { hub, seat: None, timer: KeptTimer::default() }
+    }
+
     /// A command begins: on the connection of the one before, if that is the only one, or on the quietest; by `deadline`.
     async fn board(&mut self, now: Instant, deadline: Instant) -> Result<Flight<'_>, GetClientError> {
         let mut begun_at = now;
@@ -90,7 +102,45 @@ impl SharedClient {
     ) -> RedisResult<T> {
         let now = self.hub.runtime.now();
         let deadline = patience.limit().map_or(Instant::from_nanos(u64::MAX), |limit| now + limit);
-        let mut flight = self.board(now, deadline).await.map_err(not_sent)?;
+        let flight = self.board(now, deadline).await.map_err(not_sent)?;
+        flight.fly(patience, deadline, send).await
+    }
+
+    /// The same, but for one who knows better than to wait: `elsewhere` ends when the command is not to be sent here. Then,
+    /// and only if nothing was sent, there is no result.
+    #[cfg(feature = "cluster")]
+    pub(crate) async fn ask_unless<T: Answer>(
+        &mut self,
+        elsewhere: impl Future<Output = ()>,
+        send: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
+    ) -> Option<RedisResult<T>> {
+        let patience = Patience::Ordinary(Some(self.hub.session.command_timeout));
+        let now = self.hub.runtime.now();
+        let deadline = patience.limit().map_or(Instant::from_nanos(u64::MAX), |limit| now + limit);
+        let boarded = {
+            let (mut boarding, mut elsewhere) = (pin!(self.board(now, deadline)), pin!(elsewhere));
+            poll_fn(|cx| match boarding.as_mut().poll(cx) {
+                Poll::Ready(boarded) => Poll::Ready(Some(boarded)),
+                Poll::Pending => elsewhere.as_mut().poll(cx).map(|()| None),
+            })
+            .await?
+        };
+        match boarded {
+            Ok(flight) => Some(flight.fly(patience, deadline, send).await),
+            Err(error) => Some(Err(not_sent(error))),
+        }
+    }
+}
+
+impl Flight<'_> {
+    /// Sends, and waits for the reply until `deadline`.
+    async fn fly<T: Answer>(
+        mut self,
+        patience: Patience,
+        deadline: Instant,
+        send: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
+    ) -> RedisResult<T> {
+        let flight = &mut self;
         let sent_at = flight.begun_at;
         let answered = flight.timer.by(flight.runtime, Some(deadline), send(flight.handle)).await;
         flight.answered = answered.is_some();
@@ -165,17 +215,8 @@ impl ConnectionLike for SharedClient {
     }
 
     fn req_packed_commands<'a>(&'a mut self, pipeline: &'a Pipeline, offset: usize, count: usize) -> RedisFuture<'a, Vec<Value>> {
-        let traces = if pipeline.is_transaction() { Traces::MULTI } else { Traces::NONE };
-        let inside = Session { traces, ..self.hub.session };
         Box::pin(async move {
-            for cmd in pipeline.cmd_iter() {
-                refuse_unless_plain(cmd, Request::of_command(cmd, inside))?;
-            }
-            let request = Request::of_packed_commands(pipeline, offset.saturating_add(count), self.hub.session);
-            if request.leaves.has(Traces::LASTING) {
-                let text = "a shared client waits for all replies of a pipeline";
-                return Err(RedisError::from((ErrorKind::Client, text)));
-            }
+            let request = refuse_unless_plain_pipeline(pipeline, offset, count, self.hub.session)?;
             self.ask(request.patience, async |handle| handle.send_packed_commands(pipeline, offset, count).await).await
         })
     }
@@ -191,8 +232,28 @@ impl fmt::Debug for SharedClient {
     }
 }
 
+/// The same of every command of a pipeline, and of it as a whole.
+pub(crate) fn refuse_unless_plain_pipeline(
+    pipeline: &Pipeline,
+    offset: usize,
+    count: usize,
+    session: Session,
+) -> RedisResult<Request> {
+    let traces = if pipeline.is_transaction() { Traces::MULTI } else { Traces::NONE };
+    let inside = Session { traces, ..session };
+    for cmd in pipeline.cmd_iter() {
+        refuse_unless_plain(cmd, Request::of_command(cmd, inside))?;
+    }
+    let request = Request::of_packed_commands(pipeline, offset.saturating_add(count), session);
+    if request.leaves.has(Traces::LASTING) {
+        let text = "a shared client waits for all replies of a pipeline";
+        return Err(RedisError::from((ErrorKind::Client, text)));
+    }
+    Ok(request)
+}
+
 /// Others would notice.
-fn refuse_unless_plain(cmd: &Cmd, request: Request) -> RedisResult<()> {
+pub(crate) fn refuse_unless_plain(cmd: &Cmd, request: Request) -> RedisResult<()> {
     if request.leaves.is_none() && request.ends.is_none() && !request.patience.is_blocking() {
         return Ok(());
     }

@@ -1,0 +1,84 @@
+//! How a cluster is used.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use redis_manager_core::{ConfigError, Knob, NodeConfig};
+
+const RETRIES: RangeInclusive<u32> = 0..=1_000;
+
+/// How a cluster is used. Set the fields of [`ClusterArgs::default`]; `build` checks them.
+///
+/// ```
+/// use redis_manager::ClusterArgs;
+///
+/// let mut args = ClusterArgs::default();
+/// args.read_from_replicas = true;
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClusterArgs {
+    /// Whether clients are lent only while every slot has an owner. Default true, as the servers' own
+    /// `cluster-require-full-coverage`. An owner that is down is an owner all the same, so that one shard that fails over
+    /// does not stop the others.
+    pub require_full_coverage: bool,
+    /// Whether commands that only read go to replicas. What they read may be older than what was written. Default false.
+    pub read_from_replicas: bool,
+    /// How often a command is sent on after MOVED, ASK, TRYAGAIN or CLUSTERDOWN, or after the owner of its slot has changed
+    /// before it could be sent. Count, default 16, 0 to 1 000. A command that may have been carried out is never sent again.
+    pub retries: u32,
+    /// How often the cluster is asked for its slots while all is well; up to 25 % more. Default 30 s, 10 ms to 7 days. It is
+    /// asked at once, but once a second at most, when a node answers MOVED or fails.
+    pub topology_refresh_interval: Duration,
+    /// How often each primary is asked for a sign of life, on a connection of the manager's own; up to 25 % more. Default 1 s,
+    /// 10 ms to 7 days. One that gives none within `health_check_timeout` is suspected, and its replicas are asked ten times
+    /// a second whether one of them has been promoted.
+    pub node_check_interval: Duration,
+}
+
+impl Default for ClusterArgs {
+    fn default() -> Self {
+        Self {
+            require_full_coverage: true,
+            read_from_replicas: false,
+            retries: 16,
+            topology_refresh_interval: Duration::from_secs(30),
+            node_check_interval: Duration::from_secs(1),
+        }
+    }
+}
+
+impl ClusterArgs {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        if !RETRIES.contains(&self.retries) {
+            let range = format!("{} to {}", RETRIES.start(), RETRIES.end());
+            return Err(ConfigError::OutOfRange { knob: "cluster_args.retries", value: self.retries.to_string(), range });
+        }
+        let durations = &NodeConfig::DURATIONS;
+        ConfigError::unless_within("cluster_args.topology_refresh_interval", self.topology_refresh_interval, durations)?;
+        ConfigError::unless_within("cluster_args.node_check_interval", self.node_check_interval, durations)
+    }
+
+    /// The rows of the table of knobs.
+    pub(crate) fn knobs() -> Vec<Knob> {
+        let args = Self::default();
+        let switch = |name, default: bool, why| Knob::new(name, "switch", default.to_string(), String::from("true or false"), why);
+        let length = |name, default: Duration, why| Knob::duration(name, default, &NodeConfig::DURATIONS, why);
+        let none = || String::from("none");
+        vec![
+            switch("use_cluster", false, "every node that is added is a cluster"),
+            Knob::new("startup_nodes", "URLs", none(), String::from("at least 1 with use_cluster"), "who is asked for a cluster's nodes first"),
+            switch("cluster_args.require_full_coverage", args.require_full_coverage, "clients are lent only while every slot has an owner"),
+            switch("cluster_args.read_from_replicas", args.read_from_replicas, "commands that only read go to replicas, which may lag"),
+            Knob::new(
+                "cluster_args.retries",
+                "times",
+                args.retries.to_string(),
+                format!("{} to {}", RETRIES.start(), RETRIES.end()),
+                "a command is sent on after MOVED and its kin; never one that may have been carried out",
+            ),
+            length("cluster_args.topology_refresh_interval", args.topology_refresh_interval, "while all is well; else once a second"),
+            length("cluster_args.node_check_interval", args.node_check_interval, "each primary is asked for a sign of life"),
+        ]
+    }
+}

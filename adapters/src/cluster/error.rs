@@ -1,0 +1,39 @@
+//! Why a cluster cannot be used.
+
+use redis::RedisError;
+
+/// Why a cluster cannot be used, or a node of it told nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClusterError {
+    #[error("{address} does not say what the cluster is: {error}")]
+    NoAnswer { address: String, error: String },
+    #[error("{address} is not a node of a cluster: {error}")]
+    NotACluster { address: String, error: String },
+    #[error("{address} answers CLUSTER NODES with what cannot be read")]
+    Unreadable { address: String },
+    #[error("no node of the cluster is known")]
+    NoNode,
+    #[error("{uncovered} slots of the cluster have no owner, and require_full_coverage is set")]
+    Uncovered { uncovered: usize },
+    #[error("no primary of the cluster can be reached")]
+    AllDown,
+    #[error("the cluster was closed")]
+    Closed,
+    #[error("cannot make a cluster connection: {0}")]
+    Redis(#[source] RedisError),
+}
+
+impl ClusterError {
+    pub(crate) fn of_reply(address: &str, error: &RedisError) -> Self {
+        let (address, text) = (String::from(address), error.to_string());
+        match text.contains("cluster support disabled") || text.contains("unknown command") {
+            true => Self::NotACluster { address, error: text },
+            false => Self::NoAnswer { address, error: text },
+        }
+    }
+
+    /// Whether another attempt must fail the same way until somebody changes something.
+    pub(crate) fn is_permanent(&self) -> bool {
+        matches!(self, Self::NotACluster { .. })
+    }
+}

@@ -1,0 +1,31 @@
+//! Redis Cluster: who owns which slot, clients whose commands find their node, and leases on the owner of a key.
+//!
+//! ```text
+//!  Client --> ClusterConnection of the redis crate --> Wire (one for each node) --> shared connections of that node's pools
+//!  (lease)    routes, splits, follows redirections      |                            (ours: dialled, checked, healed)
+//!                                                       v
+//!  Watch ------------------------------------------> Cluster: topology and members
+//!  (asks nodes who owns what)
+//! ```
+//!
+//! The redis crate decides where a command goes and what becomes of a redirection. Everything that touches a socket is
+//! ours: it sees a cluster whose connections never hang, for what it would wait for is answered from the topology here.
+
+mod args;
+mod connector;
+mod error;
+mod map;
+mod members;
+mod routed;
+mod signal;
+mod status;
+mod topology;
+mod watch;
+mod wire;
+
+pub use args::ClusterArgs;
+pub(crate) use connector::ClusterConnector;
+pub(crate) use members::{Cluster, Setup};
+pub(crate) use routed::Routed;
+pub use status::{ClusterNode, ClusterStatus};
+pub use topology::ClusterRole;

@@ -1,0 +1,81 @@
+//! A version that grows, and those who wait until it does.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+/// Starts at version 0.
+#[derive(Default)]
+pub(crate) struct Signal {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    version: u64,
+    next_ticket: u64,
+    waiting: HashMap<u64, Waker>,
+}
+
+impl Signal {
+    pub(crate) fn version(&self) -> u64 {
+        self.state().version
+    }
+
+    /// The next version; all who wait are woken.
+    pub(crate) fn raise(&self) {
+        let woken = {
+            let mut state = self.state();
+            state.version += 1;
+            std::mem::take(&mut state.waiting)
+        };
+        woken.into_values().for_each(Waker::wake);
+    }
+
+    /// Waits for a version beyond `seen`.
+    pub(crate) fn beyond(&self, seen: u64) -> Beyond<'_> {
+        Beyond { signal: self, seen, ticket: None }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Made by [`Signal::beyond`].
+pub(crate) struct Beyond<'a> {
+    signal: &'a Signal,
+    seen: u64,
+    ticket: Option<u64>,
+}
+
+impl Future for Beyond<'_> {
+    type Output = u64;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<u64> {
+        let mut state = self.signal.state();
+        if state.version > self.seen {
+            return Poll::Ready(state.version);
+        }
+        let ticket = self.ticket.unwrap_or_else(|| {
+            state.next_ticket += 1;
+            state.next_ticket
+        });
+        let replaced = state.waiting.insert(ticket, cx.waker().clone());
+        drop(state);
+        drop(replaced);
+        self.ticket = Some(ticket);
+        Poll::Pending
+    }
+}
+
+impl Drop for Beyond<'_> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            let waker = self.signal.state().waiting.remove(&ticket);
+            drop(waker);
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! Who owns which slot: what nodes say of it, put together into one picture. A plain value; asks nobody.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::RangeInclusive;
+
+use redis::Value;
+
+/// Slots of a cluster.
+pub(crate) const SLOTS: u16 = 16_384;
+
+/// What a node does in its cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ClusterRole {
+    /// It may own slots, and takes writes for them.
+    Primary,
+    /// It copies a primary, and takes its place when that one fails.
+    Replica,
+}
+
+/// One node, as a line of `CLUSTER NODES` describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    id: String,
+    /// Host and port, as commands are sent there.
+    pub(crate) address: String,
+    pub(crate) role: ClusterRole,
+    /// The id of the primary that it copies.
+    primary: Option<String>,
+    /// Grows with each change of what the node, or its primary, owns.
+    epoch: u64,
+    /// The others have agreed that it is down.
+    pub(crate) failed: bool,
+    slots: Vec<RangeInclusive<u16>>,
+}
+
+/// One picture of a cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Topology {
+    /// By address.
+    nodes: BTreeMap<String, Seen>,
+    /// In the order of slots, without overlap: who owns each range.
+    owners: Vec<(RangeInclusive<u16>, String)>,
+    /// Slots whose owner was told by a MOVED since.
+    moved: BTreeMap<u16, String>,
+}
+
+/// Reads the reply to `CLUSTER NODES` of the node at `asked`; lines that cannot be understood are passed over.
+pub(crate) fn read_view(text: &str, asked: &str) -> Vec<Seen> {
+    text.lines().filter_map(|line| read_line(line, asked)).collect()
+}
+
+fn read_line(line: &str, asked: &str) -> Option<Seen> {
+    let mut words = line.split_ascii_whitespace();
+    let id = String::from(words.next()?);
+    let place = words.next()?;
+    let flags: Vec<_> = words.next()?.split(',').collect();
+    let primary = words.next().filter(|id| *id != "-").map(String::from);
+    let epoch = words.nth(2)?.parse().ok()?;
+    let _link_state = words.next()?;
+    if flags.contains(&"handshake") || flags.contains(&"noaddr") {
+        return None;
+    }
+    // ip:port@bus-port,hostname; a node that does not know its own ip leaves it out.
+    let place = place.split(['@', ',']).next()?;
+    let (host, port) = place.rsplit_once(':')?;
+    port.parse::<u16>().ok().filter(|port| *port > 0)?;
+    let host = match host {
+        "" => asked.rsplit_once(':')?.0,
+        host => host,
+    };
+    let role = if flags.contains(&"master") { ClusterRole::Primary } else { ClusterRole::Replica };
+    // Slots on the way from or to somebody else are in brackets.
+    let slots = words.filter(|word| !word.starts_with('[')).filter_map(read_range).collect();
+    let failed = flags.contains(&"fail");
+    Some(Seen { id, address: format!("{host}:{port}"), role, primary, epoch, failed, slots })
+}
+
+fn read_range(word: &str) -> Option<RangeInclusive<u16>> {
+    let (first, last) = word.split_once('-').unwrap_or((word, word));
+    let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+    (first <= last && last < SLOTS).then_some(first..=last)
+}
+
+impl Topology {
+    /// What several nodes say, and what was known before of nodes that they still know. Where they disagree, the claim with
+    /// the higher epoch holds: that is how the nodes themselves decide.
+    pub(crate) fn merge(before: &Self, views: Vec<Vec<Seen>>) -> Self {
+        let known: HashSet<String> = views.iter().flatten().map(|seen| seen.id.clone()).collect();
+        let old = before.nodes.values().filter(|seen| known.contains(&seen.id)).cloned();
+        let mut latest: HashMap<String, Seen> = HashMap::new();
+        let mut claims: Vec<Option<(u64, String)>> = vec![None; usize::from(SLOTS)];
+        for seen in old.chain(views.into_iter().flatten()) {
+            for slot in seen.slots.iter().cloned().flatten() {
+                let claim = &mut claims[usize::from(slot)];
+                // At the same epoch the later one: what was known before comes first.
+                if claim.as_ref().is_none_or(|(epoch, _)| *epoch <= seen.epoch) {
+                    *claim = Some((seen.epoch, seen.id.clone()));
+                }
+            }
+            let newer = latest.get(&seen.id).is_none_or(|other| other.epoch <= seen.epoch);
+            if newer {
+                latest.insert(seen.id.clone(), seen);
+            }
+        }
+        Self::of_claims(latest, &claims)
+    }
+
+    fn of_claims(mut latest: HashMap<String, Seen>, claims: &[Option<(u64, String)>]) -> Self {
+        latest.values_mut().for_each(|seen| seen.slots.clear());
+        let mut owners: Vec<(RangeInclusive<u16>, String)> = Vec::new();
+        for (slot, claim) in (0..SLOTS).zip(claims) {
+            let Some(seen) = claim.as_ref().and_then(|(_, id)| latest.get_mut(id)) else { continue };
+            match owners.last_mut() {
+                Some((range, owner)) if *owner == seen.address && *range.end() + 1 == slot => {
+                    *range = *range.start()..=slot;
+                }
+                Some(_) | None => owners.push((slot..=slot, seen.address.clone())),
+            }
+        }
+        for (range, owner) in &owners {
+            if let Some(seen) = latest.values_mut().find(|seen| seen.address == *owner) {
+                seen.slots.push(range.clone());
+            }
+        }
+        let nodes = latest.into_values().map(|seen| (seen.address.clone(), seen)).collect();
+        Self { nodes, owners, moved: BTreeMap::new() }
+    }
+
+    /// A node has said where a slot is now; true until the next picture.
+    pub(crate) fn with_moved(&self, slot: u16, to: &str) -> Self {
+        let mut next = self.clone();
+        next.moved.insert(slot, String::from(to));
+        next
+    }
+
+    pub(crate) fn owner(&self, slot: u16) -> Option<&str> {
+        if let Some(moved) = self.moved.get(&slot) {
+            return Some(moved);
+        }
+        let after = self.owners.partition_point(|(range, _)| *range.end() < slot);
+        self.owners.get(after).filter(|(range, _)| range.contains(&slot)).map(|(_, owner)| owner.as_str())
+    }
+
+    /// Whether a node owns any slot.
+    pub(crate) fn is_owner(&self, address: &str) -> bool {
+        self.owners.iter().any(|(_, owner)| owner == address) || self.moved.values().any(|owner| owner == address)
+    }
+
+    pub(crate) fn knows(&self, address: &str) -> bool {
+        self.nodes.contains_key(address) || self.moved.values().any(|owner| owner == address)
+    }
+
+    /// Slots that nobody owns.
+    pub(crate) fn uncovered(&self) -> usize {
+        let covered: usize = self.owners.iter().map(|(range, _)| range.len()).sum();
+        usize::from(SLOTS) - covered
+    }
+
+    /// The addresses of those who own slots, each once.
+    pub(crate) fn primaries(&self) -> Vec<String> {
+        let mut primaries: Vec<_> = self.owners.iter().map(|(_, owner)| owner.clone()).collect();
+        primaries.extend(self.moved.values().cloned());
+        primaries.sort_unstable();
+        primaries.dedup();
+        primaries
+    }
+
+    pub(crate) fn replicas_of(&self, primary: &str) -> Vec<String> {
+        let Some(id) = self.nodes.get(primary).map(|seen| &seen.id) else { return Vec::new() };
+        self.nodes.values().filter(|seen| seen.primary.as_ref() == Some(id)).map(|seen| seen.address.clone()).collect()
+    }
+
+    /// Every node, in the order of addresses.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = &Seen> {
+        self.nodes.values()
+    }
+
+    pub(crate) fn primary_of(&self, seen: &Seen) -> Option<&str> {
+        let id = seen.primary.as_ref()?;
+        self.nodes.values().find(|other| other.id == *id).map(|other| other.address.as_str())
+    }
+
+    /// As a node would answer `CLUSTER SLOTS`; replicas that have failed are left out.
+    pub(crate) fn slots_value(&self) -> Value {
+        let mut ranges = Vec::new();
+        for (range, owner) in &self.owners {
+            let replicas = self.replicas_of(owner);
+            let healthy = replicas.iter().filter(|replica| self.nodes.get(*replica).is_some_and(|seen| !seen.failed));
+            let nodes: Vec<_> = std::iter::once(owner).chain(healthy).filter_map(|address| node_value(address)).collect();
+            // What has moved since is cut out of its range.
+            let mut first = *range.start();
+            for (slot, to) in self.moved.range(range.clone()) {
+                push_range(&mut ranges, first, slot.checked_sub(1), &nodes);
+                push_range(&mut ranges, *slot, Some(*slot), &node_value(to).into_iter().collect::<Vec<_>>());
+                first = slot + 1;
+            }
+            push_range(&mut ranges, first, Some(*range.end()), &nodes);
+        }
+        Value::Array(ranges)
+    }
+}
+
+impl Seen {
+    pub(crate) fn slots(&self) -> &[RangeInclusive<u16>] {
+        &self.slots
+    }
+}
+
+fn node_value(address: &str) -> Option<Value> {
+    let (host, port) = address.rsplit_once(':')?;
+    let port = port.parse().ok()?;
+    Some(Value::Array(vec![Value::BulkString(host.as_bytes().to_vec()), Value::Int(port)]))
+}
+
+fn push_range(ranges: &mut Vec<Value>, first: u16, last: Option<u16>, nodes: &[Value]) {
+    if let Some(last) = last.filter(|last| *last >= first) {
+        let ends = [Value::Int(i64::from(first)), Value::Int(i64::from(last))];
+        ranges.push(Value::Array(ends.into_iter().chain(nodes.iter().cloned()).collect()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: &str = "\
+aa 127.0.0.1:7001@17001 myself,master - 0 0 1 connected 0-5460\n\
+bb 127.0.0.1:7002@17002,host.b master - 0 1 2 connected 5461-10922 [10923->-cc]\n\
+cc 127.0.0.1:7003@17003 master - 0 1 3 connected 10923-16383\n\
+dd 127.0.0.1:7004@17004 slave aa 0 1 1 connected\n\
+ee :7005@17005 slave bb 0 1 2 connected\n\
+ff 127.0.0.1:0@0 master,noaddr - 0 1 0 disconnected\n";
+
+    fn one() -> Topology {
+        Topology::merge(&Topology::default(), vec![read_view(ONE, "127.0.0.1:7001")])
+    }
+
+    #[test]
+    fn a_view_is_read_with_owners_roles_and_addresses() {
+        let topology = one();
+        assert_eq!(topology.nodes().count(), 5, "a node without an address is none");
+        assert_eq!(topology.owner(0), Some("127.0.0.1:7001"));
+        assert_eq!(topology.owner(5461), Some("127.0.0.1:7002"));
+        assert_eq!(topology.owner(16383), Some("127.0.0.1:7003"));
+        assert_eq!(topology.replicas_of("127.0.0.1:7002"), ["127.0.0.1:7005"], "an ip that is left out is the one asked");
+        assert_eq!(topology.uncovered(), 0);
+        assert_eq!(topology.primaries().len(), 3);
+    }
+
+    /// Seen to bite: with claims that hold whatever their epoch.
+    #[test]
+    fn the_claim_with_the_higher_epoch_holds_whoever_is_asked_last() {
+        let failed_over = ONE
+            .replace("aa 127.0.0.1:7001@17001 myself,master - 0 0 1 connected 0-5460", "aa 127.0.0.1:7001@17001 master,fail - 0 0 1 disconnected")
+            .replace("slave aa 0 1 1 connected", "myself,master - 0 1 7 connected 0-5460");
+        let fresh = || read_view(&failed_over, "127.0.0.1:7004");
+        let stale = || read_view(ONE, "127.0.0.1:7001");
+        for views in [vec![fresh(), stale()], vec![stale(), fresh()]] {
+            let topology = Topology::merge(&one(), views);
+            assert_eq!(topology.owner(100), Some("127.0.0.1:7004"));
+            assert!(!topology.is_owner("127.0.0.1:7001"));
+        }
+        let known = Topology::merge(&one(), vec![fresh()]);
+        let later = Topology::merge(&known, vec![stale()]);
+        assert_eq!(later.owner(100), Some("127.0.0.1:7004"), "one that has slept does not turn it back");
+    }
+
+    #[test]
+    fn a_node_that_nobody_knows_any_more_is_forgotten() {
+        let without: String = ONE.lines().filter(|line| !line.starts_with("dd")).map(|line| format!("{line}\n")).collect();
+        let topology = Topology::merge(&one(), vec![read_view(&without, "127.0.0.1:7001")]);
+        assert!(!topology.knows("127.0.0.1:7004"));
+    }
+
+    /// Seen to bite: without the cut in `slots_value`.
+    #[test]
+    fn a_slot_that_was_said_to_have_moved_has_its_new_owner_until_the_next_picture() {
+        let moved = one().with_moved(100, "127.0.0.1:7003").with_moved(0, "127.0.0.1:7009");
+        assert_eq!((moved.owner(99), moved.owner(100)), (Some("127.0.0.1:7001"), Some("127.0.0.1:7003")));
+        assert!(moved.knows("127.0.0.1:7009") && moved.is_owner("127.0.0.1:7009"));
+        let Value::Array(ranges) = moved.slots_value() else { panic!("an array") };
+        let ends: Vec<_> = ranges
+            .iter()
+            .map(|range| match range {
+                Value::Array(parts) => (parts[0].clone(), parts[1].clone()),
+                _ => panic!("an array"),
+            })
+            .collect();
+        let expected = [(0, 0), (1, 99), (100, 100), (101, 5460), (5461, 10922), (10923, 16383)];
+        assert_eq!(ends, expected.map(|(first, last)| (Value::Int(first), Value::Int(last))));
+        let next = Topology::merge(&moved, vec![read_view(ONE, "127.0.0.1:7001")]);
+        assert_eq!(next.owner(100), Some("127.0.0.1:7001"));
+    }
+}
