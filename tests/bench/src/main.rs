@@ -6,8 +6,9 @@
 //! cargo run --release -p redis-manager-bench -- --quick       # a smoke run: the numbers mean nothing
 //! ```
 //!
-//! Wants a `redis-server` on the PATH, except for the part `memory`. It fails if a borrower of redis-manager leaves
-//! anything behind; a goal that is missed is printed, and fails nothing: figures are of the machine as well.
+//! Wants a `redis-server` on the PATH, except for the parts `memory` and `scale`, and `valgrind` for the part `scale`. It
+//! fails if a borrower of redis-manager leaves anything behind, or if the instructions of a path grow more than was
+//! promised; any other goal that is missed is printed, and fails nothing: figures are of the machine as well.
 //!
 //! Contenders are measured in turn within a round, in an order that rotates, for several rounds. Tables show the median
 //! over the rounds with the least and the most. A ratio is taken within each round, and then its median, so that both
@@ -23,6 +24,7 @@ mod options;
 mod peers;
 mod pools;
 mod runner;
+mod scale;
 mod table;
 
 use std::process::ExitCode;
@@ -35,6 +37,9 @@ use options::{Options, Part};
 static HEAP: heap::CountingAllocator = heap::CountingAllocator;
 
 fn main() -> ExitCode {
+    if scale::walk_if_told() {
+        return ExitCode::SUCCESS;
+    }
     let options = match Options::parse(std::env::args().skip(1)) {
         Ok(options) => options,
         Err(help) => {
@@ -55,6 +60,9 @@ fn main() -> ExitCode {
     }
     if options.has(Part::Memory) {
         memory::run(&options);
+    }
+    if options.has(Part::Scale) && !scale::run(&options, &mut goals) {
+        exit = ExitCode::FAILURE;
     }
     goals.print();
     exit

@@ -11,14 +11,17 @@ pub(crate) enum Part {
     Pools,
     /// What is there while nobody asks for anything.
     Memory,
+    /// How cost grows with connections, pools, nodes and waiters.
+    Scale,
 }
 
 impl Part {
-    const ALL: [(Part, &'static str, &'static str); 4] = [
+    const ALL: [(Part, &'static str, &'static str); 5] = [
         (Part::Hygiene, "hygiene", "what a borrower leaves behind for the next one"),
         (Part::Redis, "redis", "end to end: exclusive and shared clients of a real server"),
-        (Part::Pools, "pools", "the pool alone: cycles, waiters, cancels, allocations, look-ups"),
+        (Part::Pools, "pools", "the pool alone: cycles, wake-ups, waiters, cancels, allocations, look-ups, floors"),
         (Part::Memory, "memory", "idle nodes and connections: heap, tasks, wake-ups"),
+        (Part::Scale, "scale", "how cost grows: instructions among more and more of everything, by callgrind"),
     ];
 }
 
