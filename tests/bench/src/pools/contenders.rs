@@ -3,12 +3,12 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::{Future, ready};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use redis_manager::{Connector, Lease, NodeConfig, NodePool};
 
-use crate::runner::Handle;
+use crate::runner::{Handle, Kind};
 
 /// A connection to nowhere: one word on the heap, as the connections of most pools are a pointer wide.
 pub(crate) type Nothing = Box<u64>;
@@ -89,6 +89,13 @@ pub(crate) type Deadpool = deadpool::managed::Pool<Free>;
 
 pub(crate) fn deadpool(size: usize) -> Deadpool {
     Deadpool::builder(Free).max_size(size).build().expect("deadpool without timeouts needs no runtime")
+}
+
+/// The same with a deadline for each get, as ours has one; it then needs to know the executor's timers.
+pub(crate) fn deadpool_with_timeout(kind: Kind, size: usize) -> Deadpool {
+    let runtime = if kind.is_tokio() { deadpool::Runtime::Tokio1 } else { deadpool::Runtime::Smol2 };
+    let builder = Deadpool::builder(Free).max_size(size).wait_timeout(Some(Duration::from_secs(60))).runtime(runtime);
+    builder.build().expect("deadpool knows the timers of this runtime")
 }
 
 impl Pool for Deadpool {
@@ -206,6 +213,12 @@ impl Pool for Qp {
 /// The floor under every pool: a queue behind std's lock, locked twice. It cannot wait.
 pub(crate) type StdFloor = &'static Mutex<VecDeque<Nothing>>;
 
+/// The same, with so many tries before it goes to sleep for the lock.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TriedFloor(StdFloor);
+
+const TRIES: usize = 64;
+
 /// The same behind parking_lot's lock.
 pub(crate) type ParkingLotFloor = &'static parking_lot::Mutex<VecDeque<Nothing>>;
 
@@ -215,6 +228,10 @@ fn stock(size: usize) -> VecDeque<Nothing> {
 
 pub(crate) fn std_floor(size: usize) -> StdFloor {
     Box::leak(Box::new(Mutex::new(stock(size))))
+}
+
+pub(crate) fn tried_floor(size: usize) -> TriedFloor {
+    TriedFloor(std_floor(size))
 }
 
 pub(crate) fn parking_lot_floor(size: usize) -> ParkingLotFloor {
@@ -237,6 +254,28 @@ impl Floor for StdFloor {
 
     fn push(&self, connection: Nothing) {
         self.lock().expect("nobody panics under the lock").push_back(connection);
+    }
+}
+
+impl TriedFloor {
+    fn lock(&self) -> MutexGuard<'static, VecDeque<Nothing>> {
+        for _ in 0..TRIES {
+            match self.0.try_lock() {
+                Ok(guard) => return guard,
+                Err(_) => std::hint::spin_loop(),
+            }
+        }
+        self.0.lock().expect("nobody panics under the lock")
+    }
+}
+
+impl Floor for TriedFloor {
+    fn pop(&self) -> Option<Nothing> {
+        self.lock().pop_back()
+    }
+
+    fn push(&self, connection: Nothing) {
+        self.lock().push_back(connection);
     }
 }
 

@@ -9,6 +9,7 @@ mod cycles;
 mod names;
 mod subject;
 mod waiters;
+mod wakes;
 
 use std::time::Duration;
 
@@ -63,6 +64,7 @@ pub(crate) fn run(options: &Options, goals: &mut Goals) {
             race(kind, scenario, options, goals);
         }
     }
+    wakes::run(options);
     names::run(options, goals);
     crowds(options, goals);
     give_up(options, goals);
@@ -143,7 +145,7 @@ fn judge_race(kind: Kind, scenario: Scenario, cells: &[Cell<cycles::Sample>], go
 
 fn crowds(options: &Options, goals: &mut Goals) {
     let (rounds, crowds) = if options.quick { (1, [1_000, 10_000]) } else { (3, [10_000, 100_000]) };
-    for kind in [Kind::TokioTwoWorkers, Kind::SmolTwoThreads] {
+    for kind in KINDS {
         for waiters in crowds {
             let one = Scenario { size: 1, hold: cycles::Hold::OneYield, ..SCENARIOS[0] };
             let (runner, subjects) = start(kind, one);
@@ -159,7 +161,8 @@ fn crowds(options: &Options, goals: &mut Goals) {
                 vec![String::from(cell.name), format!("{:.0}", bytes.median), drain.to_string()]
             };
             let mut rows: Vec<_> = cells.iter().map(row).collect();
-            rows.push(vec![String::from("floor: a parked bare task"), format!("{bare:.0}"), String::new()]);
+            let chains: Vec<f64> = (0..rounds).map(|_| runner.run(waiters::bare_chain(&runner.handle, waiters))).collect();
+            rows.push(vec![String::from("floor: a parked bare task"), format!("{bare:.0}"), Spread::of(&chains).to_string()]);
             let head = ["pool", "heap bytes each, with the task", "ms to serve them all"];
             table::print(&format!("{waiters} parked waiters on a pool of one, {kind}"), &head, &rows);
             if kind == Kind::TokioTwoWorkers {
@@ -172,8 +175,22 @@ fn crowds(options: &Options, goals: &mut Goals) {
 }
 
 fn give_up(options: &Options, goals: &mut Goals) {
+    for kind in KINDS {
+        let cells = give_up_on(kind, options);
+        if kind == Kind::TokioTwoWorkers {
+            goals.judge(
+                "cancel alone: time to deadpool",
+                Want::AtMost(0.5),
+                ratio(&cells, OURS, DEADPOOL, |sample| sample.alone),
+            );
+            let what = format!("cancel among {}: time to deadpool", cancels::CROWD);
+            goals.judge(&what, Want::AtMost(0.5), ratio(&cells, OURS, DEADPOOL, |sample| sample.among));
+        }
+    }
+}
+
+fn give_up_on(kind: Kind, options: &Options) -> Vec<Cell<cancels::Sample>> {
     let (rounds, times) = if options.quick { (1, 1_600) } else { (9, 100_000) };
-    let kind = Kind::TokioTwoWorkers;
     let one = Scenario { size: 1, hold: cycles::Hold::OneYield, ..SCENARIOS[0] };
     let (runner, alone) = start(kind, one);
     let handle = runner.handle.clone();
@@ -193,9 +210,7 @@ fn give_up(options: &Options, goals: &mut Goals) {
     let among = format!("ns among {}", cancels::CROWD);
     let head = ["pool", "ns alone", &among, "racing: gets/s, 1 000s", "given up", "connections lost"];
     table::print(&format!("Waits that are given up, {kind}"), &head, &rows);
-    goals.judge("cancel alone: time to deadpool", Want::AtMost(0.5), ratio(&cells, OURS, DEADPOOL, |sample| sample.alone));
-    let what = format!("cancel among {}: time to deadpool", cancels::CROWD);
-    goals.judge(&what, Want::AtMost(0.5), ratio(&cells, OURS, DEADPOOL, |sample| sample.among));
+    cells
 }
 
 fn count_allocations(goals: &mut Goals) {

@@ -5,15 +5,17 @@ use std::time::Duration;
 use super::cancels;
 use super::contenders::{self, Pool};
 use super::cycles::{self, Hold, Scenario};
-use super::{allocations, waiters};
+use super::{allocations, waiters, wakes};
 use crate::runner::{Done, Handle, Kind};
 
 pub(crate) const OURS: &str = "redis-manager";
 pub(crate) const DEADPOOL: &str = "deadpool";
+pub(super) const DEADPOOL_WITH_TIMEOUT: &str = "deadpool, with a wait timeout";
 const BB8: &str = "bb8";
 const MOBC: &str = "mobc";
 const QP: &str = "qp";
 pub(super) const STD_FLOOR: &str = "floor: two std locks";
+const TRIED_FLOOR: &str = "floor: two std locks, 64 tries first";
 const PARKING_LOT_FLOOR: &str = "floor: two parking_lot locks";
 
 /// All that is measured of a pool.
@@ -22,6 +24,7 @@ pub(super) trait Measured: Send + Sync {
     fn park(&self, handle: &Handle, waiters: usize) -> Done<waiters::Sample>;
     fn cancel(&self, racing: &Subject, handle: &Handle, times: u32) -> Done<cancels::Sample>;
     fn count_allocations(&self, handle: &Handle) -> Done<allocations::Sample>;
+    fn count_wakes(&self, handle: &Handle, scenario: Scenario, cycles: u64) -> Done<wakes::Sample>;
     fn as_any(&self) -> &dyn std::any::Any;
 }
 
@@ -41,6 +44,10 @@ impl<P: Pool> Measured for P {
 
     fn count_allocations(&self, handle: &Handle) -> Done<allocations::Sample> {
         allocations::count(self, handle)
+    }
+
+    fn count_wakes(&self, handle: &Handle, scenario: Scenario, cycles: u64) -> Done<wakes::Sample> {
+        wakes::count(self, handle, scenario, cycles)
     }
 
     fn as_any(&self) -> &dyn std::any::Any {
@@ -65,6 +72,7 @@ pub(super) async fn pools(kind: Kind, handle: &Handle, size: usize) -> Vec<Subje
     let mut all = vec![
         Subject::new(OURS, contenders::ours(handle, size)),
         Subject::new(DEADPOOL, contenders::deadpool(size)),
+        Subject::new(DEADPOOL_WITH_TIMEOUT, contenders::deadpool_with_timeout(kind, size)),
         Subject::new(QP, contenders::qp(size)),
     ];
     if kind.is_tokio() {
@@ -79,6 +87,7 @@ pub(super) async fn pools_and_floors(kind: Kind, handle: &Handle, scenario: Scen
     let mut all = pools(kind, handle, scenario.size).await;
     if scenario.hold == Hold::Never {
         all.push(Subject::new(STD_FLOOR, contenders::std_floor(scenario.size)));
+        all.push(Subject::new(TRIED_FLOOR, contenders::tried_floor(scenario.size)));
         all.push(Subject::new(PARKING_LOT_FLOOR, contenders::parking_lot_floor(scenario.size)));
     }
     all

@@ -1,8 +1,9 @@
 //! A crowd of parked waiters: what each takes of the heap, and how long it takes to serve them all.
 
-use std::future::pending;
-use std::sync::Arc;
+use std::future::{pending, poll_fn};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use redis_manager::Timer;
@@ -75,6 +76,55 @@ pub(super) fn bare_task(handle: &Handle, tasks: usize) -> Done<f64> {
         }
         until(&handle, &started, tasks).await;
         heap.growth() as f64 / tasks as f64
+    })
+}
+
+/// Bare tasks that wake one another in turn, and nothing else.
+struct Chain {
+    turn: AtomicUsize,
+    wakers: Vec<Mutex<Option<Waker>>>,
+}
+
+impl Chain {
+    fn wake(&self, place: usize) {
+        self.turn.store(place, Ordering::SeqCst);
+        let waker = self.wakers.get(place).and_then(|waker| waker.lock().expect("nobody panics under the lock").take());
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    async fn turn_of(&self, place: usize) {
+        poll_fn(|cx| {
+            *self.wakers[place].lock().expect("nobody panics under the lock") = Some(cx.waker().clone());
+            if self.turn.load(Ordering::SeqCst) == place { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+}
+
+/// The floor: milliseconds until as many parked tasks have run, each woken by the one before.
+pub(super) fn bare_chain(handle: &Handle, tasks: usize) -> Done<f64> {
+    let handle = handle.clone();
+    Box::pin(async move {
+        let wakers = (0..tasks).map(|_| Mutex::new(None)).collect();
+        let chain = Arc::new(Chain { turn: AtomicUsize::new(usize::MAX), wakers });
+        let counters = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
+        let mut kept = Vec::with_capacity(tasks);
+        for place in 0..tasks {
+            let (chain, counters) = (Arc::clone(&chain), Arc::clone(&counters));
+            kept.push(handle.start(async move {
+                counters[0].fetch_add(1, Ordering::Relaxed);
+                chain.turn_of(place).await;
+                counters[1].fetch_add(1, Ordering::Relaxed);
+                chain.wake(place + 1);
+            }));
+        }
+        until(&handle, &counters[0], tasks).await;
+        let start = Instant::now();
+        chain.wake(0);
+        until(&handle, &counters[1], tasks).await;
+        start.elapsed().as_secs_f64() * 1e3
     })
 }
 
