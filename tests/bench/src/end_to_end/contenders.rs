@@ -68,7 +68,8 @@ pub(super) fn add_users(server: &RedisServer) {
     }
 }
 
-fn url(port: u16, name: &str) -> String {
+/// Where a contender finds the server, as its own user.
+pub(super) fn url(port: u16, name: &str) -> String {
     let user = user(name);
     format!("redis://{user}:{user}@127.0.0.1:{port}")
 }

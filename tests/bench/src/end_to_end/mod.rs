@@ -6,6 +6,7 @@
 //! own counts, CPU is what this process used. Peers are as they come; only the size of their pools is set.
 
 mod contenders;
+mod idle;
 mod load;
 mod server_ceiling;
 
@@ -48,6 +49,7 @@ pub(crate) fn run(options: &Options, goals: &mut Goals) {
     server.command(&["SET", KEY, &"x".repeat(100)]);
     contenders::add_users(&server);
     server_ceiling::print(server.port(), &TASKS, options);
+    idle::run(server.port());
     for kind in [Kind::TokioTwoWorkers, Kind::SmolTwoThreads] {
         let runner = Runner::start(kind);
         let handle = runner.handle.clone();
