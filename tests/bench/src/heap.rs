@@ -1,17 +1,24 @@
 //! A global allocator that can count: how many allocations, and how many bytes are live, while somebody asks.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 /// The system's allocator. While nobody counts, it costs one relaxed load more, so that timings are not disturbed.
 pub(crate) struct CountingAllocator;
 
 static COUNTING: AtomicBool = AtomicBool::new(false);
+static ONE_THREAD: AtomicBool = AtomicBool::new(false);
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 static LIVE_BYTES: AtomicI64 = AtomicI64::new(0);
 
+thread_local! {
+    /// Whether this is the thread whose heap is counted, if only one's is.
+    static COUNTED: Cell<bool> = const { Cell::new(false) };
+}
+
 fn note(allocations: u64, bytes: i64) {
-    if COUNTING.load(Ordering::Relaxed) {
+    if COUNTING.load(Ordering::Relaxed) && (!ONE_THREAD.load(Ordering::Relaxed) || COUNTED.get()) {
         ALLOCATIONS.fetch_add(allocations, Ordering::Relaxed);
         LIVE_BYTES.fetch_add(bytes, Ordering::Relaxed);
     }
@@ -55,7 +62,14 @@ impl HeapCount {
         HeapCount(())
     }
 
-    /// Allocations since the start, by all threads; a growing one counts as one.
+    /// The same of this thread alone. Threads of earlier parts may yet free what those have left.
+    pub(crate) fn start_here() -> HeapCount {
+        COUNTED.set(true);
+        ONE_THREAD.store(true, Ordering::SeqCst);
+        HeapCount::start()
+    }
+
+    /// Allocations since the start, by all threads that are counted; a growing one counts as one.
     pub(crate) fn allocations(&self) -> u64 {
         ALLOCATIONS.load(Ordering::SeqCst)
     }
@@ -69,5 +83,7 @@ impl HeapCount {
 impl Drop for HeapCount {
     fn drop(&mut self) {
         COUNTING.store(false, Ordering::SeqCst);
+        ONE_THREAD.store(false, Ordering::SeqCst);
+        COUNTED.set(false);
     }
 }

@@ -83,7 +83,7 @@ where
     runner.run(async move {
         let quiet = quiet_hour().await;
         let own_tasks = tasks();
-        let heap = HeapCount::start();
+        let heap = HeapCount::start_here();
         let pool = make(handle.clone()).await;
         tokio::time::sleep(Duration::from_millis(10)).await;
         let node = heap.growth() as f64;
@@ -91,7 +91,7 @@ where
         let (mut tasks_with, mut hours) = ([0; 3], [Hour { wakeups: 0, busy: Duration::ZERO }; 3]);
         let mut connection = 0.0;
         for (column, connections) in [0, 1, CONNECTIONS].into_iter().enumerate() {
-            let heap = HeapCount::start();
+            let heap = HeapCount::start_here();
             let mut all = Vec::with_capacity(connections);
             let before = heap.growth();
             for _ in 0..connections {
@@ -116,7 +116,7 @@ fn many_nodes(nodes: usize, connections: usize) {
     let (bytes, tasks, hour) = runner.run(async move {
         let quiet = quiet_hour().await;
         let own_tasks = tasks();
-        let heap = HeapCount::start();
+        let heap = HeapCount::start_here();
         let knobs = NodeConfig::builder().max_connection_size(connections).min_idle(connections).max_pools_per_node(1);
         let config = knobs.build().expect("the knobs of the benchmark are within their ranges");
         let manager = Manager::new(config, handle.runtime());

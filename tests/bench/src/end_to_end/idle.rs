@@ -51,7 +51,7 @@ where
         drop(pool.get().await?);
         let mut all = Vec::with_capacity(CONNECTIONS);
         let own_tasks = tasks();
-        let heap = HeapCount::start();
+        let heap = HeapCount::start_here();
         for _ in 0..CONNECTIONS {
             all.push(pool.get().await?);
         }
