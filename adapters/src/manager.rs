@@ -12,6 +12,8 @@ use redis_manager_core::{
     ConfigError, GetClientError, Knob, Loop, Manager, NodeConfig, NodeConfigBuilder, NodeStatus, OnNodeDown, Runtime,
 };
 
+#[cfg(feature = "cluster")]
+use crate::cluster::{ClusterArgs, ClusterStatus, Clusters, Plan};
 use crate::network::Network;
 use crate::redis_node::{AddNodeError, Address, Client, Hub, NodeHandle, PoolArgs, RedisConnector, SharedClient, redact};
 
@@ -28,6 +30,9 @@ pub struct RedisManager {
     network: Arc<dyn Network>,
     args: PoolArgs,
     shared_connections_per_node: usize,
+    /// In cluster mode: what the nodes belong to.
+    #[cfg(feature = "cluster")]
+    clusters: Option<Clusters>,
     /// What the shared clients of each node have in common, for as long as there is one.
     hubs: Arc<Mutex<HashMap<String, Weak<Hub>>>>,
 }
@@ -46,7 +51,10 @@ impl RedisManager {
             format!("{} to {}", SHARED_CONNECTIONS.start(), SHARED_CONNECTIONS.end()),
             "what all shared clients of a node send their commands over, each over the one with the fewest in flight",
         );
-        NodeConfig::knobs().into_iter().chain([shared]).chain(PoolArgs::knobs()).collect()
+        let knobs = NodeConfig::knobs().into_iter().chain([shared]).chain(PoolArgs::knobs());
+        #[cfg(feature = "cluster")]
+        let knobs = knobs.chain(ClusterArgs::knobs());
+        knobs.collect()
     }
 
     /// Every knob at its default.
@@ -84,6 +92,10 @@ impl RedisManager {
     ///
     /// May be dropped at any time; the node is forgotten then, too.
     pub async fn add_node_pool_timeout(&self, url: &str, timeout: Duration) -> Result<(), AddNodeError> {
+        #[cfg(feature = "cluster")]
+        if let Some(clusters) = &self.clusters {
+            return clusters.add(url, timeout).await;
+        }
         let address = Address::parse(url, self.args.protocol)?;
         let name = address.name.clone();
         let connector = || {
@@ -123,6 +135,10 @@ impl RedisManager {
     ///
     /// May be dropped at any time: its place in line is given up, and a client that it was granted goes to the next.
     pub async fn get_client_timeout(&self, url: &str, timeout: Duration) -> Result<Client, GetClientError> {
+        #[cfg(feature = "cluster")]
+        if let Some(clusters) = &self.clusters {
+            return clusters.get(url, timeout).await.map_err(hide_password);
+        }
         self.nodes.get(url, timeout).await.map(Client::new).map_err(hide_password)
     }
 
@@ -133,6 +149,10 @@ impl RedisManager {
     ///
     /// As [`get_client_timeout`](RedisManager::get_client_timeout) after a wait of no length.
     pub fn try_get_client(&self, url: &str) -> Result<Client, GetClientError> {
+        #[cfg(feature = "cluster")]
+        if let Some(clusters) = &self.clusters {
+            return clusters.try_get(url).map_err(hide_password);
+        }
         self.nodes.try_get(url).map(Client::new).map_err(hide_password)
     }
 
@@ -162,7 +182,68 @@ impl RedisManager {
     ///
     /// May be dropped at any time.
     pub async fn get_shared_client_timeout(&self, url: &str, timeout: Duration) -> Result<SharedClient, GetClientError> {
-        SharedClient::ready(self.hub(url).map_err(hide_password)?, timeout).await
+        #[cfg(feature = "cluster")]
+        if let Some(clusters) = &self.clusters {
+            return clusters.get_shared(url, timeout).await.map_err(hide_password);
+        }
+        SharedClient::of_node(self.hub(url).map_err(hide_password)?, timeout).await
+    }
+
+    /// Lends a client of the node that owns a key, within `default_timeout`; see
+    /// [`get_client_for_key_timeout`](RedisManager::get_client_for_key_timeout).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    ///
+    /// # Cancel safety
+    ///
+    /// As there.
+    #[cfg(feature = "cluster")]
+    pub async fn get_client_for_key(&self, url: &str, key: impl AsRef<[u8]>) -> Result<Client, GetClientError> {
+        self.get_client_for_key_timeout(url, key, self.nodes.config().default_timeout()).await
+    }
+
+    /// Lends a client of the primary that owns a key of a cluster, for itself alone: for `WATCH`, transactions, commands that
+    /// block, scripts and subscriptions. It comes from that node's own pools, with all that
+    /// [`get_client_timeout`](RedisManager::get_client_timeout) promises; if the key gets another owner while the call
+    /// waits, it waits there.
+    ///
+    /// If the key gets another owner later, the client is told so by its node (`MOVED`), and the next one comes from the new
+    /// owner. All keys that are used on it must belong to this node.
+    ///
+    /// # Errors
+    ///
+    /// As [`get_client_timeout`](RedisManager::get_client_timeout). [`UnknownNode`](GetClientError::UnknownNode) also if
+    /// nobody owns the key's slot, and if the manager is not in cluster mode.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time.
+    #[cfg(feature = "cluster")]
+    pub async fn get_client_for_key_timeout(
+        &self,
+        url: &str,
+        key: impl AsRef<[u8]>,
+        timeout: Duration,
+    ) -> Result<Client, GetClientError> {
+        let unknown = || GetClientError::UnknownNode { node: String::from(url) };
+        let lent = match &self.clusters {
+            Some(clusters) => clusters.get_for_key(url, key.as_ref(), timeout).await,
+            None => Err(unknown()),
+        };
+        lent.map_err(hide_password)
+    }
+
+    /// A picture of a cluster: its nodes, their roles, slots and pools.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownNode`](GetClientError::UnknownNode) if it was never added, or if the manager is not in cluster mode.
+    #[cfg(feature = "cluster")]
+    pub fn cluster_status(&self, url: &str) -> Result<ClusterStatus, GetClientError> {
+        let unknown = || GetClientError::UnknownNode { node: String::from(url) };
+        self.clusters.as_ref().ok_or_else(unknown).and_then(|clusters| clusters.cluster_status(url)).map_err(hide_password)
     }
 
     /// The handle of a node, which saves the look-up.
@@ -171,24 +252,36 @@ impl RedisManager {
     ///
     /// [`UnknownNode`](GetClientError::UnknownNode) if it was never added.
     pub fn node(&self, url: &str) -> Result<NodeHandle, GetClientError> {
+        #[cfg(feature = "cluster")]
+        if let Some(clusters) = &self.clusters {
+            return clusters.node(url).map_err(hide_password);
+        }
         self.nodes.node(url).map(NodeHandle::new).map_err(hide_password)
     }
 
-    /// A picture of every node by URL, password hidden; each is consistent in itself. Closed nodes are left out.
+    /// A picture of every node by URL, password hidden; each is consistent in itself. Closed nodes are left out. A cluster is
+    /// there by its URL, and each of its nodes as `host:port`.
     #[must_use]
     pub fn fetch_pool_status(&self) -> BTreeMap<String, NodeStatus> {
-        self.nodes.status()
+        let pictures = self.nodes.status();
+        #[cfg(feature = "cluster")]
+        let pictures = pictures.into_iter().chain(self.clusters.iter().flat_map(Clusters::status)).collect();
+        pictures
     }
 
     /// Starts the periodic health checks of idle connections. They run from the start; starting twice starts one.
     pub fn start_health_checks(&self) {
         self.nodes.set_health_checks(Loop::Running);
+        #[cfg(feature = "cluster")]
+        self.clusters.iter().for_each(|clusters| clusters.set_health_checks(Loop::Running));
     }
 
     /// Stops the periodic health checks, until they are started again. Broken connections are found on use, and by
     /// their end, all the same.
     pub fn stop_health_checks(&self) {
         self.nodes.set_health_checks(Loop::Stopped);
+        #[cfg(feature = "cluster")]
+        self.clusters.iter().for_each(|clusters| clusters.set_health_checks(Loop::Stopped));
     }
 
     /// Whether health checks run. False once the manager is closed.
@@ -201,11 +294,15 @@ impl RedisManager {
     /// below `min_idle`, and drops empty pools beyond those at start. Starting twice starts one.
     pub fn start_cleanup(&self) {
         self.nodes.set_cleanup(Loop::Running);
+        #[cfg(feature = "cluster")]
+        self.clusters.iter().for_each(|clusters| clusters.set_cleanup(Loop::Running));
     }
 
     /// Stops the periodic cleanup, until it is started again.
     pub fn stop_cleanup(&self) {
         self.nodes.set_cleanup(Loop::Stopped);
+        #[cfg(feature = "cluster")]
+        self.clusters.iter().for_each(|clusters| clusters.set_cleanup(Loop::Stopped));
     }
 
     /// Whether cleanup runs. False once the manager is closed.
@@ -228,6 +325,10 @@ impl RedisManager {
     ///
     /// Closing goes on when the future is dropped.
     pub async fn close_node_pools_timeout(&self, url: &str, timeout: Duration) {
+        #[cfg(feature = "cluster")]
+        if let Some(clusters) = &self.clusters {
+            return clusters.close(url, timeout).await;
+        }
         close_then(self.nodes.close_node(url, timeout), || close_hubs(self.hubs().remove(url))).await;
     }
 
@@ -243,6 +344,10 @@ impl RedisManager {
     ///
     /// Closing goes on when the future is dropped.
     pub async fn close_all_pools_timeout(&self, timeout: Duration) {
+        #[cfg(feature = "cluster")]
+        if let Some(clusters) = &self.clusters {
+            clusters.close_all(timeout).await;
+        }
         let take_hubs = || std::mem::take(&mut *self.hubs());
         close_then(self.nodes.close(timeout), || close_hubs(take_hubs().into_values())).await;
     }
@@ -312,6 +417,8 @@ pub struct RedisManagerBuilder {
     node: NodeConfigBuilder,
     args: PoolArgs,
     shared_connections_per_node: usize,
+    #[cfg(feature = "cluster")]
+    plan: Plan,
     /// The first value of the environment that could not be read; told by `build`.
     unreadable: Option<ConfigError>,
 }
@@ -322,6 +429,8 @@ impl Default for RedisManagerBuilder {
             node: NodeConfigBuilder::default(),
             args: PoolArgs::default(),
             shared_connections_per_node: DEFAULT_SHARED_CONNECTIONS,
+            #[cfg(feature = "cluster")]
+            plan: Plan::default(),
             unreadable: None,
         }
     }
@@ -387,9 +496,32 @@ impl RedisManagerBuilder {
         self
     }
 
+    /// Whether what is added are clusters. Default false. Needs [`startup_nodes`](RedisManagerBuilder::startup_nodes).
+    ///
+    /// All names under which a cluster is added are the same cluster: that of the startup nodes.
+    #[cfg(feature = "cluster")]
+    pub fn use_cluster(mut self, use_cluster: bool) -> Self {
+        self.plan.use_cluster = use_cluster;
+        self
+    }
+
+    /// URLs of nodes of the cluster, at least one, all with the same login: they are asked for the others.
+    #[cfg(feature = "cluster")]
+    pub fn startup_nodes<U: Into<String>>(mut self, urls: impl IntoIterator<Item = U>) -> Self {
+        self.plan.startup_nodes = urls.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// How the cluster is used.
+    #[cfg(feature = "cluster")]
+    pub fn cluster_args(mut self, args: ClusterArgs) -> Self {
+        self.plan.args = Some(args);
+        self
+    }
+
     /// Takes knobs from the environment, where they are set: `MAX_CONNECTION_SIZE` (a count), `HEALTH_CHECK_INTERVAL`,
-    /// `CLEANUP_INTERVAL` and `MAX_IDLE_TIME` (seconds, decimals allowed). `USE_REDIS_CLUSTER` must be false or not set:
-    /// there is no cluster mode yet. What cannot be read is told by [`build`](RedisManagerBuilder::build).
+    /// `CLEANUP_INTERVAL` and `MAX_IDLE_TIME` (seconds, decimals allowed), `USE_REDIS_CLUSTER` (true or false; true needs the
+    /// feature `cluster`). What cannot be read is told by [`build`](RedisManagerBuilder::build).
     pub fn from_env(self) -> Self {
         self.set_from(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
     }
@@ -405,6 +537,14 @@ impl RedisManagerBuilder {
             let Some(value) = variable(name) else { return Ok(None) };
             value.trim().parse().map(Some).map_err(|_| unreadable(name, value, "a whole number"))
         };
+        let switch = |name: &'static str| -> Result<Option<bool>, ConfigError> {
+            let Some(value) = variable(name) else { return Ok(None) };
+            match value.trim().to_ascii_lowercase().as_str() {
+                "" | "false" | "0" | "no" | "off" => Ok(Some(false)),
+                "true" | "1" | "yes" | "on" => Ok(Some(true)),
+                _ => Err(unreadable(name, value, "true or false")),
+            }
+        };
         let mut take = || -> Result<(), ConfigError> {
             let mut node = self.node.clone();
             if let Some(size) = count("MAX_CONNECTION_SIZE")? {
@@ -419,11 +559,14 @@ impl RedisManagerBuilder {
             if let Some(longest) = seconds("MAX_IDLE_TIME")? {
                 node = node.max_idle_time(longest);
             }
-            match variable("USE_REDIS_CLUSTER") {
-                Some(value) if !matches!(value.trim().to_ascii_lowercase().as_str(), "" | "false" | "0" | "no" | "off") => {
-                    return Err(unreadable("USE_REDIS_CLUSTER", value, "false: there is no cluster mode yet"));
-                }
-                Some(_) | None => {}
+            let use_cluster = switch("USE_REDIS_CLUSTER")?;
+            #[cfg(feature = "cluster")]
+            if let Some(use_cluster) = use_cluster {
+                self.plan.use_cluster = use_cluster;
+            }
+            #[cfg(not(feature = "cluster"))]
+            if use_cluster == Some(true) {
+                return Err(unreadable("USE_REDIS_CLUSTER", String::from("true"), "false: true needs the feature `cluster`"));
             }
             self.node = node;
             Ok(())
@@ -455,13 +598,23 @@ impl RedisManagerBuilder {
             let limit_knob = "max_connection_size times max_pools_per_node";
             return Err(ConfigError::Contradiction { knob, value, limit_knob, limit: most.to_string() });
         }
+        #[cfg(feature = "cluster")]
+        let startup = self.plan.check(self.args.protocol)?;
         let network: Arc<dyn Network> = Arc::new(runtime);
         let runtime = Arc::clone(&network) as Arc<dyn Runtime>;
+        let nodes = Manager::new(config, runtime);
+        #[cfg(feature = "cluster")]
+        let clusters = startup.map(|startup| {
+            let (network, args) = (Arc::clone(&network), self.args.clone());
+            Clusters::new(self.plan, startup, nodes.clone(), network, args, shared)
+        });
         Ok(RedisManager {
-            nodes: Manager::new(config, runtime),
+            nodes,
             network,
             args: self.args,
             shared_connections_per_node: shared,
+            #[cfg(feature = "cluster")]
+            clusters,
             hubs: Arc::default(),
         })
     }
@@ -483,7 +636,7 @@ mod tests {
         assert_eq!(with("CLEANUP_INTERVAL", "0.5").node, NodeConfig::builder().cleanup_interval(half));
         assert_eq!(with("MAX_IDLE_TIME", " 0.5 ").node, NodeConfig::builder().max_idle_time(half));
         assert!(with("USE_REDIS_CLUSTER", "false").unreadable.is_none());
-        for (name, value) in [("MAX_CONNECTION_SIZE", "many"), ("MAX_IDLE_TIME", "-1"), ("USE_REDIS_CLUSTER", "true")] {
+        for (name, value) in [("MAX_CONNECTION_SIZE", "many"), ("MAX_IDLE_TIME", "-1"), ("USE_REDIS_CLUSTER", "perhaps")] {
             let message = with(name, value).unreadable.map(|error| error.to_string()).unwrap_or_default();
             assert!(message.starts_with(&format!("{name} is {value:?}: expected ")), "{message}");
         }

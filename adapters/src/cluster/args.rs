@@ -62,14 +62,29 @@ impl ClusterArgs {
     /// The rows of the table of knobs.
     pub(crate) fn knobs() -> Vec<Knob> {
         let args = Self::default();
-        let switch = |name, default: bool, why| Knob::new(name, "switch", default.to_string(), String::from("true or false"), why);
+        let switch =
+            |name, default: bool, why| Knob::new(name, "switch", default.to_string(), String::from("true or false"), why);
         let length = |name, default: Duration, why| Knob::duration(name, default, &NodeConfig::DURATIONS, why);
         let none = || String::from("none");
         vec![
             switch("use_cluster", false, "every node that is added is a cluster"),
-            Knob::new("startup_nodes", "URLs", none(), String::from("at least 1 with use_cluster"), "who is asked for a cluster's nodes first"),
-            switch("cluster_args.require_full_coverage", args.require_full_coverage, "clients are lent only while every slot has an owner"),
-            switch("cluster_args.read_from_replicas", args.read_from_replicas, "commands that only read go to replicas, which may lag"),
+            Knob::new(
+                "startup_nodes",
+                "URLs",
+                none(),
+                String::from("at least 1 with use_cluster"),
+                "who is asked for a cluster's nodes first",
+            ),
+            switch(
+                "cluster_args.require_full_coverage",
+                args.require_full_coverage,
+                "clients are lent only while every slot has an owner",
+            ),
+            switch(
+                "cluster_args.read_from_replicas",
+                args.read_from_replicas,
+                "commands that only read go to replicas, which may lag",
+            ),
             Knob::new(
                 "cluster_args.retries",
                 "times",
@@ -77,7 +92,11 @@ impl ClusterArgs {
                 format!("{} to {}", RETRIES.start(), RETRIES.end()),
                 "a command is sent on after MOVED and its kin; never one that may have been carried out",
             ),
-            length("cluster_args.topology_refresh_interval", args.topology_refresh_interval, "while all is well; else once a second"),
+            length(
+                "cluster_args.topology_refresh_interval",
+                args.topology_refresh_interval,
+                "while all is well; else once a second",
+            ),
             length("cluster_args.node_check_interval", args.node_check_interval, "each primary is asked for a sign of life"),
         ]
     }

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
+use redis::cluster_read_routing::RandomReplicaStrategy;
 use redis_manager_core::Connector;
 
 use crate::cluster::error::ClusterError;
@@ -71,7 +72,7 @@ impl ClusterConnector {
             .max_retry_wait(100)
             .overall_response_timeout(None);
         if args.read_from_replicas {
-            builder = builder.read_from_replicas();
+            builder = builder.read_routing_strategy(RandomReplicaStrategy);
         }
         builder.build()?.get_async_generic_connection::<Wire>().await
     }

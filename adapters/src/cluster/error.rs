@@ -17,8 +17,6 @@ pub(crate) enum ClusterError {
     Uncovered { uncovered: usize },
     #[error("no primary of the cluster can be reached")]
     AllDown,
-    #[error("the cluster was closed")]
-    Closed,
     #[error("cannot make a cluster connection: {0}")]
     Redis(#[source] RedisError),
 }

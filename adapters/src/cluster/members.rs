@@ -15,7 +15,7 @@ use crate::cluster::error::ClusterError;
 use crate::cluster::signal::Signal;
 use crate::cluster::topology::{Seen, Topology, read_view};
 use crate::network::Network;
-use crate::redis_node::{Address, Hub, PoolArgs, RedisConnector, SharedClient};
+use crate::redis_node::{Address, Hub, Membership, NodeShare, PoolArgs, RedisConnector};
 
 /// The topology is asked for once in so long at most.
 pub(crate) const BETWEEN_REFRESHES: Duration = Duration::from_secs(1);
@@ -147,14 +147,15 @@ impl Cluster {
         let check_timeout = self.setup.nodes.config().health_check_timeout();
         let args = self.setup.args.clone();
         let connector = RedisConnector::new(Arc::clone(&self.setup.network), place, args, check_timeout);
-        if self.setup.cluster_args.read_from_replicas { connector.reading() } else { connector }
+        connector.within(Membership { cluster: self.key, reading: self.setup.cluster_args.read_from_replicas })
     }
 
     /// The member that owns a slot, and the version of the topology that says so.
     pub(crate) fn owner(&self, slot: u16) -> Result<(Arc<Member>, u64), GetClientError> {
         let version = self.changed.version();
         let topology = self.topology();
-        let owner = topology.owner(slot).ok_or_else(|| GetClientError::UnknownNode { node: format!("the owner of slot {slot}") })?;
+        let owner =
+            topology.owner(slot).ok_or_else(|| GetClientError::UnknownNode { node: format!("the owner of slot {slot}") })?;
         Ok((self.member(owner)?, version))
     }
 
@@ -214,7 +215,11 @@ impl Cluster {
         known.sort_unstable();
         let startup = self.setup.startup.iter().map(|place| place.name_of_place());
         let mut all: Vec<_> = known.into_iter().map(|(_, _, address)| address).collect();
-        startup.for_each(|address| if !all.contains(&address) { all.push(address) });
+        startup.for_each(|address| {
+            if !all.contains(&address) {
+                all.push(address)
+            }
+        });
         // So that it is not always the same ones that are asked.
         let well = all.iter().filter(|address| rank(address) == 0).count();
         if well > 0 {
@@ -277,7 +282,7 @@ impl Cluster {
         let failed = |error: String| ClusterError::NoAnswer { address: String::from(address), error };
         let member = self.member(address).map_err(|error| failed(error.to_string()))?;
         let limit = self.setup.nodes.config().health_check_timeout();
-        let mut client = match SharedClient::ready(Arc::clone(&member.hub), self.patience(&member)).await {
+        let mut client = match NodeShare::ready(Arc::clone(&member.hub), self.patience(&member)).await {
             Ok(client) => client,
             Err(error) => return Err(failed(error.to_string())),
         };
@@ -435,6 +440,16 @@ impl Drop for Cluster {
         // The watch finds nobody any more.
         self.doubted.raise();
     }
+}
+
+/// Waits for all of them, at once.
+pub(crate) async fn all(waits: impl IntoIterator<Item = impl Future<Output = ()>>) {
+    let mut waits: Vec<_> = waits.into_iter().map(Box::pin).collect();
+    poll_fn(|cx| {
+        waits.retain_mut(|wait| wait.as_mut().poll(cx).is_pending());
+        if waits.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
 }
 
 /// Waits for something, no longer than `limit`.

@@ -14,6 +14,7 @@
 mod args;
 mod connector;
 mod error;
+mod manager;
 mod map;
 mod members;
 mod routed;
@@ -25,7 +26,8 @@ mod wire;
 
 pub use args::ClusterArgs;
 pub(crate) use connector::ClusterConnector;
-pub(crate) use members::{Cluster, Setup};
-pub(crate) use routed::Routed;
+pub(crate) use manager::{Clusters, Plan};
+pub(crate) use routed::RoutedShare;
 pub use status::{ClusterNode, ClusterStatus};
 pub use topology::ClusterRole;
+pub(crate) use wire::note_redirections;

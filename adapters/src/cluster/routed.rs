@@ -7,13 +7,45 @@ use std::time::Duration;
 use redis::aio::ConnectionLike;
 use redis::cluster_async::ClusterConnection;
 use redis::{Arg, Cmd, Pipeline, RedisError, RedisResult, Value};
+use redis_manager_core::Lease;
 
+use crate::cluster::connector::ClusterConnector;
 use crate::cluster::members::Cluster;
 use crate::cluster::wire::Wire;
-use crate::redis_node::{KeptTimer, Request, Session, Traces, refuse_unless_plain, refuse_unless_plain_pipeline, timed_out};
+use crate::redis_node::{
+    KeptTimer, Request, Session, Traces, redact, refuse_unless_plain, refuse_unless_plain_pipeline, timed_out,
+};
 
 /// The code of an error of ours on its way through the redis crate: one that it neither understands nor acts upon.
 const CONCEALED: &str = "REDISMANAGER";
+
+/// A client of a cluster that many tasks share; the lease goes back with the last clone.
+#[derive(Clone)]
+pub(crate) struct RoutedShare {
+    /// Kept for as long as anybody shares it.
+    _lease: Arc<Lease<ClusterConnector>>,
+    routed: Routed,
+    name: Arc<str>,
+}
+
+impl RoutedShare {
+    pub(crate) fn new(lease: Lease<ClusterConnector>, name: &str) -> Self {
+        let routed = Routed::clone(&lease);
+        Self { _lease: Arc::new(lease), routed, name: redact(name).into() }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) async fn ask(&mut self, cmd: &Cmd) -> RedisResult<Value> {
+        self.routed.ask(cmd).await
+    }
+
+    pub(crate) async fn ask_all(&mut self, pipeline: &Pipeline, offset: usize, count: usize) -> RedisResult<Vec<Value>> {
+        self.routed.ask_all(pipeline, offset, count).await
+    }
+}
 
 /// One of those who share a cluster connection.
 pub(crate) struct Routed {
@@ -61,6 +93,12 @@ impl Routed {
     }
 }
 
+impl Clone for Routed {
+    fn clone(&self) -> Self {
+        Self::new(Arc::clone(&self.cluster), self.connection.clone(), Arc::clone(&self._share))
+    }
+}
+
 impl std::fmt::Debug for Routed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Routed").finish_non_exhaustive()
@@ -88,7 +126,7 @@ fn in_lower_case(cmd: &Cmd) -> Option<Cmd> {
 /// Makes an error of ours one that the redis crate passes on: it would send a command again after most others.
 pub(crate) fn conceal(error: RedisError) -> RedisError {
     let kind = if error.is_timeout() { "timeout" } else { "lost" };
-    redis::make_extension_error(String::from(CONCEALED), Some(format!("{kind} {}", words_of(&error))))
+    redis::make_extension_error(String::from(CONCEALED), Some(format!("{kind} {}", error)))
 }
 
 fn reveal(error: RedisError) -> RedisError {
@@ -99,8 +137,4 @@ fn reveal(error: RedisError) -> RedisError {
     let (kind, text) = detail.split_once(' ').unwrap_or(("lost", detail));
     let kind = if kind == "timeout" { io::ErrorKind::TimedOut } else { io::ErrorKind::BrokenPipe };
     RedisError::from(io::Error::new(kind, String::from(text)))
-}
-
-fn words_of(error: &RedisError) -> String {
-    error.to_string()
 }

@@ -8,6 +8,16 @@ use redis::Value;
 /// Slots of a cluster.
 pub(crate) const SLOTS: u16 = 16_384;
 
+/// The slot of a key: of what stands between its first `{` and the `}` after it, if anything does, else of all of it.
+pub(crate) fn slot_of(key: &[u8]) -> u16 {
+    let tag = || {
+        let start = key.iter().position(|byte| *byte == b'{')? + 1;
+        let length = key[start..].iter().position(|byte| *byte == b'}')?;
+        (length > 0).then(|| &key[start..start + length])
+    };
+    crc16::State::<crc16::XMODEM>::calculate(tag().unwrap_or(key)) % SLOTS
+}
+
 /// What a node does in its cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -236,6 +246,13 @@ ff 127.0.0.1:0@0 master,noaddr - 0 1 0 disconnected\n";
         Topology::merge(&Topology::default(), vec![read_view(ONE, "127.0.0.1:7001")])
     }
 
+    /// The slots are those that a server of version 7.0.15 gives by `CLUSTER KEYSLOT`.
+    #[test]
+    fn the_slot_of_a_key_is_that_of_its_tag() {
+        let slots = ["foo", "{foo}bar", "x{foo}", "{}foo", "{foo", "", "123456789"].map(|key| slot_of(key.as_bytes()));
+        assert_eq!(slots, [12182, 12182, 12182, 9500, 6064, 0, 12739]);
+    }
+
     #[test]
     fn a_view_is_read_with_owners_roles_and_addresses() {
         let topology = one();
@@ -252,7 +269,10 @@ ff 127.0.0.1:0@0 master,noaddr - 0 1 0 disconnected\n";
     #[test]
     fn the_claim_with_the_higher_epoch_holds_whoever_is_asked_last() {
         let failed_over = ONE
-            .replace("aa 127.0.0.1:7001@17001 myself,master - 0 0 1 connected 0-5460", "aa 127.0.0.1:7001@17001 master,fail - 0 0 1 disconnected")
+            .replace(
+                "aa 127.0.0.1:7001@17001 myself,master - 0 0 1 connected 0-5460",
+                "aa 127.0.0.1:7001@17001 master,fail - 0 0 1 disconnected",
+            )
             .replace("slave aa 0 1 1 connected", "myself,master - 0 1 7 connected 0-5460");
         let fresh = || read_view(&failed_over, "127.0.0.1:7004");
         let stale = || read_view(ONE, "127.0.0.1:7001");

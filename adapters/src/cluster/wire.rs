@@ -11,15 +11,15 @@ use std::time::Duration;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster_async::Connect;
 use redis::{
-    Arg, AsyncConnectionConfig, Cmd, ConnectionAddr, ErrorKind, IntoConnectionInfo, Pipeline, RedisError, RedisFuture, RedisResult,
-    ServerError, ServerErrorKind, Value,
+    Arg, AsyncConnectionConfig, Cmd, ConnectionAddr, ErrorKind, IntoConnectionInfo, Pipeline, RedisError, RedisFuture,
+    RedisResult, ServerError, ServerErrorKind, Value,
 };
 use redis_manager_core::GetClientError;
 
 use crate::cluster::map;
 use crate::cluster::members::{Cluster, Member};
 use crate::cluster::routed::conceal;
-use crate::redis_node::{SharedClient, lost};
+use crate::redis_node::{Answer, NodeShare, lost};
 
 /// How long a node that is no owner any more may take to answer what it was sent before: it answers MOVED if it lives.
 const LAST_WORDS: Duration = Duration::from_millis(100);
@@ -28,7 +28,7 @@ const LAST_WORDS: Duration = Duration::from_millis(100);
 pub(crate) struct Wire {
     cluster: u64,
     member: Arc<Member>,
-    client: SharedClient,
+    client: NodeShare,
     /// The next command is for a slot that is on its way here.
     asking: bool,
 }
@@ -54,7 +54,7 @@ impl Connect for Wire {
                 _ => return Err(closed()),
             };
             let member = cluster.member(&address).map_err(|error| not_there(&error))?;
-            let client = SharedClient::unready(Arc::clone(&member.hub));
+            let client = NodeShare::unready(Arc::clone(&member.hub));
             Ok(Self { cluster: key, member, client, asking: false })
         })
     }
@@ -225,7 +225,11 @@ async fn until_deserted(cluster: &Cluster, member: &Member, asking: bool) {
 
 fn is_served(cluster: &Cluster, member: &Member) -> bool {
     let topology = cluster.topology();
-    if cluster.setup.cluster_args.read_from_replicas { topology.knows(&member.address) } else { topology.is_owner(&member.address) }
+    if cluster.setup.cluster_args.read_from_replicas {
+        topology.knows(&member.address)
+    } else {
+        topology.is_owner(&member.address)
+    }
 }
 
 /// `MOVED 3999 127.0.0.1:6381`
@@ -235,8 +239,28 @@ fn note_redirection(cluster: &Cluster, value: &Value) {
     }
 }
 
+/// What a reply on a connection of a cluster's node tells of slots.
+pub(crate) fn note_redirections<T: Answer>(cluster: u64, result: &RedisResult<T>) {
+    let redirected = |error: &ServerError| {
+        if let Some(cluster) = map::find(cluster) {
+            note_moved(&cluster, error);
+        }
+    };
+    match result {
+        Ok(answer) => answer.values().iter().for_each(|value| {
+            if let Value::ServerError(error) = value {
+                redirected(error);
+            }
+        }),
+        Err(error) => {
+            let errors = error.clone().into_server_errors();
+            errors.iter().flat_map(|errors| errors.iter()).for_each(|(_, error)| redirected(error));
+        }
+    }
+}
+
 /// Notes where a slot is now, if this says so.
-pub(crate) fn note_moved(cluster: &Cluster, error: &ServerError) {
+fn note_moved(cluster: &Cluster, error: &ServerError) {
     if error.code() != "MOVED" {
         return;
     }

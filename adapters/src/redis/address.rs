@@ -55,6 +55,20 @@ impl Address {
         Ok(Self { place, login, name: redact(url) })
     }
 
+    #[cfg(feature = "cluster")]
+    pub(crate) fn is_tcp(&self) -> bool {
+        matches!(self.place, Place::Tcp { .. })
+    }
+
+    #[cfg(feature = "cluster")]
+    pub(crate) fn has_login_of(&self, other: &Self) -> bool {
+        let words = |place: &Self| {
+            let login = &place.login;
+            (login.username().map(String::from), login.password().map(String::from), login.protocol())
+        };
+        words(self) == words(other)
+    }
+
     /// Host and port, as a cluster names its nodes.
     #[cfg(feature = "cluster")]
     pub(crate) fn name_of_place(&self) -> String {

@@ -6,6 +6,8 @@ use redis::aio::ConnectionLike;
 use redis::{Cmd, Pipeline, RedisFuture, RedisResult, Value};
 use redis_manager_core::Lease;
 
+#[cfg(feature = "cluster")]
+use crate::cluster::ClusterConnector;
 use crate::redis_node::RedisConnector;
 use crate::redis_node::pub_sub::PubSub;
 use crate::redis_node::session::Request;
@@ -32,48 +34,99 @@ use crate::redis_node::session::Request;
 /// A command future that is dropped before its reply may still be carried out by the server. The client can be used
 /// further, but for one case: a command that blocks on the server (`BLPOP` and its kin) closes its connection when it is
 /// dropped, so that what it waits for is not taken for nobody.
+///
+/// # Clients of a cluster
+///
+/// What [`get_client`](crate::RedisManager::get_client) lends of a cluster finds the node of each command by its key. Several
+/// such clients share the connections behind them, so they refuse what a [`SharedClient`](crate::SharedClient) refuses; a
+/// client that is to have a node's connection for itself comes from `get_client_for_key`.
 pub struct Client {
-    lease: Lease<RedisConnector>,
+    lent: Lent,
+}
+
+enum Lent {
+    Node(Lease<RedisConnector>),
+    #[cfg(feature = "cluster")]
+    Cluster(Lease<ClusterConnector>),
 }
 
 impl Client {
     pub(crate) fn new(lease: Lease<RedisConnector>) -> Self {
-        Self { lease }
+        Self { lent: Lent::Node(lease) }
+    }
+
+    #[cfg(feature = "cluster")]
+    pub(crate) fn of_cluster(lease: Lease<ClusterConnector>) -> Self {
+        Self { lent: Lent::Cluster(lease) }
     }
 
     /// Gives the connection back to be closed instead of lent again.
     pub fn discard(self) {
-        self.lease.discard();
+        match self.lent {
+            Lent::Node(lease) => lease.discard(),
+            #[cfg(feature = "cluster")]
+            Lent::Cluster(lease) => lease.discard(),
+        }
     }
 
     /// Turns the client into one that listens to channels. Its connection is closed when it comes back.
     ///
     /// # Errors
     ///
-    /// `InvalidClientConfig` if the connection speaks RESP2; see [`PoolArgs::protocol`](crate::PoolArgs::protocol).
+    /// `InvalidClientConfig` if the connection speaks RESP2; see [`PoolArgs::protocol`](crate::PoolArgs::protocol). `Client`
+    /// for a client of a whole cluster: get one for the channel's key.
     pub fn into_pub_sub(self) -> RedisResult<PubSub> {
-        PubSub::new(self.lease)
+        match self.lent {
+            Lent::Node(lease) => PubSub::new(lease),
+            #[cfg(feature = "cluster")]
+            Lent::Cluster(_) => {
+                let text = "a client of a whole cluster cannot listen: use get_client_for_key";
+                Err(redis::RedisError::from((redis::ErrorKind::Client, text)))
+            }
+        }
     }
 }
 
 impl ConnectionLike for Client {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
-        let request = Request::of_command(cmd, self.lease.session());
-        Box::pin(self.lease.ask(request, async move |handle| handle.send_packed_command(cmd).await))
+        match &mut self.lent {
+            Lent::Node(lease) => {
+                let request = Request::of_command(cmd, lease.session());
+                Box::pin(lease.ask(request, async move |handle| handle.send_packed_command(cmd).await))
+            }
+            #[cfg(feature = "cluster")]
+            Lent::Cluster(lease) => Box::pin(lease.ask(cmd)),
+        }
     }
 
     fn req_packed_commands<'a>(&'a mut self, pipeline: &'a Pipeline, offset: usize, count: usize) -> RedisFuture<'a, Vec<Value>> {
-        let request = Request::of_packed_commands(pipeline, offset.saturating_add(count), self.lease.session());
-        Box::pin(self.lease.ask(request, async move |handle| handle.send_packed_commands(pipeline, offset, count).await))
+        match &mut self.lent {
+            Lent::Node(lease) => {
+                let request = Request::of_packed_commands(pipeline, offset.saturating_add(count), lease.session());
+                Box::pin(lease.ask(request, async move |handle| handle.send_packed_commands(pipeline, offset, count).await))
+            }
+            #[cfg(feature = "cluster")]
+            Lent::Cluster(lease) => Box::pin(lease.ask_all(pipeline, offset, count)),
+        }
     }
 
     fn get_db(&self) -> i64 {
-        self.lease.db()
+        match &self.lent {
+            Lent::Node(lease) => lease.db(),
+            #[cfg(feature = "cluster")]
+            Lent::Cluster(_) => 0,
+        }
     }
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("connection", &**self.lease).finish()
+        let mut shown = f.debug_struct("Client");
+        match &self.lent {
+            Lent::Node(lease) => shown.field("connection", &***lease),
+            #[cfg(feature = "cluster")]
+            Lent::Cluster(lease) => shown.field("connection", &***lease),
+        };
+        shown.finish()
     }
 }

@@ -24,6 +24,9 @@ pub(crate) struct RedisConnection {
     state: State,
     /// What its borrower has left on the session so far.
     traces: Traces,
+    /// The number of the cluster that its node is a part of.
+    #[cfg(feature = "cluster")]
+    cluster: Option<u64>,
 }
 
 /// What the commands of its borrowers have made of a connection.
@@ -61,7 +64,15 @@ impl RedisConnection {
             timer: KeptTimer::default(),
             state: State::Clear,
             traces: Traces::NONE,
+            #[cfg(feature = "cluster")]
+            cluster: None,
         }
+    }
+
+    /// From now on the cluster is told of slots that have moved.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn enter_cluster(&mut self, cluster: u64) {
+        self.cluster = Some(cluster);
     }
 
     /// What a request is judged by.
@@ -192,6 +203,10 @@ impl RedisConnection {
             None => (State::Silent, Err(timed_out(request.patience))),
         };
         self.state = state;
+        #[cfg(feature = "cluster")]
+        if let Some(cluster) = self.cluster {
+            crate::cluster::note_redirections(cluster, &result);
+        }
         let news = News::of(&result);
         if news == News::AllWell {
             self.traces = self.traces.without(request.ends | Traces::UNSURE);

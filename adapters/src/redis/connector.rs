@@ -25,6 +25,16 @@ use crate::redis_node::session::Request;
 /// Commands that wait for the redis driver before those who send more wait for each other; that matters to shared clients.
 const MOST_QUEUED: usize = 1_024;
 
+/// What a node is to its cluster.
+#[cfg(feature = "cluster")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Membership {
+    /// The number of the cluster, which is told of slots that have moved.
+    pub(crate) cluster: u64,
+    /// Its connections may read, should it be a replica.
+    pub(crate) reading: bool,
+}
+
 /// Connects the pools of one Redis node.
 pub(crate) struct RedisConnector {
     network: Arc<dyn Network>,
@@ -34,9 +44,9 @@ pub(crate) struct RedisConnector {
     health_check_timeout: Duration,
     /// Makes every PING one of a kind.
     nonce: AtomicU64,
-    /// Its connections may read from a replica of a cluster.
+    /// The cluster that the node is a part of.
     #[cfg(feature = "cluster")]
-    reading: bool,
+    membership: Option<Membership>,
 }
 
 impl RedisConnector {
@@ -51,14 +61,14 @@ impl RedisConnector {
             health_check_timeout,
             nonce,
             #[cfg(feature = "cluster")]
-            reading: false,
+            membership: None,
         }
     }
 
-    /// One whose connections may read from a replica of a cluster.
+    /// The same for a node of a cluster.
     #[cfg(feature = "cluster")]
-    pub(crate) fn reading(mut self) -> Self {
-        self.reading = true;
+    pub(crate) fn within(mut self, membership: Membership) -> Self {
+        self.membership = Some(membership);
         self
     }
 
@@ -137,7 +147,11 @@ impl RedisConnector {
             named.map_err(|source| ConnectError::Redis { step: "CLIENT SETNAME", source })?;
         }
         #[cfg(feature = "cluster")]
-        if self.reading {
+        if let Some(membership) = &self.membership {
+            conn.enter_cluster(membership.cluster);
+        }
+        #[cfg(feature = "cluster")]
+        if self.membership.as_ref().is_some_and(|membership| membership.reading) {
             let told = self.query(conn, &redis::cmd("READONLY")).await;
             told.map_err(|source| ConnectError::Redis { step: "READONLY", source })?;
         }

@@ -10,6 +10,7 @@ mod hub;
 mod link;
 mod news;
 mod node_handle;
+mod node_share;
 mod patience;
 mod pool_args;
 mod pub_sub;
@@ -19,20 +20,24 @@ mod track;
 mod transaction;
 
 pub(crate) use address::{Address, redact};
+pub use client::Client;
 #[cfg(feature = "cluster")]
 pub(crate) use connection::{lost, timed_out};
-pub use client::Client;
+#[cfg(feature = "cluster")]
+pub(crate) use connector::Membership;
 pub(crate) use connector::RedisConnector;
 pub use error::AddNodeError;
 pub(crate) use hub::Hub;
+#[cfg(feature = "cluster")]
+pub(crate) use news::Answer;
 pub use node_handle::NodeHandle;
-pub use pool_args::{Keepalive, PoolArgs};
+#[cfg(feature = "cluster")]
+pub(crate) use node_share::{NodeShare, refuse_unless_plain, refuse_unless_plain_pipeline};
 #[cfg(feature = "cluster")]
 pub(crate) use patience::KeptTimer;
+pub use pool_args::{Keepalive, PoolArgs};
 pub use pub_sub::PubSub;
 #[cfg(feature = "cluster")]
 pub(crate) use session::{Request, Session, Traces};
 pub use shared::SharedClient;
-#[cfg(feature = "cluster")]
-pub(crate) use shared::{refuse_unless_plain, refuse_unless_plain_pipeline};
 pub use transaction::{Attempt, Preparation, TransactionError};

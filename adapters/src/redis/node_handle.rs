@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use redis_manager_core::{GetClientError, NodePool, NodeStatus};
 
+#[cfg(feature = "cluster")]
+use crate::cluster::ClusterConnector;
 use crate::redis_node::{Client, RedisConnector};
 
 /// A node of a manager. Cheap to clone; made by [`RedisManager::node`](crate::RedisManager::node).
@@ -11,12 +13,24 @@ use crate::redis_node::{Client, RedisConnector};
 /// It keeps the node's pools alive for as long as it lives, unless they are closed.
 #[derive(Clone, Debug)]
 pub struct NodeHandle {
-    pool: NodePool<RedisConnector>,
+    of: Of,
+}
+
+#[derive(Clone, Debug)]
+enum Of {
+    Node(NodePool<RedisConnector>),
+    #[cfg(feature = "cluster")]
+    Cluster(NodePool<ClusterConnector>),
 }
 
 impl NodeHandle {
     pub(crate) fn new(pool: NodePool<RedisConnector>) -> Self {
-        Self { pool }
+        Self { of: Of::Node(pool) }
+    }
+
+    #[cfg(feature = "cluster")]
+    pub(crate) fn of_cluster(pool: NodePool<ClusterConnector>) -> Self {
+        Self { of: Of::Cluster(pool) }
     }
 
     /// Lends a client within `default_timeout`; see [`RedisManager::get_client_timeout`](crate::RedisManager::get_client_timeout).
@@ -29,7 +43,11 @@ impl NodeHandle {
     ///
     /// May be dropped at any time.
     pub async fn get_client(&self) -> Result<Client, GetClientError> {
-        self.pool.get().await.map(Client::new)
+        match &self.of {
+            Of::Node(pool) => pool.get().await.map(Client::new),
+            #[cfg(feature = "cluster")]
+            Of::Cluster(pool) => pool.get().await.map(Client::of_cluster),
+        }
     }
 
     /// Lends a client within `timeout`; see [`RedisManager::get_client_timeout`](crate::RedisManager::get_client_timeout).
@@ -42,7 +60,11 @@ impl NodeHandle {
     ///
     /// May be dropped at any time.
     pub async fn get_client_timeout(&self, timeout: Duration) -> Result<Client, GetClientError> {
-        self.pool.get_timeout(timeout).await.map(Client::new)
+        match &self.of {
+            Of::Node(pool) => pool.get_timeout(timeout).await.map(Client::new),
+            #[cfg(feature = "cluster")]
+            Of::Cluster(pool) => pool.get_timeout(timeout).await.map(Client::of_cluster),
+        }
     }
 
     /// Lends a client that idles now; see [`RedisManager::try_get_client`](crate::RedisManager::try_get_client).
@@ -51,12 +73,20 @@ impl NodeHandle {
     ///
     /// As there, but the node is known.
     pub fn try_get_client(&self) -> Result<Client, GetClientError> {
-        self.pool.try_get().map(Client::new)
+        match &self.of {
+            Of::Node(pool) => pool.try_get().map(Client::new),
+            #[cfg(feature = "cluster")]
+            Of::Cluster(pool) => pool.try_get().map(Client::of_cluster),
+        }
     }
 
     /// One consistent picture of the node.
     #[must_use]
     pub fn status(&self) -> NodeStatus {
-        self.pool.status()
+        match &self.of {
+            Of::Node(pool) => pool.status(),
+            #[cfg(feature = "cluster")]
+            Of::Cluster(pool) => pool.status(),
+        }
     }
 }

@@ -1,27 +1,17 @@
-//! Clients that many tasks share: plain commands over a few connections, which are leased from the node's pools.
+//! The client that many tasks share, of a node or of a cluster.
 
 use std::fmt;
-#[cfg(feature = "cluster")]
-use std::future::poll_fn;
-use std::io;
-#[cfg(feature = "cluster")]
-use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-#[cfg(feature = "cluster")]
-use std::task::Poll;
 use std::time::Duration;
 
-use redis::aio::{ConnectionLike, MultiplexedConnection};
-use redis::{Arg, Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value};
-use redis_manager_core::{GetClientError, Instant, Runtime};
+use redis::aio::ConnectionLike;
+use redis::{Cmd, Pipeline, RedisFuture, Value};
+use redis_manager_core::GetClientError;
 
-use crate::redis_node::connection::{is_fatal, outcome_unknown, timed_out};
+#[cfg(feature = "cluster")]
+use crate::cluster::RoutedShare;
 use crate::redis_node::hub::Hub;
-use crate::redis_node::news::{Answer, News};
-use crate::redis_node::patience::{KeptTimer, Patience};
-use crate::redis_node::session::{Request, Session, Traces};
-use crate::redis_node::track::Track;
+use crate::redis_node::node_share::NodeShare;
 
 /// A client that any number of tasks use at once. Cheap to clone; made by
 /// [`RedisManager::get_shared_client`](crate::RedisManager::get_shared_client).
@@ -43,238 +33,63 @@ use crate::redis_node::track::Track;
 /// # Cancel safety
 ///
 /// A command future may be dropped at any time; a command that was sent may still be carried out. Others do not notice.
+#[derive(Clone)]
 pub struct SharedClient {
-    hub: Arc<Hub>,
-    seat: Option<Seat>,
-    timer: KeptTimer,
+    of: Of,
 }
 
-/// What a shared client keeps of the connection that it used last. It does not keep the connection.
 #[derive(Clone)]
-struct Seat {
-    track: Arc<Track>,
-    handle: MultiplexedConnection,
+enum Of {
+    Node(NodeShare),
+    #[cfg(feature = "cluster")]
+    Cluster(RoutedShare),
 }
 
 impl SharedClient {
-    /// Waits until the node has a connection to share.
-    pub(crate) async fn ready(hub: Arc<Hub>, timeout: Duration) -> Result<Self, GetClientError> {
-        let mut client = Self { hub, seat: None, timer: KeptTimer::default() };
-        let now = client.hub.runtime.now();
-        client.board(now, now + timeout).await?.arrive();
-        Ok(client)
+    pub(crate) async fn of_node(hub: Arc<Hub>, timeout: Duration) -> Result<Self, GetClientError> {
+        Ok(Self { of: Of::Node(NodeShare::ready(hub, timeout).await?) })
     }
 
-    /// One that waits at its first command.
     #[cfg(feature = "cluster")]
-    pub(crate) fn unready(hub: Arc<Hub>) -> Self {
-        Self { hub, seat: None, timer: KeptTimer::default() }
-    }
-
-    /// A command begins: on the connection of the one before, if that is the only one, or on the quietest; by `deadline`.
-    async fn board(&mut self, now: Instant, deadline: Instant) -> Result<Flight<'_>, GetClientError> {
-        let mut begun_at = now;
-        let alone = self.hub.is_single();
-        let kept = self.seat.as_ref().is_some_and(|seat| alone && seat.track.begin(now, self.hub.trusted_for));
-        if !kept {
-            let track = match self.hub.quietest(now) {
-                Some(track) => track,
-                None => {
-                    let opened = self.hub.open(&mut self.timer, deadline).await?;
-                    begun_at = self.hub.runtime.now();
-                    opened
-                }
-            };
-            let known = self.seat.as_ref().is_some_and(|seat| Arc::ptr_eq(&seat.track, &track));
-            if !known {
-                let handle = track.handle.clone();
-                self.seat = Some(Seat { track, handle });
-            }
-        }
-        let Seat { track, handle } = self.seat.as_mut().expect("it was taken just now");
-        Ok(Flight { track, handle, timer: &mut self.timer, runtime: &*self.hub.runtime, begun_at, answered: false })
-    }
-
-    async fn ask<T: Answer>(
-        &mut self,
-        patience: Patience,
-        send: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
-    ) -> RedisResult<T> {
-        let now = self.hub.runtime.now();
-        let deadline = patience.limit().map_or(Instant::from_nanos(u64::MAX), |limit| now + limit);
-        let flight = self.board(now, deadline).await.map_err(not_sent)?;
-        flight.fly(patience, deadline, send).await
-    }
-
-    /// The same, but for one who knows better than to wait: `elsewhere` ends when the command is not to be sent here. Then,
-    /// and only if nothing was sent, there is no result.
-    #[cfg(feature = "cluster")]
-    pub(crate) async fn ask_unless<T: Answer>(
-        &mut self,
-        elsewhere: impl Future<Output = ()>,
-        send: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
-    ) -> Option<RedisResult<T>> {
-        let patience = Patience::Ordinary(Some(self.hub.session.command_timeout));
-        let now = self.hub.runtime.now();
-        let deadline = patience.limit().map_or(Instant::from_nanos(u64::MAX), |limit| now + limit);
-        let boarded = {
-            let (mut boarding, mut elsewhere) = (pin!(self.board(now, deadline)), pin!(elsewhere));
-            poll_fn(|cx| match boarding.as_mut().poll(cx) {
-                Poll::Ready(boarded) => Poll::Ready(Some(boarded)),
-                Poll::Pending => elsewhere.as_mut().poll(cx).map(|()| None),
-            })
-            .await?
-        };
-        match boarded {
-            Ok(flight) => Some(flight.fly(patience, deadline, send).await),
-            Err(error) => Some(Err(not_sent(error))),
-        }
-    }
-}
-
-impl Flight<'_> {
-    /// Sends, and waits for the reply until `deadline`.
-    async fn fly<T: Answer>(
-        mut self,
-        patience: Patience,
-        deadline: Instant,
-        send: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
-    ) -> RedisResult<T> {
-        let flight = &mut self;
-        let sent_at = flight.begun_at;
-        let answered = flight.timer.by(flight.runtime, Some(deadline), send(flight.handle)).await;
-        flight.answered = answered.is_some();
-        let track = flight.track;
-        let Some(result) = answered else {
-            // One that had to wait for its connection has not waited long for its reply.
-            let waited = flight.runtime.now().saturating_duration_since(sent_at);
-            if patience.limit().is_none_or(|limit| waited >= limit / 2) {
-                track.silent.store(true, Ordering::SeqCst);
-                track.retire();
-            }
-            return Err(timed_out(patience));
-        };
-        let result = result.map_err(|error| match is_fatal(&error) {
-            true => {
-                // Whatever else is in flight might get a reply that is not its own.
-                track.link.close();
-                outcome_unknown(&error)
-            }
-            false => error,
-        });
-        match News::of(&result) {
-            News::AllWell | News::Refused => {}
-            news @ (News::NotReady(_) | News::Replica(_)) => {
-                track.retire();
-                track.link.tell(&news);
-            }
-        }
-        result
-    }
-}
-
-impl Clone for SharedClient {
-    fn clone(&self) -> Self {
-        Self { hub: Arc::clone(&self.hub), seat: self.seat.clone(), timer: KeptTimer::default() }
-    }
-}
-
-/// A command under way, from its beginning to its end.
-struct Flight<'a> {
-    track: &'a Track,
-    handle: &'a mut MultiplexedConnection,
-    timer: &'a mut KeptTimer,
-    runtime: &'a dyn Runtime,
-    begun_at: Instant,
-    answered: bool,
-}
-
-impl Flight<'_> {
-    /// Nothing was sent.
-    fn arrive(mut self) {
-        self.answered = true;
-    }
-}
-
-impl Drop for Flight<'_> {
-    fn drop(&mut self) {
-        if !self.answered {
-            self.track.outstanding.store(true, Ordering::SeqCst);
-        }
-        self.track.end();
+    pub(crate) fn of_cluster(share: RoutedShare) -> Self {
+        Self { of: Of::Cluster(share) }
     }
 }
 
 impl ConnectionLike for SharedClient {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
-        let request = Request::of_command(cmd, self.hub.session);
-        Box::pin(async move {
-            refuse_unless_plain(cmd, request)?;
-            self.ask(request.patience, async |handle| handle.send_packed_command(cmd).await).await
-        })
+        match &mut self.of {
+            Of::Node(share) => share.req_packed_command(cmd),
+            #[cfg(feature = "cluster")]
+            Of::Cluster(share) => Box::pin(share.ask(cmd)),
+        }
     }
 
     fn req_packed_commands<'a>(&'a mut self, pipeline: &'a Pipeline, offset: usize, count: usize) -> RedisFuture<'a, Vec<Value>> {
-        Box::pin(async move {
-            let request = refuse_unless_plain_pipeline(pipeline, offset, count, self.hub.session)?;
-            self.ask(request.patience, async |handle| handle.send_packed_commands(pipeline, offset, count).await).await
-        })
+        match &mut self.of {
+            Of::Node(share) => share.req_packed_commands(pipeline, offset, count),
+            #[cfg(feature = "cluster")]
+            Of::Cluster(share) => Box::pin(share.ask_all(pipeline, offset, count)),
+        }
     }
 
     fn get_db(&self) -> i64 {
-        self.hub.session.home
+        match &self.of {
+            Of::Node(share) => share.get_db(),
+            #[cfg(feature = "cluster")]
+            Of::Cluster(_) => 0,
+        }
     }
 }
 
 impl fmt::Debug for SharedClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SharedClient").field("node", &self.hub.pool.name()).finish_non_exhaustive()
+        let mut shown = f.debug_struct("SharedClient");
+        match &self.of {
+            Of::Node(share) => shown.field("node", &share.node()),
+            #[cfg(feature = "cluster")]
+            Of::Cluster(share) => shown.field("cluster", &share.name()),
+        };
+        shown.finish_non_exhaustive()
     }
-}
-
-/// The same of every command of a pipeline, and of it as a whole.
-pub(crate) fn refuse_unless_plain_pipeline(
-    pipeline: &Pipeline,
-    offset: usize,
-    count: usize,
-    session: Session,
-) -> RedisResult<Request> {
-    let traces = if pipeline.is_transaction() { Traces::MULTI } else { Traces::NONE };
-    let inside = Session { traces, ..session };
-    for cmd in pipeline.cmd_iter() {
-        refuse_unless_plain(cmd, Request::of_command(cmd, inside))?;
-    }
-    let request = Request::of_packed_commands(pipeline, offset.saturating_add(count), session);
-    if request.leaves.has(Traces::LASTING) {
-        let text = "a shared client waits for all replies of a pipeline";
-        return Err(RedisError::from((ErrorKind::Client, text)));
-    }
-    Ok(request)
-}
-
-/// Others would notice.
-pub(crate) fn refuse_unless_plain(cmd: &Cmd, request: Request) -> RedisResult<()> {
-    if request.leaves.is_none() && request.ends.is_none() && !request.patience.is_blocking() {
-        return Ok(());
-    }
-    let words = cmd.args_iter().take(1).filter_map(|word| match word {
-        Arg::Simple(word) => Some(String::from_utf8_lossy(word).to_uppercase()),
-        Arg::Cursor | _ => None,
-    });
-    Err(RedisError::from((ErrorKind::Client, "a shared client cannot send this command", words.collect())))
-}
-
-/// The error of a command for which there was no connection.
-#[derive(Debug, thiserror::Error)]
-#[error("not sent: {0}")]
-struct NotSent(#[source] GetClientError);
-
-fn not_sent(error: GetClientError) -> RedisError {
-    let kind = match &error {
-        GetClientError::Timeout { .. } | GetClientError::NoHealthyPools { .. } => io::ErrorKind::TimedOut,
-        GetClientError::UnknownNode { .. } | GetClientError::Saturated { .. } | GetClientError::Closed { .. } | _ => {
-            io::ErrorKind::NotConnected
-        }
-    };
-    RedisError::from(io::Error::new(kind, NotSent(error)))
 }

@@ -1,0 +1,147 @@
+//! What a manager does in cluster mode: names for one cluster, and leases on the owner of a key.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::ProtocolVersion;
+use redis_manager_core::{ConfigError, GetClientError, Loop, Manager, NodeStatus, Runtime};
+
+use crate::cluster::args::ClusterArgs;
+use crate::cluster::connector::ClusterConnector;
+use crate::cluster::members::{Cluster, Setup};
+use crate::cluster::routed::RoutedShare;
+use crate::cluster::status::ClusterStatus;
+use crate::cluster::topology::slot_of;
+use crate::network::Network;
+use crate::redis_node::{AddNodeError, Address, Client, NodeHandle, PoolArgs, RedisConnector, SharedClient, redact};
+
+/// What the builder was told of clusters.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Plan {
+    pub(crate) use_cluster: bool,
+    pub(crate) startup_nodes: Vec<String>,
+    pub(crate) args: Option<ClusterArgs>,
+}
+
+impl Plan {
+    /// The nodes at startup, in cluster mode.
+    pub(crate) fn check(&self, protocol: ProtocolVersion) -> Result<Option<Vec<Address>>, ConfigError> {
+        let off = |knob| {
+            Err(ConfigError::OutOfRange { knob, value: String::from("set"), range: String::from("set with use_cluster only") })
+        };
+        match (self.use_cluster, &self.args) {
+            (false, Some(_)) => return off("cluster_args"),
+            (false, None) if !self.startup_nodes.is_empty() => return off("startup_nodes"),
+            (false, None) => return Ok(None),
+            (true, args) => args.clone().unwrap_or_default().check()?,
+        }
+        if self.startup_nodes.is_empty() {
+            let range = String::from("at least 1 URL with use_cluster");
+            return Err(ConfigError::OutOfRange { knob: "startup_nodes", value: String::from("empty"), range });
+        }
+        let mut places: Vec<Address> = Vec::new();
+        for url in &self.startup_nodes {
+            let unreadable = |expected| ConfigError::Unreadable { knob: "startup_nodes", value: redact(url), expected };
+            let place = Address::parse(url, protocol).map_err(|_| unreadable("redis://[user][:password@]host[:port]"))?;
+            if !place.is_tcp() || place.login.db() != 0 {
+                return Err(unreadable("a host and a port, without a database: a cluster has but one"));
+            }
+            if places.first().is_some_and(|first| !place.has_login_of(first)) {
+                return Err(unreadable("the user, password and protocol of the first one: a cluster has but one login"));
+            }
+            places.push(place);
+        }
+        Ok(Some(places))
+    }
+}
+
+/// The cluster of a manager, by whatever names it was added.
+#[derive(Clone)]
+pub(crate) struct Clusters {
+    cluster: Arc<Cluster>,
+    names: Manager<ClusterConnector>,
+}
+
+impl Clusters {
+    pub(crate) fn new(
+        plan: Plan,
+        startup: Vec<Address>,
+        nodes: Manager<RedisConnector>,
+        network: Arc<dyn Network>,
+        args: PoolArgs,
+        lanes: usize,
+    ) -> Self {
+        let names = Manager::new(nodes.config().clone(), Arc::clone(&network) as Arc<dyn Runtime>);
+        let cluster_args = plan.args.unwrap_or_default();
+        let cluster = Cluster::new(Setup { nodes, network, args, cluster_args, startup, lanes });
+        Self { cluster, names }
+    }
+
+    pub(crate) async fn add(&self, name: &str, timeout: Duration) -> Result<(), AddNodeError> {
+        if !self.names.is_closed() {
+            self.cluster.reopen();
+        }
+        let connector = || ClusterConnector::new(Arc::clone(&self.cluster), name);
+        let added = self.names.add(name, timeout, connector).await;
+        added.map_err(|error| AddNodeError::from_wait(error, redact(name)))
+    }
+
+    pub(crate) async fn get(&self, name: &str, timeout: Duration) -> Result<Client, GetClientError> {
+        self.names.get(name, timeout).await.map(Client::of_cluster)
+    }
+
+    pub(crate) fn try_get(&self, name: &str) -> Result<Client, GetClientError> {
+        self.names.try_get(name).map(Client::of_cluster)
+    }
+
+    pub(crate) async fn get_shared(&self, name: &str, timeout: Duration) -> Result<SharedClient, GetClientError> {
+        let lease = self.names.get(name, timeout).await?;
+        Ok(SharedClient::of_cluster(RoutedShare::new(lease, name)))
+    }
+
+    pub(crate) fn node(&self, name: &str) -> Result<NodeHandle, GetClientError> {
+        self.names.node(name).map(NodeHandle::of_cluster)
+    }
+
+    pub(crate) async fn get_for_key(&self, name: &str, key: &[u8], timeout: Duration) -> Result<Client, GetClientError> {
+        // It must have been added, and not closed since.
+        self.names.node(name)?;
+        self.cluster.lend(slot_of(key), timeout).await.map(Client::new)
+    }
+
+    pub(crate) fn status(&self) -> BTreeMap<String, NodeStatus> {
+        self.names.status()
+    }
+
+    pub(crate) fn cluster_status(&self, name: &str) -> Result<ClusterStatus, GetClientError> {
+        self.names.node(name)?;
+        Ok(self.cluster.status())
+    }
+
+    pub(crate) fn set_health_checks(&self, state: Loop) {
+        self.names.set_health_checks(state);
+    }
+
+    pub(crate) fn set_cleanup(&self, state: Loop) {
+        self.names.set_cleanup(state);
+    }
+
+    /// The nodes' own pools close with the last name.
+    pub(crate) async fn close(&self, name: &str, timeout: Duration) {
+        self.names.close_node(name, timeout).await;
+        if self.names.status().is_empty() {
+            let nodes = self.cluster.setup.nodes.clone();
+            let closing: Vec<_> = self.cluster.close().into_iter().map(|node| (nodes.clone(), node)).collect();
+            let closing = closing.into_iter().map(|(nodes, node)| async move { nodes.close_node(&node, timeout).await });
+            crate::cluster::members::all(closing).await;
+        }
+    }
+
+    /// The nodes are closed by their own manager.
+    pub(crate) async fn close_all(&self, timeout: Duration) {
+        let names = self.names.close(timeout);
+        self.cluster.close();
+        names.await;
+    }
+}
