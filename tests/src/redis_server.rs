@@ -5,21 +5,25 @@ use std::fs::{self, File};
 use std::hash::BuildHasher;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-mod connection;
+pub(crate) mod connection;
 
-use connection::{Connection, HARNESS_NAME, REPLY_TIMEOUT};
+use connection::{Connection, Kept, REPLY_TIMEOUT};
 
 /// How long a server may take to answer its first PING; a loaded machine needs far less.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 const START_ATTEMPTS: u32 = 5;
+/// Where servers listen: below the range from which systems take the ports of outgoing connections. There, a client
+/// that dials a dead server again and again at last connects to itself, and a restart finds its port taken.
+pub(crate) const FIRST_PORT: u16 = 12_000;
+pub(crate) const END_OF_PORTS: u16 = 32_000;
 
 /// A `redis-server` child process with a port and a directory of its own; dropping it kills it and removes both.
 ///
@@ -36,7 +40,7 @@ pub struct RedisServer {
     dir: PathBuf,
     args: Vec<String>,
     child: Option<Child>,
-    connection: Mutex<Option<Connection>>,
+    connection: Kept,
 }
 
 impl RedisServer {
@@ -47,16 +51,19 @@ impl RedisServer {
 
     /// As [`start`](RedisServer::start), with arguments added, such as `["--requirepass", "secret"]`.
     pub fn start_with(args: &[&str]) -> RedisServer {
+        RedisServer::start_where(|| {
+            let port = free_port(FIRST_PORT..END_OF_PORTS, |_| true);
+            (port, args.iter().map(|arg| (*arg).to_owned()).collect())
+        })
+    }
+
+    /// As [`start_with`](RedisServer::start_with), on a port and with arguments that are chosen anew at each attempt.
+    pub(crate) fn start_where(mut choose: impl FnMut() -> (u16, Vec<String>)) -> RedisServer {
         let mut last = None;
         for _ in 0..START_ATTEMPTS {
-            let mut server = RedisServer {
-                password: password_in(args),
-                port: free_port(),
-                dir: new_dir(),
-                args: args.iter().map(|arg| (*arg).to_owned()).collect(),
-                child: None,
-                connection: Mutex::new(None),
-            };
+            let (port, args) = choose();
+            let password = password_in(&args);
+            let mut server = RedisServer { password, port, dir: new_dir(), args, child: None, connection: Kept::default() };
             server.spawn_on_same_port();
             match server.poll_until_up() {
                 Ok(()) => return server,
@@ -98,7 +105,7 @@ impl RedisServer {
 
     /// Kills the process with SIGKILL, frozen or not, and reaps it; nothing happens if it is dead already.
     pub fn kill(&mut self) {
-        *self.connection.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
+        self.connection.close();
         if let Some(mut child) = self.child.take() {
             // Fails only if it is dead already, and then wait() reaps it all the same.
             let _ = child.kill();
@@ -180,34 +187,13 @@ impl RedisServer {
     /// # Errors
     /// Why there is no reply; a timeout after 2 s.
     pub fn try_command(&self, args: &[&str]) -> io::Result<String> {
-        let mut kept = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(mut connection) = kept.take() {
-            match connection.call(args) {
-                Ok(reply) => {
-                    *kept = Some(connection);
-                    return Ok(reply);
-                }
-                // The command may be running: sending it again would do it twice.
-                Err(error) if connection::is_timeout(&error) => return Err(error),
-                Err(_) => {}
-            }
-        }
-        let mut connection = Connection::open(self.port, self.password.as_deref())?;
-        let reply = connection.call(args)?;
-        // Without a login it has no name either: the next command shall try again.
-        if !reply.starts_with("-NOAUTH") {
-            *kept = Some(connection);
-        }
-        Ok(reply)
+        self.connection.try_command(self.port, self.password.as_deref(), args)
     }
 
     /// CLIENT LIST, a line for each normal client; the harness itself is left out.
     pub fn client_list(&self) -> Vec<String> {
         let list = self.command(&["CLIENT", "LIST", "TYPE", "normal"]);
-        assert!(list.starts_with("id="), "CLIENT LIST on port {}: {list}", self.port);
-        let harness = format!("name={HARNESS_NAME}");
-        let others = list.lines().filter(|line| !line.split(' ').any(|field| field == harness));
-        others.map(str::to_owned).collect()
+        connection::without_harness(&list)
     }
 
     /// How many normal clients are connected, without the harness itself.
@@ -271,9 +257,9 @@ enum NotUp {
     Silent,
 }
 
-fn password_in(args: &[&str]) -> Option<String> {
-    let position = args.iter().position(|arg| *arg == "--requirepass")?;
-    args.get(position + 1).map(|password| (*password).to_owned())
+fn password_in(args: &[String]) -> Option<String> {
+    let position = args.iter().position(|arg| arg == "--requirepass")?;
+    args.get(position + 1).cloned()
 }
 
 fn new_dir() -> PathBuf {
@@ -285,14 +271,17 @@ fn new_dir() -> PathBuf {
     dir
 }
 
-/// A port that nobody listens on, below the range from which systems take the ports of outgoing connections: there,
-/// a client that dials a dead server again and again at last connects to itself, and a restart finds its port taken.
-fn free_port() -> u16 {
-    const FIRST: u64 = 12_000;
-    const COUNT: u64 = 20_000;
+/// A port of `range` that nobody listens on and that is `good`.
+pub(crate) fn free_port(range: Range<u16>, good: impl Fn(u16) -> bool) -> u16 {
+    let count = u64::from(range.end - range.start);
     let start = RandomState::new().hash_one(0);
-    (0..COUNT)
-        .filter_map(|step| u16::try_from(FIRST + start.wrapping_add(step) % COUNT).ok())
-        .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
-        .expect("one of 20 000 ports is free")
+    (0..count)
+        .filter_map(|step| u16::try_from(u64::from(range.start) + start.wrapping_add(step) % count).ok())
+        .find(|port| is_free(*port) && good(*port))
+        .expect("one of thousands of ports is free")
+}
+
+/// Whether nobody listens on this port now.
+pub(crate) fn is_free(port: u16) -> bool {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }

@@ -3,20 +3,21 @@
 use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader, Read, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// How long the harness waits for one reply or one connect of its own.
-pub(super) const REPLY_TIMEOUT: Duration = Duration::from_secs(2);
+pub(crate) const REPLY_TIMEOUT: Duration = Duration::from_secs(2);
 /// The name of its connection, so that a count of clients can leave it out.
-pub(super) const HARNESS_NAME: &str = "harness";
+pub(crate) const HARNESS_NAME: &str = "harness";
 
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(crate) struct Connection {
     reader: BufReader<TcpStream>,
 }
 
 impl Connection {
-    pub(super) fn open(port: u16, password: Option<&str>) -> io::Result<Connection> {
+    pub(crate) fn open(port: u16, password: Option<&str>) -> io::Result<Connection> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let stream = TcpStream::connect_timeout(&address, REPLY_TIMEOUT)?;
         stream.set_read_timeout(Some(REPLY_TIMEOUT))?;
@@ -32,7 +33,7 @@ impl Connection {
     }
 
     /// Whether this process answers, and not another that has got hold of the port.
-    pub(super) fn answers_as(&mut self, pid: u32) -> io::Result<bool> {
+    pub(crate) fn answers_as(&mut self, pid: u32) -> io::Result<bool> {
         let pong = self.call(&["PING"])?;
         let info = self.call(&["INFO", "server"])?;
         let process = info.lines().find_map(|line| line.strip_prefix("process_id:"));
@@ -42,13 +43,29 @@ impl Connection {
     }
 
     /// Sends one command and reads its reply, as text; see `RedisServer::command`.
-    pub(super) fn call(&mut self, args: &[&str]) -> io::Result<String> {
-        let mut request = format!("*{}\r\n", args.len());
-        for arg in args {
-            let _ = write!(request, "${}\r\n{arg}\r\n", arg.len());
-        }
+    pub(crate) fn call<S: AsRef<str>>(&mut self, args: &[S]) -> io::Result<String> {
+        let mut request = String::new();
+        encode(&mut request, args);
         self.reader.get_mut().write_all(request.as_bytes())?;
         self.read_reply()
+    }
+
+    /// Sends many commands with short replies, some at a time, and reads all replies.
+    pub(crate) fn call_all(&mut self, commands: &[Vec<String>]) -> io::Result<Vec<String>> {
+        // So few that all of their replies fit into the socket's buffer while we still write.
+        const AT_A_TIME: usize = 256;
+        let mut replies = Vec::with_capacity(commands.len());
+        for some in commands.chunks(AT_A_TIME) {
+            let mut request = String::new();
+            for args in some {
+                encode(&mut request, args);
+            }
+            self.reader.get_mut().write_all(request.as_bytes())?;
+            for _ in some {
+                replies.push(self.read_reply()?);
+            }
+        }
+        Ok(replies)
     }
 
     fn read_reply(&mut self) -> io::Result<String> {
@@ -78,7 +95,60 @@ impl Connection {
     }
 }
 
-pub(super) fn is_timeout(error: &io::Error) -> bool {
+/// The connection of a harness to its server, opened when it is needed and again if it turns out to be dead.
+#[derive(Debug, Default)]
+pub(crate) struct Kept(Mutex<Option<Connection>>);
+
+impl Kept {
+    /// Sends one command and reads its reply; see `RedisServer::try_command`.
+    pub(crate) fn try_command(&self, port: u16, password: Option<&str>, args: &[&str]) -> io::Result<String> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mut connection) = kept.take() {
+            match connection.call(args) {
+                Ok(reply) => {
+                    *kept = Some(connection);
+                    return Ok(reply);
+                }
+                // The command may be running: sending it again would do it twice.
+                Err(error) if is_timeout(&error) => return Err(error),
+                Err(_) => {}
+            }
+        }
+        let mut connection = Connection::open(port, password)?;
+        let reply = connection.call(args)?;
+        // Without a login it has no name either: the next command shall try again.
+        if !reply.starts_with("-NOAUTH") {
+            *kept = Some(connection);
+        }
+        Ok(reply)
+    }
+
+    /// Closes it, for a server that is about to end.
+    pub(crate) fn close(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// The lines of CLIENT LIST that are not the harness itself.
+///
+/// # Panics
+/// If `list` is something else.
+pub(crate) fn without_harness(list: &str) -> Vec<String> {
+    assert!(list.starts_with("id="), "CLIENT LIST: {list}");
+    let harness = format!("name={HARNESS_NAME}");
+    let others = list.lines().filter(|line| !line.split(' ').any(|field| field == harness));
+    others.map(str::to_owned).collect()
+}
+
+fn encode<S: AsRef<str>>(request: &mut String, args: &[S]) {
+    let _ = write!(request, "*{}\r\n", args.len());
+    for arg in args {
+        let arg = arg.as_ref();
+        let _ = write!(request, "${}\r\n{arg}\r\n", arg.len());
+    }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock || error.kind() == io::ErrorKind::TimedOut
 }
 
