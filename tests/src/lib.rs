@@ -1,5 +1,6 @@
-//! What the tests share: a real Redis server that they start and stop themselves, and every runtime there is.
+//! What the tests share: real Redis servers and clusters that they start and stop themselves, and every runtime there is.
 
+pub mod cluster;
 pub mod redis_server;
 pub mod runtimes;
 pub mod tasks;
