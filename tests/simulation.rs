@@ -1,6 +1,7 @@
 //! Whole lives of a pool, seed after seed: what `cargo run --example simulate` does, as a test and without dependencies.
 //!
-//! `SIMULATION_FIRST` (0) and `SIMULATION_SEEDS` (300) say which seeds are lived through.
+//! `SIMULATION_FIRST` (0) and `SIMULATION_SEEDS` (300) say which seeds are lived through, and `SIMULATION_HANGS_AFTER` (20)
+//! how many seconds one may take: usually it takes some milliseconds, so that one that takes so long has lost its way.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,8 +13,8 @@ use redis_manager_core::testing::simulation::{Plan, simulate};
 /// With fewer seeds than this, a rare turn may be missed without anything being wrong.
 const ENOUGH_FOR_ALL_MARKS: u64 = 2_000;
 
-/// A seed takes some milliseconds; one that takes so long has lost its way.
-const HANGS_AFTER: Duration = Duration::from_secs(20);
+/// How often a seed is looked at before it is said to hang.
+const LOOKS: u32 = 20;
 
 #[test]
 fn no_seed_breaks_a_rule() {
@@ -56,14 +57,16 @@ fn name_the_seed_of_a_panic(at: &Arc<AtomicU64>) {
 
 fn watch_for_hangs(at: &Arc<AtomicU64>) {
     let at = Arc::clone(at);
+    let pause = Duration::from_secs(number("SIMULATION_HANGS_AFTER", 20)) / LOOKS;
     std::thread::spawn(move || {
-        loop {
-            let before = at.load(Ordering::Relaxed);
-            std::thread::sleep(HANGS_AFTER);
-            if at.load(Ordering::Relaxed) == before {
-                eprintln!("seed {before}: it hangs");
-                std::process::abort();
-            }
+        let (mut seed, mut looks) = (None, 0);
+        while looks < LOOKS {
+            std::thread::sleep(pause);
+            let seen = Some(at.load(Ordering::Relaxed));
+            looks = if seen == seed { looks + 1 } else { 0 };
+            seed = seen;
         }
+        eprintln!("seed {}: it hangs", at.load(Ordering::Relaxed));
+        std::process::abort();
     });
 }
