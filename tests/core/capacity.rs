@@ -6,9 +6,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use redis_manager_core::testing::FakeMode;
-use redis_manager_core::{Loop, NodeConfig, PoolStatus, Spawn, Timer};
+use redis_manager_core::{CloseReason, Loop, NodeConfig, PoolStatus, Spawn, Timer};
 
-use crate::support::{Dice, MS, Mood, Moody, SECOND, one_pool, polled, within, world, world_of};
+use crate::support::{Bell, Dice, MS, Mood, Moody, SECOND, one_pool, poll_for, polled, within, world, world_of};
 
 /// Bites when `Cancel` drops the grant of a waiter that has left.
 #[test]
@@ -84,6 +84,33 @@ fn c3_hooks_that_panic_fail_and_hang_leave_the_capacity_at_the_limit() {
         assert!(world.server.peak_connections() <= LIMIT, "seed {seed}: C1: {}", world.server.peak_connections());
         world.assert_capacity(LIMIT);
     }
+}
+
+/// Bites when `inspect` or `is_sound` takes a panic for a good sign.
+#[test]
+fn c3_a_connection_that_cannot_be_asked_how_it_is_is_neither_taken_back_nor_lent() {
+    let moody = RefCell::new(None);
+    let world = world_of(1, one_pool(1).min_idle(1), |server| {
+        let connector = Moody::new(server.connector(), 1, Mood::Calm);
+        moody.replace(Some(connector.clone()));
+        connector
+    });
+    let moody = moody.take().expect("the connector was made");
+    let lease = world.get();
+    let first = lease.id();
+    moody.set_mood(Mood::Speechless);
+    drop(lease);
+    world.runtime.settle();
+    assert_eq!(world.server.closes(), [CloseReason::Broken], "on its return");
+    world.runtime.advance(SECOND);
+    assert_eq!(world.pool.status().idle, 1, "it was replaced");
+    let mut acquire = world.pool.get();
+    assert!(poll_for(&Arc::new(Bell::default()), &mut acquire).is_pending(), "the only one is not lent");
+    moody.set_mood(Mood::Calm);
+    let lease = world.runtime.block_on(acquire).expect("another one is dialled");
+    assert_eq!((lease.id(), world.server.closes()), (first + 2, vec![CloseReason::Broken; 2]));
+    drop(lease);
+    world.assert_capacity(1);
 }
 
 /// Bites when a dial is ordered for each caller that comes, whatever is under way.

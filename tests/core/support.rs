@@ -146,6 +146,8 @@ pub(crate) enum Mood {
     Wild,
     /// New connections are said to be broken.
     Stillborn,
+    /// Whoever asks whether a connection is broken gets a panic for an answer.
+    Speechless,
 }
 
 /// A connector whose hooks panic, fail and hang.
@@ -218,6 +220,9 @@ impl Connector for Moody {
 
     fn is_broken(&self, conn: &mut FakeConnection) -> bool {
         self.may_panic();
+        if self.mood() == Mood::Speechless {
+            resume_unwind(Box::new("a hook"));
+        }
         self.mood() == Mood::Stillborn || self.inner.is_broken(conn)
     }
 

@@ -135,22 +135,27 @@ impl Drop for Nosy {
     }
 }
 
-/// Bites (hangs) when `collect` or `cancel` drop a waker before the lock is open.
+/// Bites when `collect`, `cancel` or `put_back` drop or wake a waker before the lock is open.
 #[test]
 fn w4_wakers_are_woken_and_dropped_outside_of_the_lock() {
-    let world = world(1, one_pool(1));
-    let lease = world.get();
-    let nosy = || Waker::from(Arc::new(Nosy(world.pool.clone())));
-    let mut acquire = world.pool.get();
-    for _ in 0..3 {
-        let polled = Pin::new(&mut acquire).poll(&mut Context::from_waker(&nosy()));
-        assert!(polled.is_pending());
-    }
-    let mut leaver = world.pool.get();
-    assert!(Pin::new(&mut leaver).poll(&mut Context::from_waker(&nosy())).is_pending());
-    drop(leaver);
-    drop(lease);
-    assert!(Pin::new(&mut acquire).poll(&mut Context::from_waker(&nosy())).is_ready());
+    let (done, is_done) = mpsc::channel();
+    thread::spawn(move || {
+        let world = world(1, one_pool(1));
+        let lease = world.get();
+        let nosy = || Waker::from(Arc::new(Nosy(world.pool.clone())));
+        let mut acquire = world.pool.get();
+        for _ in 0..3 {
+            let polled = Pin::new(&mut acquire).poll(&mut Context::from_waker(&nosy()));
+            assert!(polled.is_pending());
+        }
+        let mut leaver = world.pool.get();
+        assert!(Pin::new(&mut leaver).poll(&mut Context::from_waker(&nosy())).is_pending());
+        drop(leaver);
+        drop(lease);
+        assert!(Pin::new(&mut acquire).poll(&mut Context::from_waker(&nosy())).is_ready());
+        done.send(()).expect("the test waits");
+    });
+    assert!(is_done.recv_timeout(5 * SECOND).is_ok(), "a deadlock, or the panic above");
 }
 
 /// A waker that panics.
@@ -312,6 +317,23 @@ fn w9_a_grant_of_a_future_that_is_never_polled_again_goes_to_the_next_at_its_dea
         world.runtime.block_on(world.pool.close());
         assert_eq!(world.server.connections(), 0, "seed {seed}");
     }
+}
+
+/// Bites when `cancel` leaves the waker in its table, for the next waiter in the same slot to find.
+#[test]
+fn w10_a_get_that_is_given_up_lets_its_waker_go_granted_or_not() {
+    let world = world(1, one_pool(1));
+    let held = world.get();
+    let (queued, granted) = (Arc::new(Bell::default()), Arc::new(Bell::default()));
+    let (mut leaver, mut other) = (world.pool.get(), world.pool.get());
+    assert!(poll_for(&queued, &mut leaver).is_pending());
+    assert!(poll_for(&granted, &mut other).is_pending());
+    drop(leaver);
+    assert_eq!((queued.rings(), Arc::strong_count(&queued)), (0, 1));
+    drop(held);
+    drop(other);
+    assert_eq!((granted.rings(), Arc::strong_count(&granted)), (1, 1));
+    world.assert_capacity(1);
 }
 
 /// Bites when `Door::collect` keeps the first waker.

@@ -473,6 +473,11 @@ mod tests {
         assert_eq!(line.take_back(first), Some(conn(1)));
         assert_eq!(arrivals(&line), [1, 2, 3]);
         assert_eq!(line.take_back(third), None);
+        line.grant(first, conn(1));
+        line.grant(second, conn(2));
+        assert_eq!(line.take_back(first), Some(conn(1)));
+        assert_eq!(line.take_back(second), Some(conn(2)));
+        assert_eq!(arrivals(&line), [1, 2, 3], "whichever is taken back first");
     }
 
     #[test]

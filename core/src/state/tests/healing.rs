@@ -1,6 +1,7 @@
 //! Failed dials, silence, death, and the way back.
 
 use super::{Bench, MS, SECOND, one_pool};
+use crate::config::OnNodeDown;
 use crate::connector::CloseReason;
 use crate::state::{FailureKind, Finding, Health, Input, Outcome, Verdict};
 
@@ -46,6 +47,25 @@ fn h4_a_node_that_is_down_is_dialled_once_at_a_time_then_by_one_two_four() {
     }
     bench.accept_all();
     assert_eq!((bench.ledger.status().active, bench.made), (40, 40), "one for each who waits");
+}
+
+/// Bites when `is_saturated` forgets dials that are under way: a full pool may be full of them.
+#[test]
+fn h10_a_dial_that_fills_the_pool_is_overdue_in_its_time_whoever_ordered_it() {
+    let knobs = || one_pool(1).on_node_down(OnNodeDown::FailFast).health_check_timeout(SECOND);
+    let mut bench = Bench::new(knobs());
+    let waiter = bench.wait(10 * SECOND);
+    bench.pass(SECOND - MS);
+    assert_eq!(bench.ledger.health(), Health::Up);
+    bench.pass(MS);
+    assert_eq!(bench.ledger.health(), Health::Down);
+    assert!(matches!(bench.ledger.take_outcome(waiter), Some(Outcome::Down(_))), "it fails fast, not at its deadline");
+    let mut bench = Bench::new(knobs());
+    assert!(bench.ledger.try_acquire(bench.now).is_err());
+    bench.collect();
+    assert_eq!(bench.connects.len(), 1, "the spare");
+    bench.pass(SECOND);
+    assert_eq!(bench.ledger.health(), Health::Down);
 }
 
 /// Bites when `distrust_since` checks nothing, when `on_release` looks at no epoch, and when `on_closed` leaves the dial put off.

@@ -101,6 +101,23 @@ fn a_connection_that_is_out_for_a_check_when_times_are_noted_is_not_idle_for_eve
     assert_eq!(bench.ledger.status().idle, 0);
 }
 
+/// Bites when `shelve_unnoted` leaves the time of the last return.
+#[test]
+fn what_comes_back_without_a_look_at_the_clock_has_not_been_idle_since_its_last_return() {
+    let mut bench = Bench::new(one_pool(2).max_idle_time(10 * SECOND).cleanup_interval(SECOND));
+    let waiters = [bench.wait(SECOND), bench.wait(SECOND)];
+    bench.accept_all();
+    bench.put(Input::SetCleanup(Loop::Running));
+    let [held, other] = waiters.map(|id| bench.granted(id));
+    bench.pass(20 * SECOND - MS);
+    bench.release(other);
+    assert_eq!(bench.put_back(held), None, "nobody looks at the clock");
+    bench.pass(MS);
+    assert_eq!((bench.ledger.status().idle, bench.closes.len()), (2, 0), "both were in use until now");
+    assert_eq!(live(&mut bench, 9 * SECOND), []);
+    assert_eq!(live(&mut bench, 4 * SECOND), [CloseReason::IdleTooLong; 2]);
+}
+
 /// Bites when a check puts its connection back on top.
 #[test]
 fn h9_what_was_only_checked_is_lent_last() {
