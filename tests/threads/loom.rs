@@ -3,7 +3,8 @@
 //! `RUSTFLAGS="--cfg loom" cargo test --release --target-dir target/loom -p redis-manager-core --test loom`
 //!
 //! A wake-up that is lost is a deadlock, which loom reports. Which mistakes in the door a model was seen to find is
-//! said above it. (A waker that `acquire` stores after its lock is no mistake: `collect` follows and stores it again.)
+//! said above it. (A waker that `put_back` looks up after its lock is no mistake: whoever sits there by then is woken for
+//! nothing and leaves another one.)
 #![cfg(loom)]
 
 mod server;
@@ -37,12 +38,16 @@ fn model(run: impl Fn() + Send + Sync + 'static) {
     assert!(schedules > 1, "loom saw no race at all");
 }
 
-/// The same race with a pool whose returns need no clock, and with one whose returns do.
+/// The same race with a pool whose returns need no clock, and with one whose returns do; a single connection.
 fn both_returns(run: impl Fn(&World, &Server, Pool) + Send + Sync + Copy + 'static) {
+    both_returns_of(1, run);
+}
+
+fn both_returns_of(limit: usize, run: impl Fn(&World, &Server, Pool) + Send + Sync + Copy + 'static) {
     for cleanup in [Loop::Stopped, Loop::Running] {
         model(move || {
             let (world, server) = (World::new(), Server::new(Answer::AtOnce));
-            let pool = world.pool(&server, 1);
+            let pool = world.pool(&server, limit);
             pool.set_cleanup(cleanup);
             world.settle();
             run(&world, &server, pool);
@@ -176,6 +181,50 @@ fn a_cancel_that_meets_its_grant_alone_loses_no_connection() {
         assert!(collected.is_none() || bell.has_rung() || server.opened() == 1);
         drop(collected);
         releasing.join().unwrap();
+        world.finish(pool, server, 1);
+    });
+}
+
+/// Found: a cancel that looks whether it is in line under one lock and leaves under the next; one whose fast path leaves in
+/// whatever state it is, or is all there is; a hand-over that chooses its waiter under one lock and grants under the next.
+#[test]
+fn a_cancel_meets_a_hand_over_and_a_release_by_the_slow_path() {
+    both_returns_of(2, |world, server, pool| {
+        let (fast, mut slow) = (pool.try_get().unwrap(), pool.try_get().unwrap());
+        // The driver has it cleaned before it serves anybody.
+        slow.is_soiled = true;
+        let [mut first, mut second, mut third] = [(); 3].map(|()| get(&pool, FOREVER));
+        for waiting in [&mut first, &mut second, &mut third] {
+            assert!(poll(waiting.as_mut()).0.is_pending());
+        }
+        let cancelling = world.thread(move || drop(first));
+        let handing_over = world.thread(move || drop(fast));
+        drop(slow);
+        let held = [world.block_on(second).unwrap(), world.block_on(third).unwrap()];
+        handing_over.join().unwrap();
+        cancelling.join().unwrap();
+        assert_eq!((held.map(|lease| lease.is_soiled), server.opened()), ([false; 2], 2));
+        world.finish(pool, server, 2);
+    });
+}
+
+/// Found: a cancel that takes its waker from the table under a lock of its own, by the fast path or by the slow one; an
+/// `acquire` that stores its waker after its lock; and what the model above has found.
+#[test]
+fn a_cancel_leaves_the_next_waiter_in_its_seat_its_waker() {
+    both_returns(|world, server, pool| {
+        let lease = pool.try_get().unwrap();
+        let [mut first, mut second] = [(); 2].map(|()| get(&pool, FOREVER));
+        assert!(poll(first.as_mut()).0.is_pending());
+        assert!(poll(second.as_mut()).0.is_pending());
+        let cancelling = world.thread(move || drop(first));
+        let borrowing = world.thread(move || drop(block_on(second).unwrap()));
+        drop(lease);
+        // Its seat is that of the first, if that one has left by now.
+        drop(block_on(pool.get_timeout(FOREVER)).unwrap());
+        borrowing.join().unwrap();
+        cancelling.join().unwrap();
+        assert_eq!(server.opened(), 1);
         world.finish(pool, server, 1);
     });
 }
