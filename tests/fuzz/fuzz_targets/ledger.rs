@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use redis_manager_core::state::{
-    Acquired, Action, Checkup, Closing, ConnId, Failure, FailureKind, Finding, Input, Ledger, Loan, Loop, Outcome, Ticket,
-    Verdict, WaiterId, Want,
+    Acquired, Action, Checkup, Closing, ConnId, Failure, FailureKind, Finding, Input, Ledger, Loan, Loop, Outcome, Returned,
+    Ticket, Verdict, WaiterId, Want,
 };
 use redis_manager_core::{CloseReason, Instant, NodeConfig, OnNodeDown};
 
@@ -92,7 +92,8 @@ impl Bench {
             0 | 1 => return self.acquire(which),
             2 => return self.try_acquire(),
             3 => return self.take_outcome(which),
-            4 => pick(&mut self.waiters, which).map(Input::Cancel),
+            // As the door does it: the fast path where that is enough.
+            4 => pick(&mut self.waiters, which).filter(|id| !self.ledger.leave_line(*id)).map(Input::Cancel),
             5 => return self.put_back(which),
             6 => pick(&mut self.loans, which).map(|loan| Input::Release(loan, verdict(which))),
             7 => return self.connect(which),
@@ -163,8 +164,9 @@ impl Bench {
 
     fn put_back(&mut self, which: u8) {
         let Some(loan) = pick(&mut self.loans, which) else { return };
-        if let Some(loan) = self.ledger.put_back(loan) {
-            self.put(Input::Release(loan, Verdict::Sound));
+        match self.ledger.put_back(loan) {
+            Returned::Shelved | Returned::HandedOver(_) => {}
+            Returned::Refused(loan) => self.put(Input::Release(loan, Verdict::Sound)),
         }
     }
 
