@@ -30,6 +30,8 @@ fn a_cluster_forms_within_six_seconds_and_leaves_nothing() {
         assert_eq!(primary.command(&["CLUSTER", "KEYSLOT", &key]), slot_of(&key).to_string());
         assert_eq!(cluster.primary_of(&key), primary);
         assert_eq!(cluster.replicas_of(&primary), [cluster.replica_of(&primary)]);
+        let slots = primary.command(&["CLUSTER", "SLOTS"]);
+        assert!(cluster.nodes().iter().all(|node| slots.contains(node.id())), "a client finds all nodes: {slots}");
         assert_eq!(primary.client_count(), 0, "{:?}", primary.client_list());
     }
     assert_eq!(cluster.client_counts().len(), 6);

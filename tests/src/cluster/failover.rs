@@ -9,16 +9,16 @@ use crate::redis_server::connection::Connection;
 impl TestCluster {
     /// Waits until a replica of this primary is a primary itself, and says when: looked at every 10 ms.
     ///
-    /// Call it from another thread or right after the primary was killed or frozen. Whose replicas they are is known
-    /// from when the cluster was last asked anything; if one of them is a primary already, that is now.
+    /// Call it right after the primary was killed or frozen, or before that from another thread. If no replica is left,
+    /// those count that it had when the cluster was last asked for roles or slots; if one of them is a primary already, that is
+    /// now.
     ///
     /// # Panics
     /// If there is no replica, or none is promoted within twice the node timeout and 15 s.
     pub fn wait_for_promotion(&self, of: &ClusterNode) -> Instant {
-        let mut ids = of.replicas().clone();
-        if ids.is_empty() {
-            ids = self.replicas_of(of).iter().map(|node| node.id().to_owned()).collect();
-        }
+        // If it still has replicas, they are remembered now.
+        self.look();
+        let ids = of.replicas().clone();
         assert!(!ids.is_empty(), "{of:?} has no replica that could be promoted");
         let mut replicas: Vec<(ClusterNode, Option<Connection>)> = ids.iter().map(|id| (self.node(id), None)).collect();
         let limit = 2 * self.options.node_timeout + Duration::from_secs(15);

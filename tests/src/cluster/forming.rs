@@ -2,7 +2,8 @@
 //!
 //! What makes it quick: everybody meets everybody, so that nobody has to hear of others by gossip; epochs and slots are
 //! set before anybody meets; and a replica follows its primary before it meets the others, so that its first word to
-//! them says whose replica it is. Then 2 s remain for which a primary refuses to serve after its start, in any case.
+//! them says whose replica it is. What is left are the 2 s for which a primary refuses to serve after its start, in any
+//! case (CLUSTER_WRITABLE_DELAY in the source of Redis).
 
 use std::sync::{PoisonError, RwLock};
 
@@ -53,7 +54,7 @@ impl TestCluster {
     }
 
     /// Moves its slots to the other primaries in equal parts and its replicas to one of them, lets all forget it, kills
-    /// it and removes it.
+    /// it and removes it. As long as it has slots, it must be running.
     pub fn remove_node(&self, node: &ClusterNode) {
         let mut others = self.primaries();
         others.retain(|other| other != node && other.is_running());
@@ -82,8 +83,8 @@ impl TestCluster {
         self.wait_until_whole();
     }
 
-    /// Waits until all running nodes say `cluster_state:ok`, know all others, agree on roles and slots, and replicas are
-    /// in sync; dead and frozen ones are not asked.
+    /// Waits until all running nodes say `cluster_state:ok`, know all others, agree on roles and slots, name them
+    /// to clients, and replicas are in sync; dead and frozen ones are not asked.
     ///
     /// # Panics
     /// After 20 s, with what is wrong.
@@ -116,41 +117,56 @@ impl TestCluster {
                 Err(why) => return Some(format!("{node:?}: {why}")),
             }
         }
-        // What each says of itself, against what all others say of it.
-        for (node, own_view) in running.iter().zip(&views) {
-            let own = line_of(node, own_view)?;
-            for (other, view) in running.iter().zip(&views) {
-                match line_of(node, view) {
-                    Some(line) if line.is_well && line.role == own.role && line.slots == own.slots => {}
-                    line => return Some(format!("{other:?} says {line:?} of {own:?}")),
-                }
-                if view.len() != nodes.len() {
-                    return Some(format!("{other:?} knows {} of {} nodes", view.len(), nodes.len()));
-                }
-            }
+        let of_themselves: Vec<&Line> =
+            running.iter().zip(&views).filter_map(|(node, view)| line_of(node.id(), &view.lines)).collect();
+        running.iter().zip(&views).find_map(|(node, view)| {
+            let count = view.lines.len();
+            let unknown = (count != nodes.len()).then(|| format!("it knows {count} of {} nodes", nodes.len()));
+            let flaw = unknown.or_else(|| of_themselves.iter().find_map(|own| view.flaw_about(own)));
+            flaw.map(|flaw| format!("{node:?}: {flaw}"))
+        })
+    }
+}
+
+/// What a node says of the cluster.
+struct View {
+    /// CLUSTER NODES.
+    lines: Vec<Line>,
+    /// CLUSTER SLOTS, where clients find who serves.
+    slots: String,
+}
+
+impl View {
+    /// Where it differs from what a node says of itself.
+    fn flaw_about(&self, own: &Line) -> Option<String> {
+        let line = line_of(&own.id, &self.lines);
+        if !line.is_some_and(|line| line.is_well && line.role == own.role && line.slots == own.slots) {
+            return Some(format!("{line:?} in place of {own:?}"));
         }
-        None
+        let primary = self.lines.iter().find(|line| own.is_replica_of(&line.id)).unwrap_or(own);
+        let is_named = self.slots.lines().any(|line| line == own.id);
+        (!primary.slots.is_empty() && !is_named).then(|| format!("no {own:?} in CLUSTER SLOTS:\n{}", self.slots))
     }
 }
 
 /// What it says of the cluster, if it is content with the cluster and, as a replica, in sync.
-fn view_of(node: &ClusterNode) -> Result<Vec<Line>, String> {
+fn view_of(node: &ClusterNode) -> Result<View, String> {
     let ask = |args: &[&str]| node.try_command(args).map_err(|error| error.to_string());
     let info = ask(&["CLUSTER", "INFO"])?;
     if !info.contains("cluster_state:ok") {
         return Err(info);
     }
     let text = ask(&["CLUSTER", "NODES"])?;
-    let view = view::parse(&text).ok_or(text)?;
-    let own = line_of(node, &view).ok_or("it does not know itself")?;
+    let lines = view::parse(&text).ok_or(text)?;
+    let own = line_of(node.id(), &lines).ok_or("it does not know itself")?;
     if own.role != Role::Primary && !ask(&["INFO", "replication"])?.contains("master_link_status:up") {
         return Err("not in sync".to_owned());
     }
-    Ok(view)
+    Ok(View { lines, slots: ask(&["CLUSTER", "SLOTS"])? })
 }
 
-fn line_of<'a>(node: &ClusterNode, view: &'a [Line]) -> Option<&'a Line> {
-    view.iter().find(|line| line.id == node.id())
+fn line_of<'a>(id: &str, lines: &'a [Line]) -> Option<&'a Line> {
+    lines.iter().find(|line| line.id == id)
 }
 
 fn meet(node: &ClusterNode, others: &[ClusterNode]) {

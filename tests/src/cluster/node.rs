@@ -234,6 +234,8 @@ fn arguments(options: &ClusterOptions, port: u16, tls_port: Option<u16>) -> Vec<
     set("cluster-require-full-coverage", yes_or_no(options.requires_full_coverage));
     // With the default, 5 s, a primary waits so long for a second replica before it serves the first.
     set("repl-diskless-sync-delay", "0".to_owned());
+    // A replica is not in CLUSTER SLOTS until its primary has sent it anything, be it a ping.
+    set("repl-ping-replica-period", "1".to_owned());
     if let Some(password) = &options.password {
         set("requirepass", password.clone());
         set("masterauth", password.clone());
