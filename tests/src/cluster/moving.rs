@@ -13,8 +13,8 @@ impl TestCluster {
     /// Moves a slot or a range of them, with all keys, to this primary, as redis-cli does it: clients of those slots see
     /// ASK for a while, for keys that are not there or have moved already, and then MOVED.
     ///
-    /// All of a range are half moved at the same time, so the longer the range, the longer ASK is seen: some tens of
-    /// milliseconds for 1 000 slots. Returns when all running nodes know. Keys must be UTF-8 without line breaks.
+    /// All of a range are announced before the first key moves, so the longer the range, the longer ASK is seen: some tenths
+    /// of a second for 1 000 slots. Returns when all running nodes know. Keys must be UTF-8 without line breaks.
     pub fn move_slots(&self, slots: impl Into<SlotRange>, to: &ClusterNode) {
         self.move_slots_while(slots, to, || {});
     }
