@@ -24,8 +24,9 @@ pub struct ClusterArgs {
     pub require_full_coverage: bool,
     /// Whether commands that only read go to replicas. What they read may be older than what was written. Default false.
     pub read_from_replicas: bool,
-    /// How often a command is sent on after MOVED, ASK, TRYAGAIN or CLUSTERDOWN, or after the owner of its slot has changed
-    /// before it could be sent. Count, default 16, 0 to 1 000. A command that may have been carried out is never sent again.
+    /// How often a command is sent on after MOVED or ASK, or after the owner of its slot has changed before it could be sent.
+    /// Count, default 16, 0 to 1 000. One that a node refuses for the moment (TRYAGAIN, CLUSTERDOWN) is sent there again until
+    /// its time is up. A command that may have been carried out is never sent again.
     pub retries: u32,
     /// How often the cluster is asked for its slots while all is well; up to 25 % more. Default 30 s, 10 ms to 7 days. It is
     /// asked at once, but once a second at most, when a node answers MOVED or fails.

@@ -68,8 +68,6 @@ impl ClusterConnector {
         let mut builder = ClusterClientBuilder::new([format!("redis://{at}")])
             .username(self.cluster.key.to_string())
             .retries(args.retries)
-            .min_retry_wait(10)
-            .max_retry_wait(100)
             .overall_response_timeout(None);
         if args.read_from_replicas {
             builder = builder.read_routing_strategy(RandomReplicaStrategy);

@@ -20,6 +20,9 @@ use crate::redis_node::{Address, Hub, Membership, NodeShare, PoolArgs, RedisConn
 /// The topology is asked for once in so long at most.
 pub(crate) const BETWEEN_REFRESHES: Duration = Duration::from_secs(1);
 
+/// How often one who waits for a node looks whether it is down.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
+
 /// Nodes that are asked for one picture: more than one, so that one that has slept is outvoted.
 const ASKED_AT_ONCE: usize = 3;
 
@@ -185,6 +188,11 @@ impl Cluster {
     ///
     /// Why nobody could tell.
     pub(crate) async fn refresh(&self) -> Result<(), ClusterError> {
+        self.refresh_from(None).await
+    }
+
+    /// The same, but one node is asked first: one that is known to know more than others.
+    pub(crate) async fn refresh_from(&self, first: Option<&str>) -> Result<(), ClusterError> {
         let _turn = self.refreshing.lock().await;
         let last = Instant::from_nanos(self.refreshed_at.load(Ordering::SeqCst));
         let now = self.runtime().now();
@@ -194,7 +202,7 @@ impl Cluster {
             self.runtime().sleep_until(next).await;
         }
         self.refreshed_at.store(self.runtime().now().as_nanos().max(1), Ordering::SeqCst);
-        let views = self.ask_for_views().await?;
+        let views = self.ask_for_views(first).await?;
         let known = self.topology();
         let merged = Topology::merge(&known, views);
         if merged != *known {
@@ -229,8 +237,13 @@ impl Cluster {
         all
     }
 
-    async fn ask_for_views(&self) -> Result<Vec<Vec<Seen>>, ClusterError> {
+    async fn ask_for_views(&self, first: Option<&str>) -> Result<Vec<Vec<Seen>>, ClusterError> {
         let mut failure = None;
+        if let Some(first) = first
+            && let Ok(view) = self.ask_view(first).await
+        {
+            return Ok(vec![view]);
+        }
         for some in self.candidates().chunks(ASKED_AT_ONCE) {
             let mut views = Vec::new();
             for answer in self.ask_all(some).await {
@@ -282,16 +295,33 @@ impl Cluster {
         let failed = |error: String| ClusterError::NoAnswer { address: String::from(address), error };
         let member = self.member(address).map_err(|error| failed(error.to_string()))?;
         let limit = self.setup.nodes.config().health_check_timeout();
-        let mut client = match NodeShare::ready(Arc::clone(&member.hub), self.patience(&member)).await {
-            Ok(client) => client,
-            Err(error) => return Err(failed(error.to_string())),
-        };
+        let mut client = self.ready(&member).await.map_err(failed)?;
         let asked = redis::aio::ConnectionLike::req_packed_command(&mut client, cmd);
         let Some(answered) = within(self.runtime(), limit, asked).await else {
             return Err(failed(format!("no answer within {limit:?}")));
         };
         let value = answered.and_then(redis::Value::extract_error).map_err(|error| ClusterError::of_reply(address, &error))?;
         redis::from_redis_value(value).map_err(|error| failed(error.to_string()))
+    }
+
+    /// Waits for a connection, but not when the node is known to be down.
+    async fn ready(&self, member: &Member) -> Result<NodeShare, String> {
+        let mut ready = pin!(NodeShare::ready(Arc::clone(&member.hub), self.patience(member)));
+        let mut look = self.runtime().sleep(BETWEEN_LOOKS);
+        poll_fn(|cx| {
+            if let Poll::Ready(ready) = ready.as_mut().poll(cx) {
+                return Poll::Ready(ready.map_err(|error| error.to_string()));
+            }
+            while look.as_mut().poll(cx).is_ready() {
+                let status = member.pool().status();
+                if let (Health::Down, Some(error)) = (status.health, status.last_error) {
+                    return Poll::Ready(Err(error));
+                }
+                look = self.runtime().sleep(BETWEEN_LOOKS);
+            }
+            Poll::Pending
+        })
+        .await
     }
 
     /// A node that was well is asked at once; one that is new may take as long as connecting does.

@@ -24,6 +24,10 @@ use crate::redis_node::{Answer, NodeShare, lost};
 /// How long a node that is no owner any more may take to answer what it was sent before: it answers MOVED if it lives.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
+/// A command that a node refuses for the moment is sent there again after pauses that double between these.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+
 /// A node of a cluster. Clones are the same node; what follows an ASK is the clone's own.
 pub(crate) struct Wire {
     cluster: u64,
@@ -161,7 +165,7 @@ impl Parcel<'_> {
 }
 
 impl Wire {
-    /// Sends once, or not at all if the node is not the one to be asked any more.
+    /// Sends until it is carried out, or refused for more than the moment. Whoever waits for it gives up at its deadline.
     async fn send(&mut self, cluster: &Cluster, parcel: Parcel<'_>) -> RedisResult<Vec<Value>> {
         let asking = std::mem::take(&mut self.asking);
         let led = asking.then(|| parcel.behind_asking());
@@ -169,6 +173,20 @@ impl Wire {
             Some((pipeline, offset, count)) => Parcel::Many { pipeline, offset: *offset, count: *count },
             None => parcel,
         };
+        let mut pause = SHORTEST_PAUSE;
+        loop {
+            let values = self.send_once(cluster, parcel, asking).await?;
+            if values.is_empty() || !values.iter().all(is_not_now) {
+                return Ok(values);
+            }
+            cluster.doubted.raise();
+            cluster.runtime().sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Sends once, or not at all if the node is not the one to be asked any more.
+    async fn send_once(&mut self, cluster: &Cluster, parcel: Parcel<'_>, asking: bool) -> RedisResult<Vec<Value>> {
         let member = Arc::clone(&self.member);
         // One that was told to ask here does so, whoever owns the slot.
         let elsewhere = Box::pin(until_elsewhere(cluster, &member, asking));
@@ -289,6 +307,18 @@ fn spare_what_was_done(mut values: Vec<Value>) -> Vec<Value> {
         }
     }
     values
+}
+
+/// Whether a command was not carried out because the node cannot do it now: half of its keys have moved, or a slot of the
+/// cluster has no owner, or the node is loading.
+fn is_not_now(value: &Value) -> bool {
+    let Value::ServerError(error) = value else { return false };
+    match error.kind() {
+        Some(
+            ServerErrorKind::TryAgain | ServerErrorKind::ClusterDown | ServerErrorKind::MasterDown | ServerErrorKind::BusyLoading,
+        ) => true,
+        Some(_) | None => false,
+    }
 }
 
 /// Whether a command was not carried out here, and the redis crate would send it again.
