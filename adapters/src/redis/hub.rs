@@ -67,6 +67,7 @@ impl Hub {
     /// A command begins on a new connection, by `deadline`. Of several that want one, one opens it and the others wait.
     pub(crate) async fn open(&self, timer: &mut KeptTimer, deadline: Instant) -> Result<Arc<Track>, GetClientError> {
         let lane = self.lanes.iter().find(|lane| lane.track().is_none()).unwrap_or(&self.lanes[0]);
+        let begun_at = self.runtime.now();
         let opening = timer.by(&*self.runtime, Some(deadline), lane.opening.lock()).await;
         let now = self.runtime.now();
         if let Some(track) = self.quietest(now) {
@@ -77,7 +78,9 @@ impl Hub {
             if self.closed.load(Ordering::SeqCst) {
                 return Err(GetClientError::Closed { node: String::from(self.pool.name()) });
             }
-            let lease = self.pool.get_timeout(left).await?;
+            let lent = self.pool.get_timeout(left).await;
+            // Of this wait, the last attempt is but a part.
+            let lease = lent.map_err(|error| having_waited(error, self.runtime.now().saturating_duration_since(begun_at)))?;
             if let Some(track) = self.put(lane, lease) {
                 return Ok(track);
             }
@@ -134,6 +137,13 @@ impl Hub {
         }
         begun.then_some(track)
     }
+}
+
+fn having_waited(mut error: GetClientError, since: Duration) -> GetClientError {
+    if let GetClientError::NoHealthyPools { waited, .. } | GetClientError::Timeout { waited, .. } = &mut error {
+        *waited = since;
+    }
+    error
 }
 
 impl Drop for Hub {
