@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redis_manager_core::state::{Acquired, Action, ConnId, Finding, Input, Ledger, Outcome, Verdict};
+use redis_manager_core::state::{Acquired, Action, ConnId, Finding, Input, Ledger, Outcome, Returned, Verdict};
 use redis_manager_core::{Instant, Loop, NodeConfig, NodeConfigBuilder};
 
 /// A ledger with its actions performed at once, at the instant that it last heard of.
@@ -61,7 +61,7 @@ impl Node {
     fn use_one(&mut self) -> ConnId {
         let loan = self.ledger.take_idle().expect("a connection idles");
         let id = loan.id();
-        if let Some(loan) = self.ledger.put_back(loan) {
+        if let Returned::Refused(loan) = self.ledger.put_back(loan) {
             self.put(Input::Release(loan, Verdict::Sound));
         }
         id
