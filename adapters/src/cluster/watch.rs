@@ -79,10 +79,8 @@ async fn look_for_promotion(cluster: &Cluster) -> bool {
 }
 
 fn is_primary(role: &Value) -> bool {
-    match role {
-        Value::Array(parts) => matches!(parts.first(), Some(Value::BulkString(word)) if word == b"master"),
-        _ => false,
-    }
+    let Value::Array(parts) = role else { return false };
+    matches!(parts.first(), Some(Value::BulkString(word)) if word == b"master")
 }
 
 async fn either<T>(mut sleep: Task, signal: impl Future<Output = T>) {

@@ -55,7 +55,7 @@ impl Connect for Wire {
             let address = match info.addr() {
                 ConnectionAddr::Tcp(host, port) => format!("{host}:{port}"),
                 ConnectionAddr::TcpTls { host, port, .. } => format!("{host}:{port}"),
-                _ => return Err(closed()),
+                ConnectionAddr::Unix(_) | _ => return Err(closed()),
             };
             let member = cluster.member(&address).map_err(|error| not_there(&error))?;
             let client = NodeShare::unready(Arc::clone(&member.hub));
