@@ -296,9 +296,8 @@ async fn an_exclusive_client_is_lent_by_the_owner_of_its_key(runtime: impl Netwo
                 let mut client = manager.get_client_for_key(NAME, &list).await.expect("a client");
                 let popped: redis::RedisResult<Option<(String, String)>> =
                     redis::cmd("BLPOP").arg(&list).arg(5).query_async(&mut client).await;
-                match popped {
-                    Ok(Some((_, value))) => return value,
-                    Ok(None) | Err(_) => {}
+                if let Ok(Some((_, value))) = popped {
+                    return value;
                 }
             }
         }

@@ -302,9 +302,9 @@ ff 127.0.0.1:0@0 master,noaddr - 0 1 0 disconnected\n";
         let Value::Array(ranges) = moved.slots_value() else { panic!("an array") };
         let ends: Vec<_> = ranges
             .iter()
-            .map(|range| match range {
-                Value::Array(parts) => (parts[0].clone(), parts[1].clone()),
-                _ => panic!("an array"),
+            .map(|range| {
+                let Value::Array(parts) = range else { panic!("an array") };
+                (parts[0].clone(), parts[1].clone())
             })
             .collect();
         let expected = [(0, 0), (1, 99), (100, 100), (101, 5460), (5461, 10922), (10923, 16383)];
