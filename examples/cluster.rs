@@ -58,7 +58,7 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
         let slots: usize = node.slots.iter().map(|range| range.len()).sum();
         match node.role {
             ClusterRole::Primary => println!("  {} is a primary with {slots} slots", node.address),
-            _ => println!("  {} copies {}", node.address, node.replica_of.unwrap_or_default()),
+            ClusterRole::Replica | _ => println!("  {} copies {}", node.address, node.replica_of.unwrap_or_default()),
         }
     }
 
