@@ -344,12 +344,13 @@ impl RedisManager {
     ///
     /// Closing goes on when the future is dropped.
     pub async fn close_all_pools_timeout(&self, timeout: Duration) {
+        let take_hubs = || std::mem::take(&mut *self.hubs());
+        let closed = close_then(self.nodes.close(timeout), || close_hubs(take_hubs().into_values()));
         #[cfg(feature = "cluster")]
         if let Some(clusters) = &self.clusters {
-            clusters.close_all(timeout).await;
+            return clusters.close_all(closed, timeout).await;
         }
-        let take_hubs = || std::mem::take(&mut *self.hubs());
-        close_then(self.nodes.close(timeout), || close_hubs(take_hubs().into_values())).await;
+        closed.await;
     }
 
     /// What the shared clients of a node have in common; made for the first one.

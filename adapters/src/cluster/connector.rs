@@ -85,6 +85,10 @@ impl Connector for ClusterConnector {
             self.cluster.refresh().await?;
         }
         self.check_coverage()?;
+        self.cluster.judge();
+        if self.cluster.is_down() {
+            return Err(ClusterError::AllDown);
+        }
         Watch::start(&self.cluster);
         let (connection, share) = self.connection().await?;
         Ok(Box::new(Routed::new(Arc::clone(&self.cluster), connection, share)))

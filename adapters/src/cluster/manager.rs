@@ -1,6 +1,7 @@
 //! What a manager does in cluster mode: names for one cluster, and leases on the owner of a key.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -129,8 +130,10 @@ impl Clusters {
 
     /// The nodes' own pools close with the last name.
     pub(crate) async fn close(&self, name: &str, timeout: Duration) {
+        let deadline = self.cluster.runtime().now() + timeout;
         self.names.close_node(name, timeout).await;
         if self.names.status().is_empty() {
+            let timeout = deadline.saturating_duration_since(self.cluster.runtime().now());
             let nodes = self.cluster.setup.nodes.clone();
             let closing: Vec<_> = self.cluster.close().into_iter().map(|node| (nodes.clone(), node)).collect();
             let closing = closing.into_iter().map(|(nodes, node)| async move { nodes.close_node(&node, timeout).await });
@@ -138,10 +141,11 @@ impl Clusters {
         }
     }
 
-    /// The nodes are closed by their own manager.
-    pub(crate) async fn close_all(&self, timeout: Duration) {
+    /// All at once; the nodes are closed by their own manager.
+    pub(crate) async fn close_all(&self, nodes: impl Future<Output = ()> + Send, timeout: Duration) {
         let names = self.names.close(timeout);
         self.cluster.close();
-        names.await;
+        let both: [Pin<Box<dyn Future<Output = ()> + Send + '_>>; 2] = [Box::pin(names), Box::pin(nodes)];
+        crate::cluster::members::all(both).await;
     }
 }
