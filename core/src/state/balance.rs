@@ -5,7 +5,7 @@ use crate::state::deadlines::{Deadlines, Kind};
 use crate::state::facts::record_idle;
 use crate::state::line::Want;
 use crate::state::node::{Ledger, Life};
-use crate::state::pool::{Phase, Tally};
+use crate::state::phase::{Phase, Tally};
 use crate::state::token::{Action, Checkup, Closing, ConnId, Failure, FailureKind, News, Refusal, Ticket};
 use crate::time::Instant;
 

@@ -3,9 +3,8 @@
 use crate::state::deadlines::Kind;
 use crate::state::line::Want;
 use crate::state::node::{Ledger, Life};
-use crate::state::pool::{Phase, Tally};
+use crate::state::phase::{Phase, Tally};
 use crate::state::status::Health;
-use crate::state::sweep::in_use;
 
 impl<C> Ledger<C> {
     /// Seen to bite: without the grant in `settle` (I2); with a dial into a full pool (I1); without the probe in
@@ -32,7 +31,7 @@ impl<C> Ledger<C> {
                 "H6: what idles has answered since something stayed silent: {id:?}"
             );
             assert!(
-                !in_use(record.phase) || record.made_for == self.generation || record.retire.is_some(),
+                !record.phase.is_in_use() || record.made_for == self.generation || record.retire.is_some(),
                 "H7: what was made for another server is not lent again: {id:?}"
             );
         }

@@ -24,6 +24,7 @@ pub(crate) mod line;
 #[cfg(feature = "testing")]
 pub(crate) mod marks;
 mod node;
+mod phase;
 mod pool;
 mod shelf;
 pub(crate) mod status;

@@ -2,87 +2,10 @@
 
 use crate::connector::CloseReason;
 use crate::state::line::WaiterId;
+use crate::state::phase::{Phase, Tally};
 use crate::state::shelf::Shelf;
 use crate::state::token::{ConnId, Loan};
 use crate::time::Instant;
-
-/// Where a connection is in its life.
-///
-/// ```text
-///  Connecting --> (Overdue) --> Idle <--> Granted --> Leased      a dial that fails leaves at once,
-///                                ^ ^------------------'           every other phase leaves by Closing
-///                                '--> Checking    '--> Cleaning --> Idle
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
-    Connecting,
-    /// Being dialled for longer than is usual: it may still succeed, but it no longer stands in the way of others.
-    Overdue,
-    Idle,
-    Granted,
-    Leased,
-    Checking,
-    /// What its last borrower left on it is being undone.
-    Cleaning,
-    Closing,
-}
-
-const PHASES: usize = 8;
-
-/// How many connections are in each phase.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally([usize; PHASES]);
-
-impl Tally {
-    pub(crate) fn of(&self, phase: Phase) -> usize {
-        self.0[phase as usize]
-    }
-
-    pub(crate) fn total(&self) -> usize {
-        self.0.iter().sum()
-    }
-
-    /// On loan, or as good as on loan.
-    pub(crate) fn active(&self) -> usize {
-        self.of(Phase::Granted) + self.of(Phase::Leased)
-    }
-
-    /// Being dialled, whether within the usual time or not.
-    pub(crate) fn dialled(&self) -> usize {
-        self.of(Phase::Connecting) + self.of(Phase::Overdue)
-    }
-
-    /// Out with a task of the pool's own: for a check, or to be cleaned.
-    pub(crate) fn examined(&self) -> usize {
-        self.of(Phase::Checking) + self.of(Phase::Cleaning)
-    }
-
-    /// Open, or being opened; what a pool's minimum is about.
-    pub(crate) fn open(&self) -> usize {
-        self.total() - self.of(Phase::Closing)
-    }
-
-    #[cfg(any(test, debug_assertions, feature = "testing"))]
-    pub(crate) fn plus(mut self, other: Self) -> Self {
-        for (count, more) in self.0.iter_mut().zip(other.0) {
-            *count += more;
-        }
-        self
-    }
-
-    fn shift(&mut self, from: Phase, to: Phase) {
-        self.leave(from);
-        self.enter(to);
-    }
-
-    fn enter(&mut self, phase: Phase) {
-        self.0[phase as usize] += 1;
-    }
-
-    fn leave(&mut self, phase: Phase) {
-        self.0[phase as usize] -= 1;
-    }
-}
 
 /// All that the ledger knows of one connection.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::state::line::Want;
 use crate::state::node::{Ledger, Life};
-use crate::state::pool::Phase;
+use crate::state::phase::Phase;
 use crate::state::token::{Refusal, WaitPhase};
 use crate::time::Instant;
 

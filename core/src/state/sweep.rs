@@ -6,7 +6,7 @@ use crate::connector::CloseReason;
 use crate::state::deadlines::Kind;
 use crate::state::line::Want;
 use crate::state::node::{Ledger, Life};
-use crate::state::pool::Phase;
+use crate::state::phase::Phase;
 use crate::state::status::Health;
 use crate::state::token::{Action, Closing, ConnId, Loop, News, Verdict};
 use crate::time::Instant;
@@ -105,7 +105,7 @@ impl<C> Ledger<C> {
 
     fn retire(&mut self, now: Instant) {
         // One at a time: connections that were born together must not go together.
-        let expired = self.roster.records().filter(|(_, record)| record.retire.is_none() && in_use(record.phase));
+        let expired = self.roster.records().filter(|(_, record)| record.retire.is_none() && record.phase.is_in_use());
         let oldest = expired.min_by_key(|(_, record)| record.expires_at);
         if let Some((id, _)) = oldest.filter(|(_, record)| record.expires_at <= now) {
             match self.roster.get(id).map(|record| record.phase) {
@@ -125,7 +125,7 @@ impl<C> Ledger<C> {
         let next = self
             .roster
             .records()
-            .filter(|(_, record)| record.retire.is_none() && in_use(record.phase))
+            .filter(|(_, record)| record.retire.is_none() && record.phase.is_in_use())
             .map(|(_, record)| record.expires_at)
             .min();
         if let Some(next) = next {
@@ -242,7 +242,7 @@ impl<C> Ledger<C> {
             self.order(Action::Kill(Closing { id: Some(id) }));
             mark!(self, Forced);
         }
-        for id in self.roster.select(|record| is_being_worked_on(record.phase)) {
+        for id in self.roster.select(|record| record.phase.is_being_worked_on()) {
             // Whoever holds its token has been told to stop and did not; its connection will be closed uncounted.
             self.roster.free(id);
         }
@@ -258,21 +258,5 @@ impl<C> Ledger<C> {
     pub(super) fn next_check(&mut self, now: Instant) -> Instant {
         let interval = self.config.health_check_interval();
         now + interval + self.chance.up_to(interval / 4)
-    }
-}
-
-/// Whether a connection in this phase grows old.
-pub(super) fn in_use(phase: Phase) -> bool {
-    match phase {
-        Phase::Idle | Phase::Granted | Phase::Leased | Phase::Checking | Phase::Cleaning => true,
-        Phase::Connecting | Phase::Overdue | Phase::Closing => false,
-    }
-}
-
-/// Whether a task of the pool's own holds the connection.
-fn is_being_worked_on(phase: Phase) -> bool {
-    match phase {
-        Phase::Connecting | Phase::Overdue | Phase::Checking | Phase::Cleaning => true,
-        Phase::Idle | Phase::Granted | Phase::Leased | Phase::Closing => false,
     }
 }
