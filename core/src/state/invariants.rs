@@ -19,8 +19,12 @@ impl<C> Ledger<C> {
                 "I1: a pool never has more connections than max_connection_size: pool {index} has {:?}",
                 pool.tally
             );
-            assert_eq!(pool.tally.of(Phase::Idle), pool.shelved(), "I8: what is idle lies on the shelf: pool {index}");
-            shelved += pool.shelved();
+            let idle = self.roster.shelved(pool);
+            assert_eq!(pool.tally.of(Phase::Idle), idle.len(), "I8: what is idle lies on the shelf: pool {index}");
+            for record in idle.iter().map(|id| self.roster.get(*id).expect("what lies on a shelf has a record")) {
+                assert_eq!((record.phase, record.pool), (Phase::Idle, index), "I8: what lies on the shelf is idle: pool {index}");
+            }
+            shelved += idle.len();
             sum = sum.plus(pool.tally);
         }
         assert_eq!(sum, self.roster.tally(), "I1: the counts of the pools add up to those of the node");

@@ -26,6 +26,7 @@ pub(crate) mod marks;
 mod node;
 mod phase;
 mod pool;
+mod record;
 mod shelf;
 pub(crate) mod status;
 mod sweep;

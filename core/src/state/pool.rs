@@ -1,47 +1,17 @@
 //! The connections of a node, by pool: the one place where a connection's phase changes and is counted.
 
-use crate::connector::CloseReason;
 use crate::state::line::WaiterId;
 use crate::state::phase::{Phase, Tally};
+use crate::state::record::{Record, Slot};
 use crate::state::shelf::Shelf;
 use crate::state::token::{ConnId, Loan};
 use crate::time::Instant;
 
-/// All that the ledger knows of one connection.
-#[derive(Debug)]
-pub(crate) struct Record {
-    pub(crate) pool: usize,
-    pub(crate) phase: Phase,
-    /// The node's epoch when the connection last showed a sign of life.
-    pub(crate) epoch: u64,
-    /// The node's generation when the connection was made.
-    pub(crate) made_for: u64,
-    /// Set when it must not be lent again, while it is out of reach.
-    pub(crate) retire: Option<CloseReason>,
-    /// When its present phase began: of use while it is connecting or closing.
-    pub(crate) entered_at: Instant,
-    pub(crate) born_at: Instant,
-    pub(crate) expires_at: Instant,
-    pub(crate) check_at: Instant,
-    /// Since when it has been unused. None: it came back without a look at the clock, not long ago.
-    pub(crate) idle_since: Option<Instant>,
-    /// The waiter that it was granted to.
-    pub(crate) granted_to: Option<WaiterId>,
-}
-
-#[derive(Debug)]
-struct Slot<C> {
-    generation: u32,
-    record: Option<Record>,
-    /// The connection itself while it is granted, until its waiter collects it.
-    parked: Option<C>,
-}
-
 /// A group of at most `max_connection_size` connections.
 #[derive(Debug)]
-pub(crate) struct Pool<C> {
+pub(crate) struct Pool {
     pub(crate) tally: Tally,
-    shelf: Shelf<C>,
+    shelf: Shelf,
 }
 
 /// Every connection of a node.
@@ -50,7 +20,7 @@ pub(crate) struct Roster<C> {
     slots: Vec<Slot<C>>,
     free: Vec<u32>,
     /// By index, which stays the same as long as a pool exists; None where one was removed.
-    pools: Vec<Option<Pool<C>>>,
+    pools: Vec<Option<Pool>>,
     /// Connections in one pool.
     limit: usize,
     tally: Tally,
@@ -71,7 +41,7 @@ impl<C> Roster<C> {
         self.limit
     }
 
-    pub(crate) fn pools(&self) -> impl Iterator<Item = (usize, &Pool<C>)> {
+    pub(crate) fn pools(&self) -> impl Iterator<Item = (usize, &Pool)> {
         self.pools.iter().enumerate().filter_map(|(index, pool)| Some((index, pool.as_ref()?)))
     }
 
@@ -81,8 +51,8 @@ impl<C> Roster<C> {
 
     pub(crate) fn records(&self) -> impl Iterator<Item = (ConnId, &Record)> {
         self.slots.iter().enumerate().filter_map(|(slot, entry)| {
-            let id = ConnId::new(slot as u32, entry.generation);
-            Some((id, entry.record.as_ref()?))
+            let record = entry.record.as_ref()?;
+            Some((entry.id(slot as u32), record))
         })
     }
 
@@ -109,24 +79,12 @@ impl<C> Roster<C> {
     /// Takes a slot for a connection that is being dialled.
     pub(crate) fn open(&mut self, pool: usize, now: Instant) -> ConnId {
         let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot { generation: 0, record: None, parked: None });
+            self.slots.push(Slot::vacant());
             u32::try_from(self.slots.len() - 1).expect("the limits of pools and connections keep this below 2^32")
         });
         let entry = &mut self.slots[slot as usize];
-        entry.record = Some(Record {
-            pool,
-            phase: Phase::Connecting,
-            epoch: 0,
-            made_for: 0,
-            retire: None,
-            entered_at: now,
-            born_at: now,
-            expires_at: now,
-            check_at: now,
-            idle_since: None,
-            granted_to: None,
-        });
-        let id = ConnId::new(slot, entry.generation);
+        entry.record = Some(Record::of_dial(pool, now));
+        let id = entry.id(slot);
         self.tally.enter(Phase::Connecting);
         self.pool_mut(pool).tally.enter(Phase::Connecting);
         id
@@ -138,21 +96,24 @@ impl<C> Roster<C> {
         let slot = &mut self.slots[id.slot() as usize];
         slot.generation = slot.generation.wrapping_add(1);
         let record = slot.record.take()?;
+        debug_assert!(slot.conn.is_none(), "I8: a connection leaves by a close");
         self.free.push(id.slot());
         self.tally.leave(record.phase);
         self.pool_mut(record.pool).tally.leave(record.phase);
         Some(record)
     }
 
-    /// Moves a connection that is not on a shelf to another phase; the only place where counts change in a life.
+    /// Moves a connection that nobody is to have to another phase.
     pub(crate) fn shift(&mut self, id: ConnId, to: Phase) {
         self.shift_in(id.slot(), to);
     }
 
     /// Puts a connection on its pool's shelf after use.
     pub(crate) fn shelve(&mut self, id: ConnId, conn: C) {
-        let (_, pool) = self.shift_in(id.slot(), Phase::Idle);
-        pool.shelf.put(id.slot(), conn);
+        let index = self.shift_in(id.slot(), Phase::Idle).pool;
+        self.slots[id.slot() as usize].conn = Some(conn);
+        let pool = self.pools[index].as_mut().expect("a pool with connections is not removed");
+        pool.shelf.put(&mut self.slots, id.slot());
     }
 
     /// The same without a look at the clock: the time will be noted later. Gives the connection back unless it is known
@@ -165,9 +126,10 @@ impl<C> Roster<C> {
         record.idle_since = None;
         let from = std::mem::replace(&mut record.phase, Phase::Idle);
         let index = record.pool;
-        let pool = self.pool_mut(index);
+        let pool = self.pools[index].as_mut().expect("a pool with connections is not removed");
         pool.tally.shift(from, Phase::Idle);
-        pool.shelf.put(loan.id.slot(), loan.conn);
+        self.slots[loan.id.slot() as usize].conn = Some(loan.conn);
+        pool.shelf.put(&mut self.slots, loan.id.slot());
         self.tally.shift(from, Phase::Idle);
         Ok(())
     }
@@ -179,8 +141,10 @@ impl<C> Roster<C> {
 
     /// Puts a connection on its pool's shelf after a check.
     pub(crate) fn shelve_below(&mut self, id: ConnId, conn: C) {
-        let (_, pool) = self.shift_in(id.slot(), Phase::Idle);
-        pool.shelf.put_below(id.slot(), conn);
+        let index = self.shift_in(id.slot(), Phase::Idle).pool;
+        self.slots[id.slot() as usize].conn = Some(conn);
+        let pool = self.pools[index].as_mut().expect("a pool with connections is not removed");
+        pool.shelf.put_below(&mut self.slots, id.slot());
     }
 
     /// Lends an idle connection of the pool with the fewest active ones; the lowest index where several have as few.
@@ -191,34 +155,47 @@ impl<C> Roster<C> {
         }
         let idle = self.pools.iter_mut().flatten().filter(|pool| !pool.shelf.is_empty());
         let pool = idle.min_by_key(|pool| pool.tally.active())?;
-        let (slot, conn) = pool.shelf.pop()?;
+        let (slot, entry) = pool.shelf.pop(&mut self.slots)?;
         pool.tally.shift(Phase::Idle, Phase::Leased);
         self.tally.shift(Phase::Idle, Phase::Leased);
-        let Slot { generation, record, .. } = &mut self.slots[slot as usize];
-        record.as_mut().expect("what lies on a shelf has a record").phase = Phase::Leased;
-        Some((ConnId::new(slot, *generation), conn))
+        entry.record.as_mut().expect("what lies on a shelf has a record").phase = Phase::Leased;
+        let conn = entry.conn.take().expect("what lies on a shelf is a connection");
+        Some((entry.id(slot), conn))
     }
 
-    /// Keeps a connection for the waiter that it was granted to.
+    /// Keeps a connection that was on loan, or just lent, for the waiter that it was granted to.
+    #[inline]
     pub(crate) fn park(&mut self, id: ConnId, waiter: WaiterId, conn: C) {
-        let (record, _) = self.shift_in(id.slot(), Phase::Granted);
+        let entry = &mut self.slots[id.slot() as usize];
+        let record = entry.record.as_mut().expect("callers hold the slot's token");
+        debug_assert_eq!(record.phase, Phase::Leased, "what is granted was on loan or is lent for that");
+        record.phase = Phase::Granted;
         record.granted_to = Some(waiter);
-        self.slots[id.slot() as usize].parked = Some(conn);
+        entry.conn = Some(conn);
+        let index = record.pool;
+        self.count(index, Phase::Leased, Phase::Granted);
     }
 
     /// Takes a connection that was granted: it is on loan now.
+    #[inline]
     pub(crate) fn unpark(&mut self, id: ConnId) -> Option<C> {
-        let conn = self.slots[id.slot() as usize].parked.take()?;
-        let (record, _) = self.shift_in(id.slot(), Phase::Leased);
+        let entry = &mut self.slots[id.slot() as usize];
+        let record = entry.record.as_mut().filter(|record| record.phase == Phase::Granted)?;
+        record.phase = Phase::Leased;
         record.granted_to = None;
-        Some(conn)
+        let conn = entry.conn.take();
+        let index = record.pool;
+        self.count(index, Phase::Granted, Phase::Leased);
+        conn
     }
 
-    /// Takes a certain idle connection off its shelf.
+    /// Takes a certain connection off its shelf; None if it does not idle.
     pub(crate) fn unshelve(&mut self, id: ConnId, to: Phase) -> Option<C> {
-        let conn = self.pool_of(id).shelf.remove(id.slot())?;
+        let index = self.get(id).filter(|record| record.phase == Phase::Idle)?.pool;
+        let pool = self.pools[index].as_mut().expect("a pool with connections is not removed");
+        pool.shelf.remove(&mut self.slots, id.slot());
         self.shift(id, to);
-        Some(conn)
+        self.slots[id.slot() as usize].conn.take()
     }
 
     /// A pool, of the first `at_start`, that has fewer than `minimum` connections and room for one.
@@ -275,32 +252,38 @@ impl<C> Roster<C> {
         }
     }
 
-    fn pool_mut(&mut self, index: usize) -> &mut Pool<C> {
+    fn pool_mut(&mut self, index: usize) -> &mut Pool {
         self.pools[index].as_mut().expect("a pool with connections is not removed")
     }
 
-    fn shift_in(&mut self, slot: u32, to: Phase) -> (&mut Record, &mut Pool<C>) {
+    fn shift_in(&mut self, slot: u32, to: Phase) -> &mut Record {
         let record = self.slots[slot as usize].record.as_mut().expect("callers hold the slot's token");
         let pool = self.pools[record.pool].as_mut().expect("a pool with connections is not removed");
         let from = std::mem::replace(&mut record.phase, to);
         pool.tally.shift(from, to);
         self.tally.shift(from, to);
-        (record, pool)
+        record
     }
 
-    fn pool_of(&mut self, id: ConnId) -> &mut Pool<C> {
-        let record = self.slots[id.slot() as usize].record.as_ref().expect("callers hold the slot's token");
-        self.pools[record.pool].as_mut().expect("a pool with connections is not removed")
+    fn count(&mut self, pool: usize, from: Phase, to: Phase) {
+        self.pool_mut(pool).tally.shift(from, to);
+        self.tally.shift(from, to);
+    }
+
+    /// The identity of what is in a slot.
+    pub(super) fn id(&self, slot: u32) -> ConnId {
+        self.slots[slot as usize].id(slot)
+    }
+
+    /// What lies on a pool's shelf, from the top.
+    #[cfg(any(test, debug_assertions, feature = "testing"))]
+    pub(crate) fn shelved(&self, pool: &Pool) -> Vec<ConnId> {
+        pool.shelf.walk(&self.slots).into_iter().map(|slot| self.id(slot)).collect()
     }
 }
 
-impl<C> Pool<C> {
+impl Pool {
     fn new() -> Self {
-        Self { tally: Tally::default(), shelf: Shelf::new() }
-    }
-
-    #[cfg(any(test, debug_assertions, feature = "testing"))]
-    pub(crate) fn shelved(&self) -> usize {
-        self.shelf.len()
+        Self { tally: Tally::default(), shelf: Shelf::default() }
     }
 }

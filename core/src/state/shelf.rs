@@ -1,46 +1,85 @@
 //! The idle connections of one pool: the one used last is lent first, so that the rest can grow old and go.
 
-use std::collections::VecDeque;
+use crate::state::record::Slot;
 
-/// A stack with a bottom: connections come back on top; those that were only checked go to the bottom.
-#[derive(Debug)]
-pub(crate) struct Shelf<C> {
-    idle: VecDeque<(u32, C)>,
+/// A stack with a bottom: connections come back on top; those that were only checked go to the bottom; any can be taken
+/// from where it lies. Each of these costs O(1): the stack is a list through the slots, of which this is the two ends.
+#[derive(Debug, Default)]
+pub(crate) struct Shelf {
+    top: Option<u32>,
+    /// Of use only while there is a top.
+    bottom: Option<u32>,
 }
 
-impl<C> Shelf<C> {
-    pub(crate) fn new() -> Self {
-        Self { idle: VecDeque::new() }
-    }
-
-    #[cfg(any(test, debug_assertions, feature = "testing"))]
-    pub(crate) fn len(&self) -> usize {
-        self.idle.len()
-    }
-
+impl Shelf {
     pub(crate) fn is_empty(&self) -> bool {
-        self.idle.is_empty()
+        self.top.is_none()
     }
 
     /// Puts a connection that was used on top.
-    pub(crate) fn put(&mut self, slot: u32, conn: C) {
-        self.idle.push_back((slot, conn));
+    #[inline]
+    pub(crate) fn put<C>(&mut self, slots: &mut [Slot<C>], slot: u32) {
+        slots[slot as usize].below = self.top;
+        match self.top {
+            Some(top) => slots[top as usize].above = Some(slot),
+            None => self.bottom = Some(slot),
+        }
+        self.top = Some(slot);
     }
 
     /// Puts a connection that was only checked at the bottom: probing is not use.
-    pub(crate) fn put_below(&mut self, slot: u32, conn: C) {
-        self.idle.push_front((slot, conn));
+    pub(crate) fn put_below<C>(&mut self, slots: &mut [Slot<C>], slot: u32) {
+        let Some(bottom) = self.bottom.filter(|_| !self.is_empty()) else {
+            self.put(slots, slot);
+            return;
+        };
+        slots[bottom as usize].below = Some(slot);
+        slots[slot as usize].above = Some(bottom);
+        slots[slot as usize].below = None;
+        self.bottom = Some(slot);
     }
 
     /// Takes the connection that was used last.
-    pub(crate) fn pop(&mut self) -> Option<(u32, C)> {
-        self.idle.pop_back()
+    #[inline]
+    pub(crate) fn pop<'s, C>(&mut self, slots: &'s mut [Slot<C>]) -> Option<(u32, &'s mut Slot<C>)> {
+        let top = self.top?;
+        let slot = &mut slots[top as usize];
+        // The next one may still say that this one is above it. Nobody asks what is above the top, so that a loan touches
+        // no slot but its own.
+        self.top = slot.below;
+        Some((top, slot))
     }
 
-    /// Takes the connection of `slot`, wherever it lies.
-    pub(crate) fn remove(&mut self, slot: u32) -> Option<C> {
-        let position = self.idle.iter().position(|(other, _)| *other == slot)?;
-        self.idle.remove(position).map(|(_, conn)| conn)
+    /// Takes the connection of `slot`, which lies on this shelf, from wherever it lies.
+    pub(crate) fn remove<C>(&mut self, slots: &mut [Slot<C>], slot: u32) {
+        if self.top == Some(slot) {
+            self.pop(slots);
+            return;
+        }
+        let Slot { above, below, .. } = slots[slot as usize];
+        let above = above.expect("what is not on top has something above it");
+        slots[above as usize].below = below;
+        match below {
+            Some(below) => slots[below as usize].above = Some(above),
+            None => self.bottom = Some(above),
+        }
+    }
+
+    /// What lies on it, from the top, by a walk that looks at every link.
+    #[cfg(any(test, debug_assertions, feature = "testing"))]
+    pub(crate) fn walk<C>(&self, slots: &[Slot<C>]) -> Vec<u32> {
+        let mut walked = Vec::new();
+        let mut next = self.top;
+        while let Some(slot) = next {
+            if let Some(above) = walked.last() {
+                assert_eq!(slots[slot as usize].above, Some(*above), "I8: a shelf is linked both ways: slot {slot}");
+            }
+            walked.push(slot);
+            assert!(walked.len() <= slots.len(), "I8: a shelf has an end: {self:?}");
+            next = slots[slot as usize].below;
+        }
+        assert!(walked.is_empty() || walked.last() == self.bottom.as_ref(), "I8: a shelf ends at its bottom: {self:?}");
+        walked
     }
 }
 
@@ -48,16 +87,48 @@ impl<C> Shelf<C> {
 mod tests {
     use super::*;
 
+    fn slots(count: usize) -> Vec<Slot<()>> {
+        (0..count).map(|_| Slot::vacant()).collect()
+    }
+
+    fn pop(shelf: &mut Shelf, slots: &mut [Slot<()>]) -> Option<u32> {
+        shelf.pop(slots).map(|(slot, _)| slot)
+    }
+
     #[test]
     fn the_last_used_goes_first_and_the_checked_ones_last() {
-        let mut shelf = Shelf::new();
-        shelf.put(1, 'a');
-        shelf.put(2, 'b');
-        shelf.put_below(3, 'c');
-        assert_eq!(shelf.remove(1), Some('a'));
-        assert_eq!(shelf.remove(1), None);
-        assert_eq!(shelf.pop(), Some((2, 'b')));
-        assert_eq!(shelf.pop(), Some((3, 'c')));
+        let (mut shelf, mut slots) = (Shelf::default(), slots(4));
+        shelf.put(&mut slots, 1);
+        shelf.put(&mut slots, 2);
+        shelf.put_below(&mut slots, 3);
+        shelf.remove(&mut slots, 1);
+        assert_eq!(shelf.walk(&slots), [2, 3]);
+        assert_eq!(pop(&mut shelf, &mut slots), Some(2));
+        assert_eq!(pop(&mut shelf, &mut slots), Some(3));
+        assert_eq!(pop(&mut shelf, &mut slots), None);
         assert!(shelf.is_empty());
+    }
+
+    /// Seen to bite: with `remove` that leaves the bottom as it was, and with `put_below` that believes the bottom of an
+    /// empty shelf.
+    #[test]
+    fn whatever_is_taken_from_wherever_the_rest_keeps_its_order() {
+        for first in 0..4 {
+            for second in (0..4).filter(|second| *second != first) {
+                let (mut shelf, mut slots) = (Shelf::default(), slots(6));
+                (0..4).for_each(|slot| shelf.put(&mut slots, slot));
+                shelf.remove(&mut slots, first);
+                shelf.remove(&mut slots, second);
+                let rest = (0..4).rev().filter(|slot| ![first, second].contains(slot));
+                assert_eq!(shelf.walk(&slots), rest.clone().collect::<Vec<_>>());
+                shelf.put_below(&mut slots, 4);
+                shelf.put(&mut slots, 5);
+                assert_eq!(shelf.walk(&slots), [5].into_iter().chain(rest).chain([4]).collect::<Vec<_>>());
+                while pop(&mut shelf, &mut slots).is_some() {}
+                shelf.put_below(&mut slots, 0);
+                shelf.put_below(&mut slots, 1);
+                assert_eq!(shelf.walk(&slots), [0, 1]);
+            }
+        }
     }
 }

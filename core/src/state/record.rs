@@ -1,0 +1,71 @@
+//! All that the ledger knows of one connection, and the slot in which it keeps that.
+
+use crate::connector::CloseReason;
+use crate::state::line::WaiterId;
+use crate::state::phase::Phase;
+use crate::state::token::ConnId;
+use crate::time::Instant;
+
+/// All that the ledger knows of one connection.
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(crate) pool: usize,
+    pub(crate) phase: Phase,
+    /// The node's epoch when the connection last showed a sign of life.
+    pub(crate) epoch: u64,
+    /// The node's generation when the connection was made.
+    pub(crate) made_for: u64,
+    /// Set when it must not be lent again, while it is out of reach.
+    pub(crate) retire: Option<CloseReason>,
+    /// When its present phase began: of use while it is connecting or closing.
+    pub(crate) entered_at: Instant,
+    pub(crate) born_at: Instant,
+    pub(crate) expires_at: Instant,
+    pub(crate) check_at: Instant,
+    /// Since when it has been unused. None: it came back without a look at the clock, not long ago.
+    pub(crate) idle_since: Option<Instant>,
+    /// The waiter that it was granted to.
+    pub(crate) granted_to: Option<WaiterId>,
+}
+
+impl Record {
+    pub(crate) fn of_dial(pool: usize, now: Instant) -> Self {
+        Self {
+            pool,
+            phase: Phase::Connecting,
+            epoch: 0,
+            made_for: 0,
+            retire: None,
+            entered_at: now,
+            born_at: now,
+            expires_at: now,
+            check_at: now,
+            idle_since: None,
+            granted_to: None,
+        }
+    }
+}
+
+/// A place for a connection, used by one after another.
+#[derive(Debug)]
+pub(crate) struct Slot<C> {
+    /// How often it has been used before.
+    pub(crate) generation: u32,
+    pub(crate) record: Option<Record>,
+    /// The connection itself while nobody else has it: it idles, or is granted and its waiter has not collected it.
+    pub(crate) conn: Option<C>,
+    /// Its neighbours on the shelf, while it idles.
+    pub(super) above: Option<u32>,
+    pub(super) below: Option<u32>,
+}
+
+impl<C> Slot<C> {
+    pub(crate) fn vacant() -> Self {
+        Self { generation: 0, record: None, conn: None, above: None, below: None }
+    }
+
+    /// The identity of the connection that is in it, by the number that it has itself.
+    pub(crate) fn id(&self, slot: u32) -> ConnId {
+        ConnId::new(slot, self.generation)
+    }
+}
