@@ -54,6 +54,12 @@ impl Deadlines {
         self.at[kind as usize].is_some()
     }
 
+    /// When `kind` is due.
+    #[cfg(any(test, debug_assertions, feature = "testing"))]
+    pub(crate) fn at(&self, kind: Kind) -> Option<Instant> {
+        self.at[kind as usize]
+    }
+
     pub(crate) fn next(&self) -> Option<Instant> {
         self.next
     }

@@ -58,5 +58,10 @@ impl<C> Ledger<C> {
             self.life != Life::Closed || sum.total() == 0,
             "E1: a pool that says it is closed has no connection left: {sum:?}"
         );
+        for (id, record) in self.roster.records().filter(|(_, record)| record.phase == Phase::Closing) {
+            let queued = self.closes.contains(&(record.entered_at, id));
+            let due = self.deadlines.at(Kind::CloseCutoff).is_some();
+            assert!(queued && due, "C6: every close is cut off if it hangs: {id:?} is not among {:?}", self.closes);
+        }
     }
 }

@@ -54,6 +54,8 @@ pub struct Ledger<C> {
     pub(super) cleanup: Loop,
     /// Dials in the order in which they began; those that have ended are dropped when they come to the front.
     pub(super) dials: VecDeque<(Instant, ConnId)>,
+    /// Closes in the same way; those that have ended are gone a second later at most.
+    pub(super) closes: VecDeque<(Instant, ConnId)>,
     /// Whether a dial has ever succeeded.
     pub(super) has_met_server: bool,
     #[cfg(feature = "testing")]
@@ -80,6 +82,7 @@ impl<C> Ledger<C> {
             checks: Loop::Running,
             cleanup: Loop::Stopped,
             dials: VecDeque::new(),
+            closes: VecDeque::new(),
             has_met_server: false,
             #[cfg(feature = "testing")]
             marks: crate::state::marks::Marks::default(),

@@ -213,25 +213,37 @@ impl<C> Ledger<C> {
     pub(super) fn note_closing(&mut self, now: Instant, id: ConnId) {
         if let Some(record) = self.roster.get_mut(id) {
             record.entered_at = now;
+            self.closes.push_back((now, id));
         }
         self.deadlines.arm(Kind::CloseCutoff, now + CLOSE_CUTOFF);
     }
 
     fn cut_off_closes(&mut self, now: Instant) {
-        for id in self.roster.select(|record| record.phase == Phase::Closing && record.entered_at + CLOSE_CUTOFF <= now) {
-            match self.roster.get_mut(id) {
+        while let Some((began_at, id)) = self.oldest_close().filter(|(began_at, _)| *began_at + CLOSE_CUTOFF <= now) {
+            self.closes.pop_front();
+            if began_at + CLOSE_CUTOFF + JUMP < now {
                 // Nobody ran for a while, or the clock jumped: the close has not had its time.
-                Some(record) if record.entered_at + CLOSE_CUTOFF + JUMP < now => record.entered_at = now,
-                Some(_) | None => {
-                    mark!(self, CloseCutOff);
-                    self.on_closed(now, Closing { id: Some(id) });
-                }
+                self.note_closing(now, id);
+            } else {
+                mark!(self, CloseCutOff);
+                self.on_closed(now, Closing { id: Some(id) });
             }
         }
-        let closing = self.roster.records().filter(|(_, record)| record.phase == Phase::Closing);
-        if let Some(next) = closing.map(|(_, record)| record.entered_at + CLOSE_CUTOFF).min() {
-            self.deadlines.arm(Kind::CloseCutoff, next);
+        if let Some((began_at, _)) = self.oldest_close() {
+            self.deadlines.arm(Kind::CloseCutoff, began_at + CLOSE_CUTOFF);
         }
+    }
+
+    /// The close that has been under way for longest. One of a connection that was ended on loan begins anew on its return.
+    fn oldest_close(&mut self) -> Option<(Instant, ConnId)> {
+        while let Some((began_at, id)) = self.closes.front().copied() {
+            let record = self.roster.get(id);
+            if record.is_some_and(|record| record.phase == Phase::Closing && record.entered_at == began_at) {
+                return Some((began_at, id));
+            }
+            self.closes.pop_front();
+        }
+        None
     }
 
     /// The deadline of a close has come: what is still out is ended from here.

@@ -149,6 +149,9 @@ impl Search {
         let loans: Vec<_> = pair.loans.iter().map(|loan| (loan.conn, slot(loan.id))).collect();
         let connects: Vec<_> = pair.connects.iter().map(|ticket| slot(ticket.id)).collect();
         let checks: Vec<_> = pair.checks.iter().map(|checkup| (checkup.conn, slot(checkup.id))).collect();
+        // In their order, without those that have ended; the records say since when.
+        let is_under_way = |(at, id): &&(Instant, ConnId)| ledger.roster.get(*id).is_some_and(|record| record.entered_at == *at);
+        let began: Vec<_> = ledger.closes.iter().filter(is_under_way).map(|(_, id)| id.slot()).collect();
         let closes: Vec<_> = pair.closes.iter().map(|(closing, conn)| (conn, closing.id.map(slot))).collect();
         assert!(!ledger.has_actions(), "all orders were taken");
         let mut text = String::new();
@@ -158,7 +161,7 @@ impl Search {
         write!(text, "{:?}{:?}{gate}", ledger.roster, ledger.line).expect("a string takes all");
         write!(
             text,
-            "{:?}{:?}{:?}{:?}{}",
+            "{:?}{began:?}{:?}{:?}{:?}{}",
             ledger.deadlines,
             ledger.next_generation_at,
             ledger.life,
