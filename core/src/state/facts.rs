@@ -96,17 +96,14 @@ impl<C> Ledger<C> {
         record.epoch = epoch;
         record.made_for = generation;
         record.born_at = now;
-        record.expires_at = now + lifetime;
-        record.check_at = check_at;
         record.idle_since = Some(now);
-        let expires_at = record.expires_at;
         self.has_met_server = true;
         if self.dialling.has_failed() {
             mark!(self, CameBack);
         }
         self.dialling.succeeded(now, started_at);
-        self.deadlines.arm(Kind::Lifetime, expires_at);
-        self.deadlines.arm(Kind::Check, check_at);
+        self.end_at(id, now + lifetime);
+        self.check_at(id, check_at);
         self.roster.shelve(id, conn);
     }
 
@@ -155,10 +152,9 @@ impl<C> Ledger<C> {
                     mark!(self, CheckPassed);
                 }
                 record.epoch = current;
-                record.check_at = check_at;
                 let retire = record.retire;
                 self.dialling.reassured();
-                self.deadlines.arm(Kind::Check, check_at);
+                self.check_at(id, check_at);
                 match retire {
                     Some(reason) => self.close_conn(now, id, conn, reason),
                     None if self.life != Life::Open => self.close_conn(now, id, conn, CloseReason::PoolClosed),
@@ -208,18 +204,13 @@ impl<C> Ledger<C> {
         for id in self.roster.select(|record| record.phase == Phase::Idle) {
             self.close_idle(now, id, CloseReason::Outdated);
         }
-        for record in self.roster.records_mut() {
-            match record.phase {
-                Phase::Granted | Phase::Leased | Phase::Checking | Phase::Cleaning => {
-                    record.retire.get_or_insert(CloseReason::Outdated);
-                }
-                Phase::Connecting | Phase::Overdue | Phase::Idle | Phase::Closing => {}
-            }
+        for id in self.roster.select(|record| record.phase.is_in_use() && record.retire.is_none()) {
+            self.roster.retire(id, CloseReason::Outdated);
         }
     }
 
     pub(super) fn on_died(&mut self, now: Instant, id: ConnId) {
-        let Some(record) = self.roster.get_mut(id) else { return };
+        let Some(record) = self.roster.get(id) else { return };
         let (phase, born_at, granted_to) = (record.phase, record.born_at, record.granted_to);
         match phase {
             Phase::Idle => {
@@ -234,7 +225,7 @@ impl<C> Ledger<C> {
                 }
             }
             Phase::Connecting | Phase::Overdue | Phase::Leased | Phase::Checking | Phase::Cleaning => {
-                record.retire = Some(CloseReason::Broken);
+                self.roster.retire(id, CloseReason::Broken);
                 mark!(self, DiedWhileOut);
             }
             Phase::Closing => return,

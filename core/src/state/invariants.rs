@@ -5,6 +5,8 @@ use crate::state::line::Want;
 use crate::state::node::{Ledger, Life};
 use crate::state::phase::{Phase, Tally};
 use crate::state::status::Health;
+use crate::state::token::Loop;
+use crate::time::Instant;
 
 impl<C> Ledger<C> {
     /// Seen to bite: without the grant in `settle` (I2); with a dial into a full pool (I1); without the probe in
@@ -39,6 +41,7 @@ impl<C> Ledger<C> {
                 "H7: what was made for another server is not lent again: {id:?}"
             );
         }
+        self.assert_agenda();
         assert!(
             self.line.is_empty(Want::Loan) || shelved == 0,
             "I2: nobody waits while a connection idles: {} wait, {shelved} idle",
@@ -58,6 +61,22 @@ impl<C> Ledger<C> {
             self.life != Life::Closed || sum.total() == 0,
             "E1: a pool that says it is closed has no connection left: {sum:?}"
         );
+    }
+
+    /// The agenda and the queue of closes are kept beside the records: they must say the same.
+    fn assert_agenda(&self) {
+        self.roster.assert_agenda();
+        if self.life == Life::Open {
+            let due = |kind, by: Instant| self.deadlines.at(kind).is_some_and(|at| at <= by);
+            assert!(
+                self.checks == Loop::Stopped || self.roster.next_check().is_none_or(|at| due(Kind::Check, at)),
+                "H2: what idles is checked when it is time: a deadline is armed"
+            );
+            assert!(
+                self.roster.next_end().is_none() || self.deadlines.at(Kind::Lifetime).is_some(),
+                "H12: what is open has an end: a deadline is armed"
+            );
+        }
         for (id, record) in self.roster.records().filter(|(_, record)| record.phase == Phase::Closing) {
             let queued = self.closes.contains(&(record.entered_at, id));
             let due = self.deadlines.at(Kind::CloseCutoff).is_some();

@@ -13,6 +13,7 @@ macro_rules! mark {
     };
 }
 
+mod agenda;
 mod balance;
 pub(crate) mod chance;
 mod deadlines;

@@ -1,5 +1,6 @@
 //! The connections of a node, by pool: the one place where a connection's phase changes and is counted.
 
+use crate::state::agenda::Agenda;
 use crate::state::line::WaiterId;
 use crate::state::phase::{Phase, Tally};
 use crate::state::record::{Record, Slot};
@@ -24,12 +25,13 @@ pub(crate) struct Roster<C> {
     /// Connections in one pool.
     limit: usize,
     tally: Tally,
+    pub(super) agenda: Agenda,
 }
 
 impl<C> Roster<C> {
     pub(crate) fn new(pools: usize, limit: usize) -> Self {
         let pools = (0..pools).map(|_| Some(Pool::new())).collect();
-        Self { slots: Vec::new(), free: Vec::new(), pools, limit, tally: Tally::default() }
+        Self { slots: Vec::new(), free: Vec::new(), pools, limit, tally: Tally::default(), agenda: Agenda::default() }
     }
 
     /// All connections of the node by phase.
@@ -95,8 +97,9 @@ impl<C> Roster<C> {
         self.get(id)?;
         let slot = &mut self.slots[id.slot() as usize];
         slot.generation = slot.generation.wrapping_add(1);
-        let record = slot.record.take()?;
+        let mut record = slot.record.take()?;
         debug_assert!(slot.conn.is_none(), "I8: a connection leaves by a close");
+        self.agenda.strike(id.slot(), &mut record);
         self.free.push(id.slot());
         self.tally.leave(record.phase);
         self.pool_mut(record.pool).tally.leave(record.phase);
@@ -106,6 +109,12 @@ impl<C> Roster<C> {
     /// Moves a connection that nobody is to have to another phase.
     pub(crate) fn shift(&mut self, id: ConnId, to: Phase) {
         self.shift_in(id.slot(), to);
+        let (record, agenda) = self.with_agenda(id);
+        match to {
+            Phase::Closing => agenda.strike(id.slot(), record),
+            Phase::Checking => agenda.strike_check(id.slot(), record),
+            Phase::Connecting | Phase::Overdue | Phase::Idle | Phase::Granted | Phase::Leased | Phase::Cleaning => {}
+        }
     }
 
     /// Puts a connection on its pool's shelf after use.
@@ -273,6 +282,11 @@ impl<C> Roster<C> {
     /// The identity of what is in a slot.
     pub(super) fn id(&self, slot: u32) -> ConnId {
         self.slots[slot as usize].id(slot)
+    }
+
+    pub(super) fn with_agenda(&mut self, id: ConnId) -> (&mut Record, &mut Agenda) {
+        let record = self.slots[id.slot() as usize].record.as_mut().expect("callers hold the slot's token");
+        (record, &mut self.agenda)
     }
 
     /// What lies on a pool's shelf, from the top.

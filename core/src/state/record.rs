@@ -20,8 +20,10 @@ pub(crate) struct Record {
     /// When its present phase began: of use while it is connecting or closing.
     pub(crate) entered_at: Instant,
     pub(crate) born_at: Instant,
-    pub(crate) expires_at: Instant,
-    pub(crate) check_at: Instant,
+    /// When its lifetime ends and when it is to be checked, by the agenda's clock; None: not in the agenda, which alone
+    /// changes them.
+    pub(super) expires_at: Option<Instant>,
+    pub(super) check_at: Option<Instant>,
     /// Since when it has been unused. None: it came back without a look at the clock, not long ago.
     pub(crate) idle_since: Option<Instant>,
     /// The waiter that it was granted to.
@@ -38,8 +40,8 @@ impl Record {
             retire: None,
             entered_at: now,
             born_at: now,
-            expires_at: now,
-            check_at: now,
+            expires_at: None,
+            check_at: None,
             idle_since: None,
             granted_to: None,
         }

@@ -52,11 +52,7 @@ impl<C> Ledger<C> {
         }
         self.deadlines.forgive(late);
         mark!(self, JumpForgiven);
-        for record in self.roster.records_mut() {
-            record.expires_at = record.expires_at + late;
-            record.check_at = record.check_at + late;
-            record.idle_since = record.idle_since.map(|since| (since + late).min(now));
-        }
+        self.roster.forgive(now, late);
     }
 
     /// Tells everybody whose deadline has come, wherever in line they are, and takes back what they did not collect.
@@ -105,30 +101,20 @@ impl<C> Ledger<C> {
 
     fn retire(&mut self, now: Instant) {
         // One at a time: connections that were born together must not go together.
-        let expired = self.roster.records().filter(|(_, record)| record.retire.is_none() && record.phase.is_in_use());
-        let oldest = expired.min_by_key(|(_, record)| record.expires_at);
-        if let Some((id, _)) = oldest.filter(|(_, record)| record.expires_at <= now) {
+        if let Some((_, id)) = self.roster.next_end().filter(|(end, _)| *end <= now) {
             match self.roster.get(id).map(|record| record.phase) {
                 Some(Phase::Idle) => {
                     mark!(self, ExpiredOnShelf);
                     self.close_idle(now, id, CloseReason::Expired);
                 }
                 Some(Phase::Granted | Phase::Leased | Phase::Checking | Phase::Cleaning) => {
-                    if let Some(record) = self.roster.get_mut(id) {
-                        record.retire = Some(CloseReason::Expired);
-                        mark!(self, ExpiredWhileOut);
-                    }
+                    self.roster.retire(id, CloseReason::Expired);
+                    mark!(self, ExpiredWhileOut);
                 }
                 Some(Phase::Connecting | Phase::Overdue | Phase::Closing) | None => {}
             }
         }
-        let next = self
-            .roster
-            .records()
-            .filter(|(_, record)| record.retire.is_none() && record.phase.is_in_use())
-            .map(|(_, record)| record.expires_at)
-            .min();
-        if let Some(next) = next {
+        if let Some((next, _)) = self.roster.next_end() {
             self.deadlines.arm(Kind::Lifetime, next.max(now + self.pause_between_expiries()));
         }
     }
@@ -144,19 +130,30 @@ impl<C> Ledger<C> {
         if self.checks == Loop::Stopped {
             return;
         }
-        for id in self.roster.select(|record| record.phase == Phase::Idle && record.check_at <= now) {
-            self.check_idle(now, id);
+        let soon = now + self.config.health_check_interval() / 16;
+        for id in self.roster.due_for_check(now) {
+            match self.roster.get(id).map(|record| record.phase) {
+                Some(Phase::Idle) => self.check_idle(now, id),
+                // While it is on loan it cannot be checked: it is looked at again after a while.
+                Some(Phase::Granted | Phase::Leased | Phase::Cleaning) => self.roster.set_check(id, soon),
+                Some(Phase::Connecting | Phase::Overdue | Phase::Checking | Phase::Closing) | None => {}
+            }
         }
-        let soon = self.config.health_check_interval() / 16;
-        let next = self.roster.records().filter_map(|(_, record)| match record.phase {
-            Phase::Idle => Some(record.check_at),
-            // While it is on loan it cannot be checked: it is looked at again after a while.
-            Phase::Granted | Phase::Leased | Phase::Cleaning => Some(record.check_at.max(now + soon)),
-            Phase::Connecting | Phase::Overdue | Phase::Checking | Phase::Closing => None,
-        });
-        if let Some(next) = next.min() {
+        if let Some(next) = self.roster.next_check() {
             self.deadlines.arm(Kind::Check, next);
         }
+    }
+
+    /// Has a connection checked at `at`.
+    pub(super) fn check_at(&mut self, id: ConnId, at: Instant) {
+        self.roster.set_check(id, at);
+        self.deadlines.arm(Kind::Check, at);
+    }
+
+    /// Has a connection retired at `at`, or as soon after that as its turn comes.
+    pub(super) fn end_at(&mut self, id: ConnId, at: Instant) {
+        self.roster.set_end(id, at);
+        self.deadlines.arm(Kind::Lifetime, at);
     }
 
     fn clean_up(&mut self, now: Instant) {
