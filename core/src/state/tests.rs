@@ -4,6 +4,7 @@ mod ending;
 mod exhaustive;
 mod healing;
 mod lending;
+mod line;
 mod machine;
 mod model;
 mod op;
