@@ -103,6 +103,12 @@ pub trait Connector: Send + Sync + 'static {
         None
     }
 
+    /// What a connect that took too long was waiting for, for the error that tells of it. Asked right after that connect
+    /// was dropped. By default nothing is known.
+    fn unanswered(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Whether a failed connect will fail again until somebody changes something (a wrong password, say).
     ///
     /// Waiting callers are then told at once, and the node is probed at the slowest pace. By default never.

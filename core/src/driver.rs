@@ -119,7 +119,11 @@ async fn connect<K: Connector>(mut held: HeldTicket<K>) {
         }
         Ended::TimedOut => {
             let waited = deadline.saturating_duration_since(started_at);
-            door.connect_failed(ticket, format!("a connect was not answered within {waited:?}"), FailureKind::TimedOut);
+            let mut message = format!("a connect was not answered within {waited:?}");
+            if let Ok(Some(what)) = catch_unwind(AssertUnwindSafe(|| door.connector().unanswered())) {
+                message = format!("{message}: {what}");
+            }
+            door.connect_failed(ticket, message, FailureKind::TimedOut);
         }
         Ended::Panicked => door.connect_failed(ticket, String::from("a connect panicked"), FailureKind::Passing),
         Ended::Stopped => door.connect_failed(ticket, String::from("the pool was closed"), FailureKind::Passing),

@@ -111,7 +111,7 @@ impl<C> Ledger<C> {
         let Some(record) = self.roster.free(ticket.id) else { return };
         match (self.life, record.phase, failure.kind) {
             // Known since it was overdue.
-            (Life::Open, Phase::Overdue, FailureKind::TimedOut) => {}
+            (Life::Open, Phase::Overdue, FailureKind::TimedOut) => self.dialling.elaborate(&failure.message),
             (Life::Closing | Life::Closed, _, _) => {
                 mark!(self, DialEndedAfterClose);
             }

@@ -213,6 +213,13 @@ impl Dialling {
         self.last_error = Some(what.into());
     }
 
+    /// A dial that took too long, and is booked as a failure since it was overdue, says what it was waiting for.
+    pub(crate) fn elaborate(&mut self, what: &str) {
+        if self.has_failed() && !self.permanent {
+            self.note(what);
+        }
+    }
+
     fn answered(&mut self) {
         self.last_error = None;
         self.permanent = false;

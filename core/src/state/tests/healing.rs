@@ -3,7 +3,7 @@
 use super::{Bench, MS, SECOND, one_pool};
 use crate::config::OnNodeDown;
 use crate::connector::CloseReason;
-use crate::state::{FailureKind, Finding, Health, Input, Outcome, Verdict};
+use crate::state::{Failure, FailureKind, Finding, Health, Input, Outcome, Verdict};
 
 /// Bites when `arm_probe` arms nothing.
 #[test]
@@ -210,4 +210,25 @@ fn a_caller_of_a_failing_node_is_told_that_it_is_down_and_why() {
     }
     let Some(Outcome::Down(refusal)) = bench.ledger.take_outcome(waiter) else { panic!("it was told") };
     assert_eq!((refusal.waited, refusal.last_error.as_deref()), (SECOND, Some("refused")));
+}
+
+/// Bites when `elaborate` notes nothing, and when it notes whatever it is told.
+#[test]
+fn a_dial_that_took_too_long_says_what_it_waited_for_unless_another_has_succeeded() {
+    let mut bench = Bench::new(one_pool(2));
+    bench.wait(20 * SECOND);
+    let error = |bench: &Bench| bench.ledger.status().last_error;
+    bench.pass(SECOND);
+    assert_eq!(error(&bench).as_deref(), Some("a connect has not been answered for 1s"));
+    bench.refuse(FailureKind::TimedOut);
+    assert_eq!(error(&bench).as_deref(), Some("refused"));
+
+    bench.until_dial();
+    bench.pass(SECOND);
+    let overdue = bench.connects.remove(0);
+    bench.until_dial();
+    bench.accept();
+    let failure = Failure { message: String::from("late"), kind: FailureKind::TimedOut };
+    bench.put(Input::ConnectFailed(overdue, failure));
+    assert_eq!(error(&bench), None);
 }
