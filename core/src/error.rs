@@ -41,6 +41,16 @@ pub enum ConfigError {
         /// What would have been understood.
         expected: &'static str,
     },
+    /// A value was read, but is of no use.
+    #[error("{knob} is {value}: {reason}")]
+    Unusable {
+        /// Which knob.
+        knob: &'static str,
+        /// What it was set to, without secrets.
+        value: String,
+        /// What is wrong with it.
+        reason: String,
+    },
 }
 
 /// Why a caller got no connection.
