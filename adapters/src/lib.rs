@@ -26,6 +26,7 @@
 //! - `tokio`: `tokio::TokioRuntime`, for services on tokio.
 //! - `smol`: `smol::SmolRuntime`, for services on smol or async-std.
 //! - `cluster`: Redis Cluster, beside one of those.
+//! - `tls-rustls`: `rediss://` and `valkeys://` URLs, and `PoolArgs::tls`, beside one of the runtimes.
 //! - `testing`: the fake runtime and the fake server of the core, to unit-test pool logic with a virtual clock.
 //!
 //! None is on by default, and all may be on. Without a runtime only the core is here: [`NodePool`], [`Manager`],
@@ -61,3 +62,5 @@ pub use network::{BoxStream, Network, Reply, Stream, TcpOptions};
 pub use redis_node::{
     AddNodeError, Attempt, Client, Keepalive, NodeHandle, PoolArgs, Preparation, PubSub, SharedClient, TransactionError,
 };
+#[cfg(all(feature = "tls-rustls", any(feature = "tokio", feature = "smol")))]
+pub use redis_node::{ClientCertificate, Pem, TlsArgs};

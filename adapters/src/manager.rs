@@ -15,7 +15,7 @@ use redis_manager_core::{
 #[cfg(feature = "cluster")]
 use crate::cluster::{ClusterArgs, ClusterStatus, Clusters, Plan};
 use crate::network::Network;
-use crate::redis_node::{AddNodeError, Address, Client, Hub, NodeHandle, PoolArgs, RedisConnector, SharedClient, redact};
+use crate::redis_node::{AddNodeError, Address, Client, Hub, NodeHandle, PoolArgs, RedisConnector, SharedClient, Tls, redact};
 
 /// Pools of connections to many Redis nodes, by URL. Cheap to clone; clones are the same manager. When the last one is
 /// dropped, all pools close, but for those of nodes that a [`NodeHandle`] or a [`SharedClient`] still uses.
@@ -29,6 +29,7 @@ pub struct RedisManager {
     nodes: Manager<RedisConnector>,
     network: Arc<dyn Network>,
     args: PoolArgs,
+    tls: Arc<Tls>,
     shared_connections_per_node: usize,
     /// In cluster mode: what the nodes belong to.
     #[cfg(feature = "cluster")]
@@ -51,7 +52,7 @@ impl RedisManager {
             format!("{} to {}", SHARED_CONNECTIONS.start(), SHARED_CONNECTIONS.end()),
             "what all shared clients of a node send their commands over, each over the one with the fewest in flight",
         );
-        let knobs = NodeConfig::knobs().into_iter().chain([shared]).chain(PoolArgs::knobs());
+        let knobs = NodeConfig::knobs().into_iter().chain([shared]).chain(Tls::knob()).chain(PoolArgs::knobs());
         #[cfg(feature = "cluster")]
         let knobs = knobs.chain(ClusterArgs::knobs());
         knobs.collect()
@@ -79,12 +80,16 @@ impl RedisManager {
     /// `min_idle` of 0: until one has). Adding a node that is there already does nothing.
     ///
     /// The URL is `redis://[user][:password@]host[:port][/db]`, the same with `valkey://`, or
-    /// `unix:///path/to/socket[?db=n&user=u&pass=p]`; `protocol=resp2` or `resp3` may be added as a query.
+    /// `unix:///path/to/socket[?db=n&user=u&pass=p]`; `protocol=resp2` or `resp3` may be added as a query. `rediss://` and
+    /// `valkeys://` are the same over TLS, with the feature `tls-rustls`; see `PoolArgs::tls`. The server's certificate
+    /// must be valid for the host, which may be an IP address; `#insecure` at the end takes any certificate, if
+    /// `allow_insecure_tls(true)` was set.
     ///
     /// # Errors
     ///
     /// [`InvalidUrl`](AddNodeError::InvalidUrl) at once. [`NoHealthyPools`](AddNodeError::NoHealthyPools) with the cause
-    /// at the end of `timeout`, or at once if the server refuses for good (a wrong password, a db that does not exist).
+    /// at the end of `timeout`, or at once if the server refuses for good (a wrong password, a db that does not exist, a
+    /// certificate).
     /// [`Closed`](AddNodeError::Closed) after [`close_all_pools`](RedisManager::close_all_pools). The node is then
     /// forgotten with all its tasks and sockets; adding it again simply works.
     ///
@@ -96,7 +101,7 @@ impl RedisManager {
         if let Some(clusters) = &self.clusters {
             return clusters.add(url, timeout).await;
         }
-        let address = Address::parse(url, self.args.protocol)?;
+        let address = Address::parse(url, self.args.protocol, &self.tls)?;
         let name = address.name.clone();
         let connector = || {
             let check_timeout = self.nodes.config().health_check_timeout();
@@ -359,7 +364,7 @@ impl RedisManager {
         if let Some(hub) = self.hubs().get(url).and_then(Weak::upgrade).filter(|hub| hub.is_of(&pool)) {
             return Ok(hub);
         }
-        let address = Address::parse(url, self.args.protocol);
+        let address = Address::parse(url, self.args.protocol, &self.tls);
         let home = address.map_err(|_| GetClientError::UnknownNode { node: String::from(url) })?.login.db();
         let runtime = Arc::clone(&self.network) as Arc<dyn Runtime>;
         let made = Arc::new(Hub::new(pool.clone(), runtime, self.shared_connections_per_node, home, self.args.command_timeout));
@@ -417,6 +422,8 @@ fn hide_password(mut error: GetClientError) -> GetClientError {
 pub struct RedisManagerBuilder {
     node: NodeConfigBuilder,
     args: PoolArgs,
+    #[cfg(feature = "tls-rustls")]
+    allow_insecure_tls: bool,
     shared_connections_per_node: usize,
     #[cfg(feature = "cluster")]
     plan: Plan,
@@ -429,6 +436,8 @@ impl Default for RedisManagerBuilder {
         Self {
             node: NodeConfigBuilder::default(),
             args: PoolArgs::default(),
+            #[cfg(feature = "tls-rustls")]
+            allow_insecure_tls: false,
             shared_connections_per_node: DEFAULT_SHARED_CONNECTIONS,
             #[cfg(feature = "cluster")]
             plan: Plan::default(),
@@ -520,6 +529,14 @@ impl RedisManagerBuilder {
         self
     }
 
+    /// Whether URLs with TLS may end with `#insecure`, which takes any certificate, so that anybody in between may read and
+    /// write along. For experiments. Default false: such a URL is refused.
+    #[cfg(feature = "tls-rustls")]
+    pub fn allow_insecure_tls(mut self, allow: bool) -> Self {
+        self.allow_insecure_tls = allow;
+        self
+    }
+
     /// Takes knobs from the environment, where they are set: `MAX_CONNECTION_SIZE` (a count), `HEALTH_CHECK_INTERVAL`,
     /// `CLEANUP_INTERVAL` and `MAX_IDLE_TIME` (seconds, decimals allowed), `USE_REDIS_CLUSTER` (true or false; true needs the
     /// feature `cluster`). What cannot be read is told by [`build`](RedisManagerBuilder::build).
@@ -577,16 +594,22 @@ impl RedisManagerBuilder {
         self
     }
 
-    /// Checks every knob and makes the manager. Nothing is connected yet.
+    /// Checks every knob and makes the manager; certificates and keys are read, if there are any. Nothing is connected yet.
     ///
     /// # Errors
     ///
     /// [`ConfigError`] names the knob, its value and what it may be.
-    pub fn build(self, runtime: impl Network) -> Result<RedisManager, ConfigError> {
+    #[cfg_attr(not(feature = "tls-rustls"), expect(unused_mut, reason = "taken from only with TLS"))]
+    pub fn build(mut self, runtime: impl Network) -> Result<RedisManager, ConfigError> {
         if let Some(unreadable) = self.unreadable {
             return Err(unreadable);
         }
         self.args.check()?;
+        #[cfg(feature = "tls-rustls")]
+        // Taken: what is secret in it need not be kept twice.
+        let tls = Tls::new(&std::mem::take(&mut self.args.tls), self.allow_insecure_tls)?;
+        #[cfg(not(feature = "tls-rustls"))]
+        let tls = Tls;
         let config: NodeConfig = self.node.connect_timeout(self.args.connect_timeout).build()?;
         let shared = self.shared_connections_per_node;
         let (knob, value) = ("shared_connections_per_node", shared.to_string());
@@ -600,7 +623,7 @@ impl RedisManagerBuilder {
             return Err(ConfigError::Contradiction { knob, value, limit_knob, limit: most.to_string() });
         }
         #[cfg(feature = "cluster")]
-        let startup = self.plan.check(self.args.protocol)?;
+        let startup = self.plan.check(self.args.protocol, &tls)?;
         let network: Arc<dyn Network> = Arc::new(runtime);
         let runtime = Arc::clone(&network) as Arc<dyn Runtime>;
         let nodes = Manager::new(config, runtime);
@@ -613,6 +636,7 @@ impl RedisManagerBuilder {
             nodes,
             network,
             args: self.args,
+            tls: Arc::new(tls),
             shared_connections_per_node: shared,
             #[cfg(feature = "cluster")]
             clusters,

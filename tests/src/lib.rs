@@ -1,9 +1,11 @@
 //! What the tests share: real Redis servers and clusters that they start and stop themselves, and every runtime there is.
 
+pub mod certificates;
 pub mod cluster;
 pub mod redis_server;
 pub mod runtimes;
 pub mod tasks;
+pub mod tls_wire;
 
 /// The programs in the README, which must compile (and run, where they need no server).
 #[cfg(doctest)]

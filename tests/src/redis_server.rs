@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) mod connection;
 
+use crate::certificates::{Authority, Certificate};
 use connection::{Connection, Kept, REPLY_TIMEOUT};
 
 /// How long a server may take to answer its first PING; a loaded machine needs far less.
@@ -37,6 +38,7 @@ pub struct RedisServer {
     /// start; a test that changes the password sets it here too. Letters and digits only.
     pub password: Option<String>,
     port: u16,
+    tls_port: Option<u16>,
     dir: PathBuf,
     args: Vec<String>,
     child: Option<Child>,
@@ -57,13 +59,34 @@ impl RedisServer {
         })
     }
 
+    /// As [`start_with`](RedisServer::start_with), with a second port that speaks TLS and shows `certificate`. What
+    /// clients show is checked with `authority`: `["--tls-auth-clients", "no"]` asks for nothing.
+    pub fn start_tls(authority: &Authority, certificate: &Certificate, args: &[&str]) -> RedisServer {
+        let choose = || {
+            let port = free_port(FIRST_PORT..END_OF_PORTS, |_| true);
+            (port, args.iter().map(|arg| (*arg).to_owned()).collect())
+        };
+        RedisServer::start_prepared(choose, |server| {
+            server.tls_port = Some(free_port(FIRST_PORT..END_OF_PORTS, |port| port != server.port));
+            for (name, text) in [("ca.crt", &authority.pem), ("redis.crt", &certificate.pem), ("redis.key", &certificate.key)] {
+                fs::write(server.dir.join(name), text).expect("the directory of the server is writable");
+            }
+        })
+    }
+
     /// As [`start_with`](RedisServer::start_with), on a port and with arguments that are chosen anew at each attempt.
-    pub(crate) fn start_where(mut choose: impl FnMut() -> (u16, Vec<String>)) -> RedisServer {
+    pub(crate) fn start_where(choose: impl FnMut() -> (u16, Vec<String>)) -> RedisServer {
+        RedisServer::start_prepared(choose, |_| ())
+    }
+
+    fn start_prepared(mut choose: impl FnMut() -> (u16, Vec<String>), prepare: impl Fn(&mut RedisServer)) -> RedisServer {
         let mut last = None;
         for _ in 0..START_ATTEMPTS {
             let (port, args) = choose();
             let password = password_in(&args);
-            let mut server = RedisServer { password, port, dir: new_dir(), args, child: None, connection: Kept::default() };
+            let (dir, connection) = (new_dir(), Kept::default());
+            let mut server = RedisServer { password, port, tls_port: None, dir, args, child: None, connection };
+            prepare(&mut server);
             server.spawn_on_same_port();
             match server.poll_until_up() {
                 Ok(()) => return server,
@@ -86,6 +109,16 @@ impl RedisServer {
             Some(password) => format!("redis://:{password}@127.0.0.1:{}", self.port),
             None => format!("redis://127.0.0.1:{}", self.port),
         }
+    }
+
+    /// The port that speaks TLS; it stays the same, too.
+    pub fn tls_port(&self) -> u16 {
+        self.tls_port.expect("start_tls() was asked for")
+    }
+
+    /// `rediss://localhost:PORT`, which is 127.0.0.1.
+    pub fn tls_url(&self) -> String {
+        format!("rediss://localhost:{}", self.tls_port())
     }
 
     /// The path of the unix socket, on which every server listens too.
@@ -139,6 +172,12 @@ impl RedisServer {
         command.args(["--save", "", "--appendonly", "no", "--daemonize", "no", "--loglevel", "warning"]);
         command.arg("--dir").arg(&self.dir);
         command.arg("--unixsocket").arg(self.unixsocket());
+        if let Some(port) = self.tls_port {
+            command.args(["--tls-port", &port.to_string()]);
+            for (arg, name) in [("cert", "redis.crt"), ("key", "redis.key"), ("ca-cert", "ca.crt")] {
+                command.arg(format!("--tls-{arg}-file")).arg(self.dir.join(name));
+            }
+        }
         command.args(&self.args).stdin(Stdio::null()).stdout(log).stderr(also_log);
         match command.spawn() {
             Ok(child) => self.child = Some(child),

@@ -15,7 +15,7 @@ use crate::cluster::routed::RoutedShare;
 use crate::cluster::status::ClusterStatus;
 use crate::cluster::topology::slot_of;
 use crate::network::Network;
-use crate::redis_node::{AddNodeError, Address, Client, NodeHandle, PoolArgs, RedisConnector, SharedClient, redact};
+use crate::redis_node::{AddNodeError, Address, Client, NodeHandle, PoolArgs, RedisConnector, SharedClient, Tls, redact};
 
 /// What the builder was told of clusters.
 #[derive(Clone, Debug, Default)]
@@ -27,7 +27,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// The nodes at startup, in cluster mode.
-    pub(crate) fn check(&self, protocol: ProtocolVersion) -> Result<Option<Vec<Address>>, ConfigError> {
+    pub(crate) fn check(&self, protocol: ProtocolVersion, tls: &Tls) -> Result<Option<Vec<Address>>, ConfigError> {
         let off = |knob| {
             Err(ConfigError::OutOfRange { knob, value: String::from("set"), range: String::from("set with use_cluster only") })
         };
@@ -43,13 +43,14 @@ impl Plan {
         }
         let mut places: Vec<Address> = Vec::new();
         for url in &self.startup_nodes {
-            let unreadable = |expected| ConfigError::Unreadable { knob: "startup_nodes", value: redact(url), expected };
-            let place = Address::parse(url, protocol).map_err(|_| unreadable("redis://[user][:password@]host[:port]"))?;
+            let unusable = |reason: String| ConfigError::Unusable { knob: "startup_nodes", value: redact(url), reason };
+            let place = Address::parse(url, protocol, tls).map_err(|error| unusable(error.to_string()))?;
             if !place.is_tcp() || place.login.db() != 0 {
-                return Err(unreadable("a host and a port, without a database: a cluster has but one"));
+                return Err(unusable(String::from("a node of a cluster has a host and a port, and no database but 0")));
             }
             if places.first().is_some_and(|first| !place.has_login_of(first)) {
-                return Err(unreadable("the user, password and protocol of the first one: a cluster has but one login"));
+                let reason = "all startup nodes have one user, password and protocol, with TLS or without";
+                return Err(unusable(String::from(reason)));
             }
             places.push(place);
         }

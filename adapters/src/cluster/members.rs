@@ -127,7 +127,8 @@ impl Cluster {
             return Ok(Arc::clone(member));
         }
         let (host, port) = address.rsplit_once(':').ok_or_else(unknown)?;
-        let place = self.setup.startup[0].beside(host, port.parse().map_err(|_| unknown())?);
+        let beside = self.setup.startup[0].beside(host, port.parse().map_err(|_| unknown())?);
+        let place = beside.map_err(|_| unknown())?;
         let home = place.login.db();
         let pool = self.setup.nodes.open(address, || self.connector(place))?;
         let runtime = Arc::clone(&self.setup.network) as Arc<dyn Runtime>;

@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use crate::redis_node::error::ConnectError;
 use crate::redis_node::link::{Link, LinkStream};
 use crate::redis_node::pool_args::PoolArgs;
 use crate::redis_node::session::Request;
+use crate::redis_node::stage::{Progress, Stage};
 
 /// Commands that wait for the redis driver before those who send more wait for each other; that matters to shared clients.
 const MOST_QUEUED: usize = 1_024;
@@ -47,6 +48,8 @@ pub(crate) struct RedisConnector {
     /// The cluster that the node is a part of.
     #[cfg(feature = "cluster")]
     membership: Option<Membership>,
+    /// The [`Stage`] of the connect that was cut off last.
+    cut_off_at: AtomicU8,
 }
 
 impl RedisConnector {
@@ -60,6 +63,7 @@ impl RedisConnector {
             tcp,
             health_check_timeout,
             nonce,
+            cut_off_at: AtomicU8::new(0),
             #[cfg(feature = "cluster")]
             membership: None,
         }
@@ -74,7 +78,7 @@ impl RedisConnector {
 
     async fn dial(&self) -> Result<BoxStream, ConnectError> {
         let (host, port) = match &self.address.place {
-            Place::Tcp { host, port } => (host, *port),
+            Place::Tcp { host, port, tls: _ } => (host, *port),
             Place::Unix { path } => {
                 let refused = |source| ConnectError::Dial { address: path.display().to_string(), source };
                 return self.within_dial_timeout(self.network.connect_unix(path)).await.map_err(refused);
@@ -110,9 +114,36 @@ impl RedisConnector {
         .await
     }
 
-    /// Says hello on an open stream; the redis driver runs as a task of its own from then on.
-    async fn handshake(&self, stream: BoxStream) -> Result<Box<RedisConnection>, ConnectError> {
+    /// All that comes once there is a stream to speak Redis on.
+    async fn log_in(&self, stream: BoxStream) -> Result<Box<RedisConnection>, ConnectError> {
         let link = Link::new(stream);
+        let greeted = self.handshake(&link).await;
+        // Whatever comes later is noted anew.
+        let heard = link.has_heard();
+        let prepared = match greeted {
+            Ok(mut conn) => self.prepare(&mut conn).await.map(|()| conn),
+            Err(error) => Err(error),
+        };
+        prepared.map_err(|error| self.explain(error, &link, heard || link.has_heard()))
+    }
+
+    /// What it probably means that a login failed, if the two sides do not agree about TLS.
+    fn explain(&self, error: ConnectError, link: &Link, heard: bool) -> ConnectError {
+        let is_plain = matches!(self.address.place, Place::Tcp { tls: None, .. });
+        let ConnectError::Redis { step, source } = error else { return error };
+        if !is_plain {
+            ConnectError::Redis { step, source }
+        } else if link.speaks_tls() {
+            ConnectError::WantsTls { step }
+        } else if !heard && source.is_io_error() {
+            ConnectError::NoAnswer { step, source }
+        } else {
+            ConnectError::Redis { step, source }
+        }
+    }
+
+    /// Says hello; the redis driver runs as a task of its own from then on.
+    async fn handshake(&self, link: &Arc<Link>) -> Result<Box<RedisConnection>, ConnectError> {
         // No timeouts of redis-rs: it would look for a runtime of its own choice at every command.
         let mut config = AsyncConnectionConfig::new()
             .set_response_timeout(None)
@@ -120,23 +151,23 @@ impl RedisConnector {
             .set_pipeline_buffer_size(MOST_QUEUED);
         let protocol = self.address.login.protocol();
         if protocol != ProtocolVersion::RESP2 {
-            let inbox = Arc::clone(&link);
+            let inbox = Arc::clone(link);
             config = config.set_push_sender(move |push: PushInfo| -> Result<(), Infallible> {
                 inbox.push(push);
                 Ok(())
             });
         }
-        let stream = LinkStream::new(Arc::clone(&link));
+        let stream = LinkStream::new(Arc::clone(link));
         let (handle, driver) = MultiplexedConnection::new_with_config(&self.address.login, stream, config)
             .await
             .map_err(|source| ConnectError::Redis { step: "handshake", source })?;
-        let end = EndOfDriver(Arc::clone(&link));
+        let end = EndOfDriver(Arc::clone(link));
         self.network.spawn(Box::pin(async move {
             let _end = end;
             pin!(driver).await;
         }));
         let runtime = Arc::clone(&self.network) as Arc<dyn Runtime>;
-        Ok(Box::new(RedisConnection::new(handle, link, runtime, self.args.command_timeout, protocol)))
+        Ok(Box::new(RedisConnection::new(handle, Arc::clone(link), runtime, self.args.command_timeout, protocol)))
     }
 
     async fn prepare(&self, conn: &mut RedisConnection) -> Result<(), ConnectError> {
@@ -196,10 +227,16 @@ impl Connector for RedisConnector {
     type Error = ConnectError;
 
     async fn connect(&self) -> Result<Self::Connection, ConnectError> {
+        let mut progress = Progress::new(&self.cut_off_at);
         let stream = self.dial().await?;
-        let mut conn = self.handshake(stream).await?;
-        self.prepare(&mut conn).await?;
-        Ok(conn)
+        let Some(tls) = self.address.tls() else {
+            progress.reach(Stage::Login);
+            return self.log_in(stream).await;
+        };
+        progress.reach(Stage::Tls);
+        let (stream, verdict) = tls.handshake(stream).await?;
+        progress.reach(Stage::Login);
+        self.log_in(stream).await.map_err(|error| verdict.reached().map_or(error, ConnectError::Tls))
     }
 
     async fn check(&self, conn: &mut Self::Connection) -> Result<(), ConnectError> {
@@ -233,6 +270,10 @@ impl Connector for RedisConnector {
     fn kill_switch(&self, conn: &mut Self::Connection) -> Option<KillSwitch> {
         let link = Arc::clone(conn.link());
         Some(Box::new(move || link.close()))
+    }
+
+    fn unanswered(&self) -> Option<&'static str> {
+        Some(Stage::of_last(&self.cut_off_at).unanswered())
     }
 
     fn is_permanent(&self, error: &ConnectError) -> bool {

@@ -4,11 +4,14 @@ use std::io;
 
 use redis_manager_core::{GetClientError, Snapshot};
 
+use crate::redis_node::tls::TlsError;
+
 /// Why a node was not added. Nothing of it is left behind; adding it again simply works.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AddNodeError {
-    /// The URL is not one of a Redis node.
+    /// The URL is not one of a Redis node, or asks for TLS that cannot be: the feature is off, `#insecure` is not allowed,
+    /// this machine has no roots.
     #[error("invalid node URL {node}: {reason}")]
     InvalidUrl {
         /// The URL, password hidden.
@@ -60,6 +63,13 @@ pub(crate) enum ConnectError {
     NoAddress { host: String },
     #[error("cannot connect to {address}: {source}")]
     Dial { address: String, source: io::Error },
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// To a port that wants TLS the first command is garbage.
+    #[error("{step} failed: the server has closed the connection without an answer, as a port does that wants TLS (rediss://)")]
+    NoAnswer { step: &'static str, source: redis::RedisError },
+    #[error("{step} failed: the server speaks TLS: this port wants rediss://")]
+    WantsTls { step: &'static str },
     #[error("{step} failed: {source}")]
     Redis { step: &'static str, source: redis::RedisError },
     #[error("what its borrower left could not be undone")]
@@ -71,7 +81,17 @@ pub(crate) enum ConnectError {
 impl ConnectError {
     /// Whether another attempt must fail the same way until somebody changes something.
     pub(crate) fn is_permanent(&self) -> bool {
-        let Self::Redis { source, .. } = self else { return false };
+        let source = match self {
+            Self::Redis { source, .. } => source,
+            Self::Tls(error) => return error.is_permanent(),
+            Self::WantsTls { .. } => return true,
+            Self::Dial { .. }
+            | Self::NoAddress { .. }
+            | Self::NoAnswer { .. }
+            | Self::Resolve { .. }
+            | Self::Unclean
+            | Self::WrongAnswer { .. } => return false,
+        };
         let refused = matches!(
             source.kind(),
             redis::ErrorKind::AuthenticationFailed | redis::ErrorKind::InvalidClientConfig | redis::ErrorKind::RESP3NotSupported

@@ -18,6 +18,9 @@ use crate::redis_node::news::News;
 /// Messages that may wait for whoever listens, before the stream is read no further.
 const MOST_PUSHES: usize = 1_024;
 
+/// With this byte begins a server's protest, in TLS, against whoever speaks Redis to it. No reply of Redis does.
+const TLS_ALERT: u8 = 0x15;
+
 /// The one owner of a socket: dead as soon as the server, the redis driver or we have ended it.
 pub(crate) struct Link {
     dead: Padded<AtomicBool>,
@@ -25,6 +28,8 @@ pub(crate) struct Link {
     shared: AtomicBool,
     /// Whether the server has said anything since this was last asked.
     heard: AtomicBool,
+    /// Whether the first that it said was in TLS, beneath all that we know of.
+    speaks_tls: AtomicBool,
     socket: Mutex<Socket>,
     alarm: Mutex<Option<Alarm>>,
     /// Run when the link has died.
@@ -59,7 +64,8 @@ impl Link {
     pub(crate) fn new(stream: BoxStream) -> Arc<Self> {
         let socket = Mutex::new(Socket { stream: Some(stream), reader: None, inbox: None });
         let (dead, shared, heard) = (Padded(AtomicBool::new(false)), AtomicBool::new(false), AtomicBool::new(false));
-        Arc::new(Self { dead, shared, heard, socket, alarm: Mutex::new(None), at_end: Mutex::new(None) })
+        let speaks_tls = AtomicBool::new(false);
+        Arc::new(Self { dead, shared, heard, speaks_tls, socket, alarm: Mutex::new(None), at_end: Mutex::new(None) })
     }
 
     /// Exact within a fraction of a millisecond of the server's close; no I/O.
@@ -87,6 +93,11 @@ impl Link {
     /// Whether the server has said anything since the last call.
     pub(crate) fn take_heard(&self) -> bool {
         self.has_heard() && self.heard.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether the server has greeted us in TLS, where we speak Redis.
+    pub(crate) fn speaks_tls(&self) -> bool {
+        self.speaks_tls.load(Ordering::Relaxed)
     }
 
     /// Raises `alarm` when the link dies by itself; at once if it has.
@@ -236,20 +247,23 @@ impl Drop for ReadOn {
 /// What the redis driver reads from and writes to.
 pub(crate) struct LinkStream {
     link: Arc<Link>,
+    /// Whether the server has said anything ever.
+    is_greeted: bool,
     /// Whether others have had the time to add their commands to what is about to be written.
     has_yielded: bool,
 }
 
 impl LinkStream {
     pub(crate) fn new(link: Arc<Link>) -> Self {
-        Self { link, has_yielded: false }
+        Self { link, is_greeted: false, has_yielded: false }
     }
 }
 
 impl AsyncRead for LinkStream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
         let before = buffer.filled().len();
-        let mut socket = self.link.socket();
+        let mut socket = this.link.socket();
         let full = socket.inbox.as_ref().is_some_and(|inbox| inbox.pushes.len() >= MOST_PUSHES && !inbox.reads_on);
         let polled = match &mut socket.stream {
             // The end of the stream: nothing more will come.
@@ -257,8 +271,12 @@ impl AsyncRead for LinkStream {
             Some(_) if full => Poll::Pending,
             Some(stream) => Pin::new(stream).poll_read(cx, buffer),
         };
-        if buffer.filled().len() > before {
-            self.link.note_heard();
+        if let Some(first) = buffer.filled().get(before) {
+            this.link.note_heard();
+            if !this.is_greeted {
+                this.is_greeted = true;
+                this.link.speaks_tls.store(*first == TLS_ALERT, Ordering::Relaxed);
+            }
         }
         if polled.is_pending() && !socket.reader.as_ref().is_some_and(|reader| reader.will_wake(cx.waker())) {
             socket.reader = Some(cx.waker().clone());

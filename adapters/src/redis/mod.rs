@@ -16,6 +16,12 @@ mod pool_args;
 mod pub_sub;
 mod session;
 mod shared;
+mod stage;
+#[cfg(feature = "tls-rustls")]
+mod tls;
+#[cfg(not(feature = "tls-rustls"))]
+#[path = "no_tls.rs"]
+mod tls;
 mod track;
 mod transaction;
 
@@ -40,4 +46,7 @@ pub use pub_sub::PubSub;
 #[cfg(feature = "cluster")]
 pub(crate) use session::{Request, Session, Traces};
 pub use shared::SharedClient;
+pub(crate) use tls::Tls;
+#[cfg(feature = "tls-rustls")]
+pub use tls::{ClientCertificate, Pem, TlsArgs};
 pub use transaction::{Attempt, Preparation, TransactionError};

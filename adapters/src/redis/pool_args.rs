@@ -7,6 +7,9 @@ use redis::ProtocolVersion;
 use redis_manager_core::{ConfigError, Knob, NodeConfig};
 
 use crate::network::TcpOptions;
+#[cfg(feature = "tls-rustls")]
+use crate::redis_node::TlsArgs;
+use crate::redis_node::tls;
 
 /// The kernel counts these in whole seconds, up to 2^15 - 1.
 const KEEPALIVE_TIME: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(32_767);
@@ -25,7 +28,7 @@ const KEEPALIVE_RETRIES: RangeInclusive<u32> = 1..=127;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PoolArgs {
-    /// The longest a connect may take: name look-up, dial, handshake and the first PING together. Default 5 s, 10 ms to
+    /// The longest a connect may take: name look-up, dial, TLS and Redis handshakes and the first PING together. Default 5 s, 10 ms to
     /// 7 days.
     pub connect_timeout: Duration,
     /// The longest that one address of the node may take to accept, a part of `connect_timeout`; the next address is
@@ -45,6 +48,9 @@ pub struct PoolArgs {
     pub protocol: ProtocolVersion,
     /// What `CLIENT LIST` shows for the connections. Default none. Printable ASCII without spaces.
     pub client_name: Option<String>,
+    /// How `rediss://` and `valkeys://` nodes are talked to. Default: the platform's roots, no client certificate.
+    #[cfg(feature = "tls-rustls")]
+    pub tls: TlsArgs,
 }
 
 /// When the kernel probes a silent connection.
@@ -69,6 +75,8 @@ impl Default for PoolArgs {
             tcp_user_timeout: Some(Duration::from_secs(10)),
             protocol: ProtocolVersion::RESP3,
             client_name: None,
+            #[cfg(feature = "tls-rustls")]
+            tls: TlsArgs::default(),
         }
     }
 }
@@ -115,6 +123,8 @@ impl PoolArgs {
             tcp_user_timeout,
             protocol,
             client_name: _,
+            #[cfg(feature = "tls-rustls")]
+                tls: _,
         } = Self::default();
         let length = |name, default: Duration, why| Knob::duration(name, default, &NodeConfig::DURATIONS, why);
         let user_timeout = length(
@@ -126,8 +136,8 @@ impl PoolArgs {
             || String::from("none"),
             |Keepalive { idle, interval, retries }| format!("{idle:?} / {interval:?} / {retries}"),
         );
-        vec![
-            length("pool_args.connect_timeout", connect_timeout, "look-up, dial, handshake and first PING together"),
+        let mut knobs = vec![
+            length("pool_args.connect_timeout", connect_timeout, "look-up, dial, handshakes and first PING together"),
             length("pool_args.dial_timeout", dial_timeout, "for one address of a node; the next is tried then"),
             length("pool_args.command_timeout", command_timeout, "for one command; a blocking one gets its own timeout on top"),
             Knob::new(
@@ -159,7 +169,9 @@ impl PoolArgs {
                 String::from("printable ASCII without spaces"),
                 "what `CLIENT LIST` shows",
             ),
-        ]
+        ];
+        knobs.extend(tls::knobs());
+        knobs
     }
 }
 

@@ -1,0 +1,76 @@
+//! The encrypted stream, which keeps what ended it: what the server thinks of our certificate it says after the handshake.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+
+use rustls::Error;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::client::TlsStream;
+
+use crate::network::BoxStream;
+use crate::redis_node::tls::error::{TlsError, refusal};
+
+/// What has ended an encrypted stream, if TLS has. In TLS 1.3 the client is done before the server has looked at its
+/// certificate: a refusal comes as an answer to the first command.
+#[derive(Clone)]
+pub(crate) struct Verdict {
+    name: ServerName<'static>,
+    error: Arc<OnceLock<Error>>,
+}
+
+impl Verdict {
+    pub(super) fn new(name: &ServerName<'static>) -> Self {
+        Self { name: name.clone(), error: Arc::default() }
+    }
+
+    pub(crate) fn reached(&self) -> Option<TlsError> {
+        let name = self.name.to_str().into_owned();
+        self.error.get().map(|source| TlsError::Refused { name, source: source.clone() })
+    }
+
+    /// All that TLS has to say comes by reading.
+    fn note(&self, polled: Poll<io::Result<()>>) -> Poll<io::Result<()>> {
+        if let Poll::Ready(Err(error)) = &polled
+            && let Some(refusal) = refusal(error)
+        {
+            let _ = self.error.set(refusal.clone());
+        }
+        polled
+    }
+}
+
+/// See [`Verdict`].
+pub(super) struct WatchedStream {
+    stream: TlsStream<BoxStream>,
+    verdict: Verdict,
+}
+
+impl WatchedStream {
+    pub(super) fn new(stream: TlsStream<BoxStream>, verdict: Verdict) -> Self {
+        Self { stream, verdict }
+    }
+}
+
+impl AsyncRead for WatchedStream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        self.verdict.note(polled)
+    }
+}
+
+impl AsyncWrite for WatchedStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
