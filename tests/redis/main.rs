@@ -9,6 +9,8 @@ mod faults;
 mod leases;
 mod pools;
 mod sharing;
+mod tls;
+mod tls_refusals;
 mod transactions;
 
 use std::time::Duration;
