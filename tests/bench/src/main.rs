@@ -26,6 +26,7 @@ mod pools;
 mod runner;
 mod scale;
 mod table;
+mod tls;
 
 use std::process::ExitCode;
 
@@ -60,6 +61,9 @@ fn main() -> ExitCode {
     }
     if options.has(Part::Memory) {
         memory::run(&options);
+    }
+    if options.has(Part::Tls) {
+        tls::run(&options, &mut goals);
     }
     if options.has(Part::Scale) && !scale::run(&options, &mut goals) {
         exit = ExitCode::FAILURE;

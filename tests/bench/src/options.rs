@@ -13,15 +13,18 @@ pub(crate) enum Part {
     Memory,
     /// How cost grows with connections, pools, nodes and waiters.
     Scale,
+    /// Connects with TLS, with sessions and without.
+    Tls,
 }
 
 impl Part {
-    const ALL: [(Part, &'static str, &'static str); 5] = [
+    const ALL: [(Part, &'static str, &'static str); 6] = [
         (Part::Hygiene, "hygiene", "what a borrower leaves behind for the next one"),
         (Part::Redis, "redis", "end to end: exclusive and shared clients of a real server"),
         (Part::Pools, "pools", "the pool alone: cycles, wake-ups, waiters, cancels, allocations, look-ups, floors"),
         (Part::Memory, "memory", "idle nodes and connections: heap, tasks, wake-ups"),
         (Part::Scale, "scale", "how cost grows: instructions among more and more of everything, by callgrind"),
+        (Part::Tls, "tls", "connects with TLS: sessions that are resumed, fresh configurations"),
     ];
 }
 
