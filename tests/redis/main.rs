@@ -3,6 +3,7 @@
 mod bad_input;
 mod cluster;
 mod cluster_fixture;
+mod cluster_tls;
 mod commands;
 mod ending;
 mod faults;
