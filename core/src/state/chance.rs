@@ -20,7 +20,7 @@ impl Chance {
     }
 
     /// One of `count` things.
-    #[cfg(feature = "testing")]
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn index(&mut self, count: usize) -> usize {
         (self.next() % count as u64) as usize
     }

@@ -63,9 +63,10 @@ impl<C> Ledger<C> {
         );
     }
 
-    /// The agenda and the queue of closes are kept beside the records: they must say the same.
+    /// The agenda, the ranking of pools and the queue of closes are kept beside the records: they must say the same.
     fn assert_agenda(&self) {
         self.roster.assert_agenda();
+        self.roster.assert_ranking();
         if self.life == Life::Open {
             let due = |kind, by: Instant| self.deadlines.at(kind).is_some_and(|at| at <= by);
             assert!(

@@ -27,6 +27,7 @@ pub(crate) mod marks;
 mod node;
 mod phase;
 mod pool;
+mod ranking;
 mod record;
 mod shelf;
 pub(crate) mod status;

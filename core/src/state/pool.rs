@@ -3,6 +3,7 @@
 use crate::state::agenda::Agenda;
 use crate::state::line::WaiterId;
 use crate::state::phase::{Phase, Tally};
+use crate::state::ranking::Ranking;
 use crate::state::record::{Record, Slot};
 use crate::state::shelf::Shelf;
 use crate::state::token::{ConnId, Loan};
@@ -12,7 +13,7 @@ use crate::time::Instant;
 #[derive(Debug)]
 pub(crate) struct Pool {
     pub(crate) tally: Tally,
-    shelf: Shelf,
+    pub(super) shelf: Shelf,
 }
 
 /// Every connection of a node.
@@ -21,17 +22,19 @@ pub(crate) struct Roster<C> {
     slots: Vec<Slot<C>>,
     free: Vec<u32>,
     /// By index, which stays the same as long as a pool exists; None where one was removed.
-    pools: Vec<Option<Pool>>,
+    pub(super) pools: Vec<Option<Pool>>,
     /// Connections in one pool.
     limit: usize,
     tally: Tally,
+    pub(super) ranking: Ranking,
     pub(super) agenda: Agenda,
 }
 
 impl<C> Roster<C> {
     pub(crate) fn new(pools: usize, limit: usize) -> Self {
+        let ranking = Ranking::of(pools);
         let pools = (0..pools).map(|_| Some(Pool::new())).collect();
-        Self { slots: Vec::new(), free: Vec::new(), pools, limit, tally: Tally::default(), agenda: Agenda::default() }
+        Self { slots: Vec::new(), free: Vec::new(), pools, limit, tally: Tally::default(), ranking, agenda: Agenda::default() }
     }
 
     /// All connections of the node by phase.
@@ -119,7 +122,7 @@ impl<C> Roster<C> {
 
     /// Puts a connection on its pool's shelf after use.
     pub(crate) fn shelve(&mut self, id: ConnId, conn: C) {
-        let index = self.shift_in(id.slot(), Phase::Idle).pool;
+        let index = self.shift_in(id.slot(), Phase::Idle);
         self.slots[id.slot() as usize].conn = Some(conn);
         let pool = self.pools[index].as_mut().expect("a pool with connections is not removed");
         pool.shelf.put(&mut self.slots, id.slot());
@@ -132,14 +135,18 @@ impl<C> Roster<C> {
         let Some(record) = self.get_mut(loan.id).filter(|record| record.epoch == epoch && record.retire.is_none()) else {
             return Err(loan);
         };
+        debug_assert_eq!(record.phase, Phase::Leased, "what comes back was on loan");
+        record.phase = Phase::Idle;
         record.idle_since = None;
-        let from = std::mem::replace(&mut record.phase, Phase::Idle);
         let index = record.pool;
-        let pool = self.pools[index].as_mut().expect("a pool with connections is not removed");
-        pool.tally.shift(from, Phase::Idle);
         self.slots[loan.id.slot() as usize].conn = Some(loan.conn);
+        let pool = self.pools[index].as_mut().expect("a pool with connections is not removed");
+        pool.tally.shift(Phase::Leased, Phase::Idle);
         pool.shelf.put(&mut self.slots, loan.id.slot());
-        self.tally.shift(from, Phase::Idle);
+        self.tally.shift(Phase::Leased, Phase::Idle);
+        if self.ranking.is_kept() {
+            self.rank(index);
+        }
         Ok(())
     }
 
@@ -150,7 +157,7 @@ impl<C> Roster<C> {
 
     /// Puts a connection on its pool's shelf after a check.
     pub(crate) fn shelve_below(&mut self, id: ConnId, conn: C) {
-        let index = self.shift_in(id.slot(), Phase::Idle).pool;
+        let index = self.shift_in(id.slot(), Phase::Idle);
         self.slots[id.slot() as usize].conn = Some(conn);
         let pool = self.pools[index].as_mut().expect("a pool with connections is not removed");
         pool.shelf.put_below(&mut self.slots, id.slot());
@@ -162,14 +169,24 @@ impl<C> Roster<C> {
         if self.tally.of(Phase::Idle) == 0 {
             return None;
         }
+        if self.ranking.is_kept() {
+            return self.lend_ranked();
+        }
         let idle = self.pools.iter_mut().flatten().filter(|pool| !pool.shelf.is_empty());
         let pool = idle.min_by_key(|pool| pool.tally.active())?;
-        let (slot, entry) = pool.shelf.pop(&mut self.slots)?;
-        pool.tally.shift(Phase::Idle, Phase::Leased);
         self.tally.shift(Phase::Idle, Phase::Leased);
-        entry.record.as_mut().expect("what lies on a shelf has a record").phase = Phase::Leased;
-        let conn = entry.conn.take().expect("what lies on a shelf is a connection");
-        Some((entry.id(slot), conn))
+        pool.lend(&mut self.slots)
+    }
+
+    /// The same where there are so many pools that the least active one is known.
+    #[inline(never)]
+    fn lend_ranked(&mut self) -> Option<(ConnId, C)> {
+        let index = self.ranking.first()?;
+        let pool = self.pools[index].as_mut().expect("a pool with connections is not removed");
+        self.tally.shift(Phase::Idle, Phase::Leased);
+        let lent = pool.lend(&mut self.slots);
+        self.rank(index);
+        lent
     }
 
     /// Keeps a connection that was on loan, or just lent, for the waiter that it was granted to.
@@ -246,32 +263,32 @@ impl<C> Roster<C> {
         while let Some(None) = self.pools.last() {
             self.pools.pop();
         }
+        self.rank_all();
     }
 
     fn add_pool(&mut self) -> usize {
-        match self.pools.iter().position(Option::is_none) {
-            Some(gap) => {
-                self.pools[gap] = Some(Pool::new());
-                gap
-            }
-            None => {
-                self.pools.push(Some(Pool::new()));
-                self.pools.len() - 1
-            }
+        if let Some(gap) = self.pools.iter().position(Option::is_none) {
+            self.pools[gap] = Some(Pool::new());
+            return gap;
         }
+        self.pools.push(Some(Pool::new()));
+        self.rank_all();
+        self.pools.len() - 1
     }
 
     fn pool_mut(&mut self, index: usize) -> &mut Pool {
         self.pools[index].as_mut().expect("a pool with connections is not removed")
     }
 
-    fn shift_in(&mut self, slot: u32, to: Phase) -> &mut Record {
+    fn shift_in(&mut self, slot: u32, to: Phase) -> usize {
         let record = self.slots[slot as usize].record.as_mut().expect("callers hold the slot's token");
-        let pool = self.pools[record.pool].as_mut().expect("a pool with connections is not removed");
         let from = std::mem::replace(&mut record.phase, to);
-        pool.tally.shift(from, to);
-        self.tally.shift(from, to);
-        record
+        let index = record.pool;
+        self.count(index, from, to);
+        if self.ranking.is_kept() {
+            self.rank(index);
+        }
+        index
     }
 
     fn count(&mut self, pool: usize, from: Phase, to: Phase) {
@@ -299,5 +316,14 @@ impl<C> Roster<C> {
 impl Pool {
     fn new() -> Self {
         Self { tally: Tally::default(), shelf: Shelf::default() }
+    }
+
+    #[inline]
+    fn lend<C>(&mut self, slots: &mut [Slot<C>]) -> Option<(ConnId, C)> {
+        let (slot, entry) = self.shelf.pop(slots)?;
+        self.tally.shift(Phase::Idle, Phase::Leased);
+        entry.record.as_mut().expect("what lies on a shelf has a record").phase = Phase::Leased;
+        let conn = entry.conn.take().expect("what lies on a shelf is a connection");
+        Some((entry.id(slot), conn))
     }
 }

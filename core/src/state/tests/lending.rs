@@ -3,6 +3,7 @@
 use super::{Bench, MS, SECOND, one_pool};
 use crate::config::{NodeConfig, OnNodeDown};
 use crate::connector::CloseReason;
+use crate::state::chance::Chance;
 use crate::state::{Acquired, Failure, FailureKind, Health, Input, Loop, Outcome, Verdict, WaitPhase};
 
 #[test]
@@ -224,4 +225,42 @@ fn a_node_grows_by_pools_up_to_its_maximum_and_no_further() {
     bench.accept_all();
     let served = waiters.into_iter().filter(|id| bench.ledger.take_outcome(*id).is_some()).count();
     assert_eq!((served, bench.ledger.status().waiting), (6, 2));
+}
+
+/// Bites when a change of what a pool has is not entered into the ranking, and when the ranking does not grow with the pools.
+#[test]
+fn of_many_pools_the_one_with_the_fewest_on_loan_lends() {
+    let knobs = NodeConfig::builder().max_connection_size(3).max_pools_per_node(40).min_idle(0).max_waiters(200);
+    let mut bench = Bench::new(knobs);
+    let waiters: Vec<_> = (0..120).map(|_| bench.wait(SECOND)).collect();
+    bench.accept_all();
+    let mut chance = Chance::new(7);
+    let mut loans: Vec<_> = waiters.into_iter().map(|id| bench.granted(id)).collect();
+    for step in 0..2_000 {
+        if !loans.is_empty() && chance.index(120) < loans.len() {
+            let loan = loans.swap_remove(chance.index(loans.len()));
+            match step % 50 {
+                0 => bench.put(Input::Release(loan, Verdict::Broken(CloseReason::Broken))),
+                1 => bench.release(loan),
+                _ => assert_eq!(bench.put_back(loan), None),
+            }
+            bench.close_all();
+            continue;
+        }
+        let pools = bench.ledger.status().pools;
+        let lenders = pools.iter().filter(|pool| pool.idle > 0);
+        if let Some(least) = lenders.min_by_key(|pool| (pool.active_calls, pool.index)) {
+            let loan = bench.borrow();
+            assert_eq!(bench.ledger.roster.get(loan.id()).map(|record| record.pool), Some(least.index));
+            loans.push(loan);
+        }
+    }
+    loans.into_iter().for_each(|loan| bench.release(loan));
+    bench.put(Input::SetChecks(Loop::Stopped));
+    bench.put(Input::SetCleanup(Loop::Running));
+    for _ in 0..400 {
+        bench.pass(SECOND);
+        bench.close_all();
+    }
+    assert_eq!(bench.ledger.status().total_pools, 1);
 }
