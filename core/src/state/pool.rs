@@ -17,6 +17,12 @@ pub(crate) struct Pool {
 }
 
 /// Every connection of a node.
+///
+/// To lend one, to take one back, to find one by its identity and to take an idle one from its shelf cost O(1); a change of
+/// what is due, O(log n) for n connections ([`Agenda`]); beyond a few pools, a change of what a pool has to lend, O(log n) for
+/// n pools ([`Ranking`]). What concerns all connections looks at each ([`Roster::select`], [`Roster::records_mut`]): a close,
+/// a silence that makes the node distrust them, another server in its place, a jump of the clock, a pass of the cleanup, and
+/// once in a second, while the cleanup runs, the times of those that came back.
 #[derive(Debug)]
 pub(crate) struct Roster<C> {
     slots: Vec<Slot<C>>,
@@ -65,7 +71,7 @@ impl<C> Roster<C> {
         self.slots.iter_mut().filter_map(|entry| entry.record.as_mut())
     }
 
-    /// The connections of which `wanted` is true.
+    /// The connections of which `wanted` is true: a look at each.
     pub(crate) fn select(&self, wanted: impl Fn(&Record) -> bool) -> Vec<ConnId> {
         self.records().filter(|(_, record)| wanted(record)).map(|(id, _)| id).collect()
     }
@@ -224,7 +230,8 @@ impl<C> Roster<C> {
         self.slots[id.slot() as usize].conn.take()
     }
 
-    /// A pool, of the first `at_start`, that has fewer than `minimum` connections and room for one.
+    /// A pool, of the first `at_start`, that has fewer than `minimum` connections and room for one. A look at each pool, as in
+    /// `with_room` and `has_room`: 256 at most, and never for a loan or a return that is all there is to do.
     pub(crate) fn below_minimum(&self, at_start: usize, minimum: usize) -> Option<usize> {
         self.pools()
             .take_while(|(index, _)| *index < at_start)
