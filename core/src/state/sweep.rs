@@ -140,32 +140,20 @@ impl<C> Ledger<C> {
             }
         }
         if let Some(next) = self.roster.next_check() {
-            self.arm_check(next);
+            self.deadlines.arm(Kind::Check, next);
         }
     }
 
-    /// Has a connection checked at `at`, or a beat later.
+    /// Has a connection checked at `at`.
     pub(super) fn check_at(&mut self, id: ConnId, at: Instant) {
         self.roster.set_check(id, at);
-        self.arm_check(at);
+        self.deadlines.arm(Kind::Check, at);
     }
 
     /// Has a connection retired at `at`, or as soon after that as its turn comes.
     pub(super) fn end_at(&mut self, id: ConnId, at: Instant) {
         self.roster.set_end(id, at);
         self.deadlines.arm(Kind::Lifetime, at);
-    }
-
-    /// Checks that are due within one beat are made together, at its end: a node with many idle connections wakes seldom.
-    fn arm_check(&mut self, at: Instant) {
-        let beat = u64::try_from(self.beat().as_nanos()).expect("a second at most");
-        let end = at.as_nanos().div_ceil(beat).saturating_mul(beat);
-        self.deadlines.arm(Kind::Check, Instant::from_nanos(end));
-    }
-
-    /// How long a check may be late, so that it is made together with others: a second, or less where checks are frequent.
-    pub(super) fn beat(&self) -> Duration {
-        (self.config.health_check_interval() / 64).min(Duration::from_secs(1))
     }
 
     fn clean_up(&mut self, now: Instant) {
@@ -275,9 +263,9 @@ impl<C> Ledger<C> {
         most - self.chance.up_to(most / 4)
     }
 
-    /// When a connection that has just answered is asked again. The jitter leaves room for the beat that a check may be late.
+    /// When a connection that has just answered is asked again.
     pub(super) fn next_check(&mut self, now: Instant) -> Instant {
         let interval = self.config.health_check_interval();
-        now + interval + self.chance.up_to(interval / 4 - self.beat())
+        now + interval + self.chance.up_to(interval / 4)
     }
 }

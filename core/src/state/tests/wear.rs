@@ -161,27 +161,6 @@ fn h2_idle_connections_are_checked_once_per_interval_and_never_while_on_loan() {
     bench.release(loan);
 }
 
-/// Bites when each check is made when it is due, and when the jitter takes the whole quarter.
-#[test]
-fn h2_many_idle_connections_are_checked_beat_by_beat_none_too_soon_and_none_too_late() {
-    let interval = 64 * SECOND;
-    let mut bench = Bench::new(one_pool(500).min_idle(500).health_check_interval(interval).max_lifetime(86_400 * SECOND));
-    bench.accept_all();
-    let (mut last, mut looks) = (vec![bench.now; 501], 0);
-    let end = bench.now + 1_000 * SECOND;
-    while bench.now < end {
-        bench.now = bench.ledger.next_deadline().expect("a check is armed");
-        bench.tick();
-        looks += 1;
-        while let Some(checkup) = bench.checks.pop() {
-            let since = bench.now.saturating_duration_since(std::mem::replace(&mut last[checkup.conn as usize], bench.now));
-            assert!(since >= interval && since <= interval * 5 / 4, "checked after {since:?}");
-            bench.put(Input::Checked(checkup, Finding::Sound));
-        }
-    }
-    assert!(looks <= 1_001, "{looks} looks in 1000 s");
-}
-
 /// Bites when `handle` forgives no jump.
 #[test]
 fn h11_a_clock_that_jumps_expires_nothing_in_bulk() {
