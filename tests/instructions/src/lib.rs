@@ -55,7 +55,7 @@ pub const PATHS: [Path; 11] = {
     let waiters = ("waiters", WAITERS);
     [
         path("uncontended", "a get that finds one, and its return", connections, Constant, requests::uncontended),
-        path("among-pools", "the same", ("pools of one connection", POOLS), Constant, requests::among_pools),
+        path("among-pools", "the same", ("pools of one connection", POOLS), Logarithmic, requests::among_pools),
         path("by-name", "the same by name", ("nodes", NODES), Constant, requests::by_name),
         path("waited", "a get that waits in line and is served", waiters, Logarithmic, requests::waited),
         path("cancelled", "a get that waits in line and is dropped", waiters, Logarithmic, requests::cancelled),
