@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use redis_manager_core::{
     ConfigError, GetClientError, Knob, Loop, Manager, NodeConfig, NodeConfigBuilder, NodeStatus, OnNodeDown, Runtime,
+    TotalConnections, TotalLimit,
 };
 
 #[cfg(feature = "cluster")]
@@ -52,7 +53,12 @@ impl RedisManager {
             format!("{} to {}", SHARED_CONNECTIONS.start(), SHARED_CONNECTIONS.end()),
             "what all shared clients of a node send their commands over, each over the one with the fewest in flight",
         );
-        let knobs = NodeConfig::knobs().into_iter().chain([shared]).chain(Tls::knob()).chain(PoolArgs::knobs());
+        let knobs = NodeConfig::knobs()
+            .into_iter()
+            .chain(TotalLimit::knobs())
+            .chain([shared])
+            .chain(Tls::knob())
+            .chain(PoolArgs::knobs());
         #[cfg(feature = "cluster")]
         let knobs = knobs.chain(ClusterArgs::knobs());
         knobs.collect()
@@ -77,7 +83,9 @@ impl RedisManager {
     }
 
     /// Adds a node and waits until each of its pools at start has `min_idle` connections that have answered (with a
-    /// `min_idle` of 0: until one has). Adding a node that is there already does nothing.
+    /// `min_idle` of 0: until one has). With [`max_total_connections`](RedisManagerBuilder::max_total_connections): until it
+    /// has as many of those as the other nodes leave it, and `min_connections_per_node` at least. Adding a node that is
+    /// there already does nothing.
     ///
     /// The URL is `redis://[user][:password@]host[:port][/db]`, the same with `valkey://`, or
     /// `unix:///path/to/socket[?db=n&user=u&pass=p]`; `protocol=resp2` or `resp3` may be added as a query. `rediss://` and
@@ -90,7 +98,9 @@ impl RedisManager {
     /// [`InvalidUrl`](AddNodeError::InvalidUrl) at once. [`NoHealthyPools`](AddNodeError::NoHealthyPools) with the cause
     /// at the end of `timeout`, or at once if the server refuses for good (a wrong password, a db that does not exist, a
     /// certificate).
-    /// [`Closed`](AddNodeError::Closed) after [`close_all_pools`](RedisManager::close_all_pools). The node is then
+    /// [`NoFloorLeft`](AddNodeError::NoFloorLeft) at once if `max_total_connections` leaves no `min_connections_per_node` for
+    /// one more node, [`NothingLeft`](AddNodeError::NothingLeft) if other nodes had all of it on loan until the end of
+    /// `timeout`. [`Closed`](AddNodeError::Closed) after [`close_all_pools`](RedisManager::close_all_pools). The node is then
     /// forgotten with all its tasks and sockets; adding it again simply works.
     ///
     /// # Cancel safety
@@ -274,6 +284,12 @@ impl RedisManager {
         pictures
     }
 
+    /// How much of `max_total_connections` is taken now; none if that is not set.
+    #[must_use]
+    pub fn total_connections(&self) -> Option<TotalConnections> {
+        self.nodes.total_connections()
+    }
+
     /// Starts the periodic health checks of idle connections. They run from the start; starting twice starts one.
     pub fn start_health_checks(&self) {
         self.nodes.set_health_checks(Loop::Running);
@@ -424,6 +440,8 @@ pub struct RedisManagerBuilder {
     args: PoolArgs,
     #[cfg(feature = "tls-rustls")]
     allow_insecure_tls: bool,
+    max_total_connections: Option<usize>,
+    min_connections_per_node: usize,
     shared_connections_per_node: usize,
     #[cfg(feature = "cluster")]
     plan: Plan,
@@ -438,6 +456,8 @@ impl Default for RedisManagerBuilder {
             args: PoolArgs::default(),
             #[cfg(feature = "tls-rustls")]
             allow_insecure_tls: false,
+            max_total_connections: None,
+            min_connections_per_node: TotalLimit::DEFAULT_MIN_CONNECTIONS_PER_NODE,
             shared_connections_per_node: DEFAULT_SHARED_CONNECTIONS,
             #[cfg(feature = "cluster")]
             plan: Plan::default(),
@@ -493,8 +513,30 @@ impl RedisManagerBuilder {
         self
     }
 
+    /// Connections of all nodes together at most, in whatever phase: idle, on loan, being dialled, checked, cleaned or
+    /// closed. For fleets whose servers are shared by many services, each with its part of their `maxclients`. Count,
+    /// default none, 1 to 16 777 216; no fewer than `min_idle` times `connection_pools_per_node_at_start`.
+    ///
+    /// Each node may always have [`min_connections_per_node`](RedisManagerBuilder::min_connections_per_node), and has more
+    /// while there is some left. When there is not, nodes that have more close what idles to make room for nodes whose
+    /// callers wait, the one who has waited longest first. What is on loan is not taken back, and while a node has callers
+    /// in line it keeps what it has: only for the floor of a node that is being added, what comes back from a borrower is
+    /// closed.
+    pub fn max_total_connections(mut self, connections: usize) -> Self {
+        self.max_total_connections = Some(connections);
+        self
+    }
+
+    /// Connections that each node may have at any time, whatever the other nodes need: its floor. Count, default 1, 1 to
+    /// 65 536; no more than a node may have at all, and no more than `max_total_connections`, without which it is of no
+    /// effect. A node for which no floor is left cannot be added.
+    pub fn min_connections_per_node(mut self, connections: usize) -> Self {
+        self.min_connections_per_node = connections;
+        self
+    }
+
     /// Connections that all shared clients of a node send their commands over, leased from its pools. Count, default 1,
-    /// 1 to 256, and no more than the node may have.
+    /// 1 to 256, and no more than the node may have, nor all nodes together.
     pub fn shared_connections_per_node(mut self, connections: usize) -> Self {
         self.shared_connections_per_node = connections;
         self
@@ -610,6 +652,7 @@ impl RedisManagerBuilder {
         let tls = Tls::new(&std::mem::take(&mut self.args.tls), self.allow_insecure_tls)?;
         #[cfg(not(feature = "tls-rustls"))]
         let tls = Tls;
+        let total = self.total_limit()?;
         let config: NodeConfig = self.node.connect_timeout(self.args.connect_timeout).build()?;
         let shared = self.shared_connections_per_node;
         let (knob, value) = ("shared_connections_per_node", shared.to_string());
@@ -624,9 +667,19 @@ impl RedisManagerBuilder {
         }
         #[cfg(feature = "cluster")]
         let startup = self.plan.check(self.args.protocol, &tls)?;
+        if let Some(total) = total {
+            total.check(&config)?;
+            if shared > total.max_total_connections {
+                let (limit_knob, limit) = ("max_total_connections", total.max_total_connections.to_string());
+                return Err(ConfigError::Contradiction { knob, value, limit_knob, limit });
+            }
+        }
         let network: Arc<dyn Network> = Arc::new(runtime);
         let runtime = Arc::clone(&network) as Arc<dyn Runtime>;
-        let nodes = Manager::new(config, runtime);
+        let nodes = match total {
+            Some(limit) => Manager::with_total_limit(config, limit, runtime)?,
+            None => Manager::new(config, runtime),
+        };
         #[cfg(feature = "cluster")]
         let clusters = startup.map(|startup| {
             let (network, args) = (Arc::clone(&network), self.args.clone());
@@ -643,6 +696,15 @@ impl RedisManagerBuilder {
             hubs: Arc::default(),
         })
     }
+
+    fn total_limit(&self) -> Result<Option<TotalLimit>, ConfigError> {
+        TotalLimit::check_floor(self.min_connections_per_node)?;
+        Ok(self.max_total_connections.map(|connections| {
+            let mut limit = TotalLimit::new(connections);
+            limit.min_connections_per_node = self.min_connections_per_node;
+            limit
+        }))
+    }
 }
 
 #[cfg(test)]
@@ -651,6 +713,32 @@ mod tests {
 
     fn with(name: &'static str, value: &'static str) -> RedisManagerBuilder {
         RedisManager::builder().set_from(move |asked| (asked == name).then(|| String::from(value)))
+    }
+
+    /// Seen to bite: with each of the checks left out of `build`.
+    #[cfg(feature = "smol")]
+    #[test]
+    fn a_total_that_contradicts_another_knob_is_refused_in_words_that_name_both() {
+        let refused = |builder: RedisManagerBuilder| {
+            builder.build(crate::smol::SmolRuntime::new()).map(drop).expect_err("must be refused").to_string()
+        };
+        let builder = RedisManager::builder;
+        assert_eq!(refused(builder().max_total_connections(0)), "max_total_connections is 0: must be 1 to 16777216");
+        assert_eq!(refused(builder().min_connections_per_node(0)), "min_connections_per_node is 0: must be 1 to 65536");
+        assert_eq!(
+            refused(builder().max_total_connections(3).min_connections_per_node(4)),
+            "min_connections_per_node is 4: must be at most max_total_connections, which is 3"
+        );
+        assert_eq!(
+            refused(builder().max_total_connections(3).min_idle(2).connection_pools_per_node_at_start(2)),
+            "min_idle times connection_pools_per_node_at_start is 4: must be at most max_total_connections, which is 3"
+        );
+        assert_eq!(
+            refused(builder().max_total_connections(3).shared_connections_per_node(4)),
+            "shared_connections_per_node is 4: must be at most max_total_connections, which is 3"
+        );
+        assert!(builder().max_total_connections(4).min_connections_per_node(2).build(crate::smol::SmolRuntime::new()).is_ok());
+        assert!(builder().min_connections_per_node(4).build(crate::smol::SmolRuntime::new()).is_ok(), "of no effect alone");
     }
 
     #[test]

@@ -345,7 +345,7 @@ impl ProbeBackoff {
     }
 }
 
-fn count(knob: &'static str, value: usize, range: RangeInclusive<usize>) -> Result<(), ConfigError> {
+pub(crate) fn count(knob: &'static str, value: usize, range: RangeInclusive<usize>) -> Result<(), ConfigError> {
     if range.contains(&value) {
         return Ok(());
     }
@@ -386,7 +386,7 @@ fn in_words(range: &RangeInclusive<Duration>) -> String {
     format!("{} to {}", word(range.start()), word(range.end()))
 }
 
-fn at_most(knob: &'static str, value: usize, limit_knob: &'static str, limit: usize) -> Result<(), ConfigError> {
+pub(crate) fn at_most(knob: &'static str, value: usize, limit_knob: &'static str, limit: usize) -> Result<(), ConfigError> {
     if value <= limit {
         return Ok(());
     }

@@ -22,6 +22,9 @@ pub enum CloseReason {
     IdleTooLong,
     /// It had reached its `max_lifetime`.
     Expired,
+    /// It idled, its node had more than `min_connections_per_node`, and another node needed its place: it was below
+    /// that, or had callers in line, and `max_total_connections` left nothing.
+    Yielded,
     /// The pool was closed.
     PoolClosed,
 }

@@ -4,10 +4,11 @@
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
 use crate::alarm::Alarmed;
+use crate::budget::Seat;
 use crate::config::NodeConfig;
 use crate::connector::{CloseReason, Connector, KillSwitch, Residue};
 use crate::error::GetClientError;
@@ -31,6 +32,8 @@ pub(crate) struct Door<K: Connector> {
     inner: Mutex<Inner<K::Connection>>,
     /// Whether somebody waited for a connection when the lock was last opened: a hint, so that nobody locks in vain.
     crowded: AtomicBool,
+    /// Its place among the nodes that share a limit, if there is one; taken before the first input.
+    seat: OnceLock<Seat>,
     connector: K,
     runtime: Arc<dyn Runtime>,
     config: NodeConfig,
@@ -102,7 +105,15 @@ impl<K: Connector> Door<K> {
             handles: Handles::Held,
         };
         let name = catch_unwind(AssertUnwindSafe(|| connector.name())).unwrap_or_else(|_| String::from("node"));
-        Self { inner: Mutex::new(inner), crowded: AtomicBool::new(false), connector, runtime, config, name }
+        let (inner, crowded) = (Mutex::new(inner), AtomicBool::new(false));
+        Self { inner, crowded, seat: OnceLock::new(), connector, runtime, config, name }
+    }
+
+    /// From now on the node has what the others leave it; to be called before the first input.
+    pub(crate) fn take_seat(&self, seat: Seat) {
+        self.lock().ledger.await_allowance();
+        let taken = self.seat.set(seat);
+        debug_assert!(taken.is_ok(), "a node has one seat");
     }
 
     pub(crate) fn connector(&self) -> &K {
@@ -292,6 +303,9 @@ impl<K: Connector> Door<K> {
     /// The driver asks what to do and goes to sleep.
     pub(crate) fn turn(&self, waker: &Waker) -> Turn<K::Connection> {
         let waker = waker.clone();
+        // Before it looks: what comes afterwards wakes it.
+        let previous = self.seat.get().and_then(|seat| seat.listen(waker.clone()));
+        drop(previous);
         let now = self.runtime.now();
         let mut errands = Errands::new();
         let mut inner = self.lock();
@@ -303,6 +317,7 @@ impl<K: Connector> Door<K> {
         if inner.ledger.next_deadline().is_some_and(|at| at <= now) {
             inner.ledger.handle(now, Input::Tick);
         }
+        self.share(&mut inner, now, &mut errands);
         inner.collect(&mut errands);
         let actions: Vec<_> = std::iter::from_fn(|| inner.ledger.poll_action()).collect();
         let until = inner.ledger.next_deadline();
@@ -451,11 +466,20 @@ impl<K: Connector> Door<K> {
         let mut errands = Errands::new();
         let mut inner = self.lock();
         let result = put(&mut inner, now);
+        self.share(&mut inner, now, &mut errands);
         inner.collect(&mut errands);
         self.note_crowd(&inner);
         drop(inner);
         self.run(errands);
         result
+    }
+
+    /// Tells the other nodes what this one has and would have, and the ledger what they leave it, until both agree.
+    #[inline]
+    fn share(&self, inner: &mut Inner<K::Connection>, now: Instant, errands: &mut Errands<K::Connection>) {
+        if let Some(seat) = self.seat.get() {
+            agree(seat, &mut inner.ledger, now, errands);
+        }
     }
 
     /// Written only when it changes: others read it all the time.
@@ -466,7 +490,7 @@ impl<K: Connector> Door<K> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn run(&self, errands: Errands<K::Connection>) {
         // Mostly there is nothing to do.
         if errands.first_waker.is_some() || !errands.wakers.is_empty() || !errands.actions.is_empty() {
@@ -587,6 +611,19 @@ impl<K: Connector> fmt::Debug for Door<K> {
 /// A waker that panics must keep nobody else from being woken.
 fn wake(waker: Waker) {
     let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+}
+
+/// Each round in which something changes has dials ordered or idle connections closed, or is the last but one.
+#[cold]
+fn agree<C>(seat: &Seat, ledger: &mut Ledger<C>, now: Instant, errands: &mut Errands<C>) {
+    loop {
+        let appetite = ledger.appetite();
+        let allowance = seat.report(appetite, |driver| errands.wake(driver));
+        if allowance == ledger.allowance() {
+            return ledger.note_agreement(&appetite);
+        }
+        ledger.handle(now, Input::Allowance(allowance));
+    }
 }
 
 fn gone() -> String {

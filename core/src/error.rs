@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::state::status::Snapshot;
 use crate::state::token::{Refusal, WaitPhase};
+use crate::total_limit::TotalLimit;
 
 /// Why a configuration was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -99,6 +100,21 @@ pub enum GetClientError {
         /// How many wait.
         waiting: usize,
     },
+    /// The node was not added: the limit of all nodes together leaves no floor for it.
+    #[error(
+        "no room for {node}: {nodes} nodes have a claim to min_connections_per_node, which is {min_connections_per_node}, \
+         and max_total_connections is {max_total_connections}"
+    )]
+    NoFloorLeft {
+        /// The node that was to be added.
+        node: String,
+        /// How many nodes there are.
+        nodes: usize,
+        /// What each of them may always have.
+        min_connections_per_node: usize,
+        /// What all of them may have together.
+        max_total_connections: usize,
+    },
     /// The pool was closed, or the runtime that it lived on has ended.
     #[error("the pools of {node} are closed")]
     Closed {
@@ -108,6 +124,11 @@ pub enum GetClientError {
 }
 
 impl GetClientError {
+    pub(crate) fn no_floor_left(node: String, nodes: usize, limit: TotalLimit) -> Self {
+        let TotalLimit { max_total_connections, min_connections_per_node } = limit;
+        Self::NoFloorLeft { node, nodes, min_connections_per_node, max_total_connections }
+    }
+
     pub(crate) fn timeout(node: String, refusal: Refusal) -> Self {
         let Refusal { waited, phase, seen, last_error } = refusal;
         Self::Timeout { node, phase, waited, seen, last_error: last_error.map(|text| Box::from(&*text)) }

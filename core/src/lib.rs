@@ -18,6 +18,7 @@
 
 mod acquire;
 mod alarm;
+mod budget;
 mod config;
 mod connector;
 mod door;
@@ -32,9 +33,11 @@ mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod time;
+mod total_limit;
 
 pub use acquire::Acquire;
 pub use alarm::Alarm;
+pub use budget::TotalConnections;
 pub use config::{Knob, NodeConfig, NodeConfigBuilder, OnNodeDown, ProbeBackoff};
 pub use connector::{CloseReason, Connector, KillSwitch, Residue};
 pub use error::{ConfigError, GetClientError};
@@ -44,3 +47,4 @@ pub use node_pool::NodePool;
 pub use runtime::{Runtime, Spawn, Task, Timer};
 pub use state::{Health, Loop, NodeStatus, PoolStatus, Snapshot, WaitPhase};
 pub use time::Instant;
+pub use total_limit::TotalLimit;

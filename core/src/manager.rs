@@ -6,14 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::acquire::Acquire;
+use crate::budget::{Budget, TotalConnections};
 use crate::config::NodeConfig;
 use crate::connector::Connector;
-use crate::error::GetClientError;
+use crate::error::{ConfigError, GetClientError};
 use crate::lease::Lease;
 use crate::node_pool::NodePool;
 use crate::runtime::Runtime;
 use crate::state::{Loop, NodeStatus};
 use crate::sync::{AtomicBool, Ordering, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use crate::total_limit::TotalLimit;
 
 /// Pools of many nodes, by name. Cheap to clone; when the last clone is dropped, all pools close.
 pub struct Manager<K: Connector> {
@@ -23,6 +25,8 @@ pub struct Manager<K: Connector> {
 struct Shared<K: Connector> {
     config: NodeConfig,
     runtime: Arc<dyn Runtime>,
+    /// What all nodes may have together, if that is limited.
+    budget: Option<Arc<Budget>>,
     nodes: RwLock<HashMap<String, Node<K>>>,
     checks: AtomicBool,
     cleanup: AtomicBool,
@@ -58,10 +62,31 @@ impl<K: Connector> Manager<K> {
     /// A manager without nodes; all of its nodes will have the same knobs.
     #[must_use]
     pub fn new(config: NodeConfig, runtime: Arc<dyn Runtime>) -> Self {
+        Self::of(config, None, runtime)
+    }
+
+    /// The same with a limit for all nodes together: at no moment do they have more connections than
+    /// `max_total_connections`, in whatever phase.
+    ///
+    /// Each node may always have `min_connections_per_node`, and has more as long as there is some left. When there is
+    /// not, nodes that have more give up what idles (it is closed as [`Yielded`](crate::CloseReason::Yielded)) to nodes
+    /// whose callers wait, first of all to the caller who has waited longest; a node that is below its floor, because it
+    /// has just been added, comes before all callers, and gets also what comes back from a borrower.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] as by [`TotalLimit::check`].
+    pub fn with_total_limit(config: NodeConfig, limit: TotalLimit, runtime: Arc<dyn Runtime>) -> Result<Self, ConfigError> {
+        limit.check(&config)?;
+        Ok(Self::of(config, Some(limit), runtime))
+    }
+
+    fn of(config: NodeConfig, limit: Option<TotalLimit>, runtime: Arc<dyn Runtime>) -> Self {
         Self {
             shared: Arc::new(Shared {
                 config,
                 runtime,
+                budget: limit.map(|limit| Arc::new(Budget::new(limit))),
                 nodes: RwLock::new(HashMap::new()),
                 checks: AtomicBool::new(true),
                 cleanup: AtomicBool::new(false),
@@ -76,12 +101,22 @@ impl<K: Connector> Manager<K> {
         &self.shared.config
     }
 
-    /// Adds a node and waits until its pools are warm. A node that is there already is left as it is; calls that come
+    /// How much of the limit of all nodes together is taken now; none without such a limit.
+    ///
+    /// Nodes that are being added or closed are counted, too, as long as they have connections.
+    #[must_use]
+    pub fn total_connections(&self) -> Option<TotalConnections> {
+        self.shared.budget.as_ref().map(|budget| budget.status())
+    }
+
+    /// Adds a node and waits until its pools are warm (with a limit of all nodes together: as warm as that lets them be,
+    /// which is its floor at least). A node that is there already is left as it is; calls that come
     /// while it is being added wait with the first. Until then it is unknown to [`get`](Manager::get).
     ///
     /// # Errors
     ///
-    /// As [`NodePool::warm`]. The node is then forgotten, with all its tasks and sockets: adding it again simply works.
+    /// As [`NodePool::warm`]; [`NoFloorLeft`](GetClientError::NoFloorLeft) at once if the limit of all nodes together leaves
+    /// no floor for it. The node is then forgotten, with all its tasks and sockets: adding it again simply works.
     ///
     /// # Cancel safety
     ///
@@ -231,6 +266,14 @@ impl<K: Connector> Manager<K> {
         self.shared.closed.load(Ordering::SeqCst)
     }
 
+    /// How many connections the nodes have that are known by name, and the rare turns that they have taken.
+    #[cfg(feature = "testing")]
+    pub(crate) fn seen(&self) -> (usize, crate::state::Marks) {
+        self.nodes().values().fold((0, crate::state::Marks::default()), |(total, marks), node| {
+            (total + node.pool.door().counts().total(), marks.and(node.pool.marks()))
+        })
+    }
+
     /// The node is closed; its name is free again.
     fn forget(&self, name: &str, pool: &NodePool<K>) {
         let mut nodes = self.nodes_mut();
@@ -270,6 +313,11 @@ impl<K: Connector> Manager<K> {
             }
             if let Some(known) = self.join_adding(&mut nodes, name) {
                 return Ok(known);
+            }
+            if let Some(budget) = &self.shared.budget {
+                let joined = budget.join();
+                let full = |nodes| GetClientError::no_floor_left(String::from(pool.name()), nodes, budget.limit());
+                pool.door().take_seat(joined.map_err(full)?);
             }
             let node = Node { pool: pool.clone(), stage: Stage::Adding { callers: 0 } };
             (nodes.insert(String::from(name), node), self.join_adding(&mut nodes, name))

@@ -2,6 +2,7 @@
 
 mod capacity;
 mod ending;
+mod fleet;
 mod healing;
 mod leaving;
 mod support;

@@ -7,6 +7,7 @@ mod cluster_tls;
 mod commands;
 mod ending;
 mod faults;
+mod fleet;
 mod leases;
 mod pools;
 mod sharing;

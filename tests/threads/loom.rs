@@ -15,9 +15,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use redis_manager_core::{CloseReason, GetClientError, Loop};
+use redis_manager_core::{CloseReason, GetClientError, Loop, Manager, TotalLimit};
 use server::{Answer, Server};
-use world::{FOREVER, Pool, World, block_on, get, poll};
+use world::{FOREVER, Pool, World, block_on, config, get, poll};
 
 /// How many times a schedule may take the processor from a thread that could go on.
 const PREEMPTIONS: usize = 3;
@@ -453,5 +453,29 @@ fn the_end_of_the_runtime_meets_a_close() {
         ended.join().unwrap();
         assert_eq!(server.closes(), [CloseReason::PoolClosed]);
         world.end_of(pool, server);
+    });
+}
+
+/// Found: a driver that has news and is not woken.
+#[test]
+fn what_a_node_gives_up_reaches_the_other_one() {
+    model(|| {
+        let (world, server) = (World::new(), Server::new(Answer::AtOnce));
+        let knobs = config(2).min_idle(0).build().unwrap();
+        let manager = Manager::with_total_limit(knobs, TotalLimit::new(3), Arc::new(world.clone())).unwrap();
+        for name in ["a", "b"] {
+            world.block_on(manager.add(name, FOREVER, || server.clone())).unwrap();
+        }
+        let held = ["a", "a", "b"].map(|name| world.block_on(manager.get(name, FOREVER)).unwrap());
+        world.settle();
+        let [first, second, third] = held;
+        let releasing = world.thread(move || drop(first));
+        let lent = world.block_on(manager.get("b", FOREVER)).unwrap();
+        releasing.join().unwrap();
+        world.settle();
+        assert_eq!(server.open(), 3);
+        drop((lent, second, third, manager));
+        world.settle();
+        assert_eq!((world.tasks(), server.open()), (0, 0), "all ends with the last handle");
     });
 }

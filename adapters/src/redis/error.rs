@@ -2,7 +2,7 @@
 
 use std::io;
 
-use redis_manager_core::{GetClientError, Snapshot};
+use redis_manager_core::{GetClientError, Snapshot, WaitPhase};
 
 use crate::redis_node::tls::TlsError;
 
@@ -31,6 +31,33 @@ pub enum AddNodeError {
         /// The last error of a dial or check.
         last_error: Option<Box<str>>,
     },
+    /// `max_total_connections` leaves no floor for one more node.
+    #[error(
+        "{node} was not added: {nodes} nodes have a claim to min_connections_per_node, which is {min_connections_per_node}, \
+         and max_total_connections is {max_total_connections}"
+    )]
+    NoFloorLeft {
+        /// Which node.
+        node: String,
+        /// How many nodes there are.
+        nodes: usize,
+        /// What each of them may always have.
+        min_connections_per_node: usize,
+        /// What all of them may have together.
+        max_total_connections: usize,
+    },
+    /// Other nodes had all of `max_total_connections`, and none of it came free by the deadline.
+    #[error("{node} was not added: waited {waited:?}; {phase}; {seen}")]
+    NothingLeft {
+        /// Which node.
+        node: String,
+        /// What the call was waiting for at the end.
+        phase: WaitPhase,
+        /// How long the call waited.
+        waited: std::time::Duration,
+        /// What the pools looked like then.
+        seen: Snapshot,
+    },
     /// The manager was closed, or this node while it was being added, or the runtime has ended.
     #[error("{node} was not added: its pools were closed, or the runtime has ended")]
     Closed {
@@ -43,6 +70,12 @@ impl AddNodeError {
     /// Whatever ended the wait for warm pools, as the caller of an add sees it.
     pub(crate) fn from_wait(error: GetClientError, node: String) -> Self {
         match error {
+            GetClientError::Timeout { node, waited, seen, phase: phase @ WaitPhase::TotalLimit, .. } => {
+                Self::NothingLeft { node, phase, waited, seen }
+            }
+            GetClientError::NoFloorLeft { node, nodes, min_connections_per_node, max_total_connections } => {
+                Self::NoFloorLeft { node, nodes, min_connections_per_node, max_total_connections }
+            }
             GetClientError::NoHealthyPools { node, waited, seen, last_error }
             | GetClientError::Timeout { node, waited, seen, last_error, phase: _ } => {
                 Self::NoHealthyPools { node, waited, seen, last_error }

@@ -250,9 +250,11 @@ struct NotSent(#[source] GetClientError);
 fn not_sent(error: GetClientError) -> RedisError {
     let kind = match &error {
         GetClientError::Timeout { .. } | GetClientError::NoHealthyPools { .. } => io::ErrorKind::TimedOut,
-        GetClientError::UnknownNode { .. } | GetClientError::Saturated { .. } | GetClientError::Closed { .. } | _ => {
-            io::ErrorKind::NotConnected
-        }
+        GetClientError::UnknownNode { .. }
+        | GetClientError::Saturated { .. }
+        | GetClientError::NoFloorLeft { .. }
+        | GetClientError::Closed { .. }
+        | _ => io::ErrorKind::NotConnected,
     };
     RedisError::from(io::Error::new(kind, NotSent(error)))
 }

@@ -50,6 +50,10 @@ impl<C> Ledger<C> {
     /// Hands idle connections to the head of the line: the connection itself, so that nobody can overtake.
     fn grant(&mut self) {
         while let Some(waiter) = self.line.head(Want::Loan) {
+            // Mostly nothing idles: somebody has just joined the line.
+            if !self.roster.has_idle() || self.is_yielding() {
+                return;
+            }
             let Some((id, conn)) = self.roster.lend() else { return };
             self.roster.park(id, waiter, conn);
             self.line.grant(waiter, id);
@@ -111,9 +115,7 @@ impl<C> Ledger<C> {
         }
         let at_start = self.config.connection_pools_per_node_at_start();
         self.roster.below_minimum(at_start, self.config.min_idle()).or_else(|| {
-            let first_contact = usize::from(!self.has_met_server && !self.line.is_empty(Want::Warm));
-            let probe = usize::from(self.dialling.is_failing());
-            let wanted = self.line.len(Want::Loan).max(first_contact).max(probe);
+            let wanted = self.line.len(Want::Loan).max(self.dials_without_line());
             (wanted > connecting).then(|| self.roster.with_room(self.config.max_pools_per_node())).flatten()
         })
     }
@@ -122,6 +124,7 @@ impl<C> Ledger<C> {
         if pool >= self.config.connection_pools_per_node_at_start() {
             mark!(self, PoolAdded);
         }
+        self.share.is_probe_put_off = false;
         let id = self.roster.open(pool, now);
         let deadline = now + self.dialling.cutoff();
         self.dials.push_back((now, id));
@@ -130,11 +133,12 @@ impl<C> Ledger<C> {
 
     /// Dials one connection more than anybody waits for, unless one is under way.
     pub(super) fn dial_spare(&mut self, now: Instant) {
-        if self.roster.tally().of(Phase::Connecting) == 0
-            && self.dialling.may_dial(now, 0)
-            && let Some(pool) = self.roster.with_room(self.config.max_pools_per_node())
-        {
-            self.dial_in(now, pool);
+        if self.roster.tally().of(Phase::Connecting) > 0 || !self.dialling.may_dial(now, 0) {
+            return;
+        }
+        match self.roster.with_room(self.config.max_pools_per_node()) {
+            Some(pool) => self.dial_in(now, pool),
+            None => self.share.is_spare_put_off = self.is_short_of_allowance(),
         }
     }
 
@@ -145,11 +149,15 @@ impl<C> Ledger<C> {
             self.deadlines.arm(Kind::Probe, started_at + self.dialling.patience());
             return;
         }
-        let Some(next_at) = self.dialling.next_probe_at() else { return };
+        let Some(next_at) = self.dialling.next_probe_at() else {
+            self.share.is_probe_put_off = false;
+            return;
+        };
         if next_at <= now {
             debug_assert!(!self.roster.has_room(self.config.max_pools_per_node()), "a probe that is due has no room");
             let someone_waits = self.someone_waits();
             mark!(self, ProbePostponed);
+            self.share.is_probe_put_off = self.is_short_of_allowance();
             self.dialling.postpone(now, someone_waits, &mut self.chance);
         }
         if let Some(next_at) = self.dialling.next_probe_at() {

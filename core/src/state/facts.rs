@@ -254,6 +254,7 @@ impl<C> Ledger<C> {
             return;
         }
         self.life = Life::Closing;
+        self.set_pace();
         for kind in [Kind::Probe, Kind::Check, Kind::Cleanup, Kind::Lifetime, Kind::Stamp] {
             self.deadlines.disarm(kind);
         }
@@ -277,7 +278,7 @@ impl<C> Ledger<C> {
 
     pub(super) fn on_closed(&mut self, now: Instant, closing: Closing) {
         let freed = closing.id.and_then(|id| self.roster.free(id));
-        if freed.is_some() && self.dialling.made_room(now) {
+        if freed.is_some() && self.dialling.made_room(now, false) {
             mark!(self, RoomAfterSilence);
         }
         if freed.is_some() && self.cleanup == Loop::Running {

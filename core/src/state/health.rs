@@ -74,6 +74,15 @@ impl Dialling {
         }
     }
 
+    /// How many dials might start now beside `connecting` others; a probe has a time of its own.
+    pub(crate) fn width_left(&self, connecting: usize) -> usize {
+        match self.gate {
+            Gate::Open => usize::MAX,
+            Gate::Ramping { width, .. } => width.saturating_sub(connecting),
+            Gate::Failing { .. } => 0,
+        }
+    }
+
     /// Whether the node is well: dials are limited by the pools' room alone.
     pub(crate) fn is_open(&self) -> bool {
         self.gate == Gate::Open
@@ -153,11 +162,11 @@ impl Dialling {
         }
     }
 
-    /// There is room again: a dial that a mere suspicion wanted at once, and that a full pool put off, may start now.
-    /// Says whether there was one.
-    pub(crate) fn made_room(&mut self, now: Instant) -> bool {
+    /// There is room again: a dial that a mere suspicion wanted at once, and that a full pool put off, may start now, and so
+    /// may a probe that `was_due` when others had left no allowance for it. Says whether there was one.
+    pub(crate) fn made_room(&mut self, now: Instant, was_due: bool) -> bool {
         match &mut self.gate {
-            Gate::Failing { failures: 0, next_at, .. } if *next_at > now => {
+            Gate::Failing { failures, next_at, .. } if *next_at > now && (*failures == 0 || was_due) => {
                 *next_at = now;
                 true
             }

@@ -43,13 +43,18 @@ impl<C> Ledger<C> {
         }
         self.assert_agenda();
         assert!(
-            self.line.is_empty(Want::Loan) || shelved == 0,
+            self.line.is_empty(Want::Loan) || shelved == 0 || self.is_yielding(),
             "I2: nobody waits while a connection idles: {} wait, {shelved} idle",
             self.line.len(Want::Loan)
         );
         assert!(
             !self.someone_waits() || self.line.next_deadline().is_some(),
             "I4, I5: whoever waits will be served or told: a deadline is armed"
+        );
+        assert!(
+            sum.total() <= self.roster.allowance(),
+            "I11: a node never has more connections than max_total_connections leaves it: {sum:?}, {:?}",
+            self.share.given
         );
         let front = self.line.front(Want::Loan, 8);
         assert!(front.windows(2).all(|pair| pair[0].arrival < pair[1].arrival), "I6: nobody overtakes: {front:?}");

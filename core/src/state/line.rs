@@ -185,6 +185,23 @@ impl<N> Line<N> {
         self.find(id).map(|waiter| waiter.place)
     }
 
+    /// Since when those wait who are in line behind the first `skip`, as many as there is room for; the rest of `since` is
+    /// filled with the last.
+    pub(crate) fn tell_since(&self, want: Want, skip: usize, since: &mut [Instant]) {
+        let mut next = self.queues[want as usize].head;
+        for _ in 0..skip {
+            next = next.and_then(|seat| self.neighbours(seat).1);
+        }
+        let mut last = Instant::ZERO;
+        for since in since {
+            if let Some(seat) = next {
+                last = self.waiters[seat.index()].place.since;
+                next = self.neighbours(seat).1;
+            }
+            *since = last;
+        }
+    }
+
     /// Takes a waiter out of line and gives it a connection that it may keep until its deadline.
     pub(crate) fn grant(&mut self, id: WaiterId, conn: ConnId) {
         self.unlink(Seat::of(id.slot));

@@ -82,11 +82,15 @@ pub enum Mark {
     CleaningSilent,
     /// Another server has taken the node's place.
     Renewed,
+    /// An idle connection was closed for the sake of another node.
+    Yielded,
+    /// A probe that was due started when other nodes had left an allowance for it.
+    ProbeAllowed,
 }
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 41] = [
         Self::CancelAfterGrant,
         Self::GrantRevokedAtDeadline,
         Self::CloseOnUncollectedGrant,
@@ -126,6 +130,8 @@ impl Mark {
         Self::CleaningFailed,
         Self::CleaningSilent,
         Self::Renewed,
+        Self::Yielded,
+        Self::ProbeAllowed,
     ];
 }
 
@@ -143,6 +149,12 @@ impl Marks {
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// Those of them that are among `some`.
+    #[must_use]
+    pub fn among(self, some: &[Mark]) -> Self {
+        Self(self.0 & some.iter().fold(0, |all, mark| all | 1 << *mark as u64))
     }
 
     /// The turns that were not taken.

@@ -14,6 +14,7 @@ macro_rules! mark {
 }
 
 mod agenda;
+pub(crate) mod allowance;
 mod balance;
 pub(crate) mod chance;
 mod deadlines;
@@ -37,6 +38,7 @@ pub(crate) mod token;
 #[cfg(test)]
 mod tests;
 
+pub use allowance::{Allowance, Appetite, Stance};
 pub use line::{Place, WaiterId, Want};
 #[cfg(feature = "testing")]
 pub use marks::{Mark, Marks};

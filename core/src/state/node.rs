@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use crate::config::NodeConfig;
 use crate::connector::CloseReason;
+use crate::state::allowance::{Share, Stance};
 use crate::state::chance::Chance;
 use crate::state::deadlines::{Deadlines, Kind};
 use crate::state::health::Dialling;
@@ -22,6 +23,15 @@ pub(crate) enum Life {
     Closing,
     /// No connection is left.
     Closed,
+}
+
+/// How connections come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// By the fast paths, where nothing is wrong.
+    Fast,
+    /// By the long way: the pool closes, or a change must be told to other nodes.
+    Careful,
 }
 
 /// The plain value that is the truth about one node.
@@ -50,6 +60,9 @@ pub struct Ledger<C> {
     /// When it may grow again.
     pub(super) next_generation_at: Instant,
     pub(super) life: Life,
+    pub(super) pace: Pace,
+    /// What other nodes leave it.
+    pub(super) share: Share,
     pub(super) checks: Loop,
     pub(super) cleanup: Loop,
     /// Dials in the order in which they began; those that have ended are dropped when they come to the front.
@@ -79,6 +92,8 @@ impl<C> Ledger<C> {
             generation: 0,
             next_generation_at: Instant::ZERO,
             life: Life::Open,
+            pace: Pace::Fast,
+            share: Share::UNLIMITED,
             checks: Loop::Running,
             cleanup: Loop::Stopped,
             dials: VecDeque::new(),
@@ -111,7 +126,7 @@ impl<C> Ledger<C> {
     /// asks for it). Nothing else changes, so there is nothing to settle.
     #[inline]
     pub fn put_back(&mut self, loan: Loan<C>) -> Returned<C> {
-        if self.life != Life::Open {
+        if self.pace == Pace::Careful {
             return Returned::Refused(loan);
         }
         match self.line.head(Want::Loan) {
@@ -214,9 +229,9 @@ impl<C> Ledger<C> {
     /// `Cancel`.
     ///
     /// Its invariant: one waiter less gives nobody a connection, wants no dial, and moves no deadline but to a later time,
-    /// so there is nothing to settle.
+    /// so there is nothing to settle. (Unless other nodes hear of it: then this is for `Cancel`, too.)
     pub fn leave_line(&mut self, id: WaiterId) -> bool {
-        self.line.leave_queue(id)
+        self.pace == Pace::Fast && self.line.leave_queue(id)
     }
 
     /// How a wait ended, once it has ended. The waiter is then gone.
@@ -231,6 +246,7 @@ impl<C> Ledger<C> {
     pub fn handle(&mut self, now: Instant, input: Input<C>) {
         self.forgive_jump(now);
         match input {
+            Input::Allowance(allowance) => self.on_allowance(now, allowance),
             Input::Cancel(id) => {
                 if let Some(End::Granted(conn)) = self.line.leave(id) {
                     mark!(self, CancelAfterGrant);
@@ -303,6 +319,12 @@ impl<C> Ledger<C> {
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.life == Life::Closed && self.actions.is_empty()
+    }
+
+    /// After every change of what it depends on.
+    pub(super) fn set_pace(&mut self) {
+        let at_ease = self.life == Life::Open && self.share.given.stance == Stance::AtEase;
+        self.pace = if at_ease { Pace::Fast } else { Pace::Careful };
     }
 
     pub(super) fn wake(&mut self, id: WaiterId) {

@@ -31,6 +31,9 @@ pub(crate) struct Roster<C> {
     pub(super) pools: Vec<Option<Pool>>,
     /// Connections in one pool.
     limit: usize,
+    /// Connections in all of them, as other nodes allow it, and how many of them in any case.
+    allowance: usize,
+    floor: usize,
     tally: Tally,
     pub(super) ranking: Ranking,
     pub(super) agenda: Agenda,
@@ -40,7 +43,17 @@ impl<C> Roster<C> {
     pub(crate) fn new(pools: usize, limit: usize) -> Self {
         let ranking = Ranking::of(pools);
         let pools = (0..pools).map(|_| Some(Pool::new())).collect();
-        Self { slots: Vec::new(), free: Vec::new(), pools, limit, tally: Tally::default(), ranking, agenda: Agenda::default() }
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            pools,
+            limit,
+            allowance: usize::MAX,
+            floor: usize::MAX,
+            tally: Tally::default(),
+            ranking,
+            agenda: Agenda::default(),
+        }
     }
 
     /// All connections of the node by phase.
@@ -48,8 +61,37 @@ impl<C> Roster<C> {
         self.tally
     }
 
+    #[inline]
+    pub(crate) fn has_idle(&self) -> bool {
+        self.tally.of(Phase::Idle) > 0
+    }
+
     pub(crate) fn limit(&self) -> usize {
         self.limit
+    }
+
+    pub(crate) fn allowance(&self) -> usize {
+        self.allowance
+    }
+
+    pub(crate) fn set_allowance(&mut self, allowance: usize, floor: usize) {
+        (self.allowance, self.floor) = (allowance, floor);
+    }
+
+    /// Whether other nodes allow no connection more.
+    pub(crate) fn is_at_allowance(&self) -> bool {
+        self.tally.total() >= self.allowance
+    }
+
+    /// Connections that the pools could take, whatever other nodes allow.
+    pub(crate) fn room(&self, most: usize) -> usize {
+        most * self.limit - self.tally.total()
+    }
+
+    /// Connections that pools, of the first `at_start`, lack to `minimum` and have room for.
+    pub(crate) fn shortfall(&self, at_start: usize, minimum: usize) -> usize {
+        let lacks = |tally: Tally| minimum.saturating_sub(tally.open()).min(self.limit - tally.total());
+        self.pools().take_while(|(index, _)| *index < at_start).map(|(_, pool)| lacks(pool.tally)).sum()
     }
 
     pub(crate) fn pools(&self) -> impl Iterator<Item = (usize, &Pool)> {
@@ -111,6 +153,8 @@ impl<C> Roster<C> {
         self.agenda.strike(id.slot(), &mut record);
         self.free.push(id.slot());
         self.tally.leave(record.phase);
+        // Its place is first of all for whoever has waited longest, at whatever node.
+        self.allowance = self.allowance.min(self.tally.total().max(self.floor));
         self.pool_mut(record.pool).tally.leave(record.phase);
         Some(record)
     }
@@ -172,7 +216,7 @@ impl<C> Roster<C> {
     /// Lends an idle connection of the pool with the fewest active ones; the lowest index where several have as few.
     #[inline]
     pub(crate) fn lend(&mut self) -> Option<(ConnId, C)> {
-        if self.tally.of(Phase::Idle) == 0 {
+        if !self.has_idle() {
             return None;
         }
         if self.ranking.is_kept() {
@@ -233,6 +277,9 @@ impl<C> Roster<C> {
     /// A pool, of the first `at_start`, that has fewer than `minimum` connections and room for one. A look at each pool, as in
     /// `with_room` and `has_room`: 256 at most, and never for a loan or a return that is all there is to do.
     pub(crate) fn below_minimum(&self, at_start: usize, minimum: usize) -> Option<usize> {
+        if self.is_at_allowance() {
+            return None;
+        }
         self.pools()
             .take_while(|(index, _)| *index < at_start)
             .find(|(_, pool)| pool.tally.open() < minimum && pool.tally.total() < self.limit)
@@ -241,6 +288,9 @@ impl<C> Roster<C> {
 
     /// The pool with the fewest active connections that has room; a new one if none has and `most` allows it.
     pub(crate) fn with_room(&mut self, most: usize) -> Option<usize> {
+        if self.is_at_allowance() {
+            return None;
+        }
         let least = self
             .pools()
             .filter(|(_, pool)| pool.tally.total() < self.limit)
@@ -257,7 +307,7 @@ impl<C> Roster<C> {
 
     /// Whether a connection could be dialled now.
     pub(crate) fn has_room(&self, most: usize) -> bool {
-        self.pool_count() < most || self.pools().any(|(_, pool)| pool.tally.total() < self.limit)
+        !self.is_at_allowance() && (self.pool_count() < most || self.pools().any(|(_, pool)| pool.tally.total() < self.limit))
     }
 
     /// Removes pools without any connection, of those beyond the first `at_start`.

@@ -182,6 +182,8 @@ impl<C> Ledger<C> {
             WaitPhase::DialsFailing
         } else if tally.dialled() > 0 {
             WaitPhase::Dialling
+        } else if self.is_short_of_allowance() {
+            WaitPhase::TotalLimit
         } else if tally.active() > 0 {
             WaitPhase::LeasesHeld
         } else {

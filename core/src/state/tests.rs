@@ -9,6 +9,7 @@ mod machine;
 mod model;
 mod op;
 mod pair;
+mod share;
 mod walk;
 mod wear;
 

@@ -222,6 +222,8 @@ pub enum WaitPhase {
     DialsFailing,
     /// Connections were being checked or closed.
     Housekeeping,
+    /// The node had all that `max_total_connections` left for it, and no connection of it came free in time.
+    TotalLimit,
 }
 
 impl std::fmt::Display for WaitPhase {
@@ -231,6 +233,7 @@ impl std::fmt::Display for WaitPhase {
             Self::Dialling => "a connection is still being dialled",
             Self::DialsFailing => "dials are failing",
             Self::Housekeeping => "connections are being checked or closed",
+            Self::TotalLimit => "other nodes have all that max_total_connections leaves",
         })
     }
 }
@@ -238,6 +241,8 @@ impl std::fmt::Display for WaitPhase {
 /// One fact for the ledger.
 #[derive(Debug)]
 pub enum Input<C> {
+    /// What the node may have of what all nodes may have together has changed, or what it is to give up for others.
+    Allowance(crate::state::allowance::Allowance),
     /// A waiter has left, in whatever state its wait was.
     Cancel(crate::state::line::WaiterId),
     /// A health check has ended.

@@ -198,7 +198,12 @@ impl Borrower {
                 shared.tally.refused += 1;
                 None
             }
-            Err(GetClientError::Saturated { .. } | GetClientError::Closed { .. } | GetClientError::UnknownNode { .. }) => None,
+            Err(
+                GetClientError::Saturated { .. }
+                | GetClientError::Closed { .. }
+                | GetClientError::UnknownNode { .. }
+                | GetClientError::NoFloorLeft { .. },
+            ) => None,
         }
     }
 

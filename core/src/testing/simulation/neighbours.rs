@@ -7,11 +7,12 @@ use crate::config::NodeConfig;
 use crate::lease::Lease;
 use crate::manager::Manager;
 use crate::runtime::Timer;
-use crate::state::Loop;
 use crate::state::chance::Chance;
+use crate::state::{Loop, Mark, Marks};
 use crate::testing::fake_connection::within;
 use crate::testing::simulation::borrower::{Shared, lock};
 use crate::testing::{FakeConnector, FakeMode, FakeRuntime, FakeServer};
+use crate::total_limit::TotalLimit;
 
 /// Their names, each for a server of its own.
 const NAMES: [&str; 2] = ["left", "right"];
@@ -28,12 +29,28 @@ pub(super) struct Neighbours {
 
 impl Neighbours {
     pub(super) fn new(runtime: &FakeRuntime, config: &NodeConfig, shared: &Arc<Mutex<Shared>>, seed: u64) -> Self {
-        Self {
-            runtime: runtime.clone(),
-            manager: Manager::new(config.clone(), Arc::new(runtime.clone())),
-            servers: NAMES.map(|_| FakeServer::new(runtime)),
-            shared: Arc::clone(shared),
-            chance: Chance::new(seed ^ 0x4E16_4B0A),
+        let (own, mut chance) = (Arc::new(runtime.clone()), Chance::new(seed ^ 0x4E16_4B0A));
+        // Just so many that there is a floor for each, and that one of them can be warm; or some more.
+        let fewest = NAMES.len().max(config.min_idle() * config.connection_pools_per_node_at_start());
+        let manager = match chance.index(3) {
+            0 => Manager::new(config.clone(), own),
+            _ => Manager::with_total_limit(config.clone(), TotalLimit::new(fewest + chance.index(4)), own)
+                .expect("the total is enough for one node that is warm"),
+        };
+        let servers = NAMES.map(|_| FakeServer::new(runtime));
+        Self { runtime: runtime.clone(), manager, servers, shared: Arc::clone(shared), chance }
+    }
+
+    /// C1 across nodes, at every step; and the rare turns that only nodes take that share a limit.
+    ///
+    /// Seen to bite: with an allowance that is not kept by dials (`with_room`), and with a closing node that is not counted.
+    pub(super) fn check(&self) -> Result<Marks, String> {
+        let (known, marks) = self.manager.seen();
+        match self.manager.total_connections() {
+            Some(total) if known > total.taken || total.taken > total.limit => {
+                Err(format!("C1: the nodes that are known have {known} connections, all of them together {total:?}"))
+            }
+            Some(_) | None => Ok(marks.among(&[Mark::Yielded, Mark::ProbeAllowed])),
         }
     }
 

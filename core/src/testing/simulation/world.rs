@@ -282,6 +282,8 @@ impl<'a> World<'a> {
         let Some(pool) = &self.pool else { return Ok(()) };
         let (now, counts) = (self.runtime.now(), pool.door().counts());
         self.check_panics()?;
+        let marks = self.neighbours.as_ref().map(Neighbours::check).transpose();
+        self.marks = self.marks.and(marks.or_else(|rule| self.fail(rule))?.unwrap_or_default());
         let (told, broken) = {
             let mut shared = lock(&self.shared);
             (self.checker.step(now, counts, &self.server, &shared), shared.broken.take())
