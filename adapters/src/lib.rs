@@ -49,6 +49,8 @@ mod redis_node;
 pub mod smol;
 #[cfg(feature = "tokio")]
 pub mod tokio;
+#[cfg(any(feature = "tokio", feature = "smol"))]
+mod waits;
 
 pub use redis_manager_core::*;
 

@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::future::poll_fn;
 use std::ops::RangeInclusive;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -17,6 +15,7 @@ use redis_manager_core::{
 use crate::cluster::{ClusterArgs, ClusterStatus, Clusters, Plan};
 use crate::network::Network;
 use crate::redis_node::{AddNodeError, Address, Client, Hub, NodeHandle, PoolArgs, RedisConnector, SharedClient, Tls, redact};
+use crate::waits::close_then;
 
 /// Pools of connections to many Redis nodes, by URL. Cheap to clone; clones are the same manager. When the last one is
 /// dropped, all pools close, but for those of nodes that a [`NodeHandle`] or a [`SharedClient`] still uses.
@@ -403,21 +402,6 @@ impl fmt::Debug for RedisManager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisManager").field("nodes", &self.fetch_pool_status().keys()).finish_non_exhaustive()
     }
-}
-
-/// Has the hubs closed as soon as the pools are, which is at the first poll: one that is made later gets no connection,
-/// while one that were made in between would keep its own to the end of the timeout.
-async fn close_then(closed: impl Future<Output = ()>, close_hubs: impl FnOnce()) {
-    let mut closed = pin!(closed);
-    let mut close_hubs = Some(close_hubs);
-    poll_fn(|cx| {
-        let polled = closed.as_mut().poll(cx);
-        if let Some(close_hubs) = close_hubs.take() {
-            close_hubs();
-        }
-        polled
-    })
-    .await;
 }
 
 fn close_hubs(hubs: impl IntoIterator<Item = Weak<Hub>>) {

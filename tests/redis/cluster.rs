@@ -13,11 +13,11 @@ use redis_manager_tests::tasks::{spawn, until};
 
 use crate::MS;
 
-const NAME: &str = "redis://the-cluster";
+pub(crate) const NAME: &str = "redis://the-cluster";
 
 /// The longest that a command may take here, and what a test allows beyond it on a busy machine.
-const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
-const SLACK: Duration = Duration::from_millis(500);
+pub(crate) const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
+pub(crate) const SLACK: Duration = Duration::from_millis(500);
 
 /// The stories block their own thread while a cluster is changed, so whoever writes needs another one to go on.
 macro_rules! on_tokio_and_smol {
@@ -38,6 +38,8 @@ macro_rules! on_tokio_and_smol {
     )*};
 }
 
+pub(crate) use on_tokio_and_smol;
+
 on_tokio_and_smol! {
     commands_find_their_node;
     a_killed_primary_is_replaced_within_a_second_of_the_promotion;
@@ -54,7 +56,7 @@ pub(crate) fn builder(cluster: &TestCluster) -> RedisManagerBuilder {
     RedisManager::builder().use_cluster(true).startup_nodes(cluster.urls()).pool_args(args)
 }
 
-async fn manager_of(cluster: &TestCluster, runtime: impl Network) -> RedisManager {
+pub(crate) async fn manager_of(cluster: &TestCluster, runtime: impl Network) -> RedisManager {
     let manager = builder(cluster).build(runtime).expect("valid knobs");
     manager.add_node_pool(NAME).await.expect("the cluster is up");
     manager

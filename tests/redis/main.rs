@@ -2,7 +2,10 @@
 
 mod bad_input;
 mod cluster;
+mod cluster_faults;
 mod cluster_fixture;
+mod cluster_names;
+mod cluster_redirections;
 mod cluster_tls;
 mod commands;
 mod ending;

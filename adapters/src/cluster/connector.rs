@@ -2,17 +2,22 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use redis::ConnectionAddr;
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
-use redis::cluster_read_routing::RandomReplicaStrategy;
-use redis_manager_core::Connector;
+use redis_manager_core::{Connector, KillSwitch};
 
 use crate::cluster::error::ClusterError;
 use crate::cluster::members::Cluster;
-use crate::cluster::routed::Routed;
+use crate::cluster::reads::FitReplicas;
+use crate::cluster::routed::{Routed, Share};
 use crate::cluster::watch::Watch;
 use crate::cluster::wire::Wire;
 use crate::redis_node::redact;
+
+/// In milliseconds.
+const SHORTEST_PAUSE: u64 = 5;
+const LONGEST_PAUSE: u64 = 100;
 
 /// Connects the pools of one name of a cluster.
 pub(crate) struct ClusterConnector {
@@ -20,7 +25,7 @@ pub(crate) struct ClusterConnector {
     name: String,
     /// How many share one cluster connection.
     sharers: usize,
-    shared: Mutex<Vec<(ClusterConnection<Wire>, Arc<()>)>>,
+    shared: Mutex<Vec<(ClusterConnection<Wire>, Arc<Share>)>>,
 }
 
 impl ClusterConnector {
@@ -30,15 +35,17 @@ impl ClusterConnector {
     }
 
     /// One that has room for one more.
-    fn vacant(&self) -> Option<(ClusterConnection<Wire>, Arc<()>)> {
+    fn vacant(&self) -> Option<(ClusterConnection<Wire>, Arc<Share>)> {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        // Connections that nobody shares any more go, but for one.
+        // Connections that nobody shares any more go, but for one, and those that are dead.
         let mut idle = 0;
         let mut surplus = Vec::new();
         let mut index = 0;
         while index < shared.len() {
-            idle += usize::from(Arc::strong_count(&shared[index].1) == 1);
-            if idle > 1 && Arc::strong_count(&shared[index].1) == 1 {
+            let share = &shared[index].1;
+            let is_idle = Arc::strong_count(share) == 1;
+            idle += usize::from(is_idle);
+            if (idle > 1 && is_idle) || share.is_dead() {
                 surplus.push(shared.swap_remove(index));
             } else {
                 index += 1;
@@ -50,27 +57,35 @@ impl ClusterConnector {
         vacant
     }
 
-    async fn connection(&self) -> Result<(ClusterConnection<Wire>, Arc<()>), ClusterError> {
+    async fn connection(&self) -> Result<(ClusterConnection<Wire>, Arc<Share>), ClusterError> {
         if let Some(vacant) = self.vacant() {
             return Ok(vacant);
         }
         let made = self.make().await.map_err(ClusterError::Redis)?;
-        let share = (made, Arc::new(()));
+        let share = (made, Arc::<Share>::default());
         self.shared.lock().unwrap_or_else(PoisonError::into_inner).push(share.clone());
         Ok(share)
     }
 
     async fn make(&self) -> redis::RedisResult<ClusterConnection<Wire>> {
         let topology = self.cluster.topology();
-        let at = topology.primaries().into_iter().next().unwrap_or_default();
+        let primaries = topology.primaries();
+        // The redis crate asks it for the slots, which are told here, whoever it is; without slots, anybody.
+        let at = primaries.first().map_or("127.0.0.1:1", String::as_str);
+        let (host, port) = at.rsplit_once(':').unwrap_or((at, "1"));
+        let at = ConnectionAddr::Tcp(String::from(host), port.parse().unwrap_or(1));
         let args = &self.cluster.setup.cluster_args;
         // No timeouts of the redis crate: it would look for a runtime at every command, and ours bound everything.
-        let mut builder = ClusterClientBuilder::new([format!("redis://{at}")])
+        let mut builder = ClusterClientBuilder::new([at])
             .username(self.cluster.key.to_string())
             .retries(args.retries)
+            // Its own pauses, between tries to find a node at all: they must not grow, or they would overflow.
+            .retry_wait_formula(1, 1)
+            .min_retry_wait(SHORTEST_PAUSE)
+            .max_retry_wait(LONGEST_PAUSE)
             .overall_response_timeout(None);
         if args.read_from_replicas {
-            builder = builder.read_routing_strategy(RandomReplicaStrategy);
+            builder = builder.read_routing_strategy(FitReplicas(self.cluster.key));
         }
         builder.build()?.get_async_generic_connection::<Wire>().await
     }
@@ -104,7 +119,11 @@ impl Connector for ClusterConnector {
     }
 
     fn is_broken(&self, routed: &mut Box<Routed>) -> bool {
-        routed.is_down()
+        routed.is_broken()
+    }
+
+    fn kill_switch(&self, routed: &mut Box<Routed>) -> Option<KillSwitch> {
+        Some(Box::new(routed.kill_switch()))
     }
 
     fn is_permanent(&self, error: &ClusterError) -> bool {

@@ -9,10 +9,16 @@ pub(crate) enum ClusterError {
     NoAnswer { address: String, error: String },
     #[error("{address} is not a node of a cluster: {error}")]
     NotACluster { address: String, error: String },
+    #[error("{address} refuses: {error}")]
+    Refused { address: String, error: String },
+    #[error("every connection to {address} is on loan")]
+    Busy { address: String },
     #[error("{address} answers CLUSTER NODES with what cannot be read")]
     Unreadable { address: String },
     #[error("no node of the cluster is known")]
     NoNode,
+    #[error("those that answer know of no slots")]
+    NoSlots,
     #[error("{uncovered} slots of the cluster have no owner, and require_full_coverage is set")]
     Uncovered { uncovered: usize },
     #[error("no primary of the cluster can be reached")]
@@ -30,8 +36,18 @@ impl ClusterError {
         }
     }
 
+    /// Of a node that could not be connected to; its pools tell no more than words.
+    pub(crate) fn of_connecting(address: &str, error: String) -> Self {
+        let address = String::from(address);
+        let refused = ["Password authentication failed", "AuthenticationFailed", "WRONGPASS", "NOAUTH"];
+        match refused.iter().any(|words| error.contains(words)) {
+            true => Self::Refused { address, error },
+            false => Self::NoAnswer { address, error },
+        }
+    }
+
     /// Whether another attempt must fail the same way until somebody changes something.
     pub(crate) fn is_permanent(&self) -> bool {
-        matches!(self, Self::NotACluster { .. })
+        matches!(self, Self::NotACluster { .. } | Self::Refused { .. })
     }
 }

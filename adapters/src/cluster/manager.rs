@@ -1,8 +1,9 @@
 //! What a manager does in cluster mode: names for one cluster, and leases on the owner of a key.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use redis::ProtocolVersion;
@@ -11,18 +12,29 @@ use redis_manager_core::{ConfigError, GetClientError, Loop, Manager, NodeStatus,
 use crate::cluster::args::ClusterArgs;
 use crate::cluster::connector::ClusterConnector;
 use crate::cluster::members::{Cluster, Setup};
-use crate::cluster::routed::RoutedShare;
+use crate::cluster::routed::{RoutedShare, SharedLease};
 use crate::cluster::status::ClusterStatus;
 use crate::cluster::topology::slot_of;
 use crate::network::Network;
 use crate::redis_node::{AddNodeError, Address, Client, NodeHandle, PoolArgs, RedisConnector, SharedClient, Tls, redact};
+use crate::waits::{all, close_then};
 
 /// What the builder was told of clusters.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Plan {
     pub(crate) use_cluster: bool,
     pub(crate) startup_nodes: Vec<String>,
     pub(crate) args: Option<ClusterArgs>,
+}
+
+impl fmt::Debug for Plan {
+    /// Without passwords.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { use_cluster, startup_nodes, args } = self;
+        let startup_nodes: Vec<_> = startup_nodes.iter().map(|url| redact(url)).collect();
+        let mut shown = f.debug_struct("Plan");
+        shown.field("use_cluster", use_cluster).field("startup_nodes", &startup_nodes).field("args", args).finish()
+    }
 }
 
 impl Plan {
@@ -63,6 +75,16 @@ impl Plan {
 pub(crate) struct Clusters {
     cluster: Arc<Cluster>,
     names: Manager<ClusterConnector>,
+    use_of_it: Arc<Mutex<Use>>,
+}
+
+/// What keeps the nodes of a cluster open, beside its names.
+#[derive(Default)]
+struct Use {
+    /// Calls that add a name.
+    adding: usize,
+    /// What shared clients hold, by name.
+    shares: HashMap<String, Vec<Weak<SharedLease>>>,
 }
 
 impl Clusters {
@@ -77,13 +99,11 @@ impl Clusters {
         let names = Manager::new(nodes.config().clone(), Arc::clone(&network) as Arc<dyn Runtime>);
         let cluster_args = plan.args.unwrap_or_default();
         let cluster = Cluster::new(Setup { nodes, network, args, cluster_args, startup, lanes });
-        Self { cluster, names }
+        Self { cluster, names, use_of_it: Arc::default() }
     }
 
     pub(crate) async fn add(&self, name: &str, timeout: Duration) -> Result<(), AddNodeError> {
-        if !self.names.is_closed() {
-            self.cluster.reopen();
-        }
+        let _adding = Adding::begin(self);
         let connector = || ClusterConnector::new(Arc::clone(&self.cluster), name);
         let added = self.names.add(name, timeout, connector).await;
         added.map_err(|error| AddNodeError::from_wait(error, redact(name)))
@@ -99,7 +119,19 @@ impl Clusters {
 
     pub(crate) async fn get_shared(&self, name: &str, timeout: Duration) -> Result<SharedClient, GetClientError> {
         let lease = self.names.get(name, timeout).await?;
-        Ok(SharedClient::of_cluster(RoutedShare::new(lease, name)))
+        let share = RoutedShare::new(lease, name);
+        {
+            let mut use_of_it = self.use_of_it();
+            let shares = use_of_it.shares.entry(String::from(name)).or_default();
+            shares.retain(|share| share.strong_count() > 0);
+            shares.push(Arc::downgrade(share.lease()));
+        }
+        if let Err(closed) = self.names.node(name) {
+            // By one who did not see this share.
+            share.lease().end();
+            return Err(closed);
+        }
+        Ok(SharedClient::of_cluster(share))
     }
 
     pub(crate) fn node(&self, name: &str) -> Result<NodeHandle, GetClientError> {
@@ -132,21 +164,65 @@ impl Clusters {
     /// The nodes' own pools close with the last name.
     pub(crate) async fn close(&self, name: &str, timeout: Duration) {
         let deadline = self.cluster.runtime().now() + timeout;
-        self.names.close_node(name, timeout).await;
-        if self.names.status().is_empty() {
-            let timeout = deadline.saturating_duration_since(self.cluster.runtime().now());
-            let nodes = self.cluster.setup.nodes.clone();
-            let closing: Vec<_> = self.cluster.close().into_iter().map(|node| (nodes.clone(), node)).collect();
-            let closing = closing.into_iter().map(|(nodes, node)| async move { nodes.close_node(&node, timeout).await });
-            crate::cluster::members::all(closing).await;
-        }
+        let end_shares = || self.end_shares(|shares| shares.remove(name).unwrap_or_default());
+        close_then(self.names.close_node(name, timeout), end_shares).await;
+        let timeout = deadline.saturating_duration_since(self.cluster.runtime().now());
+        let closing = self.close_unless_used(&mut self.use_of_it(), timeout);
+        closing.await;
     }
 
     /// All at once; the nodes are closed by their own manager.
     pub(crate) async fn close_all(&self, nodes: impl Future<Output = ()> + Send, timeout: Duration) {
         let names = self.names.close(timeout);
-        self.cluster.close();
+        let names = close_then(names, || {
+            self.end_shares(|shares| std::mem::take(shares).into_values().flatten().collect());
+            self.cluster.close();
+        });
         let both: [Pin<Box<dyn Future<Output = ()> + Send + '_>>; 2] = [Box::pin(names), Box::pin(nodes)];
-        crate::cluster::members::all(both).await;
+        all(both).await;
+    }
+
+    fn end_shares(&self, which: impl FnOnce(&mut HashMap<String, Vec<Weak<SharedLease>>>) -> Vec<Weak<SharedLease>>) {
+        let ended = which(&mut self.use_of_it().shares);
+        ended.iter().filter_map(Weak::upgrade).for_each(|share| share.end());
+    }
+
+    /// Closes the nodes if no name is left, nor on its way: no command is sent when this returns; the rest is for the future.
+    fn close_unless_used(&self, use_of_it: &mut Use, timeout: Duration) -> impl Future<Output = ()> + Send + use<> {
+        let is_used = use_of_it.adding > 0 || !self.names.status().is_empty();
+        let gone = if is_used { Vec::new() } else { self.cluster.close() };
+        let nodes = self.cluster.setup.nodes.clone();
+        async move {
+            all(gone.iter().map(|node| nodes.close_node(node, timeout))).await;
+        }
+    }
+
+    fn use_of_it(&self) -> MutexGuard<'_, Use> {
+        self.use_of_it.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A call that adds a name. However it ends: if there is no name then, nothing of the cluster is left behind.
+struct Adding<'a>(&'a Clusters);
+
+impl<'a> Adding<'a> {
+    fn begin(clusters: &'a Clusters) -> Self {
+        let mut use_of_it = clusters.use_of_it();
+        use_of_it.adding += 1;
+        if !clusters.names.is_closed() {
+            clusters.cluster.reopen();
+        }
+        Self(clusters)
+    }
+}
+
+impl Drop for Adding<'_> {
+    fn drop(&mut self) {
+        let closing = {
+            let mut use_of_it = self.0.use_of_it();
+            use_of_it.adding -= 1;
+            self.0.close_unless_used(&mut use_of_it, self.0.names.config().default_timeout())
+        };
+        self.0.cluster.runtime().spawn(Box::pin(closing));
     }
 }

@@ -12,11 +12,16 @@
 //! ours: it sees a cluster whose connections never hang, for what it would wait for is answered from the topology here.
 
 mod args;
+mod asking;
+mod attempt;
 mod connector;
 mod error;
 mod manager;
 mod map;
 mod members;
+mod pieces;
+mod reads;
+mod refusal;
 mod routed;
 mod signal;
 mod status;
@@ -25,9 +30,10 @@ mod watch;
 mod wire;
 
 pub use args::ClusterArgs;
+pub(crate) use attempt::Attempt;
 pub(crate) use connector::ClusterConnector;
 pub(crate) use manager::{Clusters, Plan};
+pub(crate) use refusal::note_redirections;
 pub(crate) use routed::RoutedShare;
 pub use status::{ClusterNode, ClusterStatus};
 pub use topology::ClusterRole;
-pub(crate) use wire::note_redirections;

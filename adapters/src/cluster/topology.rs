@@ -53,11 +53,18 @@ pub(crate) struct Topology {
     owners: Vec<(RangeInclusive<u16>, String)>,
     /// Slots whose owner was told by a MOVED since.
     moved: BTreeMap<u16, String>,
+    /// Those who own any slot; it is looked at before every command.
+    owning: HashSet<String>,
 }
 
 /// Reads the reply to `CLUSTER NODES` of the node at `asked`; lines that cannot be understood are passed over.
 pub(crate) fn read_view(text: &str, asked: &str) -> Vec<Seen> {
     text.lines().filter_map(|line| read_line(line, asked)).collect()
+}
+
+/// Whether a view knows the owner of any slot.
+pub(crate) fn is_owned(view: &[Seen]) -> bool {
+    view.iter().any(|seen| !seen.slots.is_empty())
 }
 
 fn read_line(line: &str, asked: &str) -> Option<Seen> {
@@ -100,7 +107,21 @@ impl Topology {
         let old = before.nodes.values().filter(|seen| known.contains(&seen.id)).cloned();
         let mut latest: HashMap<String, Seen> = HashMap::new();
         let mut claims: Vec<Option<(u64, String)>> = vec![None; usize::from(SLOTS)];
-        for seen in old.chain(views.into_iter().flatten()) {
+        // What a node owned is no claim any more for those who know as much of it, or more.
+        let mut newest: HashMap<String, u64> = HashMap::new();
+        for seen in views.iter().flatten() {
+            let epoch = newest.entry(seen.id.clone()).or_default();
+            *epoch = seen.epoch.max(*epoch);
+        }
+        let old: Vec<_> = old
+            .map(|mut seen| {
+                if newest.get(&seen.id).is_some_and(|epoch| *epoch >= seen.epoch) {
+                    seen.slots.clear();
+                }
+                seen
+            })
+            .collect();
+        for seen in old.into_iter().chain(views.into_iter().flatten()) {
             for slot in seen.slots.iter().cloned().flatten() {
                 let claim = &mut claims[usize::from(slot)];
                 // At the same epoch the later one: what was known before comes first.
@@ -134,13 +155,15 @@ impl Topology {
             }
         }
         let nodes = latest.into_values().map(|seen| (seen.address.clone(), seen)).collect();
-        Self { nodes, owners, moved: BTreeMap::new() }
+        let owning = owners.iter().map(|(_, owner)| owner.clone()).collect();
+        Self { nodes, owners, moved: BTreeMap::new(), owning }
     }
 
     /// A node has said where a slot is now; true until the next picture.
     pub(crate) fn with_moved(&self, slot: u16, to: &str) -> Self {
         let mut next = self.clone();
         next.moved.insert(slot, String::from(to));
+        next.owning.insert(String::from(to));
         next
     }
 
@@ -154,7 +177,12 @@ impl Topology {
 
     /// Whether a node owns any slot.
     pub(crate) fn is_owner(&self, address: &str) -> bool {
-        self.owners.iter().any(|(_, owner)| owner == address) || self.moved.values().any(|owner| owner == address)
+        self.owning.contains(address)
+    }
+
+    /// Whether a node owns slots or, as far as is known, copies one that does: one that has slept may think so wrongly.
+    pub(crate) fn is_part(&self, address: &str) -> bool {
+        self.is_owner(address) || self.nodes.get(address).is_some_and(|seen| seen.role == ClusterRole::Replica && !seen.failed)
     }
 
     pub(crate) fn knows(&self, address: &str) -> bool {

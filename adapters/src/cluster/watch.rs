@@ -70,7 +70,7 @@ async fn look_for_promotion(cluster: &Cluster) -> bool {
     let topology = cluster.topology();
     let replicas: Vec<String> = cluster.ailing().iter().flat_map(|primary| topology.replicas_of(primary)).collect();
     let roles = cluster.ask_each(&replicas, &redis::cmd("ROLE"), BETWEEN_LOOKS).await;
-    let promoted = roles.iter().find(|(_, role)| is_primary(role)).map(|(address, _)| address.as_str());
+    let promoted = roles.iter().find(|(_, role)| role.as_ref().is_ok_and(is_primary)).map(|(address, _)| address.as_str());
     // Without a replica to ask there may be changes all the same. With one, a turn is saved for the moment of its promotion.
     if promoted.is_some() || (roles.is_empty() && cluster.is_refresh_due()) {
         let _ = cluster.refresh_from(promoted).await;

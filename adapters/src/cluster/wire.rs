@@ -12,25 +12,27 @@ use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster_async::Connect;
 use redis::{
     Arg, AsyncConnectionConfig, Cmd, ConnectionAddr, ErrorKind, IntoConnectionInfo, Pipeline, RedisError, RedisFuture,
-    RedisResult, ServerError, ServerErrorKind, Value,
+    RedisResult, ServerErrorKind, Value,
 };
 use redis_manager_core::GetClientError;
 
+use crate::cluster::attempt::Attempt;
 use crate::cluster::map;
 use crate::cluster::members::{Cluster, Member};
-use crate::cluster::routed::conceal;
-use crate::redis_node::{Answer, NodeShare, lost};
+use crate::cluster::refusal::{Refusal, note_moved, tell};
+use crate::cluster::routed::{OWNER_CHANGED, conceal};
+use crate::cluster::topology::slot_of;
+use crate::redis_node::{NodeShare, Request, Session, lost, not_sent};
 
 /// How long a node that is no owner any more may take to answer what it was sent before: it answers MOVED if it lives.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
-/// A command that a node refuses for the moment is sent there again after pauses that double between these.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
-const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+/// How often one who waits for a replica looks whether it is fit to be read from.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
 /// A node of a cluster. Clones are the same node; what follows an ASK is the clone's own.
 pub(crate) struct Wire {
-    cluster: u64,
+    key: u64,
     member: Arc<Member>,
     client: NodeShare,
     /// The next command is for a slot that is on its way here.
@@ -39,7 +41,7 @@ pub(crate) struct Wire {
 
 impl Clone for Wire {
     fn clone(&self) -> Self {
-        Self { cluster: self.cluster, member: Arc::clone(&self.member), client: self.client.clone(), asking: false }
+        Self { key: self.key, member: Arc::clone(&self.member), client: self.client.clone(), asking: false }
     }
 }
 
@@ -57,9 +59,7 @@ impl Connect for Wire {
                 ConnectionAddr::TcpTls { host, port, .. } => format!("{host}:{port}"),
                 ConnectionAddr::Unix(_) | _ => return Err(closed()),
             };
-            let member = cluster.member(&address).map_err(|error| not_there(&error))?;
-            let client = NodeShare::unready(Arc::clone(&member.hub));
-            Ok(Self { cluster: key, member, client, asking: false })
+            Self::to(&cluster, &address)
         })
     }
 }
@@ -92,29 +92,28 @@ impl Errand {
 impl ConnectionLike for Wire {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
         Box::pin(async move {
-            let cluster = map::find(self.cluster).ok_or_else(closed)?;
+            let cluster = map::find(self.key).ok_or_else(closed)?;
             match Errand::of(cmd) {
-                Some(Errand::Ping) => return Ok(Value::SimpleString(String::from("PONG"))),
+                Some(Errand::Ping) => Ok(Value::SimpleString(String::from("PONG"))),
                 // Where it is wanted every connection has said so when it was made.
-                Some(Errand::ReadOnly) => return Ok(Value::Okay),
+                Some(Errand::ReadOnly) => Ok(Value::Okay),
                 Some(Errand::Asking) => {
                     self.asking = true;
-                    return Ok(Value::Okay);
+                    Ok(Value::Okay)
                 }
-                Some(Errand::Slots) => return Ok(cluster.topology().slots_value()),
-                None => {}
+                Some(Errand::Slots) => Ok(cluster.topology().slots_value()),
+                None => self.send_command(&cluster, cmd).await,
             }
-            let mut values = self.send(&cluster, Parcel::One(cmd)).await?;
-            values.pop().ok_or_else(closed)
         })
     }
 
     fn req_packed_commands<'a>(&'a mut self, pipeline: &'a Pipeline, offset: usize, count: usize) -> RedisFuture<'a, Vec<Value>> {
         Box::pin(async move {
-            let cluster = map::find(self.cluster).ok_or_else(closed)?;
-            match self.send(&cluster, Parcel::Many { pipeline, offset, count }).await {
-                Ok(values) => Ok(spare_what_was_done(values)),
-                Err(error) => refused_as_a_whole(error),
+            let cluster = map::find(self.key).ok_or_else(closed)?;
+            if pipeline.is_transaction() {
+                self.send_transaction(&cluster, pipeline, offset, count).await
+            } else {
+                self.send_pipeline(&cluster, pipeline, offset).await
             }
         })
     }
@@ -126,7 +125,7 @@ impl ConnectionLike for Wire {
 
 /// What is sent in one piece.
 #[derive(Clone, Copy)]
-enum Parcel<'a> {
+pub(crate) enum Parcel<'a> {
     One(&'a Cmd),
     Many { pipeline: &'a Pipeline, offset: usize, count: usize },
 }
@@ -138,102 +137,150 @@ impl Parcel<'_> {
             Self::Many { pipeline, offset, count } => handle.send_packed_commands(pipeline, offset, count).await,
         }
     }
-
-    /// The same behind ASKING, which holds for the command after it, or for the transaction.
-    fn behind_asking(self) -> (Pipeline, usize, usize) {
-        let mut led = Pipeline::new();
-        led.cmd("ASKING");
-        match self {
-            Self::One(cmd) => {
-                led.add_command(cmd.clone());
-                (led, 1, 1)
-            }
-            Self::Many { pipeline, offset, count } => {
-                if pipeline.is_transaction() {
-                    led.cmd("MULTI");
-                }
-                for cmd in pipeline.cmd_iter() {
-                    led.add_command(cmd.clone());
-                }
-                if pipeline.is_transaction() {
-                    led.cmd("EXEC");
-                }
-                (led, offset + 1, count)
-            }
-        }
-    }
 }
 
 impl Wire {
-    /// Sends until it is carried out, or refused for more than the moment. Whoever waits for it gives up at its deadline.
-    async fn send(&mut self, cluster: &Cluster, parcel: Parcel<'_>) -> RedisResult<Vec<Value>> {
-        let asking = std::mem::take(&mut self.asking);
-        let led = asking.then(|| parcel.behind_asking());
+    /// The node at an address.
+    pub(crate) fn to(cluster: &Cluster, address: &str) -> RedisResult<Self> {
+        let member = cluster.member(address).map_err(|error| conceal(not_sent(error)))?;
+        let client = NodeShare::unready(Arc::clone(&member.hub));
+        Ok(Self { key: cluster.key, member, client, asking: false })
+    }
+
+    /// Whether the next command follows an ASK.
+    pub(crate) fn take_asking(&mut self) -> bool {
+        std::mem::take(&mut self.asking)
+    }
+
+    pub(crate) fn attempt(&self, cluster: &Cluster, request: impl FnOnce(Session) -> Request) -> Attempt {
+        Attempt::new(cluster, request(self.member.hub.session))
+    }
+
+    /// Sends until it is carried out, or refused for more than the moment.
+    async fn send_command(&mut self, cluster: &Cluster, cmd: &Cmd) -> RedisResult<Value> {
+        let asking = self.take_asking();
+        let led = asking.then(|| behind_asking([cmd]));
         let parcel = match &led {
-            Some((pipeline, offset, count)) => Parcel::Many { pipeline, offset: *offset, count: *count },
-            None => parcel,
+            Some(pipeline) => Parcel::Many { pipeline, offset: 1, count: 1 },
+            None => Parcel::One(cmd),
         };
-        let mut pause = SHORTEST_PAUSE;
+        let mut attempt = self.attempt(cluster, |session| Request::of_command(cmd, session));
         loop {
-            let values = self.send_once(cluster, parcel, asking).await?;
-            if values.is_empty() || !values.iter().all(is_not_now) {
-                return Ok(values);
+            let sent = self.send_once(cluster, parcel, &attempt, asking).await?;
+            let value = sent.ok_or_else(|| elsewhere(cluster, Some(cmd)))?.pop().ok_or_else(closed)?;
+            match Refusal::of(cmd, &value) {
+                None => return Ok(spare(value)),
+                Some(Refusal::Elsewhere) => {
+                    note_refusal(cluster, &value);
+                    return Ok(value);
+                }
+                Some(Refusal::NotNow) => {
+                    if !attempt.pause(cluster).await {
+                        return Ok(tell(value));
+                    }
+                    if !asking && !cluster.topology().is_owner(&self.member.address) {
+                        // One that may be read from is not the only one.
+                        self.member.note_refusal(cluster.runtime().now());
+                        return Err(elsewhere(cluster, Some(cmd)));
+                    }
+                }
             }
-            cluster.doubted.raise();
-            cluster.runtime().sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
-    /// Sends once, or not at all if the node is not the one to be asked any more.
-    async fn send_once(&mut self, cluster: &Cluster, parcel: Parcel<'_>, asking: bool) -> RedisResult<Vec<Value>> {
-        let member = Arc::clone(&self.member);
+    /// Sends once; none, and nothing was sent, if the node is not the one to be asked any more.
+    pub(crate) async fn send_once(
+        &mut self,
+        cluster: &Cluster,
+        parcel: Parcel<'_>,
+        attempt: &Attempt,
+        asking: bool,
+    ) -> RedisResult<Option<Vec<Value>>> {
         // One that was told to ask here does so, whoever owns the slot.
+        if !asking && !cluster.serves(&self.member.address) {
+            cluster.doubted.raise();
+            return Ok(None);
+        }
+        if self.member.hub.is_closed() {
+            // It had left, and is back.
+            *self = Self::to(cluster, &self.member.address)?;
+        }
+        let member = Arc::clone(&self.member);
         let elsewhere = Box::pin(until_elsewhere(cluster, &member, asking));
-        let deserted = Box::pin(until_deserted(cluster, &member, asking));
-        let mut answered = pin!(self.client.ask_unless(elsewhere, async |handle| parcel.send(handle).await));
-        let mut deserted = pin!(deserted);
+        let mut deserted = pin!(Box::pin(until_deserted(cluster, &member, asking)));
+        let sending = async |handle: &mut MultiplexedConnection| parcel.send(handle).await;
+        let mut answered = pin!(self.client.ask_unless(attempt, elsewhere, sending));
         let outcome = std::future::poll_fn(|cx| match answered.as_mut().poll(cx) {
             Poll::Ready(answered) => Poll::Ready(Some(answered)),
             Poll::Pending => deserted.as_mut().poll(cx).map(|()| None),
         })
         .await;
         match outcome {
-            Some(Some(Ok(values))) => {
-                values.iter().for_each(|value| note_redirection(cluster, value));
-                Ok(values)
-            }
-            Some(Some(Err(error))) => {
+            Some(Ok(None)) => Ok(None),
+            Some(Ok(Some(Ok(values)))) => Ok(Some(values)),
+            // A transaction that the server has refused, in its own words.
+            Some(Ok(Some(Err(error)))) if error.clone().into_server_errors().is_some() => Err(error),
+            Some(Ok(Some(Err(error)))) => {
                 cluster.doubted.raise();
                 Err(conceal(error))
             }
-            // Not sent: the redis crate reads this as "look at the slots again, and send it to the owner".
-            Some(None) => Err(RedisError::from((ErrorKind::Server(ServerErrorKind::ReadOnly), "the owner has changed"))),
+            // It has left while the command waited.
+            Some(Err(GetClientError::Closed { .. })) if !asking && !cluster.is_closed() => Ok(None),
+            Some(Err(error)) => {
+                cluster.doubted.raise();
+                Err(conceal(not_sent(error)))
+            }
             None => Err(conceal(lost("connection lost, outcome unknown: another node has taken this one's place"))),
         }
     }
 }
 
-/// Ends when the node owns nothing, and is not one that may be read from.
+/// The same commands, each behind an ASKING, which holds for the one after it.
+pub(crate) fn behind_asking<'a>(commands: impl IntoIterator<Item = &'a Cmd>) -> Pipeline {
+    let mut led = Pipeline::new();
+    for cmd in commands {
+        led.cmd("ASKING").add_command(cmd.clone());
+    }
+    led
+}
+
+/// What the redis crate would take for a redirection was carried out if it comes here: it is passed on.
+pub(crate) fn spare(value: Value) -> Value {
+    let is_taken_for_one = matches!(&value, Value::ServerError(error) if Refusal::of_error(error).is_some());
+    if is_taken_for_one { tell(value) } else { value }
+}
+
+pub(crate) fn note_refusal(cluster: &Cluster, value: &Value) {
+    if let Value::ServerError(error) = value {
+        note_moved(cluster, error);
+    }
+}
+
+/// Ends when the node is not the one to be asked any more.
 async fn until_elsewhere(cluster: &Cluster, member: &Member, asking: bool) {
     // Whoever waits has found no connection: somebody should see to it.
     cluster.doubted.raise();
     loop {
         let version = cluster.changed.version();
-        if !asking && !is_served(cluster, member) {
+        if !asking && !cluster.serves(&member.address) {
             return;
         }
-        cluster.changed.beyond(version).await;
+        if asking || cluster.topology().is_owner(&member.address) {
+            cluster.changed.beyond(version).await;
+        } else {
+            cluster.runtime().sleep(BETWEEN_LOOKS).await;
+        }
     }
 }
 
-/// Ends when the node has lost what it owned, and has had time for its last words.
+/// Ends when the node has lost what it owned, and has had time for its last words. One that is a replica is not asked for
+/// what it might not answer.
 async fn until_deserted(cluster: &Cluster, member: &Member, asking: bool) {
     loop {
         let version = cluster.changed.version();
-        if !asking && !is_served(cluster, member) {
+        if !asking && !cluster.topology().is_part(&member.address) {
             cluster.runtime().sleep(LAST_WORDS).await;
-            if !is_served(cluster, member) {
+            if !cluster.topology().is_part(&member.address) {
                 return;
             }
         }
@@ -241,116 +288,21 @@ async fn until_deserted(cluster: &Cluster, member: &Member, asking: bool) {
     }
 }
 
-fn is_served(cluster: &Cluster, member: &Member) -> bool {
-    let topology = cluster.topology();
-    if cluster.setup.cluster_args.read_from_replicas {
-        topology.knows(&member.address)
-    } else {
-        topology.is_owner(&member.address)
+/// What the redis crate reads as "look at the slots again, and send it to the owner". It sends the parts of a command for
+/// many slots to the node that was chosen first, unless it is told of another one.
+pub(crate) fn elsewhere(cluster: &Cluster, cmd: Option<&Cmd>) -> RedisError {
+    const SPLIT: [&[u8]; 8] = [b"MGET", b"MSET", b"DEL", b"UNLINK", b"EXISTS", b"TOUCH", b"JSON.MGET", b"JSON.MSET"];
+    let mut words = cmd.into_iter().flat_map(|cmd| cmd.args_iter());
+    if let (Some(Arg::Simple(name)), Some(Arg::Simple(key))) = (words.next(), words.next())
+        && SPLIT.iter().any(|other| name.eq_ignore_ascii_case(other))
+        && let Some(owner) = cluster.topology().owner(slot_of(key))
+    {
+        let kind = ErrorKind::Server(ServerErrorKind::Moved);
+        return RedisError::from((kind, OWNER_CHANGED, format!("{} {owner}", slot_of(key))));
     }
-}
-
-/// `MOVED 3999 127.0.0.1:6381`
-fn note_redirection(cluster: &Cluster, value: &Value) {
-    if let Value::ServerError(error) = value {
-        note_moved(cluster, error);
-    }
-}
-
-/// What a reply on a connection of a cluster's node tells of slots.
-pub(crate) fn note_redirections<T: Answer>(cluster: u64, result: &RedisResult<T>) {
-    let redirected = |error: &ServerError| {
-        if let Some(cluster) = map::find(cluster) {
-            note_moved(&cluster, error);
-        }
-    };
-    match result {
-        Ok(answer) => answer.values().iter().for_each(|value| {
-            if let Value::ServerError(error) = value {
-                redirected(error);
-            }
-        }),
-        Err(error) => {
-            let errors = error.clone().into_server_errors();
-            errors.iter().flat_map(|errors| errors.iter()).for_each(|(_, error)| redirected(error));
-        }
-    }
-}
-
-/// Notes where a slot is now, if this says so.
-fn note_moved(cluster: &Cluster, error: &ServerError) {
-    if error.code() != "MOVED" {
-        return;
-    }
-    let mut words = error.details().unwrap_or_default().split_ascii_whitespace();
-    let slot = words.next().and_then(|slot| slot.parse().ok());
-    if let (Some(slot), Some(to)) = (slot, words.next().filter(|to| !to.starts_with(':'))) {
-        cluster.moved(slot, to);
-    }
-}
-
-/// A pipeline of which only a part was redirected must not be sent again as a whole: the other part was carried out. Its
-/// redirections are then told to the caller as they are.
-fn spare_what_was_done(mut values: Vec<Value>) -> Vec<Value> {
-    let redirected = |value: &Value| matches!(value, Value::ServerError(error) if is_redirection(error));
-    if values.iter().all(redirected) {
-        return values;
-    }
-    for value in &mut values {
-        if let Value::ServerError(error) = value
-            && is_redirection(error)
-        {
-            let told = redis::make_extension_error(String::from(error.code()), error.details().map(String::from));
-            if let Ok(told) = ServerError::try_from(told) {
-                *value = Value::ServerError(told);
-            }
-        }
-    }
-    values
-}
-
-/// Whether a command was not carried out because the node cannot do it now: half of its keys have moved, or a slot of the
-/// cluster has no owner, or the node is loading.
-fn is_not_now(value: &Value) -> bool {
-    let Value::ServerError(error) = value else { return false };
-    match error.kind() {
-        Some(
-            ServerErrorKind::TryAgain | ServerErrorKind::ClusterDown | ServerErrorKind::MasterDown | ServerErrorKind::BusyLoading,
-        ) => true,
-        Some(_) | None => false,
-    }
-}
-
-/// Whether a command was not carried out here, and the redis crate would send it again.
-fn is_redirection(error: &ServerError) -> bool {
-    match error.kind() {
-        Some(
-            ServerErrorKind::Moved
-            | ServerErrorKind::Ask
-            | ServerErrorKind::TryAgain
-            | ServerErrorKind::ClusterDown
-            | ServerErrorKind::MasterDown
-            | ServerErrorKind::BusyLoading
-            | ServerErrorKind::ReadOnly,
-        ) => true,
-        Some(_) | None => false,
-    }
-}
-
-/// A transaction that was refused because its slot is elsewhere was not carried out, so it may follow.
-fn refused_as_a_whole(error: RedisError) -> RedisResult<Vec<Value>> {
-    let refusals = error.clone().into_server_errors();
-    let redirection = refusals.iter().flat_map(|errors| errors.iter()).find(|(_, error)| is_redirection(error));
-    match redirection {
-        Some((_, redirection)) => Ok(vec![Value::ServerError(redirection.clone())]),
-        None => Err(error),
-    }
+    RedisError::from((ErrorKind::Server(ServerErrorKind::ReadOnly), OWNER_CHANGED))
 }
 
 fn closed() -> RedisError {
     conceal(lost("not sent: the cluster was closed"))
-}
-
-fn not_there(error: &GetClientError) -> RedisError {
-    conceal(lost(&format!("not sent: {error}")))
 }

@@ -58,6 +58,11 @@ impl Hub {
         self.pool.is_same(pool)
     }
 
+    #[cfg(feature = "cluster")]
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
     /// No command is sent from now on; the leases go back when those in flight have ended.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);

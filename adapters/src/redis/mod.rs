@@ -38,7 +38,7 @@ pub(crate) use hub::Hub;
 pub(crate) use news::Answer;
 pub use node_handle::NodeHandle;
 #[cfg(feature = "cluster")]
-pub(crate) use node_share::{NodeShare, refuse_unless_plain, refuse_unless_plain_pipeline};
+pub(crate) use node_share::{NodeShare, not_sent, refuse_unless_plain, refuse_unless_plain_pipeline};
 #[cfg(feature = "cluster")]
 pub(crate) use patience::KeptTimer;
 pub use pool_args::{Keepalive, PoolArgs};

@@ -15,6 +15,8 @@ use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{Arg, Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value};
 use redis_manager_core::{GetClientError, Instant, Runtime};
 
+#[cfg(feature = "cluster")]
+use crate::cluster::Attempt;
 use crate::redis_node::connection::{is_fatal, outcome_unknown, timed_out};
 use crate::redis_node::hub::Hub;
 use crate::redis_node::news::{Answer, News};
@@ -95,24 +97,21 @@ impl NodeShare {
     #[cfg(feature = "cluster")]
     pub(crate) async fn ask_unless<T: Answer>(
         &mut self,
+        attempt: &Attempt,
         elsewhere: impl Future<Output = ()>,
         send: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
-    ) -> Option<RedisResult<T>> {
-        let patience = Patience::Ordinary(Some(self.hub.session.command_timeout));
+    ) -> Result<Option<RedisResult<T>>, GetClientError> {
         let now = self.hub.runtime.now();
-        let deadline = patience.limit().map_or(Instant::from_nanos(u64::MAX), |limit| now + limit);
         let boarded = {
-            let (mut boarding, mut elsewhere) = (pin!(self.board(now, deadline)), pin!(elsewhere));
+            let (mut boarding, mut elsewhere) = (pin!(self.board(now, attempt.begin_by)), pin!(elsewhere));
             poll_fn(|cx| match boarding.as_mut().poll(cx) {
                 Poll::Ready(boarded) => Poll::Ready(Some(boarded)),
                 Poll::Pending => elsewhere.as_mut().poll(cx).map(|()| None),
             })
-            .await?
+            .await
         };
-        match boarded {
-            Ok(flight) => Some(flight.fly(patience, deadline, send).await),
-            Err(error) => Some(Err(not_sent(error))),
-        }
+        let Some(flight) = boarded.transpose()? else { return Ok(None) };
+        Ok(Some(flight.fly(attempt.request.patience, attempt.deadline, send).await))
     }
 }
 
@@ -247,7 +246,7 @@ pub(crate) fn refuse_unless_plain(cmd: &Cmd, request: Request) -> RedisResult<()
 #[error("not sent: {0}")]
 struct NotSent(#[source] GetClientError);
 
-fn not_sent(error: GetClientError) -> RedisError {
+pub(crate) fn not_sent(error: GetClientError) -> RedisError {
     let kind = match &error {
         GetClientError::Timeout { .. } | GetClientError::NoHealthyPools { .. } => io::ErrorKind::TimedOut,
         GetClientError::UnknownNode { .. }
