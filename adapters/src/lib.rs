@@ -36,6 +36,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(any(feature = "tokio", feature = "smol"))]
+mod builder;
 #[cfg(all(feature = "cluster", any(feature = "tokio", feature = "smol")))]
 mod cluster;
 #[cfg(any(feature = "tokio", feature = "smol"))]
@@ -54,10 +56,12 @@ mod waits;
 
 pub use redis_manager_core::*;
 
+#[cfg(any(feature = "tokio", feature = "smol"))]
+pub use builder::RedisManagerBuilder;
 #[cfg(all(feature = "cluster", any(feature = "tokio", feature = "smol")))]
 pub use cluster::{ClusterArgs, ClusterNode, ClusterRole, ClusterStatus};
 #[cfg(any(feature = "tokio", feature = "smol"))]
-pub use manager::{RedisManager, RedisManagerBuilder};
+pub use manager::RedisManager;
 #[cfg(any(feature = "tokio", feature = "smol"))]
 pub use network::{BoxStream, Network, Reply, Stream, TcpOptions};
 #[cfg(any(feature = "tokio", feature = "smol"))]

@@ -7,7 +7,7 @@ mod world;
 use std::sync::Arc;
 
 use redis_manager_core::testing::{FakeRuntime, FakeServer};
-use redis_manager_core::{GetClientError, Instant, Manager, NodeConfig, Spawn, Timer, TotalLimit, WaitPhase};
+use redis_manager_core::{GetClientError, Instant, Lease, Manager, NodeConfig, Spawn, Timer, TotalLimit, WaitPhase};
 
 use crate::support::{MS, SECOND, within};
 use world::{Served, cold, fleet, is_at_the_limit, nodes_of};
@@ -16,6 +16,10 @@ use world::{Served, cold, fleet, is_at_the_limit, nodes_of};
 #[test]
 fn a_node_takes_what_is_left_but_the_floors_of_the_others_are_kept_for_them() {
     let fleet = fleet(1, 3, 6, cold()).with(3);
+    // They have no connection at all, and still it is kept for them.
+    (1..3).flat_map(|node| fleet.lend(node, 1)).for_each(Lease::discard);
+    fleet.runtime.settle();
+    assert_eq!(fleet.taken(), 1);
     let first = fleet.lend(0, 4);
     let more = fleet.get(0, SECOND);
     assert!(is_at_the_limit(&more), "{more:?}");

@@ -21,7 +21,7 @@ use crate::redis_node::node_share::NodeShare;
 /// shared client: they count as `active`, and against the limits.
 ///
 /// It is for plain commands, atomic pipelines and scripts. What changes a session or keeps the connection busy is refused
-/// with an error of the kind [`Client`](ErrorKind::Client) that names the command, and nothing is sent: `WATCH`, a single
+/// with an error of the kind [`Client`](redis::ErrorKind::Client) that names the command, and nothing is sent: `WATCH`, a single
 /// `MULTI`, commands that block, `SELECT`, `AUTH`, `HELLO`, `RESET`, `SUBSCRIBE`, `MONITOR`, most of `CLIENT`, and
 /// commands without a response. Get a [`Client`](crate::Client) for those.
 ///

@@ -56,9 +56,9 @@ async fn meddle(manager: Manager<FakeConnector>, servers: Vec<FakeServer>, runti
 
 /// Every seed is watched at every step; the invariants of the budget and of each ledger are asserted on the way.
 ///
-/// Bites with a dial beyond the allowance (`with_room`), with a place that is given away before its connection is closed
-/// (`Appetite::total` without what closes), with a closed node whose places are lost, with a driver that is not woken for
-/// what others left it, and with each of the breaks above.
+/// Bites with a dial beyond the allowance (`with_room`; by a crash), with a place that is given away before its connection is
+/// closed (`Appetite::total` without what closes), with one that its node fills again by itself (`Roster::free`), and with
+/// a driver that is not woken for what others left it.
 #[test]
 fn c1_all_nodes_together_stay_within_the_total_whatever_happens_and_all_of_it_can_be_lent_afterwards() {
     for seed in 0..150 {

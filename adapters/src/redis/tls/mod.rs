@@ -130,6 +130,7 @@ impl fmt::Debug for Tls {
 pub(crate) struct TlsPeer {
     config: Arc<ClientConfig>,
     /// The name that all nodes have, whatever their hosts.
+    #[cfg(any(test, feature = "cluster"))]
     server_name: Option<ServerName<'static>>,
     name: ServerName<'static>,
 }
@@ -141,7 +142,12 @@ impl TlsPeer {
         // All else is shared. Sessions are remembered by name alone, without a port: nodes at one host, or under one
         // `server_name`, would take each other's, which are of no use to them.
         config.resumption = Resumption::in_memory_sessions(SESSIONS_PER_NODE);
-        Ok(Self { config: Arc::new(config), server_name, name })
+        Ok(Self {
+            config: Arc::new(config),
+            #[cfg(any(test, feature = "cluster"))]
+            server_name,
+            name,
+        })
     }
 
     /// The same at another host, as another node with sessions of its own.
@@ -149,6 +155,7 @@ impl TlsPeer {
     /// # Errors
     ///
     /// If that is no name of a TLS server.
+    #[cfg(any(test, feature = "cluster"))]
     pub(crate) fn at(&self, host: &str) -> Result<Self, String> {
         Self::new(ClientConfig::clone(&self.config), self.server_name.clone(), host)
     }

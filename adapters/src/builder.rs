@@ -1,0 +1,340 @@
+//! The builder of a manager: every knob with its default and range, and the one gate that checks them.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis_manager_core::{ConfigError, Manager, NodeConfig, NodeConfigBuilder, OnNodeDown, Runtime, TotalLimit};
+
+#[cfg(feature = "cluster")]
+use crate::cluster::{ClusterArgs, Clusters, Plan};
+use crate::manager::RedisManager;
+use crate::network::Network;
+use crate::redis_node::{PoolArgs, Tls};
+
+pub(crate) const SHARED_CONNECTIONS: RangeInclusive<usize> = 1..=256;
+pub(crate) const DEFAULT_SHARED_CONNECTIONS: usize = 1;
+
+/// Sets the knobs of a [`RedisManager`]; [`build`](RedisManagerBuilder::build) checks them. The defaults are valid.
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until it is built"]
+pub struct RedisManagerBuilder {
+    node: NodeConfigBuilder,
+    args: PoolArgs,
+    #[cfg(feature = "tls-rustls")]
+    allow_insecure_tls: bool,
+    max_total_connections: Option<usize>,
+    min_connections_per_node: usize,
+    shared_connections_per_node: usize,
+    #[cfg(feature = "cluster")]
+    plan: Plan,
+    /// The first value of the environment that could not be read; told by `build`.
+    unreadable: Option<ConfigError>,
+}
+
+impl Default for RedisManagerBuilder {
+    fn default() -> Self {
+        Self {
+            node: NodeConfigBuilder::default(),
+            args: PoolArgs::default(),
+            #[cfg(feature = "tls-rustls")]
+            allow_insecure_tls: false,
+            max_total_connections: None,
+            min_connections_per_node: TotalLimit::DEFAULT_MIN_CONNECTIONS_PER_NODE,
+            shared_connections_per_node: DEFAULT_SHARED_CONNECTIONS,
+            #[cfg(feature = "cluster")]
+            plan: Plan::default(),
+            unreadable: None,
+        }
+    }
+}
+
+/// Passes a knob on to the node's builder, where it is documented, too.
+macro_rules! node_knobs {
+    ($($(#[$doc:meta])* $name:ident: $type:ty,)*) => {
+        $($(#[$doc])* pub fn $name(mut self, $name: $type) -> Self { self.node = self.node.$name($name); self })*
+    };
+}
+
+impl RedisManagerBuilder {
+    node_knobs! {
+        /// Pools that a node has from the start and never fewer. Count, default 1, 1 to 256.
+        connection_pools_per_node_at_start: usize,
+        /// Connections of one pool at most, in whatever phase. Count, default 50, 1 to 65 536.
+        max_connection_size: usize,
+        /// Pools that a node may grow to. Count, default 4 or the number at start where that is higher, from the number
+        /// at start to 256. A node has at most this times `max_connection_size` connections.
+        max_pools_per_node: usize,
+        /// Connections that each pool at start keeps open, borrowed ones included. Count, default 1, 0 to
+        /// `max_connection_size`.
+        min_idle: usize,
+        /// Callers in line for one node at most; the next one gets `Saturated`. Count, default 10 000, 1 to 10 000 000.
+        max_waiters: usize,
+        /// The deadline of calls that name none. Default 10 s, 10 ms to 7 days.
+        default_timeout: Duration,
+        /// How often an idle connection is checked at most; up to 25 % more, so that checks spread. Default 60 s, 10 ms
+        /// to 7 days.
+        health_check_interval: Duration,
+        /// How long a health check may take. Default 1 s, 10 ms to 7 days.
+        health_check_timeout: Duration,
+        /// How often cleanup looks for connections that are idle for too long. Default 120 s, 10 ms to 7 days.
+        cleanup_interval: Duration,
+        /// How long a connection may be idle before cleanup closes it. Default 180 s, 10 ms to 7 days.
+        max_idle_time: Duration,
+        /// How old a connection may grow; each one is given up to 25 % less, fixed at birth. Default 30 min, 10 ms to 7
+        /// days.
+        max_lifetime: Duration,
+        /// What a new caller gets while the node is down. Default `Wait`.
+        on_node_down: OnNodeDown,
+    }
+
+    /// The pauses between probes of a node that is down: drawn evenly from nothing up to a cap that doubles with each
+    /// failure, from `start` to `max_with_waiters` while callers wait and to `max_without_waiters` while nobody does.
+    /// Default 50 ms, 500 ms and 5 s, but none longer than `default_timeout`; 10 ms to 7 days, in ascending order.
+    pub fn probe_backoff(mut self, start: Duration, max_with_waiters: Duration, max_without_waiters: Duration) -> Self {
+        self.node = self.node.probe_backoff(start, max_with_waiters, max_without_waiters);
+        self
+    }
+
+    /// Connections of all nodes together at most, in whatever phase: idle, on loan, being dialled, checked, cleaned or
+    /// closed. For fleets whose servers are shared by many services, each with its part of their `maxclients`. Count,
+    /// default none, 1 to 16 777 216; no fewer than `min_idle` times `connection_pools_per_node_at_start`.
+    ///
+    /// Each node may always have [`min_connections_per_node`](RedisManagerBuilder::min_connections_per_node), and has more
+    /// while there is some left. When there is not, nodes that have more close what idles to make room for nodes whose
+    /// callers wait, the one who has waited longest first. What is on loan is not taken back, and while a node has callers
+    /// in line it keeps what it has: only for the floor of a node that is being added, what comes back from a borrower is
+    /// closed.
+    pub fn max_total_connections(mut self, connections: usize) -> Self {
+        self.max_total_connections = Some(connections);
+        self
+    }
+
+    /// Connections that each node may have at any time, whatever the other nodes need: its floor. Count, default 1, 1 to
+    /// 65 536; no more than a node may have at all, and no more than `max_total_connections`, without which it is of no
+    /// effect. A node for which no floor is left cannot be added.
+    pub fn min_connections_per_node(mut self, connections: usize) -> Self {
+        self.min_connections_per_node = connections;
+        self
+    }
+
+    /// Connections that all shared clients of a node send their commands over, leased from its pools. Count, default 1,
+    /// 1 to 256, and no more than the node may have, nor all nodes together.
+    pub fn shared_connections_per_node(mut self, connections: usize) -> Self {
+        self.shared_connections_per_node = connections;
+        self
+    }
+
+    /// How connections are made.
+    pub fn pool_args(mut self, args: PoolArgs) -> Self {
+        self.args = args;
+        self
+    }
+
+    /// Whether what is added are clusters. Default false. Needs [`startup_nodes`](RedisManagerBuilder::startup_nodes).
+    ///
+    /// All names under which a cluster is added are the same cluster: that of the startup nodes.
+    #[cfg(feature = "cluster")]
+    pub fn use_cluster(mut self, use_cluster: bool) -> Self {
+        self.plan.use_cluster = use_cluster;
+        self
+    }
+
+    /// URLs of nodes of the cluster, at least one, all with the same login: they are asked for the others.
+    #[cfg(feature = "cluster")]
+    pub fn startup_nodes<U: Into<String>>(mut self, urls: impl IntoIterator<Item = U>) -> Self {
+        self.plan.startup_nodes = urls.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// How the cluster is used.
+    #[cfg(feature = "cluster")]
+    pub fn cluster_args(mut self, args: ClusterArgs) -> Self {
+        self.plan.args = Some(args);
+        self
+    }
+
+    /// Whether URLs with TLS may end with `#insecure`, which takes any certificate, so that anybody in between may read and
+    /// write along. For experiments. Default false: such a URL is refused.
+    #[cfg(feature = "tls-rustls")]
+    pub fn allow_insecure_tls(mut self, allow: bool) -> Self {
+        self.allow_insecure_tls = allow;
+        self
+    }
+
+    /// Takes knobs from the environment, where they are set: `MAX_CONNECTION_SIZE` (a count), `HEALTH_CHECK_INTERVAL`,
+    /// `CLEANUP_INTERVAL` and `MAX_IDLE_TIME` (seconds, decimals allowed), `USE_REDIS_CLUSTER` (true or false; true needs the
+    /// feature `cluster`). What cannot be read is told by [`build`](RedisManagerBuilder::build).
+    pub fn from_env(self) -> Self {
+        self.set_from(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
+    }
+
+    fn set_from(mut self, variable: impl Fn(&'static str) -> Option<String>) -> Self {
+        let unreadable = |knob, value, expected| ConfigError::Unreadable { knob, value, expected };
+        let seconds = |name: &'static str| -> Result<Option<Duration>, ConfigError> {
+            let Some(value) = variable(name) else { return Ok(None) };
+            let length = value.trim().parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+            length.map(Some).ok_or_else(|| unreadable(name, value, "a number of seconds"))
+        };
+        let count = |name: &'static str| -> Result<Option<usize>, ConfigError> {
+            let Some(value) = variable(name) else { return Ok(None) };
+            value.trim().parse().map(Some).map_err(|_| unreadable(name, value, "a whole number"))
+        };
+        let switch = |name: &'static str| -> Result<Option<bool>, ConfigError> {
+            let Some(value) = variable(name) else { return Ok(None) };
+            match value.trim().to_ascii_lowercase().as_str() {
+                "" | "false" | "0" | "no" | "off" => Ok(Some(false)),
+                "true" | "1" | "yes" | "on" => Ok(Some(true)),
+                _ => Err(unreadable(name, value, "true or false")),
+            }
+        };
+        let mut take = || -> Result<(), ConfigError> {
+            let mut node = self.node.clone();
+            if let Some(size) = count("MAX_CONNECTION_SIZE")? {
+                node = node.max_connection_size(size);
+            }
+            if let Some(interval) = seconds("HEALTH_CHECK_INTERVAL")? {
+                node = node.health_check_interval(interval);
+            }
+            if let Some(interval) = seconds("CLEANUP_INTERVAL")? {
+                node = node.cleanup_interval(interval);
+            }
+            if let Some(longest) = seconds("MAX_IDLE_TIME")? {
+                node = node.max_idle_time(longest);
+            }
+            let use_cluster = switch("USE_REDIS_CLUSTER")?;
+            #[cfg(feature = "cluster")]
+            if let Some(use_cluster) = use_cluster {
+                self.plan.use_cluster = use_cluster;
+            }
+            #[cfg(not(feature = "cluster"))]
+            if use_cluster == Some(true) {
+                return Err(unreadable("USE_REDIS_CLUSTER", String::from("true"), "false: true needs the feature `cluster`"));
+            }
+            self.node = node;
+            Ok(())
+        };
+        let taken = take();
+        self.unreadable = self.unreadable.or(taken.err());
+        self
+    }
+
+    /// Checks every knob and makes the manager; certificates and keys are read, if there are any. Nothing is connected yet.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] names the knob, its value and what it may be.
+    #[cfg_attr(not(feature = "tls-rustls"), expect(unused_mut, reason = "taken from only with TLS"))]
+    pub fn build(mut self, runtime: impl Network) -> Result<RedisManager, ConfigError> {
+        if let Some(unreadable) = self.unreadable {
+            return Err(unreadable);
+        }
+        self.args.check()?;
+        #[cfg(feature = "tls-rustls")]
+        // Taken: what is secret in it need not be kept twice.
+        let tls = Tls::new(&std::mem::take(&mut self.args.tls), self.allow_insecure_tls)?;
+        #[cfg(not(feature = "tls-rustls"))]
+        let tls = Tls;
+        let total = self.total_limit()?;
+        let config: NodeConfig = self.node.connect_timeout(self.args.connect_timeout).build()?;
+        let shared = self.shared_connections_per_node;
+        let (knob, value) = ("shared_connections_per_node", shared.to_string());
+        let most = config.max_connection_size() * config.max_pools_per_node();
+        if !SHARED_CONNECTIONS.contains(&shared) {
+            let range = format!("{} to {}", SHARED_CONNECTIONS.start(), SHARED_CONNECTIONS.end());
+            return Err(ConfigError::OutOfRange { knob, value, range });
+        }
+        if shared > most {
+            let limit_knob = "max_connection_size times max_pools_per_node";
+            return Err(ConfigError::Contradiction { knob, value, limit_knob, limit: most.to_string() });
+        }
+        #[cfg(feature = "cluster")]
+        let startup = self.plan.check(self.args.protocol, &tls)?;
+        if let Some(total) = total {
+            total.check(&config)?;
+            if shared > total.max_total_connections {
+                let (limit_knob, limit) = ("max_total_connections", total.max_total_connections.to_string());
+                return Err(ConfigError::Contradiction { knob, value, limit_knob, limit });
+            }
+        }
+        let network: Arc<dyn Network> = Arc::new(runtime);
+        let runtime = Arc::clone(&network) as Arc<dyn Runtime>;
+        let nodes = match total {
+            Some(limit) => Manager::with_total_limit(config, limit, runtime)?,
+            None => Manager::new(config, runtime),
+        };
+        #[cfg(feature = "cluster")]
+        let clusters = startup.map(|startup| {
+            let (network, args) = (Arc::clone(&network), self.args.clone());
+            Clusters::new(self.plan, startup, nodes.clone(), network, args, shared)
+        });
+        Ok(RedisManager {
+            nodes,
+            network,
+            args: self.args,
+            tls: Arc::new(tls),
+            shared_connections_per_node: shared,
+            #[cfg(feature = "cluster")]
+            clusters,
+            hubs: Arc::default(),
+        })
+    }
+
+    fn total_limit(&self) -> Result<Option<TotalLimit>, ConfigError> {
+        TotalLimit::check_floor(self.min_connections_per_node)?;
+        Ok(self.max_total_connections.map(|connections| {
+            let mut limit = TotalLimit::new(connections);
+            limit.min_connections_per_node = self.min_connections_per_node;
+            limit
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(name: &'static str, value: &'static str) -> RedisManagerBuilder {
+        RedisManager::builder().set_from(move |asked| (asked == name).then(|| String::from(value)))
+    }
+
+    /// Seen to bite: with each of the checks left out of `build`.
+    #[cfg(feature = "smol")]
+    #[test]
+    fn a_total_that_contradicts_another_knob_is_refused_in_words_that_name_both() {
+        let refused = |builder: RedisManagerBuilder| {
+            builder.build(crate::smol::SmolRuntime::new()).map(drop).expect_err("must be refused").to_string()
+        };
+        let builder = RedisManager::builder;
+        assert_eq!(refused(builder().max_total_connections(0)), "max_total_connections is 0: must be 1 to 16777216");
+        assert_eq!(refused(builder().min_connections_per_node(0)), "min_connections_per_node is 0: must be 1 to 65536");
+        assert_eq!(
+            refused(builder().max_total_connections(3).min_connections_per_node(4)),
+            "min_connections_per_node is 4: must be at most max_total_connections, which is 3"
+        );
+        assert_eq!(
+            refused(builder().max_total_connections(3).min_idle(2).connection_pools_per_node_at_start(2)),
+            "min_idle times connection_pools_per_node_at_start is 4: must be at most max_total_connections, which is 3"
+        );
+        assert_eq!(
+            refused(builder().max_total_connections(3).shared_connections_per_node(4)),
+            "shared_connections_per_node is 4: must be at most max_total_connections, which is 3"
+        );
+        assert!(builder().max_total_connections(4).min_connections_per_node(2).build(crate::smol::SmolRuntime::new()).is_ok());
+        assert!(builder().min_connections_per_node(4).build(crate::smol::SmolRuntime::new()).is_ok(), "of no effect alone");
+    }
+
+    #[test]
+    fn the_environment_sets_knobs_and_what_cannot_be_read_is_named() {
+        assert_eq!(with("MAX_CONNECTION_SIZE", "7").node, NodeConfig::builder().max_connection_size(7));
+        let half = Duration::from_millis(500);
+        assert_eq!(with("HEALTH_CHECK_INTERVAL", "0.5").node, NodeConfig::builder().health_check_interval(half));
+        assert_eq!(with("CLEANUP_INTERVAL", "0.5").node, NodeConfig::builder().cleanup_interval(half));
+        assert_eq!(with("MAX_IDLE_TIME", " 0.5 ").node, NodeConfig::builder().max_idle_time(half));
+        assert!(with("USE_REDIS_CLUSTER", "false").unreadable.is_none());
+        for (name, value) in [("MAX_CONNECTION_SIZE", "many"), ("MAX_IDLE_TIME", "-1"), ("USE_REDIS_CLUSTER", "perhaps")] {
+            let message = with(name, value).unreadable.map(|error| error.to_string()).unwrap_or_default();
+            assert!(message.starts_with(&format!("{name} is {value:?}: expected ")), "{message}");
+        }
+    }
+}
