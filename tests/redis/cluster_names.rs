@@ -16,6 +16,7 @@ const OTHER: &str = "redis://its-other-name";
 on_tokio_and_smol! {
     names_are_closed_one_by_one;
     what_cannot_be_added_leaves_nothing;
+    all_nodes_of_a_cluster_share_one_limit;
 }
 
 fn none_connected(cluster: &TestCluster) -> bool {
@@ -220,4 +221,39 @@ fn a_runtime_may_end_before_its_clients() {
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
     drop((client, shared, alone, manager));
     assert_eq!(cluster.nodes()[0].client_count(), 0);
+}
+
+/// Seen to bite: with members whose pools are made beside the manager's limit.
+async fn all_nodes_of_a_cluster_share_one_limit(runtime: impl Network + Clone) {
+    const LIMIT: usize = 6;
+    let cluster = TestCluster::options().replicas(0).start();
+    let builder = builder(&cluster).max_total_connections(LIMIT);
+    let manager = builder.build(runtime.clone()).expect("valid knobs");
+    manager.add_node_pool(NAME).await.expect("the cluster is up");
+    let keys: Vec<_> = cluster.primaries().iter().map(|primary| cluster.key_in(primary)).collect();
+    let tasks: Vec<_> = (0..12)
+        .map(|task| {
+            let (manager, keys) = (manager.clone(), keys.clone());
+            spawn(&runtime, async move {
+                for round in 0..20 {
+                    let key = &keys[(task + round) % keys.len()];
+                    let mut owner = manager.get_client_for_key(NAME, key).await.expect("a client in its turn");
+                    let () = owner.incr(key, 1).await.expect("INCR");
+                    let taken = manager.total_connections().expect("there is a limit").taken;
+                    assert!(taken <= LIMIT, "{taken} connections of {LIMIT}");
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await;
+    }
+    let seen: usize = cluster.client_counts().values().sum();
+    assert!(seen <= LIMIT, "the servers see {seen}");
+    let mut sum = 0;
+    let mut client = manager.get_client(NAME).await.expect("a client");
+    for key in &keys {
+        sum += client.get::<_, i64>(key).await.expect("GET");
+    }
+    assert_eq!(sum, 12 * 20);
 }
