@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod cluster;
+mod cluster_counts;
 mod cluster_faults;
 mod cluster_fixture;
 mod cluster_names;
