@@ -21,6 +21,8 @@ on_tokio_and_smol! {
     leases_on_a_slot_keep_their_rules_while_it_moves;
 }
 
+type Writer = Pin<Box<dyn Future<Output = (Books, Duration)> + Send>>;
+
 /// What one writer knows of a key: so often it was counted up, and so often it may have been, beyond that.
 type Books = BTreeMap<String, (i64, i64)>;
 
@@ -31,11 +33,11 @@ async fn every_command_is_carried_out_once(runtime: impl Network + Clone) {
     let manager = manager_of(&cluster, runtime.clone()).await;
     let tags: Vec<_> = cluster.primaries().iter().map(|primary| cluster.key_in(primary)).collect();
     let (stop, rounds) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-    let writers: Vec<Pin<Box<dyn Future<Output = (Books, Duration)> + Send>>> = (0..8)
+    let writers: Vec<Writer> = (0..8)
         .map(|writer| {
             let (manager, tags) = (manager.clone(), tags.clone());
             let (stop, rounds) = (Arc::clone(&stop), Arc::clone(&rounds));
-            Box::pin(spawn(&runtime, async move { count(manager, tags, writer, stop, rounds).await })) as Pin<Box<_>>
+            Box::pin(spawn(&runtime, async move { count(manager, tags, writer, stop, rounds).await })) as Writer
         })
         .collect();
     until(&runtime, "all are counting", || rounds.load(Ordering::SeqCst) > 50).await;
@@ -180,7 +182,8 @@ async fn commands_for_many_slots_survive_a_promotion(runtime: impl Network + Clo
     assert_eq!(values, [7, 7, 7]);
     // One that waits at the promotion goes on with the new owner.
     for error in refused {
-        assert!(error.is_io_error() && error.to_string().contains("not sent"), "{error}");
+        let text = error.to_string();
+        assert!(error.is_io_error() && text.contains("not sent") && text.contains("no healthy pools"), "{text}");
     }
     a_dead_replica_is_told(&cluster, &mut client).await;
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
+use redis::aio::ConnectionLike;
 use redis_manager_core::{GetClientError, Health, Instant, WaitPhase};
 
 use crate::cluster::error::ClusterError;
@@ -160,10 +161,15 @@ impl Cluster {
         let member = self.member(address).map_err(|error| failed(error.to_string()))?;
         let limit = self.setup.nodes.config().health_check_timeout();
         let mut client = self.ready(&member).await?;
-        let asked = redis::aio::ConnectionLike::req_packed_command(&mut client, cmd);
-        let Some(answered) = within(self.runtime(), limit, asked).await else {
-            return Err(failed(format!("no answer within {limit:?}")));
-        };
+        let mut answered = within(self.runtime(), limit, client.req_packed_command(cmd)).await;
+        if let Some(Err(lost)) = &answered
+            && lost.is_connection_dropped()
+        {
+            // Connections are killed for other reasons than that their node fails. What is asked here may be asked twice.
+            client = self.ready(&member).await?;
+            answered = within(self.runtime(), limit, client.req_packed_command(cmd)).await;
+        }
+        let answered = answered.ok_or_else(|| failed(format!("no answer within {limit:?}")))?;
         let value = answered.and_then(redis::Value::extract_error).map_err(|error| ClusterError::of_reply(address, &error))?;
         redis::from_redis_value(value).map_err(|error| failed(error.to_string()))
     }

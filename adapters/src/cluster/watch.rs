@@ -37,7 +37,8 @@ impl Watch {
                 return;
             }
             let args = &cluster.setup.cluster_args;
-            if is_due(&cluster, next_refresh) || (cluster.is_refresh_due() && cluster.take_moved()) {
+            // Not before it is: waiting for it would hold up the checks.
+            if cluster.is_refresh_due() && (is_due(&cluster, next_refresh) || cluster.take_moved()) {
                 // It fails only if nobody answers; the checks tell as much.
                 let _ = cluster.refresh().await;
                 next_refresh = Some(cluster.soon(args.topology_refresh_interval));
