@@ -111,7 +111,7 @@ impl<K: Connector> Door<K> {
 
     /// From now on the node has what the others leave it; to be called before the first input.
     pub(crate) fn take_seat(&self, seat: Seat) {
-        self.lock().ledger.await_allowance();
+        self.lock().ledger.start_with_nothing();
         let taken = self.seat.set(seat);
         debug_assert!(taken.is_ok(), "a node has one seat");
     }

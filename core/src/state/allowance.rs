@@ -124,7 +124,7 @@ impl<C> Ledger<C> {
     }
 
     /// Before the first input: the node may have nothing until it is given an allowance.
-    pub fn await_allowance(&mut self) {
+    pub fn start_with_nothing(&mut self) {
         self.take_allowance(Allowance::NONE);
     }
 

@@ -14,7 +14,7 @@ fn allowed(most: usize, floor: usize) -> Input<u32> {
 fn bench(knobs: NodeConfigBuilder, most: usize, floor: usize) -> Bench {
     let mut bench = Bench::new(knobs);
     assert!(bench.connects.is_empty(), "these tests begin with nothing");
-    bench.ledger.await_allowance();
+    bench.ledger.start_with_nothing();
     bench.put(allowed(most, floor));
     bench
 }
@@ -127,7 +127,7 @@ fn a_node_is_warm_with_its_floor_when_it_is_given_no_more() {
     let knobs = NodeConfig::builder().min_idle(4).max_connection_size(4).on_node_down(crate::config::OnNodeDown::Wait);
     let config = knobs.build().expect("valid");
     let mut ledger = crate::state::Ledger::<u32>::new(config, 7);
-    ledger.await_allowance();
+    ledger.start_with_nothing();
     let warm = ledger.wait_for(Instant::ZERO, Want::Warm, Instant::ZERO + SECOND);
     let crate::state::Acquired::Waiting(id) = warm else { panic!("it cannot be warm: {warm:?}") };
     assert_eq!((ledger.poll_action(), ledger.appetite().more), (None, 4));
