@@ -22,8 +22,9 @@ use crate::state::{
 use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering, PoisonError};
 use crate::time::Instant;
 
-/// Rounds of spinning before a thread sleeps, each twice as long as the one before: about 20 microseconds altogether. Seven
-/// rounds and more make two busy cores twice as fast as none; ten are the best on the machines tried, also for tails.
+/// Rounds of spinning before a thread sleeps, of 1, 2, 4 to 512 pauses of the processor. Measured with 16 tasks that never
+/// wait on two busy cores: with rounds that grow like these 1.3 to 1.5 times as many cycles as without any; with short rounds,
+/// however many, fewer than without.
 #[cfg(not(any(loom, shuttle)))]
 const SPIN_ROUNDS: u32 = 10;
 
