@@ -144,7 +144,8 @@ fn is_nothing_done(error: &redis::RedisError) -> bool {
     text.starts_with("not sent") || (refused && !text.starts_with("Pipeline fail"))
 }
 
-/// Seen to bite: without the new owner being told to the parts of a command that the redis crate has split.
+/// Seen to bite: without the new owner being told to the parts of a command that the redis crate has split (it sent all parts
+/// again), and with the redis crate's own pauses between tries, whose growth overflows.
 async fn commands_for_many_slots_survive_a_promotion(runtime: impl Network + Clone) {
     let cluster = TestCluster::options().require_full_coverage(false).start();
     let mut args = ClusterArgs::default();
@@ -180,6 +181,9 @@ async fn commands_for_many_slots_survive_a_promotion(runtime: impl Network + Clo
     let (values, refused) = asking.await;
     assert!(promoted_at.elapsed() < Duration::from_secs(1), "{:?}", promoted_at.elapsed());
     assert_eq!(values, [7, 7, 7]);
+    // Its parts for the others are sent once, too.
+    let sent = cluster.primaries().iter().map(|node| calls_of(&node.command(&["INFO", "commandstats"]), "mget")).max();
+    assert!(sent <= Some(refused.len() + 1), "{sent:?} calls for {} commands", refused.len() + 1);
     // One that waits at the promotion goes on with the new owner.
     for error in refused {
         let text = error.to_string();
@@ -193,12 +197,16 @@ async fn a_dead_replica_is_told(cluster: &TestCluster, client: &mut Client) {
     let primary = cluster.primaries()[1].clone();
     cluster.replica_of(&primary).kill();
     let start = Instant::now();
-    let told: redis::RedisResult<()> = redis::cmd("CONFIG").arg("SET").arg("slowlog-max-len").arg(77).query_async(client).await;
-    if let Err(error) = told {
-        assert!(error.to_string().contains("not sent") || error.is_timeout(), "{error}");
+    while let Err(error) = config_set(client).await {
+        assert!(error.is_io_error(), "{error}");
     }
-    assert!(start.elapsed() < COMMAND_TIMEOUT + SLACK, "{:?}", start.elapsed());
+    // Until its replica is known to have failed.
+    assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
     let () = client.set(cluster.key_in(&primary), 1).await.expect("the client goes on");
+}
+
+async fn config_set(client: &mut Client) -> redis::RedisResult<()> {
+    redis::cmd("CONFIG").arg("SET").arg("slowlog-max-len").arg(77).query_async(client).await
 }
 
 async fn leases_on_a_slot_keep_their_rules_while_it_moves(runtime: impl Network + Clone) {
@@ -209,12 +217,17 @@ async fn leases_on_a_slot_keep_their_rules_while_it_moves(runtime: impl Network 
     let list = format!("list:{tag}");
     let mut pusher = manager.get_client(NAME).await.expect("a client");
     // Whoever stops waiting takes nothing with him.
-    for turn in 0..20 {
+    for turn in 0..10 {
         let mut popper = manager.get_client_for_key(NAME, &list).await.expect("a client");
         let popping = redis::cmd("BLPOP").arg(&list).arg(5).to_owned();
-        let popped = within(&runtime, 3 * MS, popping.query_async::<Option<(String, String)>>(&mut popper)).await;
-        drop(popper);
+        let popped = within(&runtime, 20 * MS, popping.query_async::<Option<(String, String)>>(&mut popper)).await;
         assert!(popped.is_none(), "nothing was there");
+        drop(popper);
+        // The server reads the end of one connection and the next command of another in any order.
+        let blocked = || !primaries[0].command(&["INFO", "clients"]).contains("blocked_clients:0");
+        let start = Instant::now();
+        until(&runtime, "nobody waits", || !blocked()).await;
+        assert!(start.elapsed() < 500 * MS, "{:?}", start.elapsed());
         let () = pusher.rpush(&list, turn).await.expect("RPUSH");
         assert_eq!(pusher.lpop::<_, Option<i64>>(&list, None).await.expect("LPOP"), Some(turn), "it was taken for nobody");
     }
@@ -250,6 +263,11 @@ async fn leases_on_a_slot_keep_their_rules_while_it_moves(runtime: impl Network 
         let told = next.incr::<_, _, i64>(&counter, 1).await.expect_err("its slot has moved");
         assert_eq!(told.code(), Some("MOVED"), "{told}");
     }
+}
+
+fn calls_of(stats: &str, command: &str) -> usize {
+    let line = stats.lines().find(|line| line.starts_with(&format!("cmdstat_{command}:")));
+    line.and_then(|line| line.split("calls=").nth(1)?.split(',').next()?.parse().ok()).unwrap_or(0)
 }
 
 fn epoch_of(info: &str) -> Option<u64> {

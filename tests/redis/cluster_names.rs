@@ -25,7 +25,9 @@ fn none_connected(cluster: &TestCluster) -> bool {
 
 async fn names_are_closed_one_by_one(runtime: impl Network + Clone) {
     let cluster = TestCluster::options().replicas(0).start();
-    let manager = manager_of(&cluster, runtime.clone()).await;
+    let knobs = builder(&cluster).max_connection_size(3).max_pools_per_node(1);
+    let manager = knobs.build(runtime.clone()).expect("valid");
+    manager.add_node_pool(NAME).await.expect("the cluster is up");
     manager.add_node_pool(OTHER).await.expect("the same cluster");
     let key = cluster.key_in(&cluster.primaries()[0]);
     let mut shared = manager.get_shared_client(OTHER).await.expect("a shared client");
@@ -63,12 +65,8 @@ async fn names_are_closed_one_by_one(runtime: impl Network + Clone) {
 
 async fn who_waits_is_told_of_the_close(manager: &RedisManager, runtime: &(impl Network + Clone), key: &str) {
     let mut held = Vec::new();
-    let limit = 4 * 50;
-    while held.len() < limit {
-        match manager.get_client_for_key_timeout(NAME, key, 200 * MS).await {
-            Ok(client) => held.push(client),
-            Err(_) => break,
-        }
+    while let Ok(client) = manager.get_client_for_key_timeout(NAME, key, 500 * MS).await {
+        held.push(client);
     }
     let waiting = {
         let (manager, key) = (manager.clone(), key.to_owned());

@@ -61,8 +61,9 @@ impl ClusterConnector {
         if let Some(vacant) = self.vacant() {
             return Ok(vacant);
         }
+        let version = self.cluster.changed.version();
         let made = self.make().await.map_err(ClusterError::Redis)?;
-        let share = (made, Arc::<Share>::default());
+        let share = (made, Arc::new(Share::of(version)));
         self.shared.lock().unwrap_or_else(PoisonError::into_inner).push(share.clone());
         Ok(share)
     }

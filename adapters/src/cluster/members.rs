@@ -53,10 +53,20 @@ pub(crate) struct Cluster {
     pub(crate) is_looking: AtomicBool,
     /// No primary can be reached.
     pub(crate) down: AtomicBool,
-    /// A node has said that a slot is elsewhere.
+    /// A node has said that a slot is elsewhere, or was found not to be one that is sent to.
     has_moved: AtomicBool,
     watched: AtomicBool,
     closed: AtomicBool,
+    /// Errands under way; see [`errand`](Cluster::errand).
+    errands: Mutex<BTreeMap<u64, Seen>>,
+    next_errand: AtomicU64,
+}
+
+/// Whether an errand has been seen by a node.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    NotYet,
+    Once,
 }
 
 /// One node of a cluster, with its pools.
@@ -100,6 +110,8 @@ impl Cluster {
             has_moved: AtomicBool::new(false),
             watched: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+            errands: Mutex::default(),
+            next_errand: AtomicU64::new(0),
         });
         crate::cluster::map::enter(&cluster);
         cluster
@@ -180,11 +192,16 @@ impl Cluster {
     /// A node has said where a slot is.
     pub(crate) fn moved(&self, slot: u16, to: &str) {
         self.adopt(|known| (known.owner(slot) != Some(to)).then(|| known.with_moved(slot, to)));
+        self.ask_again();
+    }
+
+    /// The nodes are to be asked for the slots, as soon as they may be.
+    pub(crate) fn ask_again(&self) {
         self.has_moved.store(true, Ordering::SeqCst);
         self.doubted.raise();
     }
 
-    /// Whether a node has said that a slot is elsewhere since this was asked last.
+    /// Whether there was reason to ask again since this was asked last.
     pub(crate) fn take_moved(&self) -> bool {
         self.has_moved.swap(false, Ordering::SeqCst)
     }
@@ -276,6 +293,26 @@ impl Cluster {
     /// Evenly from 0 to 1.
     pub(crate) fn chance(&self) -> f64 {
         (self.runtime().seed() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// Begins an errand; see [`is_first_errand`](Self::is_first_errand).
+    pub(crate) fn begin_errand(&self) -> u64 {
+        let number = self.next_errand.fetch_add(1, Ordering::Relaxed);
+        self.errands().insert(number, Seen::NotYet);
+        number
+    }
+
+    pub(crate) fn end_errand(&self, number: u64) {
+        self.errands().remove(&number);
+    }
+
+    /// Whether this is asked for the first time of an errand that is under way.
+    pub(crate) fn is_first_errand(&self, number: u64) -> bool {
+        self.errands().get_mut(&number).is_some_and(|seen| std::mem::replace(seen, Seen::Once) == Seen::NotYet)
+    }
+
+    fn errands(&self) -> MutexGuard<'_, BTreeMap<u64, Seen>> {
+        self.errands.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn members(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Member>>> {

@@ -22,6 +22,7 @@ mod members;
 mod pieces;
 mod reads;
 mod refusal;
+mod rerouting;
 mod routed;
 mod signal;
 mod status;

@@ -5,8 +5,9 @@ use redis::{Cmd, Pipeline, RedisResult, ServerError, ServerErrorKind, Value};
 
 use crate::cluster::members::Cluster;
 use crate::cluster::refusal::{Refusal, note_moved, read_redirection, tell};
+use crate::cluster::rerouting::elsewhere;
 use crate::cluster::routed::in_part;
-use crate::cluster::wire::{Parcel, Wire, behind_asking, elsewhere, note_refusal, spare};
+use crate::cluster::wire::{Parcel, Wire, behind_asking, note_refusal, spare};
 use crate::redis_node::Request;
 
 /// A pipeline of which some commands may have been carried out already.

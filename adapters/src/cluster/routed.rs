@@ -1,27 +1,26 @@
 //! A cluster client on loan: commands that find their node, within the deadline that every command has.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use redis::aio::ConnectionLike;
 use redis::cluster_async::ClusterConnection;
+use redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
 use redis::{Arg, Cmd, ErrorKind, Pipeline, RedisError, RedisResult, Value};
 use redis_manager_core::{Instant, Lease};
 
 use crate::cluster::connector::ClusterConnector;
 use crate::cluster::members::Cluster;
-use crate::cluster::wire::Wire;
+use crate::cluster::rerouting::OWNER_CHANGED;
+use crate::cluster::wire::{Wire, refresh_errand};
 use crate::redis_node::{
     KeptTimer, Request, Session, Traces, lost, redact, refuse_unless_plain, refuse_unless_plain_pipeline, timed_out,
 };
 
 /// The code of an error of ours on its way through the redis crate: one that it neither understands nor acts upon.
 const CONCEALED: &str = "REDISMANAGER";
-
-/// What the redis crate is told when a node is not the one to be asked any more.
-pub(crate) const OWNER_CHANGED: &str = "the owner has changed";
 
 /// A client of a cluster that many tasks share; the lease goes back with the last clone, or when its name is closed.
 #[derive(Clone)]
@@ -73,13 +72,19 @@ impl RoutedShare {
 }
 
 /// A cluster connection, as those see it who share it.
-#[derive(Default)]
 pub(crate) struct Share {
     /// Its driver has ended, with its runtime or in a panic: it carries nothing any more.
     dead: AtomicBool,
+    /// The version of the topology that the redis crate was told to look at last.
+    version: AtomicU64,
 }
 
 impl Share {
+    /// Of a connection that knows the slots of a version of the topology, or of a later one.
+    pub(crate) fn of(version: u64) -> Self {
+        Self { dead: AtomicBool::new(false), version: AtomicU64::new(version) }
+    }
+
     pub(crate) fn is_dead(&self) -> bool {
         self.dead.load(Ordering::Relaxed)
     }
@@ -116,6 +121,7 @@ impl Routed {
         refuse_unless_plain(cmd, request)?;
         let renamed = in_lower_case(cmd);
         let deadline = self.deadline(request)?;
+        self.look_at_changes(deadline).await;
         let asked = self.connection.req_packed_command(renamed.as_ref().unwrap_or(cmd));
         let answered = self.timer.by(self.cluster.runtime(), deadline, asked).await;
         match answered.unwrap_or_else(|| Err(timed_out(request.patience))) {
@@ -132,6 +138,7 @@ impl Routed {
     pub(crate) async fn ask_all(&mut self, pipeline: &Pipeline, offset: usize, count: usize) -> RedisResult<Vec<Value>> {
         let request = refuse_unless_plain_pipeline(pipeline, offset, count, self.session())?;
         let deadline = self.deadline(request)?;
+        self.look_at_changes(deadline).await;
         let asked = self.connection.req_packed_commands(pipeline, offset, count);
         let answered = self.timer.by(self.cluster.runtime(), deadline, asked).await;
         answered.unwrap_or_else(|| Err(timed_out(request.patience))).map_err(|error| self.reveal(error))
@@ -142,6 +149,18 @@ impl Routed {
             return Err(lost("not sent: the pools of this client are closed"));
         }
         Ok(request.patience.limit().map(|limit| self.cluster.runtime().now() + limit))
+    }
+
+    /// Has the redis crate look at the slots again if they have changed: by itself it does so when a command has failed for it.
+    async fn look_at_changes(&mut self, deadline: Option<Instant>) {
+        let version = self.cluster.changed.version();
+        if self.share.version.fetch_max(version, Ordering::Relaxed) >= version {
+            return;
+        }
+        let errand = Errand { cluster: &self.cluster, number: self.cluster.begin_errand() };
+        let anybody = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
+        let looked = self.connection.route_command(refresh_errand(errand.number), anybody);
+        let _whether_it_did = self.timer.by(self.cluster.runtime(), deadline, looked).await;
     }
 
     /// The error as it was before the redis crate saw it; or what its own mean.
@@ -164,6 +183,18 @@ impl Routed {
 
     fn command_timeout(&self) -> Duration {
         self.cluster.setup.args.command_timeout
+    }
+}
+
+/// However it ends.
+struct Errand<'a> {
+    cluster: &'a Cluster,
+    number: u64,
+}
+
+impl Drop for Errand<'_> {
+    fn drop(&mut self) {
+        self.cluster.end_errand(self.number);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -10,6 +11,8 @@ use std::task::{Context, Poll, Waker};
 #[derive(Default)]
 pub(crate) struct Signal {
     state: Mutex<State>,
+    /// The same as in the state; it is looked at before every command.
+    version: AtomicU64,
 }
 
 #[derive(Default)]
@@ -21,7 +24,7 @@ struct State {
 
 impl Signal {
     pub(crate) fn version(&self) -> u64 {
-        self.state().version
+        self.version.load(Ordering::SeqCst)
     }
 
     /// The next version; all who wait are woken.
@@ -29,6 +32,7 @@ impl Signal {
         let woken = {
             let mut state = self.state();
             state.version += 1;
+            self.version.store(state.version, Ordering::SeqCst);
             std::mem::take(&mut state.waiting)
         };
         woken.into_values().for_each(Waker::wake);

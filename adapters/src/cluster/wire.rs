@@ -11,8 +11,7 @@ use std::time::Duration;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster_async::Connect;
 use redis::{
-    Arg, AsyncConnectionConfig, Cmd, ConnectionAddr, ErrorKind, IntoConnectionInfo, Pipeline, RedisError, RedisFuture,
-    RedisResult, ServerErrorKind, Value,
+    Arg, AsyncConnectionConfig, Cmd, ConnectionAddr, IntoConnectionInfo, Pipeline, RedisError, RedisFuture, RedisResult, Value,
 };
 use redis_manager_core::GetClientError;
 
@@ -20,8 +19,8 @@ use crate::cluster::attempt::Attempt;
 use crate::cluster::map;
 use crate::cluster::members::{Cluster, Member};
 use crate::cluster::refusal::{Refusal, note_moved, tell};
-use crate::cluster::routed::{OWNER_CHANGED, conceal};
-use crate::cluster::topology::slot_of;
+use crate::cluster::rerouting::{elsewhere, please_look_again};
+use crate::cluster::routed::conceal;
 use crate::redis_node::{NodeShare, Request, Session, lost, not_sent};
 
 /// How long a node that is no owner any more may take to answer what it was sent before: it answers MOVED if it lives.
@@ -70,7 +69,18 @@ enum Errand {
     ReadOnly,
     Asking,
     Slots,
+    /// Ours: it is to look at the slots again. Answered like that once, and then that all is well.
+    Refresh(u64),
 }
+
+/// The one command that no server gets: with a number that nobody has used before.
+pub(crate) fn refresh_errand(number: u64) -> Cmd {
+    let mut cmd = redis::cmd(REFRESH);
+    cmd.arg(number);
+    cmd
+}
+
+const REFRESH: &str = "REDISMANAGER-REFRESH";
 
 impl Errand {
     fn of(cmd: &Cmd) -> Option<Self> {
@@ -83,6 +93,7 @@ impl Errand {
             (b"READONLY", None) => Self::ReadOnly,
             (b"ASKING", None) => Self::Asking,
             (b"CLUSTER", Some(b"SLOTS")) => Self::Slots,
+            (name, Some(number)) if name == REFRESH.as_bytes() => Self::Refresh(std::str::from_utf8(number).ok()?.parse().ok()?),
             (_, _) => return None,
         };
         Some(errand)
@@ -102,6 +113,8 @@ impl ConnectionLike for Wire {
                     Ok(Value::Okay)
                 }
                 Some(Errand::Slots) => Ok(cluster.topology().slots_value()),
+                Some(Errand::Refresh(number)) if cluster.is_first_errand(number) => Err(please_look_again()),
+                Some(Errand::Refresh(_)) => Ok(Value::Okay),
                 None => self.send_command(&cluster, cmd).await,
             }
         })
@@ -198,7 +211,6 @@ impl Wire {
     ) -> RedisResult<Option<Vec<Value>>> {
         // One that was told to ask here does so, whoever owns the slot.
         if !asking && !cluster.serves(&self.member.address) {
-            cluster.doubted.raise();
             return Ok(None);
         }
         if self.member.hub.is_closed() {
@@ -286,21 +298,6 @@ async fn until_deserted(cluster: &Cluster, member: &Member, asking: bool) {
         }
         cluster.changed.beyond(version).await;
     }
-}
-
-/// What the redis crate reads as "look at the slots again, and send it to the owner". It sends the parts of a command for
-/// many slots to the node that was chosen first, unless it is told of another one.
-pub(crate) fn elsewhere(cluster: &Cluster, cmd: Option<&Cmd>) -> RedisError {
-    const SPLIT: [&[u8]; 8] = [b"MGET", b"MSET", b"DEL", b"UNLINK", b"EXISTS", b"TOUCH", b"JSON.MGET", b"JSON.MSET"];
-    let mut words = cmd.into_iter().flat_map(|cmd| cmd.args_iter());
-    if let (Some(Arg::Simple(name)), Some(Arg::Simple(key))) = (words.next(), words.next())
-        && SPLIT.iter().any(|other| name.eq_ignore_ascii_case(other))
-        && let Some(owner) = cluster.topology().owner(slot_of(key))
-    {
-        let kind = ErrorKind::Server(ServerErrorKind::Moved);
-        return RedisError::from((kind, OWNER_CHANGED, format!("{} {owner}", slot_of(key))));
-    }
-    RedisError::from((ErrorKind::Server(ServerErrorKind::ReadOnly), OWNER_CHANGED))
 }
 
 fn closed() -> RedisError {
