@@ -12,7 +12,7 @@ if ! command -v redis-server >/dev/null 2>&1; then
     echo "redis-server is missing: installing it with apt-get"
     $as_root apt-get update
     # Only the program is wanted: a service that starts by itself would be in nobody's way, but for nothing.
-    DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 $as_root apt-get install -y --no-install-recommends redis-server
+    $as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y --no-install-recommends redis-server
 fi
 redis-server --version
 

@@ -81,6 +81,10 @@ impl RedisManager {
     /// has as many of those as the other nodes leave it, and `min_connections_per_node` at least. Adding a node that is
     /// there already does nothing.
     ///
+    /// With `use_cluster` the URL is a name of your choice, which is not parsed; what is added is the cluster of
+    /// `startup_nodes`, and [`InvalidUrl`](AddNodeError::InvalidUrl), [`NoFloorLeft`](AddNodeError::NoFloorLeft) and
+    /// [`NothingLeft`](AddNodeError::NothingLeft) do not occur.
+    ///
     /// The URL is `redis://[user][:password@]host[:port][/db]`, the same with `valkey://`, or
     /// `unix:///path/to/socket[?db=n&user=u&pass=p]`; `protocol=resp2` or `resp3` may be added as a query. `rediss://` and
     /// `valkeys://` are the same over TLS, with the feature `tls-rustls`; see `PoolArgs::tls`. The server's certificate
@@ -224,7 +228,8 @@ impl RedisManager {
     /// # Errors
     ///
     /// As [`get_client_timeout`](RedisManager::get_client_timeout). [`UnknownNode`](GetClientError::UnknownNode) also if
-    /// nobody owns the key's slot, and if the manager is not in cluster mode.
+    /// nobody owns the key's slot, and if the manager is not in cluster mode. [`NoFloorLeft`](GetClientError::NoFloorLeft) if
+    /// `max_total_connections` leaves no `min_connections_per_node` for the owner.
     ///
     /// # Cancel safety
     ///
@@ -259,7 +264,8 @@ impl RedisManager {
     ///
     /// # Errors
     ///
-    /// [`UnknownNode`](GetClientError::UnknownNode) if it was never added.
+    /// [`UnknownNode`](GetClientError::UnknownNode) if it was never added, [`Closed`](GetClientError::Closed) after
+    /// [`close_all_pools`](RedisManager::close_all_pools).
     pub fn node(&self, url: &str) -> Result<NodeHandle, GetClientError> {
         #[cfg(feature = "cluster")]
         if let Some(clusters) = &self.clusters {
@@ -403,9 +409,10 @@ fn close_hubs(hubs: impl IntoIterator<Item = Weak<Hub>>) {
     hubs.into_iter().filter_map(|hub| hub.upgrade()).for_each(|hub| hub.close());
 }
 
-/// The core names an unknown node as it was asked for; all others by their connector, which hides the password itself.
+/// The core names a node that is not there, or not any more, as it was asked for; all others by their connector, which hides
+/// the password itself.
 fn hide_password(mut error: GetClientError) -> GetClientError {
-    if let GetClientError::UnknownNode { node } = &mut error {
+    if let GetClientError::UnknownNode { node } | GetClientError::Closed { node } = &mut error {
         *node = redact(node);
     }
     error

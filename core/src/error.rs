@@ -56,7 +56,8 @@ pub enum ConfigError {
 
 /// Why a caller got no connection.
 ///
-/// Passwords do not appear in it: nodes are named by [`Connector::name`](crate::Connector::name).
+/// Nodes are named by [`Connector::name`](crate::Connector::name), which hides passwords; one that is unknown, or was asked for
+/// after the manager was closed, as it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GetClientError {

@@ -133,7 +133,8 @@ impl<K: Connector> Manager<K> {
     ///
     /// # Errors
     ///
-    /// [`Closed`](GetClientError::Closed) after [`close`](Manager::close).
+    /// [`Closed`](GetClientError::Closed) after [`close`](Manager::close); [`NoFloorLeft`](GetClientError::NoFloorLeft) if the
+    /// limit of all nodes together leaves no floor for it.
     pub fn open(&self, name: &str, connector: impl FnOnce() -> K) -> Result<NodePool<K>, GetClientError> {
         match self.begin_adding(name, connector)? {
             Some(mut adding) => {
@@ -167,7 +168,8 @@ impl<K: Connector> Manager<K> {
     ///
     /// # Errors
     ///
-    /// [`UnknownNode`](GetClientError::UnknownNode) if it was never added, else as [`NodePool::try_get`].
+    /// [`UnknownNode`](GetClientError::UnknownNode) if it was never added, [`Closed`](GetClientError::Closed) after
+    /// [`close`](Manager::close), else as [`NodePool::try_get`].
     pub fn try_get(&self, name: &str) -> Result<Lease<K>, GetClientError> {
         self.node(name)?.try_get()
     }
@@ -176,7 +178,8 @@ impl<K: Connector> Manager<K> {
     ///
     /// # Errors
     ///
-    /// [`UnknownNode`](GetClientError::UnknownNode) if it was never added.
+    /// [`UnknownNode`](GetClientError::UnknownNode) if it was never added, [`Closed`](GetClientError::Closed) after
+    /// [`close`](Manager::close).
     pub fn node(&self, name: &str) -> Result<NodePool<K>, GetClientError> {
         self.ready(&self.nodes(), name).cloned()
     }

@@ -18,7 +18,7 @@ if ! command -v valgrind >/dev/null 2>&1; then
     fi
     echo "valgrind is missing: installing it with apt-get"
     $as_root apt-get update
-    DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y --no-install-recommends valgrind
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends valgrind
 fi
 
 cargo build --locked --release --target-dir target/instructions -p redis-manager-instructions

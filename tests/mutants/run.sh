@@ -20,6 +20,16 @@ export CARGO_PROFILE_TEST_RELEASE_OPT_LEVEL=0 CARGO_INCREMENTAL=1
 export CARGO_PROFILE_TEST_RELEASE_DEBUG_ASSERTIONS=true CARGO_PROFILE_TEST_RELEASE_OVERFLOW_CHECKS=true
 export CARGO_TERM_COLOR=never RUST_BACKTRACE=0
 
+if ! command -v patch >/dev/null 2>&1; then
+    as_root=""
+    if [ "$(id -u)" -ne 0 ]; then
+        as_root="sudo"
+    fi
+    echo "patch is missing: installing it with apt-get"
+    $as_root apt-get update
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends patch
+fi
+
 # Builds a test of the copy that is the working directory, and says where it is.
 build() {
     cargo test -q --profile test-release -p redis-manager-core --features testing "$@" --no-run \

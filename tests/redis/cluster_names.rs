@@ -132,7 +132,7 @@ async fn a_node_that_is_busy_is_not_taken_for_dead(cluster: &TestCluster, runtim
     let mut args = ClusterArgs::default();
     args.node_check_interval = 20 * MS;
     let knobs = builder(cluster).cluster_args(args).max_connection_size(1).max_pools_per_node(1);
-    let manager = knobs.health_check_timeout(100 * MS).build(runtime.clone()).expect("valid");
+    let manager = knobs.health_check_timeout(500 * MS).build(runtime.clone()).expect("valid");
     manager.add_node_pool(NAME).await.expect("it is up");
     let waiting = {
         let manager = manager.clone();

@@ -18,7 +18,9 @@ const RETRIES: RangeInclusive<u32> = 0..=1_000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClusterArgs {
-    /// Whether clients are lent only while every slot has an owner. Default true, as the servers' own
+    /// Whether the cluster counts as down while a slot has no owner: it cannot be added, and no new client of it is made; those
+    /// that idle are found out by their next health check. `get_client_for_key` asks only for an owner of that key's slot.
+    /// Default true, as the servers' own
     /// `cluster-require-full-coverage`. An owner that is down is an owner all the same, so that one shard that fails over
     /// does not stop the others.
     pub require_full_coverage: bool,
@@ -28,11 +30,12 @@ pub struct ClusterArgs {
     /// Count, default 16, 0 to 1 000. One that a node refuses for the moment (TRYAGAIN, CLUSTERDOWN) is sent there again until
     /// its time is up. A command that may have been carried out is never sent again.
     pub retries: u32,
-    /// How often the cluster is asked for its slots while all is well; up to 25 % more. Default 30 s, 10 ms to 7 days. It is
-    /// asked at once, but once a second at most, when a node answers MOVED or fails.
+    /// How often the cluster is asked for its slots; up to 25 % more. Default 30 s, 10 ms to 7 days. It is asked sooner, but
+    /// once a second at most, when a node answers MOVED, when a replica has been promoted, and while a primary fails none of
+    /// whose replicas answers.
     pub topology_refresh_interval: Duration,
-    /// How often each primary is asked for a sign of life, on a connection of the manager's own; up to 25 % more. Default 1 s,
-    /// 10 ms to 7 days. One that gives none within `health_check_timeout` is suspected, and its replicas are asked ten times
+    /// How often each primary, and with `read_from_replicas` each replica, is asked for a sign of life, over the shared
+    /// connections of its pools; up to 25 % more. Default 1 s, 10 ms to 7 days. A primary that gives none within `health_check_timeout` is suspected, and its replicas are asked ten times
     /// a second whether one of them has been promoted.
     pub node_check_interval: Duration,
 }
@@ -79,7 +82,7 @@ impl ClusterArgs {
             switch(
                 "cluster_args.require_full_coverage",
                 args.require_full_coverage,
-                "clients are lent only while every slot has an owner",
+                "no new client of a cluster is made while a slot has no owner",
             ),
             switch(
                 "cluster_args.read_from_replicas",
@@ -96,7 +99,7 @@ impl ClusterArgs {
             length(
                 "cluster_args.topology_refresh_interval",
                 args.topology_refresh_interval,
-                "while all is well; else once a second",
+                "how often it is asked for its slots; sooner when there is reason to, once a second at most",
             ),
             length("cluster_args.node_check_interval", args.node_check_interval, "each primary is asked for a sign of life"),
         ]

@@ -60,8 +60,11 @@ impl Plan {
             if !place.is_tcp() || place.login.db() != 0 {
                 return Err(unusable(String::from("a node of a cluster has a host and a port, and no database but 0")));
             }
-            if places.first().is_some_and(|first| !place.has_login_of(first)) {
-                let reason = "all startup nodes have one user, password and protocol, with TLS or without";
+            // How the first one is verified is how all nodes are.
+            let is_insecure = |url: &str| url.ends_with("#insecure");
+            let differs = is_insecure(url) != is_insecure(&self.startup_nodes[0]);
+            if differs || places.first().is_some_and(|first| !place.has_login_of(first)) {
+                let reason = "all startup nodes have one user, password and protocol, and TLS, #insecure or neither";
                 return Err(unusable(String::from(reason)));
             }
             places.push(place);

@@ -185,7 +185,7 @@ impl Cluster {
             return Err(GetClientError::Closed { node: format!("the owner of slot {slot}") });
         }
         let owner =
-            topology.owner(slot).ok_or_else(|| GetClientError::UnknownNode { node: format!("the owner of slot {slot}") })?;
+            topology.owner(slot).ok_or_else(|| GetClientError::UnknownNode { node: format!("(no node owns slot {slot})") })?;
         Ok((self.member(owner)?, version))
     }
 

@@ -43,7 +43,7 @@ pub struct TlsArgs {
     /// none.
     pub client_certificate: Option<ClientCertificate>,
     /// The name that certificates must be valid for, a DNS name or an IP address, where it is not the host of the URL:
-    /// behind a tunnel, say. For all nodes of the manager. Default none.
+    /// behind a tunnel, say, or in a cluster, whose nodes are known by their IP addresses. For all nodes of the manager. Default none.
     pub server_name: Option<String>,
 }
 

@@ -38,8 +38,8 @@ pub(crate) struct Tls {
     server_name: Option<ServerName<'static>>,
     allow_insecure: bool,
     /// Made for the first node that wants it: whoever has no such node need not have the platform's roots.
-    verifying: OnceLock<Result<ClientConfig, String>>,
-    trusting: OnceLock<Result<ClientConfig, String>>,
+    verifying: OnceLock<ClientConfig>,
+    trusting: OnceLock<ClientConfig>,
 }
 
 impl Tls {
@@ -83,7 +83,14 @@ impl Tls {
                 ));
             }
         };
-        let config = config.get_or_init(|| self.config(verification)).clone()?;
+        let config = match config.get() {
+            Some(made) => made.clone(),
+            // A failure is not kept: roots may be installed meanwhile.
+            None => {
+                let made = self.config(verification)?;
+                config.get_or_init(|| made).clone()
+            }
+        };
         TlsPeer::new(config, self.server_name.clone(), host)
     }
 
