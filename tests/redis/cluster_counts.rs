@@ -145,7 +145,7 @@ fn is_nothing_done(error: &redis::RedisError) -> bool {
 }
 
 /// Seen to bite: without the new owner being told to the parts of a command that the redis crate has split (it sent all parts
-/// again), and with the redis crate's own pauses between tries, whose growth overflows.
+/// again), and with a redis crate that is not told to look at the slots again.
 async fn commands_for_many_slots_survive_a_promotion(runtime: impl Network + Clone) {
     let cluster = TestCluster::options().require_full_coverage(false).start();
     let mut args = ClusterArgs::default();
