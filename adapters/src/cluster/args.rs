@@ -24,7 +24,8 @@ pub struct ClusterArgs {
     /// `cluster-require-full-coverage`. An owner that is down is an owner all the same, so that one shard that fails over
     /// does not stop the others.
     pub require_full_coverage: bool,
-    /// Whether commands that only read go to replicas. What they read may be older than what was written. Default false.
+    /// Whether commands that only read go to replicas. What they read may be older than what was written. A replica
+    /// that fails is not read from; if none is left, the primary is. Default false.
     pub read_from_replicas: bool,
     /// How often a command is sent on after MOVED or ASK, or after the owner of its slot has changed before it could be sent.
     /// Count, default 16, 0 to 1 000. One that a node refuses for the moment (TRYAGAIN, CLUSTERDOWN) is sent there again until
