@@ -134,7 +134,8 @@ impl<K: Connector> Door<K> {
     }
 
     pub(crate) fn status(&self) -> NodeStatus {
-        self.lock().ledger.status()
+        let now = self.runtime.now();
+        self.lock().ledger.status(now)
     }
 
     /// The counts of the node, for checkers that look at every step.

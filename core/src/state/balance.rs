@@ -6,6 +6,7 @@ use crate::state::facts::record_idle;
 use crate::state::line::Want;
 use crate::state::node::{Ledger, Life};
 use crate::state::phase::{Phase, Tally};
+use crate::state::status::Health;
 use crate::state::token::{Action, Checkup, Closing, ConnId, Failure, FailureKind, News, Refusal, Ticket};
 use crate::time::Instant;
 
@@ -23,6 +24,7 @@ impl<C> Ledger<C> {
                     if self.is_hopeless() {
                         self.tell_all(now, Want::Loan, News::Down);
                     }
+                    self.note_health(now);
                 }
             }
             Life::Closing => {
@@ -45,6 +47,14 @@ impl<C> Ledger<C> {
             && self.dials.is_empty()
             && !self.deadlines.is_armed(Kind::Probe)
             && self.roster.is_full(self.config.max_pools_per_node())
+    }
+
+    /// A node that fails or comes back is never saturated, so every change passes here.
+    fn note_health(&mut self, now: Instant) {
+        self.down_since = match self.health() {
+            Health::Up | Health::Suspect => None,
+            Health::Down => self.down_since.or(Some(now)),
+        };
     }
 
     /// Hands idle connections to the head of the line: the connection itself, so that nobody can overtake.

@@ -17,6 +17,9 @@ use crate::time::Instant;
 /// replica must not be dialled in a loop.
 const BETWEEN_GENERATIONS: Duration = Duration::from_secs(1);
 
+/// What is noted when a connection dies by itself.
+const CLOSED_BY_SERVER: &str = "a connection was closed by the server";
+
 /// A connection that is lost before this age counts as a failed dial: no server in use closes idle ones so soon.
 const EARLY: Duration = Duration::from_secs(1);
 
@@ -111,7 +114,7 @@ impl<C> Ledger<C> {
         let Some(record) = self.roster.free(ticket.id) else { return };
         match (self.life, record.phase, failure.kind) {
             // Known since it was overdue.
-            (Life::Open, Phase::Overdue, FailureKind::TimedOut) => self.dialling.elaborate(&failure.message),
+            (Life::Open, Phase::Overdue, FailureKind::TimedOut) => self.dialling.elaborate(now, &failure.message),
             (Life::Closing | Life::Closed, _, _) => {
                 mark!(self, DialEndedAfterClose);
             }
@@ -132,7 +135,7 @@ impl<C> Ledger<C> {
     /// Whether those who ask are not to wait: nothing is left to lend, and callers fail fast or the server refuses us.
     pub(super) fn is_hopeless(&self) -> bool {
         let told_at_once = self.config.on_node_down() == OnNodeDown::FailFast || self.dialling.is_refused_for_good();
-        told_at_once && self.health() == Health::Down
+        told_at_once && self.evidence() == Health::Down
     }
 
     pub(super) fn on_checked(&mut self, now: Instant, checkup: Checkup<C>, finding: Finding) {
@@ -169,7 +172,7 @@ impl<C> Ledger<C> {
             }
             Finding::Failed(message) => {
                 mark!(self, CheckFailed);
-                self.dialling.note(&message);
+                self.dialling.note(now, &message);
                 self.close_conn(now, id, conn, CloseReason::CheckFailed);
             }
             Finding::Silent if cleaned => {
@@ -200,7 +203,7 @@ impl<C> Ledger<C> {
         self.generation += 1;
         self.next_generation_at = now + BETWEEN_GENERATIONS;
         mark!(self, Renewed);
-        self.dialling.note(why);
+        self.dialling.note(now, why);
         for id in self.roster.select(|record| record.phase == Phase::Idle) {
             self.close_idle(now, id, CloseReason::Outdated);
         }
@@ -224,13 +227,24 @@ impl<C> Ledger<C> {
                     self.revoke(now, id, Verdict::Broken(CloseReason::Broken));
                 }
             }
-            Phase::Connecting | Phase::Overdue | Phase::Leased | Phase::Checking | Phase::Cleaning => {
+            Phase::Leased => {
+                self.roster.retire(id, CloseReason::Broken);
+                self.roster.shift(id, Phase::Lost);
+                mark!(self, DiedOnLoan);
+            }
+            Phase::Connecting | Phase::Overdue | Phase::Checking | Phase::Cleaning => {
                 self.roster.retire(id, CloseReason::Broken);
                 mark!(self, DiedWhileOut);
             }
-            Phase::Closing => return,
+            Phase::Lost | Phase::Closing => return,
         }
-        self.dialling.note("a connection was closed by the server");
+        let tally = self.roster.tally();
+        if tally.of(Phase::Lost) > 0 && tally.alive() == 0 && self.life == Life::Open {
+            // Its borrowers hold nothing but dead connections: nothing else would show whether the node lives.
+            self.dialling.suspect(now, CLOSED_BY_SERVER);
+        } else {
+            self.dialling.note(now, CLOSED_BY_SERVER);
+        }
         if matches!(phase, Phase::Idle | Phase::Granted) {
             self.lost_early(now, born_at);
         }

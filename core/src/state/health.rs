@@ -48,7 +48,8 @@ pub(crate) struct Dialling {
     check_timeout: Duration,
     /// About the slowest of the last dials that succeeded.
     slowest: Duration,
-    last_error: Option<Arc<str>>,
+    /// The last error, and when it came.
+    last_error: Option<(Arc<str>, Instant)>,
     permanent: bool,
 }
 
@@ -111,7 +112,8 @@ impl Dialling {
         }
     }
 
-    pub(crate) fn last_error(&self) -> Option<Arc<str>> {
+    /// The last error since the node last answered, and when it came.
+    pub(crate) fn last_error(&self) -> Option<(Arc<str>, Instant)> {
         self.last_error.clone()
     }
 
@@ -145,7 +147,7 @@ impl Dialling {
         let failures = failures.saturating_add(1);
         let timeouts = if failure.kind == FailureKind::TimedOut { timeouts.wrapping_add(1) } else { 0 };
         self.permanent = failure.kind == FailureKind::Permanent;
-        self.last_error = Some(failure.message.into());
+        self.note(now, &failure.message);
         let delay = self.delay(failures, someone_waits, chance);
         // Counted from the start of the dial: one that hung has been waiting already. A dial that was overdue long ago
         // must not move a pause that has begun since.
@@ -211,21 +213,21 @@ impl Dialling {
 
     /// Something was asked and not answered in time: a dial is the quickest way to know more.
     pub(crate) fn suspect(&mut self, now: Instant, what: &str) {
-        self.last_error = Some(what.into());
+        self.note(now, what);
         if !self.is_failing() {
             self.gate = Gate::Failing { failures: 0, timeouts: 0, next_at: now };
         }
     }
 
     /// Notes an error that says nothing about the node as a whole.
-    pub(crate) fn note(&mut self, what: &str) {
-        self.last_error = Some(what.into());
+    pub(crate) fn note(&mut self, now: Instant, what: &str) {
+        self.last_error = Some((what.into(), now));
     }
 
     /// A dial that took too long, and is booked as a failure since it was overdue, says what it was waiting for.
-    pub(crate) fn elaborate(&mut self, what: &str) {
+    pub(crate) fn elaborate(&mut self, now: Instant, what: &str) {
         if self.has_failed() && !self.permanent {
-            self.note(what);
+            self.note(now, what);
         }
     }
 

@@ -59,7 +59,7 @@ impl<C> Ledger<C> {
         let front = self.line.front(Want::Loan, 8);
         assert!(front.windows(2).all(|pair| pair[0].arrival < pair[1].arrival), "I6: nobody overtakes: {front:?}");
         assert!(
-            self.life != Life::Open || self.health() != Health::Down || self.deadlines.is_armed(Kind::Probe),
+            self.life != Life::Open || self.evidence() != Health::Down || self.deadlines.is_armed(Kind::Probe),
             "I9: a node that is down always has the next probe armed"
         );
         assert!(

@@ -16,7 +16,9 @@ pub enum Mark {
     DiedWhileGranted,
     /// A connection died while it was idle.
     DiedWhileIdle,
-    /// A connection died while it was on loan, being dialled or checked.
+    /// A connection died while it was on loan.
+    DiedOnLoan,
+    /// A connection died while it was being dialled, checked or cleaned.
     DiedWhileOut,
     /// A connection was lost soon after its birth.
     LostEarly,
@@ -90,13 +92,14 @@ pub enum Mark {
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 42] = [
         Self::CancelAfterGrant,
         Self::GrantRevokedAtDeadline,
         Self::CloseOnUncollectedGrant,
         Self::GrantRefused,
         Self::DiedWhileGranted,
         Self::DiedWhileIdle,
+        Self::DiedOnLoan,
         Self::DiedWhileOut,
         Self::LostEarly,
         Self::DialEndedAfterClose,

@@ -71,6 +71,8 @@ pub struct Ledger<C> {
     pub(super) closes: VecDeque<(Instant, ConnId)>,
     /// Whether a dial has ever succeeded.
     pub(super) has_met_server: bool,
+    /// Since when it is down, if it is.
+    pub(super) down_since: Option<Instant>,
     #[cfg(feature = "testing")]
     pub(super) marks: crate::state::marks::Marks,
     wakes: VecDeque<WaiterId>,
@@ -99,6 +101,7 @@ impl<C> Ledger<C> {
             dials: VecDeque::new(),
             closes: VecDeque::new(),
             has_met_server: false,
+            down_since: None,
             #[cfg(feature = "testing")]
             marks: crate::state::marks::Marks::default(),
             wakes: VecDeque::new(),
@@ -165,6 +168,9 @@ impl<C> Ledger<C> {
         }
         if self.is_hopeless() {
             mark!(self, ToldAtOnce);
+            // It wants the node, though it does not wait: the next probe comes as soon as for those who do.
+            self.dialling.hurry(now, &mut self.chance);
+            self.settle(now);
             return Acquired::Down(Box::new(self.refusal(now, now)));
         }
         let waiting = self.line.len(Want::Loan);
@@ -189,10 +195,11 @@ impl<C> Ledger<C> {
         if let Some(loan) = self.take_idle() {
             return Ok(loan);
         }
+        self.dialling.hurry(now, &mut self.chance);
         self.dial_spare(now);
         self.settle(now);
         let refusal = Box::new(self.refusal(now, now));
-        Err(match self.health() {
+        Err(match self.evidence() {
             Health::Down => Outcome::Down(refusal),
             Health::Up | Health::Suspect => Outcome::TimedOut(refusal),
         })

@@ -3,8 +3,8 @@
 /// Where a connection is in its life.
 ///
 /// ```text
-///  Connecting --> (Overdue) --> Idle <--> Granted --> Leased      a dial that fails leaves at once,
-///                                ^ ^------------------'           every other phase leaves by Closing
+///  Connecting --> (Overdue) --> Idle <--> Granted --> Leased --> (Lost)      a dial that fails leaves at once,
+///                                ^ ^------------------'                     every other phase leaves by Closing
 ///                                '--> Checking    '--> Cleaning --> Idle
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,20 +15,22 @@ pub(crate) enum Phase {
     Idle,
     Granted,
     Leased,
+    /// On loan, and known to be dead: it keeps its place until it comes back, and is no sign of life.
+    Lost,
     Checking,
     /// What its last borrower left on it is being undone.
     Cleaning,
     Closing,
 }
 
-const PHASES: usize = 8;
+const PHASES: usize = 9;
 
 impl Phase {
     /// Whether a connection in this phase is open and grows old.
     pub(crate) fn is_in_use(self) -> bool {
         match self {
             Self::Idle | Self::Granted | Self::Leased | Self::Checking | Self::Cleaning => true,
-            Self::Connecting | Self::Overdue | Self::Closing => false,
+            Self::Connecting | Self::Overdue | Self::Lost | Self::Closing => false,
         }
     }
 
@@ -36,7 +38,7 @@ impl Phase {
     pub(crate) fn is_being_worked_on(self) -> bool {
         match self {
             Self::Connecting | Self::Overdue | Self::Checking | Self::Cleaning => true,
-            Self::Idle | Self::Granted | Self::Leased | Self::Closing => false,
+            Self::Idle | Self::Granted | Self::Leased | Self::Lost | Self::Closing => false,
         }
     }
 }
@@ -54,9 +56,19 @@ impl Tally {
         self.0.iter().sum()
     }
 
-    /// On loan, or as good as on loan.
+    /// On loan, or as good as on loan, and not known to be dead.
     pub(crate) fn active(&self) -> usize {
         self.of(Phase::Granted) + self.of(Phase::Leased)
+    }
+
+    /// On loan, dead or alive.
+    pub(crate) fn on_loan(&self) -> usize {
+        self.active() + self.of(Phase::Lost)
+    }
+
+    /// With its borrower or ready for the next one, and not known to be dead: what shows that the node lives.
+    pub(crate) fn alive(&self) -> usize {
+        self.of(Phase::Idle) + self.active()
     }
 
     /// Being dialled, whether within the usual time or not.
@@ -71,7 +83,7 @@ impl Tally {
 
     /// Open, or being opened; what a pool's minimum is about.
     pub(crate) fn open(&self) -> usize {
-        self.total() - self.of(Phase::Closing)
+        self.total() - self.of(Phase::Closing) - self.of(Phase::Lost)
     }
 
     #[cfg(any(test, debug_assertions, feature = "testing"))]

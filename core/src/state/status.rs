@@ -1,6 +1,7 @@
 //! What users see of a node: one consistent picture, derived from the ledger's slots.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::state::line::Want;
 use crate::state::node::{Ledger, Life};
@@ -16,13 +17,16 @@ use crate::time::Instant;
 ///     ^                                              |                                 |
 ///     '------- a dial succeeds, or a check ----------'---------------------------------'
 /// ```
+///
+/// A node is down until its first dial has succeeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Health {
     /// The last dial or check succeeded.
     Up,
     /// The last dial failed or a server did not answer in time, but some connections may still work.
     Suspect,
-    /// The last dial failed and no connection is left. The node is probed, for ever, until it answers.
+    /// The last dial failed and no connection is left that is not known to be dead, or no dial has ever succeeded. The
+    /// node is probed, for ever, until it answers.
     Down,
 }
 
@@ -42,6 +46,8 @@ impl fmt::Display for Health {
 pub struct NodeStatus {
     /// How the node is doing.
     pub health: Health,
+    /// For how long it has been down; none if it is not.
+    pub down_for: Option<Duration>,
     /// How many pools there are.
     pub total_pools: usize,
     /// How many of them can lend.
@@ -50,6 +56,8 @@ pub struct NodeStatus {
     pub unhealthy_pools: usize,
     /// Connections on loan, those included that were granted to a waiter who has not collected them yet.
     pub active: usize,
+    /// How many of those are known to be dead: their borrowers still hold them.
+    pub lost: usize,
     /// Connections ready to be lent.
     pub idle: usize,
     /// Connections being dialled.
@@ -64,6 +72,8 @@ pub struct NodeStatus {
     pub waiting: usize,
     /// The last error of a dial or a check, until a dial succeeds again.
     pub last_error: Option<String>,
+    /// How long ago that error came.
+    pub last_error_age: Option<Duration>,
     /// The pools, by index.
     pub pools: Vec<PoolStatus>,
 }
@@ -78,6 +88,8 @@ pub struct PoolStatus {
     pub healthy: bool,
     /// Connections on loan.
     pub active_calls: usize,
+    /// How many of those are known to be dead.
+    pub lost: usize,
     /// Connections ready to be lent.
     pub idle: usize,
     /// Connections being dialled.
@@ -124,29 +136,43 @@ impl<C> Ledger<C> {
     /// How the node is doing: derived, never kept.
     #[must_use]
     pub fn health(&self) -> Health {
+        if self.has_met_server { self.evidence() } else { Health::Down }
+    }
+
+    /// The same, but a node that has never answered is not down before a dial has failed: its callers have reason to wait.
+    pub(super) fn evidence(&self) -> Health {
         let tally = self.roster.tally();
         if !self.dialling.is_failing() {
             Health::Up
-        } else if self.dialling.has_failed() && tally.of(Phase::Idle) + tally.active() == 0 {
+        } else if tally.alive() == 0 && (self.dialling.has_failed() || self.is_full_of_lost()) {
             Health::Down
         } else {
             Health::Suspect
         }
     }
 
+    /// Whether dead connections that have not come back take all places, so that no dial can show that the node lives.
+    fn is_full_of_lost(&self) -> bool {
+        let tally = self.roster.tally();
+        let lost = tally.of(Phase::Lost);
+        lost > 0 && lost == tally.total() && !self.roster.has_room(self.config.max_pools_per_node())
+    }
+
     /// One consistent picture of the node.
     #[must_use]
-    pub fn status(&self) -> NodeStatus {
+    pub fn status(&self, now: Instant) -> NodeStatus {
+        let last_error = self.dialling.last_error();
         let health = self.health();
         let pools: Vec<_> = self
             .roster
             .pools()
             .map(|(index, pool)| {
-                let lends = pool.tally.of(Phase::Idle) + pool.tally.active() > 0;
+                let lends = pool.tally.alive() > 0;
                 PoolStatus {
                     index,
                     healthy: self.life == Life::Open && (health == Health::Up || (health == Health::Suspect && lends)),
-                    active_calls: pool.tally.active(),
+                    active_calls: pool.tally.on_loan(),
+                    lost: pool.tally.of(Phase::Lost),
                     idle: pool.tally.of(Phase::Idle),
                     connecting: pool.tally.dialled(),
                     checking: pool.tally.examined(),
@@ -160,17 +186,20 @@ impl<C> Ledger<C> {
         let healthy_pools = pools.iter().filter(|pool| pool.healthy).count();
         NodeStatus {
             health,
+            down_for: self.down_since.map(|since| now.saturating_duration_since(since)),
             total_pools: pools.len(),
             healthy_pools,
             unhealthy_pools: pools.len() - healthy_pools,
-            active: tally.active(),
+            active: tally.on_loan(),
+            lost: tally.of(Phase::Lost),
             idle: tally.of(Phase::Idle),
             connecting: tally.dialled(),
             checking: tally.examined(),
             cleaning: tally.of(Phase::Cleaning),
             closing: tally.of(Phase::Closing),
             waiting: self.line.len(Want::Loan),
-            last_error: self.dialling.last_error().map(|text| text.to_string()),
+            last_error: last_error.as_ref().map(|(text, _)| text.to_string()),
+            last_error_age: last_error.map(|(_, at)| now.saturating_duration_since(at)),
             pools,
         }
     }
@@ -184,7 +213,7 @@ impl<C> Ledger<C> {
             WaitPhase::Dialling
         } else if self.is_short_of_allowance() {
             WaitPhase::TotalLimit
-        } else if tally.active() > 0 {
+        } else if tally.on_loan() > 0 {
             WaitPhase::LeasesHeld
         } else {
             WaitPhase::Housekeeping
@@ -195,13 +224,13 @@ impl<C> Ledger<C> {
             phase,
             seen: Snapshot {
                 pools: count(self.roster.pool_count()),
-                active: count(tally.active()),
+                active: count(tally.on_loan()),
                 idle: count(tally.of(Phase::Idle)),
                 connecting: count(tally.dialled()),
                 housekeeping: count(tally.examined() + tally.of(Phase::Closing)),
                 waiting: count(self.line.len(Want::Loan)),
             },
-            last_error: self.dialling.last_error(),
+            last_error: self.dialling.last_error().map(|(text, _)| text),
         }
     }
 }
@@ -236,12 +265,12 @@ impl<C> Ledger<C> {
         Counts {
             idle: tally.of(Phase::Idle),
             granted: tally.of(Phase::Granted),
-            leased: tally.of(Phase::Leased),
+            leased: tally.of(Phase::Leased) + tally.of(Phase::Lost),
             connecting: tally.dialled(),
             checking: tally.examined(),
             closing: tally.of(Phase::Closing),
             waiting: self.line.len(Want::Loan),
-            health: self.health(),
+            health: self.evidence(),
             open: self.life == Life::Open,
             probe_armed: self.deadlines.is_armed(crate::state::deadlines::Kind::Probe),
         }

@@ -63,7 +63,7 @@ impl<C> Ledger<C> {
                 Want::Drained => News::Ready,
                 Want::Loan | Want::Warm => {
                     let refusal = Box::new(self.refusal(now, since));
-                    match self.health() {
+                    match self.evidence() {
                         Health::Down => {
                             mark!(self, DownAtDeadline);
                             News::Down(refusal)
@@ -111,7 +111,7 @@ impl<C> Ledger<C> {
                     self.roster.retire(id, CloseReason::Expired);
                     mark!(self, ExpiredWhileOut);
                 }
-                Some(Phase::Connecting | Phase::Overdue | Phase::Closing) | None => {}
+                Some(Phase::Connecting | Phase::Overdue | Phase::Lost | Phase::Closing) | None => {}
             }
         }
         if let Some((next, _)) = self.roster.next_end() {
@@ -136,7 +136,7 @@ impl<C> Ledger<C> {
                 Some(Phase::Idle) => self.check_idle(now, id),
                 // While it is on loan it cannot be checked: it is looked at again after a while.
                 Some(Phase::Granted | Phase::Leased | Phase::Cleaning) => self.roster.set_check(id, soon),
-                Some(Phase::Connecting | Phase::Overdue | Phase::Checking | Phase::Closing) | None => {}
+                Some(Phase::Connecting | Phase::Overdue | Phase::Lost | Phase::Checking | Phase::Closing) | None => {}
             }
         }
         if let Some(next) = self.roster.next_check() {
@@ -245,7 +245,7 @@ impl<C> Ledger<C> {
 
     /// The deadline of a close has come: what is still out is ended from here.
     fn force(&mut self, now: Instant) {
-        for id in self.roster.select(|record| record.phase == Phase::Leased) {
+        for id in self.roster.select(|record| matches!(record.phase, Phase::Leased | Phase::Lost)) {
             self.roster.shift(id, Phase::Closing);
             self.note_closing(now, id);
             self.order(Action::Kill(Closing { id: Some(id) }));

@@ -5,6 +5,7 @@ mod exhaustive;
 mod healing;
 mod lending;
 mod line;
+mod lost;
 mod machine;
 mod model;
 mod op;
@@ -18,7 +19,8 @@ use std::time::Duration;
 use crate::config::{NodeConfig, NodeConfigBuilder};
 use crate::connector::CloseReason;
 use crate::state::{
-    Acquired, Action, Checkup, Closing, Failure, FailureKind, Input, Ledger, Loan, Outcome, Returned, Ticket, Verdict, WaiterId,
+    Acquired, Action, Checkup, Closing, Failure, FailureKind, Input, Ledger, Loan, NodeStatus, Outcome, Returned, Ticket, Verdict,
+    WaiterId,
 };
 use crate::time::Instant;
 
@@ -67,6 +69,10 @@ impl Bench {
         let mut bench = Self::new(one_pool(limit).min_idle(limit));
         bench.accept_all();
         bench
+    }
+
+    fn status(&self) -> NodeStatus {
+        self.ledger.status(self.now)
     }
 
     fn put(&mut self, input: Input<u32>) {

@@ -203,7 +203,7 @@ impl Bench {
         for closing in std::mem::take(&mut self.closes) {
             self.put(Input::Closed(closing));
         }
-        assert!(self.ledger.is_finished(), "C1: something is left: {:?}", self.ledger.status());
+        assert!(self.ledger.is_finished(), "C1: something is left: {:?}", self.ledger.status(self.now));
         assert_eq!(self.open, BTreeSet::new(), "I8: connections that were never closed");
         assert_eq!(self.ledger.next_deadline(), None);
     }

@@ -14,12 +14,12 @@ fn i9_a_failed_dial_backs_off_and_the_next_probe_stays_armed_for_ever() {
         bench.refuse(FailureKind::Passing);
         assert_eq!(bench.connects.len(), 0, "attempt {attempt}: a pause comes first");
         assert_eq!(bench.ledger.health(), Health::Down);
-        assert_eq!(bench.ledger.status().last_error.as_deref(), Some("refused"));
+        assert_eq!(bench.status().last_error.as_deref(), Some("refused"));
         bench.until_dial();
     }
     bench.accept();
-    assert_eq!((bench.ledger.health(), bench.ledger.status().idle), (Health::Up, 1));
-    assert_eq!(bench.ledger.status().last_error, None);
+    assert_eq!((bench.ledger.health(), bench.status().idle), (Health::Up, 1));
+    assert_eq!(bench.status().last_error, None);
 }
 
 /// Bites when `may_dial` lets any number of dials through while the node fails.
@@ -46,7 +46,7 @@ fn h4_a_node_that_is_down_is_dialled_once_at_a_time_then_by_one_two_four() {
         }
     }
     bench.accept_all();
-    assert_eq!((bench.ledger.status().active, bench.made), (40, 40), "one for each who waits");
+    assert_eq!((bench.status().active, bench.made), (40, 40), "one for each who waits");
 }
 
 /// Bites when `is_saturated` forgets dials that are under way: a full pool may be full of them.
@@ -56,16 +56,16 @@ fn h10_a_dial_that_fills_the_pool_is_overdue_in_its_time_whoever_ordered_it() {
     let mut bench = Bench::new(knobs());
     let waiter = bench.wait(10 * SECOND);
     bench.pass(SECOND - MS);
-    assert_eq!(bench.ledger.health(), Health::Up);
+    assert_eq!(bench.ledger.evidence(), Health::Up);
     bench.pass(MS);
-    assert_eq!(bench.ledger.health(), Health::Down);
+    assert_eq!(bench.ledger.evidence(), Health::Down);
     assert!(matches!(bench.ledger.take_outcome(waiter), Some(Outcome::Down(_))), "it fails fast, not at its deadline");
     let mut bench = Bench::new(knobs());
     assert!(bench.ledger.try_acquire(bench.now).is_err());
     bench.collect();
     assert_eq!(bench.connects.len(), 1, "the spare");
     bench.pass(SECOND);
-    assert_eq!(bench.ledger.health(), Health::Down);
+    assert_eq!(bench.ledger.evidence(), Health::Down);
 }
 
 /// Bites when `distrust_since` checks nothing, when `on_release` looks at no epoch, and when `on_closed` leaves the dial put off.
@@ -75,7 +75,7 @@ fn h6_silence_has_all_others_checked_orders_one_dial_and_late_returns_are_checke
     let (silent, held, late) = (bench.borrow(), bench.borrow(), bench.borrow());
     bench.put(Input::Release(silent, Verdict::Silent));
     assert_eq!(bench.checks.len(), 3, "all that idle");
-    assert_eq!(bench.ledger.status().idle, 0);
+    assert_eq!(bench.status().idle, 0);
     assert_eq!(bench.ledger.health(), Health::Suspect);
     assert_eq!(bench.connects.len(), 0, "the pool is full until the silent one is closed");
     bench.close_all();
@@ -108,7 +108,7 @@ fn h6_a_silent_health_check_has_the_others_checked_at_once() {
     }
     let checkup = bench.checks.remove(0);
     bench.put(Input::Checked(checkup, Finding::Silent));
-    assert_eq!((bench.checks.len(), bench.ledger.status().idle), (3, 0));
+    assert_eq!((bench.checks.len(), bench.status().idle), (3, 0));
     bench.close_all();
     bench.pass(50 * MS);
     assert_eq!(bench.connects.len(), 1);
@@ -125,8 +125,8 @@ fn a_failed_check_costs_that_connection_alone() {
     }
     let checkup = bench.checks.remove(0);
     bench.put(Input::Checked(checkup, Finding::Failed(String::from("no"))));
-    assert_eq!((bench.ledger.health(), bench.ledger.status().idle), (Health::Up, 1));
-    assert_eq!(bench.ledger.status().last_error.as_deref(), Some("no"));
+    assert_eq!((bench.ledger.health(), bench.status().idle), (Health::Up, 1));
+    assert_eq!(bench.status().last_error.as_deref(), Some("no"));
     assert_eq!(bench.close_all(), [CloseReason::CheckFailed]);
     assert_eq!(bench.connects.len(), 1, "the minimum is restored");
 }
@@ -140,7 +140,7 @@ fn an_idle_connection_that_dies_is_closed_and_replaced() {
     bench.release(loan);
     bench.put(Input::Died(id));
     assert_eq!(bench.close_all(), [CloseReason::Broken]);
-    assert_eq!((bench.ledger.status().idle, bench.connects.len()), (1, 1));
+    assert_eq!((bench.status().idle, bench.connects.len()), (1, 1));
     bench.put(Input::Died(id));
     assert_eq!(bench.closes, [], "an old identity reaches nobody");
 }
@@ -156,7 +156,7 @@ fn a_granted_connection_that_dies_puts_its_waiter_back_in_its_place() {
     bench.release(loan);
     bench.put(Input::Died(id));
     assert!(bench.ledger.take_outcome(first).is_none());
-    assert_eq!((bench.ledger.status().waiting, bench.close_all().len()), (2, 1));
+    assert_eq!((bench.status().waiting, bench.close_all().len()), (2, 1));
     bench.accept();
     let loan = bench.granted(first);
     assert_eq!(loan.conn, 2);
@@ -217,7 +217,7 @@ fn a_caller_of_a_failing_node_is_told_that_it_is_down_and_why() {
 fn a_dial_that_took_too_long_says_what_it_waited_for_unless_another_has_succeeded() {
     let mut bench = Bench::new(one_pool(2));
     bench.wait(20 * SECOND);
-    let error = |bench: &Bench| bench.ledger.status().last_error;
+    let error = |bench: &Bench| bench.status().last_error;
     bench.pass(SECOND);
     assert_eq!(error(&bench).as_deref(), Some("a connect has not been answered for 1s"));
     bench.refuse(FailureKind::TimedOut);

@@ -10,7 +10,7 @@ use crate::state::{Acquired, Failure, FailureKind, Health, Input, Loop, Outcome,
 fn at_the_start_every_pool_dials_its_minimum() {
     let bench = Bench::new(NodeConfig::builder().connection_pools_per_node_at_start(2).min_idle(3).max_connection_size(5));
     assert_eq!(bench.connects.len(), 6);
-    assert!(bench.ledger.status().pools.iter().all(|pool| pool.connecting == 3), "{:?}", bench.ledger.status());
+    assert!(bench.status().pools.iter().all(|pool| pool.connecting == 3), "{:?}", bench.status());
 }
 
 #[test]
@@ -24,10 +24,10 @@ fn waiters_are_served_in_order_of_arrival_and_a_newcomer_does_not_overtake() {
     let late = bench.wait(SECOND);
     for id in ids.into_iter().chain([late]) {
         let loan = bench.granted(id);
-        assert_eq!(bench.ledger.status().active, 1);
+        assert_eq!(bench.status().active, 1);
         bench.release(loan);
     }
-    assert_eq!((bench.ledger.status().idle, bench.ledger.status().waiting), (1, 0));
+    assert_eq!((bench.status().idle, bench.status().waiting), (1, 0));
 }
 
 /// Bites when `Cancel` drops the grant that `leave` returns.
@@ -42,7 +42,7 @@ fn a_cancelled_waiter_passes_its_grant_on() {
     let loan = bench.granted(second);
     assert_eq!(loan.conn, 1);
     bench.put(Input::Cancel(first));
-    assert_eq!(bench.ledger.status().active, 1, "a second cancel does nothing");
+    assert_eq!(bench.status().active, 1, "a second cancel does nothing");
     bench.release(loan);
 }
 
@@ -204,7 +204,7 @@ fn the_pool_with_the_fewest_loans_lends_first() {
     let builder = NodeConfig::builder().connection_pools_per_node_at_start(3).min_idle(2).max_connection_size(2);
     let mut bench = Bench::new(builder.max_pools_per_node(3));
     bench.accept_all();
-    let active = |bench: &Bench| bench.ledger.status().pools.iter().map(|pool| pool.active_calls).collect::<Vec<_>>();
+    let active = |bench: &Bench| bench.status().pools.iter().map(|pool| pool.active_calls).collect::<Vec<_>>();
     let mut loans = Vec::new();
     for expected in [[1, 0, 0], [1, 1, 0], [1, 1, 1], [2, 1, 1]] {
         loans.push(bench.borrow());
@@ -221,10 +221,10 @@ fn a_node_grows_by_pools_up_to_its_maximum_and_no_further() {
     let mut bench = Bench::new(NodeConfig::builder().min_idle(0).max_connection_size(2).max_pools_per_node(3));
     let waiters: Vec<_> = (0..8).map(|_| bench.wait(SECOND)).collect();
     assert_eq!(bench.connects.len(), 6);
-    assert_eq!(bench.ledger.status().total_pools, 3);
+    assert_eq!(bench.status().total_pools, 3);
     bench.accept_all();
     let served = waiters.into_iter().filter(|id| bench.ledger.take_outcome(*id).is_some()).count();
-    assert_eq!((served, bench.ledger.status().waiting), (6, 2));
+    assert_eq!((served, bench.status().waiting), (6, 2));
 }
 
 /// Bites when a change of what a pool has is not entered into the ranking, and when the ranking does not grow with the pools.
@@ -247,7 +247,7 @@ fn of_many_pools_the_one_with_the_fewest_on_loan_lends() {
             bench.close_all();
             continue;
         }
-        let pools = bench.ledger.status().pools;
+        let pools = bench.status().pools;
         let lenders = pools.iter().filter(|pool| pool.idle > 0);
         if let Some(least) = lenders.min_by_key(|pool| (pool.active_calls, pool.index)) {
             let loan = bench.borrow();
@@ -262,5 +262,5 @@ fn of_many_pools_the_one_with_the_fewest_on_loan_lends() {
         bench.pass(SECOND);
         bench.close_all();
     }
-    assert_eq!(bench.ledger.status().total_pools, 1);
+    assert_eq!(bench.status().total_pools, 1);
 }

@@ -71,7 +71,7 @@ fn drain(pair: &mut Pair) {
         pair.apply(op);
         pair.compare();
     }
-    assert!(pair.waiters.is_empty() && pair.bench.ledger.is_finished(), "{:?}", pair.bench.ledger.status());
+    assert!(pair.waiters.is_empty() && pair.bench.ledger.is_finished(), "{:?}", pair.bench.status());
 }
 
 #[test]

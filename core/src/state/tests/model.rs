@@ -52,6 +52,8 @@ pub(super) enum At {
     Idle,
     Granted,
     Leased,
+    /// On loan, and dead.
+    Lost,
     Checking,
     Cleaning,
     Closing { since: Instant },
@@ -202,9 +204,14 @@ impl Model {
         let usable = self.count(|at| matches!(at, At::Idle | At::Granted | At::Leased));
         match self.gate {
             Gate::Open | Gate::Ramp { .. } => Health::Up,
-            Gate::Failing { refused: true, .. } if usable == 0 => Health::Down,
+            Gate::Failing { refused, .. } if usable == 0 && (refused || self.is_full_of_lost()) => Health::Down,
             Gate::Failing { .. } => Health::Suspect,
         }
+    }
+
+    /// Whether all places are taken by dead connections that are still on loan.
+    fn is_full_of_lost(&self) -> bool {
+        self.scope.limit > 0 && self.count(|at| at == At::Lost) == self.scope.limit
     }
 
     /// The latest time by which a tick is needed.
@@ -212,7 +219,7 @@ impl Model {
         let waits = self.waiters.iter().filter(|waiter| !matches!(waiter.wait, Wait::Told(_))).map(|waiter| waiter.deadline);
         let closes = self.conns.iter().filter_map(|conn| match conn.at {
             At::Closing { since } => Some(since + BEAT),
-            At::Idle | At::Granted | At::Leased | At::Checking | At::Cleaning => None,
+            At::Idle | At::Granted | At::Leased | At::Lost | At::Checking | At::Cleaning => None,
         });
         let end = match self.life {
             Life::Closing { force_at } => Some(force_at),

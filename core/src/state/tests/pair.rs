@@ -249,10 +249,10 @@ impl Pair {
 
     /// Compares the state of both: every count, who has an outcome, and when the next tick is wanted.
     pub(super) fn compare(&mut self) {
-        let (status, model) = (self.bench.ledger.status(), &self.model);
+        let (status, model) = (self.bench.status(), &self.model);
         let seen = [status.active, status.idle, status.connecting, status.checking, status.closing, status.waiting];
         let expected = [
-            model.count(|at| matches!(at, At::Granted | At::Leased)),
+            model.count(|at| matches!(at, At::Granted | At::Leased | At::Lost)),
             model.count(|at| at == At::Idle),
             model.dials(),
             model.count(|at| matches!(at, At::Checking | At::Cleaning)),
@@ -260,7 +260,7 @@ impl Pair {
             model.queued(),
         ];
         assert_eq!(seen, expected, "active, idle, connecting, checking, closing, waiting");
-        assert_eq!(status.health, model.health());
+        assert_eq!(self.bench.ledger.evidence(), model.health());
         assert_eq!(self.bench.ledger.is_open(), model.is_open());
         assert_eq!(self.bench.ledger.is_finished(), model.is_closed());
         let next = self.bench.ledger.next_deadline();

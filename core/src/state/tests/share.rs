@@ -64,7 +64,7 @@ fn what_is_to_be_given_up_is_the_idle_connection_that_was_unused_for_longest() {
     bench.put(Input::Allowance(Allowance { most: 3, floor: 1, give: 1, stance: Stance::AtEase }));
     let closes: Vec<_> = bench.closes.iter().map(|(_, conn, reason)| (*conn, *reason)).collect();
     assert_eq!(closes, [(oldest, CloseReason::Yielded)]);
-    assert_eq!((bench.ledger.status().idle, bench.ledger.appetite().closing), (2, 1));
+    assert_eq!((bench.status().idle, bench.ledger.appetite().closing), (2, 1));
 }
 
 /// Bites when `put_back` and `leave_line` are quick at any pace, and when `grant` does not wait.

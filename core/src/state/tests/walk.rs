@@ -255,7 +255,7 @@ fn a_random_walk_keeps_every_invariant_and_ends_with_nothing_left() {
         assert!(loans.is_empty() && waiters.is_empty(), "seed {seed}: {} loans, {} waiters", loans.len(), waiters.len());
         assert!(bench.connects.is_empty() && bench.checks.is_empty(), "seed {seed}: {:?} {:?}", bench.connects, bench.checks);
         assert!(bench.closes.is_empty() && bench.kills.is_empty(), "seed {seed}: {:?} {:?}", bench.closes, bench.kills);
-        assert!(bench.ledger.is_finished(), "seed {seed}: not finished: {:?}", bench.ledger.status());
+        assert!(bench.ledger.is_finished(), "seed {seed}: not finished: {:?}", bench.status());
         assert_eq!(open, BTreeSet::new(), "seed {seed}: I8: connections that were never closed");
     }
 }

@@ -45,7 +45,7 @@ fn i10_cleanup_stops_at_the_minimum_and_removes_empty_surplus_pools() {
     let waiters: Vec<_> = (0..5).map(|_| bench.wait(SECOND)).collect();
     bench.accept_all();
     let mut loans: Vec<_> = waiters.into_iter().map(|id| bench.granted(id)).collect();
-    assert_eq!(bench.ledger.status().total_pools, 3);
+    assert_eq!(bench.status().total_pools, 3);
     bench.put(Input::SetCleanup(Loop::Running));
     let held = loans.pop().expect("one of the last pool");
     for loan in loans.into_iter().chain([first]) {
@@ -55,11 +55,11 @@ fn i10_cleanup_stops_at_the_minimum_and_removes_empty_surplus_pools() {
     assert_eq!(reasons, []);
     let reasons = live(&mut bench, 3 * SECOND);
     assert_eq!(reasons, [CloseReason::IdleTooLong; 4]);
-    let status = bench.ledger.status();
+    let status = bench.status();
     assert_eq!((status.idle, status.active, status.total_pools), (1, 1, 2), "{status:?}");
     bench.release(held);
     live(&mut bench, 13 * SECOND);
-    let status = bench.ledger.status();
+    let status = bench.status();
     assert_eq!((status.idle, status.active, status.total_pools), (1, 0, 1), "{status:?}");
 }
 
@@ -98,7 +98,7 @@ fn a_connection_that_is_out_for_a_check_when_times_are_noted_is_not_idle_for_eve
     bench.pass(SECOND);
     let reasons = live(&mut bench, 20 * SECOND);
     assert_eq!(reasons.iter().filter(|reason| **reason == CloseReason::IdleTooLong).count(), 3, "{reasons:?}");
-    assert_eq!(bench.ledger.status().idle, 0);
+    assert_eq!(bench.status().idle, 0);
 }
 
 /// Bites when `shelve_unnoted` leaves the time of the last return.
@@ -113,7 +113,7 @@ fn what_comes_back_without_a_look_at_the_clock_has_not_been_idle_since_its_last_
     bench.release(other);
     assert_eq!(bench.put_back(held), None, "nobody looks at the clock");
     bench.pass(MS);
-    assert_eq!((bench.ledger.status().idle, bench.closes.len()), (2, 0), "both were in use until now");
+    assert_eq!((bench.status().idle, bench.closes.len()), (2, 0), "both were in use until now");
     assert_eq!(live(&mut bench, 9 * SECOND), []);
     assert_eq!(live(&mut bench, 4 * SECOND), [CloseReason::IdleTooLong; 2]);
 }
@@ -206,12 +206,12 @@ fn c6_a_close_that_hangs_counts_for_a_second_and_no_longer() {
     bench.put(Input::Release(loan, Verdict::Broken(CloseReason::Discarded)));
     let waiter = bench.wait(5 * SECOND);
     bench.pass(SECOND - MS);
-    assert_eq!((bench.ledger.status().closing, bench.connects.len()), (1, 0));
+    assert_eq!((bench.status().closing, bench.connects.len()), (1, 0));
     bench.pass(MS);
-    assert_eq!((bench.ledger.status().closing, bench.connects.len()), (0, 1));
+    assert_eq!((bench.status().closing, bench.connects.len()), (0, 1));
     bench.accept();
     bench.close_all();
-    assert_eq!(bench.ledger.status().active, 1, "a close that ends after all changes nothing");
+    assert_eq!(bench.status().active, 1, "a close that ends after all changes nothing");
     assert_eq!(bench.granted(waiter).conn, 2);
 }
 

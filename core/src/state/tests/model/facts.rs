@@ -16,6 +16,7 @@ impl Model {
             return Told::Loan(conn);
         }
         if self.is_hopeless() {
+            self.settle();
             return Told::Down { beats: 0 };
         }
         if self.queued() >= self.scope.max_waiters {
@@ -165,9 +166,14 @@ impl Model {
                 waiter.expect("whom it was granted to").wait = Wait::Queued;
                 self.close_conn(conn, CloseReason::Broken);
             }
-            At::Leased | At::Checking | At::Cleaning => self.find(conn).retire = Some(CloseReason::Broken),
-            At::Closing { .. } => {}
+            At::Leased => {
+                let lost = self.find(conn);
+                (lost.at, lost.retire) = (At::Lost, Some(CloseReason::Broken));
+            }
+            At::Checking | At::Cleaning => self.find(conn).retire = Some(CloseReason::Broken),
+            At::Lost | At::Closing { .. } => {}
         }
+        self.look_for_life(at);
         if matches!(at, At::Idle | At::Granted) {
             self.lost_early(born);
         }

@@ -48,13 +48,28 @@ impl Model {
     }
 
     pub(super) fn force(&mut self) {
-        for conn in self.those(At::Leased) {
+        for conn in self.conns.iter().filter(|conn| matches!(conn.at, At::Leased | At::Lost)).map(|conn| conn.conn).collect::<Vec<_>>() {
             self.find(conn).at = At::Closing { since: self.now };
             self.said.push(Said::Kill(conn));
         }
         self.conns.retain(|conn| !matches!(conn.at, At::Checking | At::Cleaning));
         self.dials = 0;
         self.life = Life::Closing { force_at: Instant::from_nanos(u64::MAX) };
+    }
+
+    /// Something has died: with nothing but dead connections on loan, a dial shows at once whether the node lives.
+    pub(super) fn look_for_life(&mut self, was: At) {
+        let alive = self.count(|at| matches!(at, At::Idle | At::Granted | At::Leased));
+        let is_news = !matches!(was, At::Lost | At::Closing { .. });
+        if is_news && alive == 0 && self.count(|at| at == At::Lost) > 0 {
+            self.suspect();
+        }
+    }
+
+    fn suspect(&mut self) {
+        if self.life == Life::Open && !matches!(self.gate, Gate::Failing { .. }) {
+            self.gate = Gate::Failing { refused: false, by: self.now };
+        }
     }
 
     pub(super) fn settle(&mut self) {
@@ -100,7 +115,7 @@ impl Model {
     }
 
     pub(super) fn is_dial_wanted(&self) -> bool {
-        let open = self.count(|at| !matches!(at, At::Closing { .. })) + self.dials;
+        let open = self.count(|at| !matches!(at, At::Lost | At::Closing { .. })) + self.dials;
         let probe = usize::from(matches!(self.gate, Gate::Failing { .. }));
         open < self.scope.min_idle || self.queued().max(probe) > self.dials
     }
@@ -135,9 +150,7 @@ impl Model {
             return;
         }
         self.conns.iter_mut().for_each(|conn| conn.trusted = false);
-        if !matches!(self.gate, Gate::Failing { .. }) {
-            self.gate = Gate::Failing { refused: false, by: self.now };
-        }
+        self.suspect();
         for conn in std::mem::take(&mut self.shelf) {
             self.find(conn).at = At::Checking;
             self.said.push(Said::Check(conn));
