@@ -48,7 +48,7 @@ struct Node<K: Connector> {
     stage: Stage,
 }
 
-/// A node lends once it has been warm.
+/// A node lends from the start; one that does not become warm in time is forgotten.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     /// So many calls wait for it to become warm.
@@ -111,12 +111,13 @@ impl<K: Connector> Manager<K> {
 
     /// Adds a node and waits until its pools are warm (with a limit of all nodes together: as warm as that lets them be,
     /// which is its floor at least). A node that is there already is left as it is; calls that come
-    /// while it is being added wait with the first. Until then it is unknown to [`get`](Manager::get).
+    /// while it is being added wait with the first, and so do those that [`get`](Manager::get) a connection of it.
     ///
     /// # Errors
     ///
     /// As [`NodePool::warm`]; [`NoFloorLeft`](GetClientError::NoFloorLeft) at once if the limit of all nodes together leaves
-    /// no floor for it. The node is then forgotten, with all its tasks and sockets: adding it again simply works.
+    /// no floor for it. The node is then forgotten, with all its tasks and sockets, when the last call that waits for a
+    /// connection of it has ended: adding it again simply works.
     ///
     /// # Cancel safety
     ///
@@ -156,7 +157,13 @@ impl<K: Connector> Manager<K> {
     ///
     /// As [`NodePool::get_timeout`].
     pub async fn get(&self, name: &str, timeout: Duration) -> Result<Lease<K>, GetClientError> {
-        let door = Arc::clone(self.ready(&self.nodes(), name)?.door());
+        let (door, _held) = {
+            let nodes = self.nodes();
+            let node = self.known(&nodes, name)?;
+            // Should it be forgotten meanwhile, its pools live on until this wait has ended.
+            let held = matches!(node.stage, Stage::Adding { .. }).then(|| node.pool.clone());
+            (Arc::clone(node.pool.door()), held)
+        };
         // Most calls end here: one clone, for the lease.
         match door.take_idle() {
             Some(loan) => Ok(Lease::new(door, loan)),
@@ -181,15 +188,15 @@ impl<K: Connector> Manager<K> {
     /// [`UnknownNode`](GetClientError::UnknownNode) if it was never added, [`Closed`](GetClientError::Closed) after
     /// [`close`](Manager::close).
     pub fn node(&self, name: &str) -> Result<NodePool<K>, GetClientError> {
-        self.ready(&self.nodes(), name).cloned()
+        self.known(&self.nodes(), name).map(|node| node.pool.clone())
     }
 
-    /// A picture of every node, by [`Connector::name`]; each is consistent in itself. Nodes that are still being added
-    /// or have been closed are left out.
+    /// A picture of every node, by [`Connector::name`]; each is consistent in itself. Nodes that are still being added are
+    /// there, down until they have answered; those that have been closed are left out.
     #[must_use]
     pub fn status(&self) -> BTreeMap<String, NodeStatus> {
         let nodes = self.nodes();
-        let mut open: Vec<_> = nodes.iter().filter(|(_, node)| node.stage == Stage::Ready && node.pool.is_open()).collect();
+        let mut open: Vec<_> = nodes.iter().filter(|(_, node)| node.pool.is_open()).collect();
         open.sort_unstable_by_key(|(name, _)| *name);
         let mut pictures = BTreeMap::new();
         for (_, node) in open {
@@ -289,16 +296,11 @@ impl<K: Connector> Manager<K> {
         drop(forgotten);
     }
 
-    fn ready<'a>(&self, nodes: &'a HashMap<String, Node<K>>, name: &str) -> Result<&'a NodePool<K>, GetClientError> {
-        match nodes.get(name) {
-            Some(Node { pool, stage: Stage::Ready }) => Ok(pool),
-            Some(Node { stage: Stage::Adding { .. }, .. }) | None if self.is_closed() => {
-                Err(GetClientError::Closed { node: String::from(name) })
-            }
-            Some(Node { stage: Stage::Adding { .. }, .. }) | None => {
-                Err(GetClientError::UnknownNode { node: String::from(name) })
-            }
-        }
+    fn known<'a>(&self, nodes: &'a HashMap<String, Node<K>>, name: &str) -> Result<&'a Node<K>, GetClientError> {
+        nodes.get(name).ok_or_else(|| {
+            let node = String::from(name);
+            if self.is_closed() { GetClientError::Closed { node } } else { GetClientError::UnknownNode { node } }
+        })
     }
 
     /// None if the node is there already.

@@ -1,5 +1,6 @@
 //! The rules of a pool, each as a test by its number: a `NodePool` on a virtual clock and a scripted server.
 
+mod adding;
 mod capacity;
 mod ending;
 mod fleet;

@@ -2,7 +2,7 @@
 
 use crate::connector::CloseReason;
 use crate::state::deadlines::{Deadlines, Kind};
-use crate::state::facts::record_idle;
+use crate::state::facts::{CLOSED_BY_SERVER, record_idle};
 use crate::state::line::Want;
 use crate::state::node::{Ledger, Life};
 use crate::state::phase::{Phase, Tally};
@@ -20,6 +20,7 @@ impl<C> Ledger<C> {
                     self.tell_ready(Want::Warm);
                 }
                 if !self.is_saturated() {
+                    self.look_for_life(now);
                     self.dial(now);
                     if self.is_hopeless() {
                         self.tell_all(now, Want::Loan, News::Down);
@@ -46,7 +47,16 @@ impl<C> Ledger<C> {
         self.dialling.is_open()
             && self.dials.is_empty()
             && !self.deadlines.is_armed(Kind::Probe)
+            && self.roster.tally().of(Phase::Lost) == 0
             && self.roster.is_full(self.config.max_pools_per_node())
+    }
+
+    /// With nothing but dead connections on loan, a dial is what shows whether the node lives.
+    fn look_for_life(&mut self, now: Instant) {
+        let tally = self.roster.tally();
+        if tally.of(Phase::Lost) > 0 && tally.alive() == 0 && !self.dialling.is_failing() {
+            self.dialling.suspect(now, CLOSED_BY_SERVER);
+        }
     }
 
     /// A node that fails or comes back is never saturated, so every change passes here.

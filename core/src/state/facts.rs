@@ -18,7 +18,7 @@ use crate::time::Instant;
 const BETWEEN_GENERATIONS: Duration = Duration::from_secs(1);
 
 /// What is noted when a connection dies by itself.
-const CLOSED_BY_SERVER: &str = "a connection was closed by the server";
+pub(super) const CLOSED_BY_SERVER: &str = "a connection was closed by the server";
 
 /// A connection that is lost before this age counts as a failed dial: no server in use closes idle ones so soon.
 const EARLY: Duration = Duration::from_secs(1);
@@ -238,13 +238,7 @@ impl<C> Ledger<C> {
             }
             Phase::Lost | Phase::Closing => return,
         }
-        let tally = self.roster.tally();
-        if tally.of(Phase::Lost) > 0 && tally.alive() == 0 && self.life == Life::Open {
-            // Its borrowers hold nothing but dead connections: nothing else would show whether the node lives.
-            self.dialling.suspect(now, CLOSED_BY_SERVER);
-        } else {
-            self.dialling.note(now, CLOSED_BY_SERVER);
-        }
+        self.dialling.note(now, CLOSED_BY_SERVER);
         if matches!(phase, Phase::Idle | Phase::Granted) {
             self.lost_early(now, born_at);
         }

@@ -241,7 +241,10 @@ impl<C> Ledger<C> {
 pub(crate) struct Counts {
     pub(crate) idle: usize,
     pub(crate) granted: usize,
+    /// Those included that are known to be dead.
     pub(crate) leased: usize,
+    /// Known to be dead.
+    pub(crate) lost: usize,
     pub(crate) connecting: usize,
     pub(crate) checking: usize,
     pub(crate) closing: usize,
@@ -266,6 +269,7 @@ impl<C> Ledger<C> {
             idle: tally.of(Phase::Idle),
             granted: tally.of(Phase::Granted),
             leased: tally.of(Phase::Leased) + tally.of(Phase::Lost),
+            lost: tally.of(Phase::Lost),
             connecting: tally.dialled(),
             checking: tally.examined(),
             closing: tally.of(Phase::Closing),

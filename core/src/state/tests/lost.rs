@@ -18,8 +18,8 @@ fn with_one_on_loan(limit: usize, min_idle: usize) -> (Bench, crate::state::Loan
     (bench, loan)
 }
 
-/// Seen to bite: with `Lost` counted by `Tally::alive` (health) or by `Tally::open` (the floor), and without the suspicion
-/// in `on_died`, which alone starts the probe of a node that has no floor.
+/// Seen to bite: with `Lost` counted by `Tally::alive` (health) or by `Tally::open` (the floor), and without
+/// `look_for_life`, which alone starts the probe of a node that has no floor.
 #[test]
 fn h13_a_dead_loan_is_no_sign_of_life_counts_for_no_floor_and_starts_the_probe() {
     for min_idle in [0, 1] {

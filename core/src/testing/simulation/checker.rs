@@ -176,7 +176,7 @@ impl Checker {
     ///
     /// Seen to bite: with a hand-over that wakes nobody (W2), with a driver that is not woken (W6), with a line that is
     /// served from its end (I6), with room that nobody dials for (I4), with an alarm that is not heard (H1), with a grant
-    /// that outlives its deadline (W9).
+    /// that outlives its deadline (W9), with a dead loan that is taken for a sign of life (H13).
     pub(super) fn at_rest(&self, now: Instant, counts: Counts, server: &FakeServer, shared: &Shared) -> Result<(), String> {
         let waits = || shared.waits.values();
         if let Some(late) = waits().find(|wait| wait.watched && wait.due < now) {
@@ -200,6 +200,10 @@ impl Checker {
         }
         if counts.waiting > 0 && counts.health == Health::Down && self.on_node_down == OnNodeDown::FailFast {
             return Err(format!("FailFast: {} wait for a node that is down", counts.waiting));
+        }
+        let has_life = counts.idle + counts.granted + counts.leased > counts.lost;
+        if counts.lost > 0 && !has_life && counts.health == Health::Up {
+            return Err(format!("H13: nothing but dead connections on loan, and the node is up: {counts:?}"));
         }
         let dead = server.known_dead();
         if dead > counts.leased + counts.checking + counts.closing {

@@ -173,7 +173,6 @@ impl Model {
             At::Checking | At::Cleaning => self.find(conn).retire = Some(CloseReason::Broken),
             At::Lost | At::Closing { .. } => {}
         }
-        self.look_for_life(at);
         if matches!(at, At::Idle | At::Granted) {
             self.lost_early(born);
         }

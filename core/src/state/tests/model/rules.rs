@@ -57,11 +57,10 @@ impl Model {
         self.life = Life::Closing { force_at: Instant::from_nanos(u64::MAX) };
     }
 
-    /// Something has died: with nothing but dead connections on loan, a dial shows at once whether the node lives.
-    pub(super) fn look_for_life(&mut self, was: At) {
+    /// With nothing but dead connections on loan, a dial shows at once whether the node lives.
+    fn look_for_life(&mut self) {
         let alive = self.count(|at| matches!(at, At::Idle | At::Granted | At::Leased));
-        let is_news = !matches!(was, At::Lost | At::Closing { .. });
-        if is_news && alive == 0 && self.count(|at| at == At::Lost) > 0 {
+        if alive == 0 && self.count(|at| at == At::Lost) > 0 {
             self.suspect();
         }
     }
@@ -88,6 +87,7 @@ impl Model {
                 self.said.push(Said::Wake(self.waiters[index].waiter));
             }
         }
+        self.look_for_life();
         while self.may_dial() && self.has_room() && self.is_dial_wanted() {
             self.dial();
         }
