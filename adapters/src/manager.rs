@@ -99,7 +99,8 @@ impl RedisManager {
     /// [`NoFloorLeft`](AddNodeError::NoFloorLeft) at once if `max_total_connections` leaves no `min_connections_per_node` for
     /// one more node, [`NothingLeft`](AddNodeError::NothingLeft) if other nodes had all of it on loan until the end of
     /// `timeout`. [`Closed`](AddNodeError::Closed) after [`close_all_pools`](RedisManager::close_all_pools). The node is then
-    /// forgotten with all its tasks and sockets; adding it again simply works.
+    /// forgotten with all its tasks and sockets; adding it again simply works. Calls that want a client of a node that is
+    /// being added wait for it, too, each to its own deadline.
     ///
     /// # Cancel safety
     ///
@@ -109,13 +110,31 @@ impl RedisManager {
         if let Some(clusters) = &self.clusters {
             return clusters.add(url, timeout).await;
         }
-        let address = Address::parse(url, self.args.protocol, &self.tls)?;
-        let name = address.name.clone();
-        let connector = || {
-            let check_timeout = self.nodes.config().health_check_timeout();
-            RedisConnector::new(Arc::clone(&self.network), address, self.args.clone(), check_timeout)
-        };
-        self.nodes.add(url, timeout, connector).await.map_err(|error| AddNodeError::from_wait(error, name))
+        let (name, connector) = self.connector(url)?;
+        self.nodes.add(url, timeout, || connector).await.map_err(|error| AddNodeError::from_wait(error, name))
+    }
+
+    /// Adds a node without waiting for its server: for a service that may start before Redis. Not async, and no server is
+    /// dialled before it returns.
+    ///
+    /// The node is there at once, as `down` until it has answered, and its pools are filled in the background as those of
+    /// any node that is down: one probe at a time, with a back-off, for ever. Calls that want a client of it wait, as
+    /// [`on_node_down`](RedisManagerBuilder::on_node_down) says. Adding a node that is there already does nothing.
+    ///
+    /// With `use_cluster`, the same for the cluster of `startup_nodes`.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidUrl`](AddNodeError::InvalidUrl), [`NoFloorLeft`](AddNodeError::NoFloorLeft) if `max_total_connections` leaves
+    /// no `min_connections_per_node` for one more node, [`Closed`](AddNodeError::Closed) after
+    /// [`close_all_pools`](RedisManager::close_all_pools).
+    pub fn add_node_pool_lazy(&self, url: &str) -> Result<NodeHandle, AddNodeError> {
+        #[cfg(feature = "cluster")]
+        if let Some(clusters) = &self.clusters {
+            return clusters.open(url);
+        }
+        let (name, connector) = self.connector(url)?;
+        self.nodes.open(url, || connector).map(NodeHandle::new).map_err(|error| AddNodeError::from_wait(error, name))
     }
 
     /// Lends a client of a node within `default_timeout`; see
@@ -274,8 +293,9 @@ impl RedisManager {
         self.nodes.node(url).map(NodeHandle::new).map_err(hide_password)
     }
 
-    /// A picture of every node by URL, password hidden; each is consistent in itself. Closed nodes are left out. A cluster is
-    /// there by its URL, and each of its nodes as `host:port`.
+    /// A picture of every node by URL, password hidden; each is consistent in itself. Nodes that are being added are there,
+    /// as down until they have answered; closed nodes are left out. A cluster is there by its URL, and each of its nodes as
+    /// `host:port`.
     #[must_use]
     pub fn fetch_pool_status(&self) -> BTreeMap<String, NodeStatus> {
         let pictures = self.nodes.status();
@@ -372,6 +392,14 @@ impl RedisManager {
             return clusters.close_all(closed, timeout).await;
         }
         closed.await;
+    }
+
+    /// What connects to the node of a URL, and the name that it is shown by.
+    fn connector(&self, url: &str) -> Result<(String, RedisConnector), AddNodeError> {
+        let address = Address::parse(url, self.args.protocol, &self.tls)?;
+        let check_timeout = self.nodes.config().health_check_timeout();
+        let name = address.name.clone();
+        Ok((name, RedisConnector::new(Arc::clone(&self.network), address, self.args.clone(), check_timeout)))
     }
 
     /// What the shared clients of a node have in common; made for the first one.

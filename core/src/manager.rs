@@ -5,7 +5,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::acquire::Acquire;
 use crate::budget::{Budget, TotalConnections};
 use crate::config::NodeConfig;
 use crate::connector::Connector;
@@ -157,18 +156,16 @@ impl<K: Connector> Manager<K> {
     ///
     /// As [`NodePool::get_timeout`].
     pub async fn get(&self, name: &str, timeout: Duration) -> Result<Lease<K>, GetClientError> {
-        let (door, _held) = {
-            let nodes = self.nodes();
-            let node = self.known(&nodes, name)?;
-            // Should it be forgotten meanwhile, its pools live on until this wait has ended.
-            let held = matches!(node.stage, Stage::Adding { .. }).then(|| node.pool.clone());
-            (Arc::clone(node.pool.door()), held)
-        };
-        // Most calls end here: one clone, for the lease.
-        match door.take_idle() {
-            Some(loan) => Ok(Lease::new(door, loan)),
-            None => Acquire::new(&door, timeout).await,
+        {
+            let door = Arc::clone(self.known(&self.nodes(), name)?.pool.door());
+            // Most calls end here: one clone, for the lease.
+            if let Some(loan) = door.take_idle() {
+                return Ok(Lease::new(door, loan));
+            }
         }
+        // Should the node be forgotten meanwhile, its pools live on until this wait has ended.
+        let pool = self.node(name)?;
+        pool.get_timeout(timeout).await
     }
 
     /// Lends a connection that idles now; see [`NodePool::try_get`].

@@ -63,7 +63,7 @@ fn a_get_waits_with_the_node_that_is_being_added() {
     }
 }
 
-/// Seen to bite: without the handle that `Manager::get` holds of a node that is being added (it gets `Closed`).
+/// Seen to bite: with a `Manager::get` that holds no more than the door of a node (it gets `Closed`).
 #[test]
 fn a_get_keeps_its_own_deadline_when_the_node_could_not_be_added() {
     for seed in 0..10 {

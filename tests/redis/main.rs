@@ -15,6 +15,7 @@ mod fleet;
 mod leases;
 mod pools;
 mod sharing;
+mod starting;
 mod tls;
 mod tls_refusals;
 mod transactions;

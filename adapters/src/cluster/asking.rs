@@ -269,7 +269,7 @@ impl Cluster {
     pub(crate) fn ailing(&self) -> Vec<String> {
         let silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let members = self.members().clone();
-        let fails = |address: &String| members.get(address).is_some_and(|member| member.pool().status().health == Health::Down);
+        let fails = |address: &String| members.get(address).is_some_and(|member| member.is_down());
         self.topology().primaries().into_iter().filter(|address| silent.contains(address) || fails(address)).collect()
     }
 

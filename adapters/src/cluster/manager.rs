@@ -112,6 +112,13 @@ impl Clusters {
         added.map_err(|error| AddNodeError::from_wait(error, redact(name)))
     }
 
+    /// Adds a name without waiting for the cluster.
+    pub(crate) fn open(&self, name: &str) -> Result<NodeHandle, AddNodeError> {
+        let _adding = Adding::begin(self);
+        let opened = self.names.open(name, || ClusterConnector::new(Arc::clone(&self.cluster), name));
+        opened.map(NodeHandle::of_cluster).map_err(|error| AddNodeError::from_wait(error, redact(name)))
+    }
+
     pub(crate) async fn get(&self, name: &str, timeout: Duration) -> Result<Client, GetClientError> {
         self.names.get(name, timeout).await.map(Client::of_cluster)
     }

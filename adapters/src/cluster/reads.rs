@@ -47,7 +47,13 @@ impl Cluster {
 }
 
 impl Member {
+    /// Whether its dials fail. Not yet, if it has never been dialled.
+    pub(crate) fn is_down(&self) -> bool {
+        let status = self.pool().status();
+        status.health == Health::Down && status.last_error.is_some()
+    }
+
     fn is_fit(&self, now: Instant) -> bool {
-        self.pool().status().health != Health::Down && now >= self.unfit_until()
+        !self.is_down() && now >= self.unfit_until()
     }
 }
