@@ -62,6 +62,7 @@ async fn a_client_is_waited_for_while_its_node_is_being_added(runtime: impl Netw
     assert_eq!(echo(&mut client, "here").await.expect("a sound client"), "here");
     assert_eq!(shared.await.as_deref(), Ok("PONG"));
     added.await.expect("the server is up");
+    drop(client);
     manager.close_all_pools().await;
 }
 
