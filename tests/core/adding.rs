@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis_manager_core::testing::{FakeConnector, FakeMode, FakeRuntime, FakeServer};
-use redis_manager_core::{GetClientError, Health, Manager, NodeConfig, OnNodeDown, Spawn, Timer};
+use redis_manager_core::{GetClientError, Health, Manager, OnNodeDown, Spawn, Timer};
 
 use super::support::{MS, SECOND, one_pool};
 

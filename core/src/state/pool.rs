@@ -166,7 +166,8 @@ impl<C> Roster<C> {
         match to {
             Phase::Closing => agenda.strike(id.slot(), record),
             Phase::Checking => agenda.strike_check(id.slot(), record),
-            Phase::Connecting | Phase::Overdue | Phase::Idle | Phase::Granted | Phase::Leased | Phase::Lost | Phase::Cleaning => {}
+            Phase::Connecting | Phase::Overdue | Phase::Idle | Phase::Granted | Phase::Leased | Phase::Lost | Phase::Cleaning => {
+            }
         }
     }
 

@@ -19,8 +19,8 @@ use std::time::Duration;
 use crate::config::{NodeConfig, NodeConfigBuilder};
 use crate::connector::CloseReason;
 use crate::state::{
-    Acquired, Action, Checkup, Closing, Failure, FailureKind, Input, Ledger, Loan, NodeStatus, Outcome, Returned, Ticket, Verdict,
-    WaiterId,
+    Acquired, Action, Checkup, Closing, Failure, FailureKind, Input, Ledger, Loan, NodeStatus, Outcome, Returned, Ticket,
+    Verdict, WaiterId,
 };
 use crate::time::Instant;
 

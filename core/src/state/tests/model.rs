@@ -56,7 +56,9 @@ pub(super) enum At {
     Lost,
     Checking,
     Cleaning,
-    Closing { since: Instant },
+    Closing {
+        since: Instant,
+    },
 }
 
 #[derive(Debug)]

@@ -48,7 +48,9 @@ impl Model {
     }
 
     pub(super) fn force(&mut self) {
-        for conn in self.conns.iter().filter(|conn| matches!(conn.at, At::Leased | At::Lost)).map(|conn| conn.conn).collect::<Vec<_>>() {
+        for conn in
+            self.conns.iter().filter(|conn| matches!(conn.at, At::Leased | At::Lost)).map(|conn| conn.conn).collect::<Vec<_>>()
+        {
             self.find(conn).at = At::Closing { since: self.now };
             self.said.push(Said::Kill(conn));
         }
