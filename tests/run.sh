@@ -1,23 +1,48 @@
 #!/bin/sh
 # Installs what the tests need (a redis-server, on Debian and its kin) and runs all of them.
+#
+# With `--server NAME` first, those that need a real server run against that one (the names are in servers.sh), with
+# `--server all` against each in turn. What a server cannot do is skipped, named and counted at the end.
 
 set -eu
 cd "$(dirname "$0")/.."
 
-if ! command -v redis-server >/dev/null 2>&1; then
-    as_root=""
-    if [ "$(id -u)" -ne 0 ]; then
-        as_root="sudo"
-    fi
-    echo "redis-server is missing: installing it with apt-get"
-    $as_root apt-get update
-    # Only the program is wanted: a service that starts by itself would be in nobody's way, but for nothing.
-    $as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y --no-install-recommends redis-server
+server=""
+if [ "${1:-}" = --server ]; then
+    server="${2:?--server wants debian, redis-6.2, redis-8.2, valkey-9.1 or all}"
+    shift 2
 fi
-redis-server --version
 
 # Most tests against real servers wait for time to pass, so more of them than cores may run at once.
-RUST_TEST_THREADS="${RUST_TEST_THREADS:-6}"
-export RUST_TEST_THREADS
-# The default members: the benchmarks beside other pools take long to build and test nothing.
-cargo test --locked --all-features "$@"
+RUST_TEST_THREADS="${RUST_TEST_THREADS:-8}"
+# Where a test that is skipped says so.
+SKIPPED_TESTS="$(pwd)/target/skipped-tests"
+export RUST_TEST_THREADS SKIPPED_TESTS
+
+# with_server NAME COMMAND...: runs it with that server as the redis-server on the PATH.
+with_server() (
+    name="$1"
+    shift
+    bin="$(tests/servers.sh "$name")"
+    export PATH="$bin:$PATH" TESTED_SERVER="$name"
+    mkdir -p target
+    : >"$SKIPPED_TESTS"
+    "$@"
+    sort "$SKIPPED_TESTS"
+    echo "$name: $(wc -l <"$SKIPPED_TESTS") skipped"
+)
+
+tests_of_real_servers() {
+    cargo test --locked --all-features --test redis --test allocations "$@"
+    cargo test --locked --all-features --lib -- every_command_of_a_real_server
+}
+
+case "$server" in
+    # The default members: the benchmarks beside other pools take long to build and test nothing.
+    '') with_server debian cargo test --locked --all-features "$@" ;;
+    all)
+        for name in debian redis-6.2 redis-8.2 valkey-9.1; do
+            with_server "$name" tests_of_real_servers "$@"
+        done ;;
+    *) with_server "$server" tests_of_real_servers "$@" ;;
+esac

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use redis_manager::{AddNodeError, ConfigError, GetClientError, Network, PoolArgs, RedisManager};
 use redis_manager_tests::on_every_runtime;
+use redis_manager_tests::ports::ReservedPort;
 use redis_manager_tests::redis_server::RedisServer;
 use redis_manager_tests::tasks::until;
 
@@ -54,10 +55,10 @@ async fn what_is_no_url_is_refused_at_once(runtime: impl Network + Clone) {
 }
 
 async fn an_unreachable_node_is_told_at_the_deadline_and_leaves_nothing_behind(runtime: impl Network + Clone) {
-    let free_port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port();
+    let unused = ReservedPort::any();
     let manager = RedisManager::builder().build(runtime.clone()).expect("valid knobs");
     let urls = [
-        (format!("redis://:hush@127.0.0.1:{free_port}"), "cannot connect to 127.0.0.1"),
+        (format!("redis://:hush@127.0.0.1:{}", unused.number()), "cannot connect to 127.0.0.1"),
         (String::from("redis://:hush@no-such-host.invalid"), "cannot look up no-such-host.invalid"),
         (String::from("unix:///no/such/socket?pass=hush"), "cannot connect to /no/such/socket"),
     ];

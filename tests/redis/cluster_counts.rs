@@ -12,8 +12,8 @@ use redis_manager::{Client, ClusterArgs, Network, RedisManager};
 use redis_manager_tests::cluster::{ClusterNode, TestCluster, slot_of};
 use redis_manager_tests::tasks::{spawn, until, within};
 
-use crate::MS;
-use crate::cluster::{COMMAND_TIMEOUT, NAME, SLACK, builder, manager_of, on_tokio_and_smol};
+use crate::cluster::{COMMAND_TIMEOUT, NAME, builder, manager_of, on_tokio_and_smol};
+use crate::{MS, SLACK};
 
 on_tokio_and_smol! {
     every_command_is_carried_out_once;

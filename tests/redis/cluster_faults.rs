@@ -7,8 +7,8 @@ use redis_manager::{ClusterArgs, Network, PoolArgs, RedisManager};
 use redis_manager_tests::cluster::{ClusterNode, TestCluster, slot_of};
 use redis_manager_tests::tasks::{spawn, until};
 
-use crate::MS;
-use crate::cluster::{COMMAND_TIMEOUT, NAME, SLACK, builder, manager_of, on_tokio_and_smol};
+use crate::cluster::{COMMAND_TIMEOUT, NAME, builder, manager_of, on_tokio_and_smol};
+use crate::{MS, SLACK};
 
 on_tokio_and_smol! {
     replicas_are_read_while_they_live;

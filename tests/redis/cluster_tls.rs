@@ -12,7 +12,7 @@ use redis_manager_tests::on_every_runtime;
 use crate::tls::trusting;
 
 on_every_runtime! {
-    every_node_of_a_cluster_is_reached_over_tls;
+    every_node_of_a_cluster_is_reached_over_tls needs Tls;
 }
 
 /// A directory for the files of the servers, gone after the test.

@@ -9,7 +9,7 @@ use redis_manager_tests::on_every_runtime;
 use redis_manager_tests::redis_server::RedisServer;
 use redis_manager_tests::tasks::{spawn, until, within};
 
-use crate::{MS, assert_full_capacity, echo, manager_of, one_pool, status};
+use crate::{MS, SLACK, assert_full_capacity, echo, manager_of, one_pool, status};
 
 on_every_runtime! {
     f1_killed_with_kill_9_under_load_and_back_three_seconds_later;
@@ -23,8 +23,6 @@ on_every_runtime! {
 }
 
 const TIMEOUT: Duration = Duration::from_secs(1);
-/// What a call may take beyond its timeout; a busy machine of two cores is allowed some of it.
-const MARGIN: Duration = Duration::from_millis(150);
 
 /// What eight tasks see that borrow a client and PING in a loop.
 #[derive(Default)]
@@ -112,7 +110,7 @@ async fn f1_killed_with_kill_9_under_load_and_back_three_seconds_later(runtime: 
     }
     let calls = load.end().await;
     let (first_success, last_failure) = calls.recovery(back_at);
-    assert!(calls.slowest <= TIMEOUT + MARGIN, "a call took {:?}", calls.slowest);
+    assert!(calls.slowest <= TIMEOUT + SLACK, "a call took {:?}", calls.slowest);
     assert!(first_success <= 600 * MS && last_failure <= 600 * MS, "{first_success:?} {last_failure:?}");
     assert_eq!(calls.wrong, 0);
     assert_eq!(status(&manager).health, Health::Up);
@@ -134,7 +132,7 @@ async fn f2_stopped_for_five_seconds_under_load(runtime: impl Network + Clone) {
     }
     let calls = load.end().await;
     let (first_success, last_failure) = calls.recovery(back_at);
-    assert!(calls.slowest <= TIMEOUT + MARGIN, "a call took {:?}", calls.slowest);
+    assert!(calls.slowest <= TIMEOUT + SLACK, "a call took {:?}", calls.slowest);
     assert!(first_success <= 600 * MS && last_failure <= 600 * MS, "{first_success:?} {last_failure:?}");
     assert_eq!(calls.wrong, 0);
     assert_full_capacity(&manager, &server, 4).await;
@@ -191,13 +189,17 @@ async fn f11_a_full_server_is_waited_for(runtime: impl Network + Clone) {
 }
 
 async fn f8_a_server_that_loads_is_waited_for(runtime: impl Network + Clone) {
-    let mut server = RedisServer::start_with(&["--key-load-delay", "300", "--loading-process-events-interval-bytes", "1024"]);
+    // Twenty megabytes in two seconds: it answers once for every second one, and Redis 6.2 can be told no other number.
+    let mut server = RedisServer::start_with(&["--key-load-delay", "300", "--rdbcompression", "no"]);
     let manager = manager_of(&server, 2, runtime.clone()).await;
-    server.command(&["DEBUG", "POPULATE", "5000", "key", "200"]);
-    server.command(&["SAVE"]);
+    let fill = "for n = 1, 5000 do redis.call('SET', n, string.rep('x', 4000)) end";
+    server.command(&["EVAL", fill, "0"]);
+    assert_eq!(server.command(&["SAVE"]), "OK");
     server.kill();
     until(&runtime, "its end is noticed", || status(&manager).idle == 0).await;
     server.spawn_on_same_port();
+    let is_told = || status(&manager).last_error.is_some_and(|error| error.contains("is loading"));
+    until(&runtime, "it is seen to load", is_told).await;
     let mut client = manager.get_client(&server.url()).await.expect("once it has loaded");
     let answer = echo(&mut client, "token").await.expect("it is not lent while it loads");
     assert_eq!(answer, "token");

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use redis::aio::ConnectionLike;
 use redis::{AsyncCommands, Cmd, ProtocolVersion, Value};
 use redis_manager::{Client, Network, PoolArgs, RedisManager};
+use redis_manager_tests::abilities::{Ability, note_skipped};
 use redis_manager_tests::on_every_runtime;
 use redis_manager_tests::redis_server::RedisServer;
 use redis_manager_tests::tasks::{spawn, until, within};
@@ -28,7 +29,7 @@ on_every_runtime! {
     l6_a_watch_does_not_survive_its_connection;
     h7_a_server_that_has_become_a_replica_is_left_at_the_first_word;
     h7_a_server_that_has_become_a_replica_during_a_transaction_is_left;
-    h7_a_server_that_loads_is_distrusted_at_the_first_word;
+    h7_a_server_that_loads_is_distrusted_at_the_first_word needs MasterdownToPing;
 }
 
 fn cmd(words: &str) -> Cmd {
@@ -51,10 +52,11 @@ async fn id(client: &mut Client) -> i64 {
     cmd("CLIENT ID").query_async(client).await.expect("CLIENT ID")
 }
 
-/// What the server says of the session, without what is of no interest here.
+/// What the server says of the session, without what is of no interest here. A transaction shows in the flags; what is said
+/// of `multi` after one differs from server to server.
 async fn session(client: &mut Client) -> Vec<String> {
     let info: String = cmd("CLIENT INFO").query_async(client).await.expect("CLIENT INFO");
-    let keys = ["name", "flags", "db", "sub", "psub", "ssub", "multi", "user", "resp", "redir"];
+    let keys = ["name", "flags", "db", "sub", "psub", "ssub", "user", "resp", "redir"];
     let of_interest = |word: &&str| word.split_once('=').is_some_and(|(key, _)| keys.contains(&key));
     info.split_whitespace().filter(of_interest).map(String::from).collect()
 }
@@ -287,6 +289,10 @@ async fn l4_what_a_cancelled_pop_waited_for_is_taken_for_nobody(runtime: impl Ne
     let manager = manager_of(&server, 2, runtime.clone()).await;
     let blocked = || server.client_list().iter().any(|line| line.contains("flags=b"));
     for words in ["BLPOP queue 0", "BRPOP queue 5", "BLMOVE queue other LEFT RIGHT 0", "BLMPOP 0 1 queue LEFT"] {
+        if words.starts_with("BLMPOP") && Ability::Blmpop.is_missing() {
+            note_skipped(Ability::Blmpop);
+            continue;
+        }
         let mut client = manager.get_client(&server.url()).await.expect("a client");
         assert!(within(&runtime, 50 * MS, cmd(words).exec_async(&mut client)).await.is_none(), "nothing was pushed");
         // Also while the client is kept: it will not be used by mistake, either.

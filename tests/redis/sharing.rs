@@ -1,7 +1,7 @@
 //! Clients that many tasks share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Instant;
 
 use redis::{AsyncCommands, ErrorKind, Value};
@@ -10,7 +10,7 @@ use redis_manager_tests::on_every_runtime;
 use redis_manager_tests::redis_server::RedisServer;
 use redis_manager_tests::tasks::{spawn, until, within};
 
-use crate::{MS, assert_full_capacity, manager_of, one_pool, status};
+use crate::{MS, SLACK, assert_full_capacity, manager_of, one_pool, status};
 
 on_every_runtime! {
     many_tasks_share_one_connection;
@@ -215,7 +215,7 @@ async fn f1_killed_and_back_within_a_second(runtime: impl Network + Clone) {
 async fn f2_a_silent_server_is_told_at_the_deadline_and_left(runtime: impl Network + Clone) {
     let server = RedisServer::start();
     let mut args = PoolArgs::default();
-    args.command_timeout = 300 * MS;
+    args.command_timeout = 1_000 * MS;
     let builder = one_pool(2).pool_args(args).health_check_timeout(100 * MS);
     let manager = builder.build(runtime.clone()).expect("valid knobs");
     manager.add_node_pool(&server.url()).await.expect("the server is up");
@@ -227,7 +227,7 @@ async fn f2_a_silent_server_is_told_at_the_deadline_and_left(runtime: impl Netwo
         assert!(error.is_timeout(), "{error}");
         let words = if attempt == 0 { "outcome unknown" } else { "not sent" };
         assert!(error.to_string().contains(words), "{attempt}: {error}");
-        assert!(began_at.elapsed() < 450 * MS, "{:?}", began_at.elapsed());
+        assert!(began_at.elapsed() < 1_000 * MS + SLACK, "{:?}", began_at.elapsed());
     }
     server.continue_process();
     let began_at = Instant::now();
@@ -309,18 +309,21 @@ async fn several_connections_are_opened_as_they_are_needed(runtime: impl Network
     manager.add_node_pool(&server.url()).await.expect("the server is up");
     let shared = manager.get_shared_client(&server.url()).await.expect("a shared client");
     assert_eq!(status(&manager).active, 1);
-    let stop_at = Instant::now() + 800 * MS;
+    let stop = Arc::new(AtomicBool::new(false));
     let tasks: Vec<_> = (0..8)
         .map(|task| {
-            let mut client = shared.clone();
+            let (mut client, stop) = (shared.clone(), Arc::clone(&stop));
             spawn(&runtime, async move {
-                while Instant::now() < stop_at {
+                while !stop.load(Ordering::SeqCst) {
                     let token = format!("token-{task}");
                     assert_eq!(echo(&mut client, &token).await.expect("ECHO"), token);
                 }
             })
         })
         .collect();
+    until(&runtime, "there are three", || status(&manager).active == 3).await;
+    runtime.sleep(300 * MS).await;
+    stop.store(true, Ordering::SeqCst);
     for task in tasks {
         task.await;
     }
@@ -340,7 +343,7 @@ async fn a_node_that_is_not_there_is_told(runtime: impl Network + Clone) {
     let began_at = Instant::now();
     let told = manager.get_shared_client_timeout(&url, 300 * MS).await;
     assert!(matches!(told, Err(GetClientError::NoHealthyPools { .. })), "{told:?}");
-    assert!(began_at.elapsed() < 450 * MS, "{:?}", began_at.elapsed());
+    assert!(began_at.elapsed() < 300 * MS + SLACK, "{:?}", began_at.elapsed());
     manager.close_all_pools().await;
     assert!(matches!(manager.get_shared_client(&url).await, Err(GetClientError::Closed { .. })));
 }

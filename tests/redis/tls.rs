@@ -13,14 +13,14 @@ use redis_manager_tests::tls_wire::{Handshake, TlsWire};
 use crate::{MS, echo, one_pool, status};
 
 on_every_runtime! {
-    a_private_ca_is_enough;
-    a_client_shows_its_certificate_where_it_is_wanted;
-    names_and_addresses_are_checked_and_can_be_replaced;
-    an_insecure_url_needs_the_switch;
-    connections_resume_sessions_of_their_own_node;
-    a_server_that_comes_back_is_connected_to_again;
-    a_server_whose_certificate_goes_bad_is_told_to_all_who_wait_and_probed_on;
-    leases_end_as_without_tls;
+    a_private_ca_is_enough needs Tls;
+    a_client_shows_its_certificate_where_it_is_wanted needs Tls;
+    names_and_addresses_are_checked_and_can_be_replaced needs Tls;
+    an_insecure_url_needs_the_switch needs Tls;
+    connections_resume_sessions_of_their_own_node needs Tls;
+    a_server_that_comes_back_is_connected_to_again needs Tls;
+    a_server_whose_certificate_goes_bad_is_told_to_all_who_wait_and_probed_on needs Tls;
+    leases_end_as_without_tls needs Tls;
     what_cannot_be_read_is_named_by_build;
 }
 

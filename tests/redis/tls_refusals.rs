@@ -16,10 +16,10 @@ use crate::MS;
 use crate::tls::{ONLY_TLS_1_2, server_with, shown, trusting};
 
 on_every_runtime! {
-    a_certificate_that_is_not_good_is_told_at_once;
-    a_client_without_a_certificate_is_told_at_once_that_one_is_wanted;
+    a_certificate_that_is_not_good_is_told_at_once needs Tls;
+    a_client_without_a_certificate_is_told_at_once_that_one_is_wanted needs Tls;
     tls_to_a_plain_port_is_told_by_the_deadline;
-    no_tls_to_a_port_that_wants_it_is_told_by_the_deadline;
+    no_tls_to_a_port_that_wants_it_is_told_by_the_deadline needs Tls;
     urls_with_tls_are_checked_at_once;
 }
 

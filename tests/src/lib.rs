@@ -1,7 +1,9 @@
 //! What the tests share: real Redis servers and clusters that they start and stop themselves, and every runtime there is.
 
+pub mod abilities;
 pub mod certificates;
 pub mod cluster;
+pub mod ports;
 pub mod redis_server;
 pub mod runtimes;
 pub mod tasks;

@@ -1,11 +1,7 @@
 //! A real `redis-server` process of a test's own: started, killed, frozen and asked; it knows nothing of the pool.
 
-use std::collections::hash_map::RandomState;
 use std::fs::{self, File};
-use std::hash::BuildHasher;
 use std::io;
-use std::net::{Ipv4Addr, TcpListener};
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,16 +11,33 @@ use std::time::{Duration, Instant};
 pub(crate) mod connection;
 
 use crate::certificates::{Authority, Certificate};
+use crate::ports::ReservedPort;
 use connection::{Connection, Kept, REPLY_TIMEOUT};
 
 /// How long a server may take to answer its first PING; a loaded machine needs far less.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
+/// On ports of their own; a program that is no test of ours may still have one of them.
 const START_ATTEMPTS: u32 = 5;
-/// Where servers listen: below the range from which systems take the ports of outgoing connections. There, a client
-/// that dials a dead server again and again at last connects to itself, and a restart finds its port taken.
-pub(crate) const FIRST_PORT: u16 = 12_000;
-pub(crate) const END_OF_PORTS: u16 = 32_000;
+
+/// What a server is started with: its ports are its own until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    pub(crate) port: ReservedPort,
+    /// One that speaks TLS, with the files that are written for it.
+    pub(crate) tls_port: Option<ReservedPort>,
+    pub(crate) args: Vec<String>,
+}
+
+impl Setup {
+    fn new(args: &[&str]) -> Setup {
+        Setup { port: ReservedPort::any(), tls_port: None, args: args.iter().map(|arg| (*arg).to_owned()).collect() }
+    }
+
+    fn with_tls(args: &[&str]) -> Setup {
+        Setup { tls_port: Some(ReservedPort::any()), ..Setup::new(args) }
+    }
+}
 
 /// A `redis-server` child process with a port and a directory of its own; dropping it kills it and removes both.
 ///
@@ -37,10 +50,8 @@ pub struct RedisServer {
     /// What the harness logs in with, and what [`url`](RedisServer::url) holds: the value of `--requirepass` at the
     /// start; a test that changes the password sets it here too. Letters and digits only.
     pub password: Option<String>,
-    port: u16,
-    tls_port: Option<u16>,
+    setup: Setup,
     dir: PathBuf,
-    args: Vec<String>,
     child: Option<Child>,
     connection: Kept,
 }
@@ -53,44 +64,37 @@ impl RedisServer {
 
     /// As [`start`](RedisServer::start), with arguments added, such as `["--requirepass", "secret"]`.
     pub fn start_with(args: &[&str]) -> RedisServer {
-        RedisServer::start_where(|| {
-            let port = free_port(FIRST_PORT..END_OF_PORTS, |_| true);
-            (port, args.iter().map(|arg| (*arg).to_owned()).collect())
-        })
+        RedisServer::start_where(|| Setup::new(args))
     }
 
     /// As [`start_with`](RedisServer::start_with), with a second port that speaks TLS and shows `certificate`. What
     /// clients show is checked with `authority`: `["--tls-auth-clients", "no"]` asks for nothing.
     pub fn start_tls(authority: &Authority, certificate: &Certificate, args: &[&str]) -> RedisServer {
-        let choose = || {
-            let port = free_port(FIRST_PORT..END_OF_PORTS, |_| true);
-            (port, args.iter().map(|arg| (*arg).to_owned()).collect())
-        };
-        RedisServer::start_prepared(choose, |server| {
-            server.tls_port = Some(free_port(FIRST_PORT..END_OF_PORTS, |port| port != server.port));
-            for (name, text) in [("ca.crt", &authority.pem), ("redis.crt", &certificate.pem), ("redis.key", &certificate.key)] {
-                fs::write(server.dir.join(name), text).expect("the directory of the server is writable");
-            }
-        })
+        RedisServer::start_prepared(|| Setup::with_tls(args), |server| server.write_files(authority, certificate))
     }
 
-    /// As [`start_with`](RedisServer::start_with), on a port and with arguments that are chosen anew at each attempt.
-    pub(crate) fn start_where(choose: impl FnMut() -> (u16, Vec<String>)) -> RedisServer {
+    /// Whether the redis-server on the PATH can be started with a port that speaks TLS.
+    pub(crate) fn has_tls() -> bool {
+        let authority = Authority::new();
+        let mut server = RedisServer::new(Setup::with_tls(&[]));
+        server.write_files(&authority, &authority.issue(&["localhost"]));
+        server.spawn_on_same_port();
+        server.poll_until_up().is_ok()
+    }
+
+    /// As [`start_with`](RedisServer::start_with), on ports and with arguments that are chosen anew at each attempt.
+    pub(crate) fn start_where(choose: impl FnMut() -> Setup) -> RedisServer {
         RedisServer::start_prepared(choose, |_| ())
     }
 
-    fn start_prepared(mut choose: impl FnMut() -> (u16, Vec<String>), prepare: impl Fn(&mut RedisServer)) -> RedisServer {
+    fn start_prepared(mut choose: impl FnMut() -> Setup, prepare: impl Fn(&RedisServer)) -> RedisServer {
         let mut last = None;
         for _ in 0..START_ATTEMPTS {
-            let (port, args) = choose();
-            let password = password_in(&args);
-            let (dir, connection) = (new_dir(), Kept::default());
-            let mut server = RedisServer { password, port, tls_port: None, dir, args, child: None, connection };
-            prepare(&mut server);
+            let mut server = RedisServer::new(choose());
+            prepare(&server);
             server.spawn_on_same_port();
             match server.poll_until_up() {
                 Ok(()) => return server,
-                // Somebody else may have taken the port since it was looked at.
                 Err(NotUp::Exited) => last = Some(server),
                 Err(NotUp::Silent) => server.give_up("does not answer"),
             }
@@ -98,22 +102,33 @@ impl RedisServer {
         last.expect("there is at least one attempt").give_up("exits at once")
     }
 
+    fn new(setup: Setup) -> RedisServer {
+        let (password, dir, connection) = (password_in(&setup.args), new_dir(), Kept::default());
+        RedisServer { password, setup, dir, child: None, connection }
+    }
+
+    fn write_files(&self, authority: &Authority, certificate: &Certificate) {
+        for (name, text) in [("ca.crt", &authority.pem), ("redis.crt", &certificate.pem), ("redis.key", &certificate.key)] {
+            fs::write(self.dir.join(name), text).expect("the directory of the server is writable");
+        }
+    }
+
     /// The TCP port on 127.0.0.1; it stays the same over [`restart`](RedisServer::restart).
     pub fn port(&self) -> u16 {
-        self.port
+        self.setup.port.number()
     }
 
     /// `redis://127.0.0.1:PORT`, with the password if there is one.
     pub fn url(&self) -> String {
         match &self.password {
-            Some(password) => format!("redis://:{password}@127.0.0.1:{}", self.port),
-            None => format!("redis://127.0.0.1:{}", self.port),
+            Some(password) => format!("redis://:{password}@127.0.0.1:{}", self.port()),
+            None => format!("redis://127.0.0.1:{}", self.port()),
         }
     }
 
     /// The port that speaks TLS; it stays the same, too.
     pub fn tls_port(&self) -> u16 {
-        self.tls_port.expect("start_tls() was asked for")
+        self.setup.tls_port.as_ref().expect("start_tls() was asked for").number()
     }
 
     /// `rediss://localhost:PORT`, which is 127.0.0.1.
@@ -149,16 +164,8 @@ impl RedisServer {
     /// Kills the process, starts it on the same port with the same arguments, and waits until it answers.
     pub fn restart(&mut self) {
         self.kill();
-        for _ in 0..START_ATTEMPTS {
-            self.spawn_on_same_port();
-            match self.poll_until_up() {
-                Ok(()) => return,
-                // The port cannot change here: wait until whoever holds it is gone.
-                Err(NotUp::Exited) => thread::sleep(10 * POLL_INTERVAL),
-                Err(NotUp::Silent) => self.give_up("does not answer after a restart"),
-            }
-        }
-        self.give_up("exits at once after a restart")
+        self.spawn_on_same_port();
+        self.wait_until_up();
     }
 
     /// Starts the process again, on the same port with the same arguments, without waiting for it.
@@ -168,17 +175,17 @@ impl RedisServer {
         let log = log.expect("the directory of the server is writable");
         let also_log = log.try_clone().expect("a descriptor is free");
         let mut command = Command::new("redis-server");
-        command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"]);
+        command.args(["--port", &self.port().to_string(), "--bind", "127.0.0.1"]);
         command.args(["--save", "", "--appendonly", "no", "--daemonize", "no", "--loglevel", "warning"]);
         command.arg("--dir").arg(&self.dir);
         command.arg("--unixsocket").arg(self.unixsocket());
-        if let Some(port) = self.tls_port {
-            command.args(["--tls-port", &port.to_string()]);
+        if let Some(port) = &self.setup.tls_port {
+            command.args(["--tls-port", &port.number().to_string()]);
             for (arg, name) in [("cert", "redis.crt"), ("key", "redis.key"), ("ca-cert", "ca.crt")] {
                 command.arg(format!("--tls-{arg}-file")).arg(self.dir.join(name));
             }
         }
-        command.args(&self.args).stdin(Stdio::null()).stdout(log).stderr(also_log);
+        command.args(&self.setup.args).stdin(Stdio::null()).stdout(log).stderr(also_log);
         match command.spawn() {
             Ok(child) => self.child = Some(child),
             Err(error) if error.kind() == io::ErrorKind::NotFound => panic!(
@@ -218,7 +225,7 @@ impl RedisServer {
     /// An error begins with `-`, nil is `(nil)`, and an array has one line for each element. The connection is kept, and
     /// opened again if it turns out to be dead.
     pub fn command(&self, args: &[&str]) -> String {
-        self.try_command(args).unwrap_or_else(|error| panic!("{args:?} on port {}: {error}", self.port))
+        self.try_command(args).unwrap_or_else(|error| panic!("{args:?} on port {}: {error}", self.port()))
     }
 
     /// As [`command`](RedisServer::command), for a server that may be down or frozen.
@@ -226,7 +233,7 @@ impl RedisServer {
     /// # Errors
     /// Why there is no reply; a timeout after 2 s.
     pub fn try_command(&self, args: &[&str]) -> io::Result<String> {
-        self.connection.try_command(self.port, self.password.as_deref(), args)
+        self.connection.try_command(self.port(), self.password.as_deref(), args)
     }
 
     /// CLIENT LIST, a line for each normal client; the harness itself is left out.
@@ -235,9 +242,22 @@ impl RedisServer {
         connection::without_harness(&list)
     }
 
-    /// How many normal clients are connected, without the harness itself.
+    /// How many normal clients are connected, without the harness itself; only those count that are still there a moment
+    /// later, since a server lists a connection that was closed until it reads its end.
     pub fn client_count(&self) -> usize {
-        self.client_list().len()
+        RedisServer::clients_of(&[self]).len()
+    }
+
+    /// The clients that count, a line of CLIENT LIST with the port before it for each, of several servers at one moment; see
+    /// [`client_count`](RedisServer::client_count).
+    pub fn clients_of(servers: &[&RedisServer]) -> Vec<String> {
+        connection::settled(|| {
+            let mut lines = Vec::new();
+            for server in servers {
+                lines.extend(server.client_list().iter().map(|line| format!("{} {line}", server.port())));
+            }
+            lines
+        })
     }
 
     fn poll_until_up(&mut self) -> Result<(), NotUp> {
@@ -249,7 +269,7 @@ impl RedisServer {
                 return Err(NotUp::Exited);
             }
             let pid = child.id();
-            if Connection::open(self.port, self.password.as_deref())
+            if Connection::open(self.port(), self.password.as_deref())
                 .and_then(|mut connection| connection.answers_as(pid))
                 .unwrap_or(false)
             {
@@ -262,7 +282,7 @@ impl RedisServer {
 
     fn give_up(&self, why: &str) -> ! {
         let log = fs::read_to_string(self.log_path()).unwrap_or_default();
-        panic!("redis-server on port {} with {:?} {why}; its log:\n{log}", self.port, self.args)
+        panic!("redis-server on port {} with {:?} {why}; its log:\n{log}", self.port(), self.setup.args)
     }
 
     fn log_path(&self) -> PathBuf {
@@ -308,19 +328,4 @@ fn new_dir() -> PathBuf {
     let dir = std::env::temp_dir().join(format!("redis-manager-{}-{number}", std::process::id()));
     fs::create_dir_all(&dir).expect("the directory for temporary files is writable");
     dir
-}
-
-/// A port of `range` that nobody listens on and that is `good`.
-pub(crate) fn free_port(range: Range<u16>, good: impl Fn(u16) -> bool) -> u16 {
-    let count = u64::from(range.end - range.start);
-    let start = RandomState::new().hash_one(0);
-    (0..count)
-        .filter_map(|step| u16::try_from(u64::from(range.start) + start.wrapping_add(step) % count).ok())
-        .find(|port| is_free(*port) && good(*port))
-        .expect("one of thousands of ports is free")
-}
-
-/// Whether nobody listens on this port now.
-pub(crate) fn is_free(port: u16) -> bool {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }

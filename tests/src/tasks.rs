@@ -4,7 +4,8 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use redis_manager::{Runtime, Timer};
 
@@ -107,4 +108,17 @@ pub async fn until(runtime: &impl Timer, what: &str, mut holds: impl FnMut() -> 
         runtime.sleep(Duration::from_millis(2)).await;
     }
     panic!("still not after 10 s: {what}");
+}
+
+/// As [`until`], on a plain thread that may be blocked.
+///
+/// # Panics
+///
+/// After 10 s, with `what` was waited for.
+pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !holds() {
+        assert!(Instant::now() < deadline, "still not after 10 s: {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
 }

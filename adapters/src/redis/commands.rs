@@ -217,7 +217,9 @@ mod tests {
     fn look_at(command: &Value, missing: &mut Vec<String>) {
         let fields: Vec<Value> = redis::from_redis_value_ref(command).expect("a command");
         let words = |field: usize| -> Vec<String> { redis::from_redis_value_ref(&fields[field]).expect("words") };
-        let subcommands: Vec<Value> = redis::from_redis_value_ref(&fields[9]).expect("subcommands");
+        // Before Redis 7 a container is one command.
+        let subcommands: Vec<Value> =
+            fields.get(9).map(|field| redis::from_redis_value_ref(field).expect("subcommands")).unwrap_or_default();
         if !subcommands.is_empty() {
             return subcommands.iter().for_each(|subcommand| look_at(subcommand, missing));
         }
@@ -228,10 +230,12 @@ mod tests {
             return;
         }
         let name: String = redis::from_redis_value_ref(&fields[0]).expect("a name");
-        let (container, subcommand) = name.split_once('|').unwrap_or((&name, ""));
-        let effect = match find(&COMMANDS, container.as_bytes()) {
-            Some(Effect::Container(table)) => find(table, subcommand.as_bytes()),
-            other => other,
+        let effect = match name.split_once('|') {
+            Some((container, subcommand)) => match find(&COMMANDS, container.as_bytes()) {
+                Some(Effect::Container(table)) => find(table, subcommand.as_bytes()),
+                other => other,
+            },
+            None => find(&COMMANDS, name.as_bytes()),
         };
         if effect.is_none() || (is_blocking && !matches!(effect, Some(Effect::Blocks(_)))) {
             missing.push(name);

@@ -1,4 +1,4 @@
-//! How nodes become a cluster, and leave it: CLUSTER MEET, ADDSLOTSRANGE, REPLICATE, FORGET; and when it is whole.
+//! How nodes become a cluster, and leave it: CLUSTER MEET, ADDSLOTS, REPLICATE, FORGET; and when it is whole.
 //!
 //! What makes it quick: everybody meets everybody, so that nobody has to hear of others by gossip; epochs and slots are
 //! set before anybody meets; and a replica follows its primary before it meets the others, so that its first word to
@@ -21,8 +21,9 @@ impl TestCluster {
         let (primaries, replicas) = nodes.split_at(primaries);
         for (n, node) in primaries.iter().enumerate() {
             let bound = |n| n * usize::from(SLOTS) / primaries.len();
-            let (first, last) = (bound(n).to_string(), (bound(n + 1) - 1).to_string());
-            must(node, &["CLUSTER", "ADDSLOTSRANGE", &first, &last]);
+            // One by one, since ADDSLOTSRANGE is unknown before Redis 7.
+            let slots: Vec<String> = (bound(n)..bound(n + 1)).map(|slot| slot.to_string()).collect();
+            must(node, &["CLUSTER", "ADDSLOTS"].into_iter().chain(slots.iter().map(String::as_str)).collect::<Vec<_>>());
             meet(node, &primaries[..n]);
         }
         let pairs: Vec<_> = replicas.iter().zip(primaries.iter().cycle()).collect();

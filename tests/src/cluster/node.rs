@@ -7,13 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::ClusterOptions;
+use crate::ports::ReservedPort;
 use crate::redis_server::connection::{self, Connection, Kept};
-use crate::redis_server::{END_OF_PORTS, FIRST_PORT, RedisServer, free_port, is_free};
-
-/// How far the port of the cluster bus is from the port that it belongs to, if nobody says otherwise.
-const TO_THE_BUS: u16 = 10_000;
-/// The bus ports, too, shall lie below those of outgoing connections.
-const END_OF_NODE_PORTS: u16 = END_OF_PORTS - TO_THE_BUS;
+use crate::redis_server::{RedisServer, Setup};
 
 /// A node of a [`TestCluster`](super::TestCluster): a `redis-server` process with ports and a directory of its own.
 ///
@@ -27,7 +23,8 @@ pub struct ClusterNode(Arc<Parts>);
 struct Parts {
     id: String,
     port: u16,
-    tls_port: Option<u16>,
+    bus_port: u16,
+    tls_port: Option<ReservedPort>,
     password: Option<String>,
     dir: PathBuf,
     /// None after the end of the cluster.
@@ -42,17 +39,20 @@ struct Parts {
 impl ClusterNode {
     /// Starts the process, which knows no other node yet.
     pub(super) fn start(options: &ClusterOptions) -> ClusterNode {
-        let mut tls_port = None;
+        let (mut bus_port, mut tls_port) = (0, None);
         let server = RedisServer::start_where(|| {
-            let port = free_port(FIRST_PORT..END_OF_NODE_PORTS, |port| is_free(port + TO_THE_BUS));
-            tls_port = options.tls_args.as_ref().map(|_| free_port(FIRST_PORT..END_OF_PORTS, |other| other != port));
-            (port, arguments(options, port, tls_port))
+            let port = ReservedPort::with_bus();
+            bus_port = port.bus();
+            tls_port = options.tls_args.as_ref().map(|_| ReservedPort::any());
+            let args = arguments(options, bus_port, tls_port.as_ref());
+            Setup { port, tls_port: None, args }
         });
         let id = server.command(&["CLUSTER", "MYID"]);
         assert!(id.len() == 40, "CLUSTER MYID: {id}");
         ClusterNode(Arc::new(Parts {
             id,
             port: server.port(),
+            bus_port,
             tls_port,
             password: server.password.clone(),
             dir: server.dir().to_owned(),
@@ -75,7 +75,7 @@ impl ClusterNode {
 
     /// The port for TLS, if the cluster has it.
     pub fn tls_port(&self) -> Option<u16> {
-        self.0.tls_port
+        self.0.tls_port.as_ref().map(ReservedPort::number)
     }
 
     /// `127.0.0.1:PORT`, as MOVED and CLUSTER SLOTS say it to clients without TLS.
@@ -93,7 +93,7 @@ impl ClusterNode {
     /// # Panics
     /// Without TLS.
     pub fn tls_url(&self) -> String {
-        format!("rediss://{}127.0.0.1:{}", self.login(), self.0.tls_port.expect("the cluster was started with TLS"))
+        format!("rediss://{}127.0.0.1:{}", self.login(), self.tls_port().expect("the cluster was started with TLS"))
     }
 
     /// The process id.
@@ -162,7 +162,7 @@ impl ClusterNode {
 
     /// How many normal clients are connected; see [`client_list`](ClusterNode::client_list).
     pub fn client_count(&self) -> usize {
-        self.client_list().len()
+        connection::settled(|| self.client_list()).len()
     }
 
     /// A connection of its own, for who must not wait for others.
@@ -181,11 +181,11 @@ impl ClusterNode {
 
     /// What other nodes call it by.
     pub(super) fn cluster_port(&self) -> u16 {
-        self.0.tls_port.unwrap_or(self.0.port)
+        self.tls_port().unwrap_or(self.0.port)
     }
 
     pub(super) fn bus_port(&self) -> u16 {
-        self.0.port + TO_THE_BUS
+        self.0.bus_port
     }
 
     pub(super) fn password(&self) -> Option<&str> {
@@ -226,7 +226,7 @@ impl PartialEq for ClusterNode {
 
 impl Eq for ClusterNode {}
 
-fn arguments(options: &ClusterOptions, port: u16, tls_port: Option<u16>) -> Vec<String> {
+fn arguments(options: &ClusterOptions, bus_port: u16, tls_port: Option<&ReservedPort>) -> Vec<String> {
     let yes_or_no = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
     let mut args = vec!["--cluster-enabled".to_owned(), "yes".to_owned()];
     let mut set = |name: &str, value: String| args.extend([format!("--{name}"), value]);
@@ -241,9 +241,9 @@ fn arguments(options: &ClusterOptions, port: u16, tls_port: Option<u16>) -> Vec<
         set("masterauth", password.clone());
     }
     if let Some(tls_port) = tls_port {
-        set("tls-port", tls_port.to_string());
+        set("tls-port", tls_port.number().to_string());
         // Without it, the port of the bus would follow from that of TLS.
-        set("cluster-port", (port + TO_THE_BUS).to_string());
+        set("cluster-port", bus_port.to_string());
         set("tls-cluster", yes_or_no(true));
         set("tls-replication", yes_or_no(true));
     }
