@@ -8,8 +8,8 @@ use redis_manager_tests::cluster::TestCluster;
 use redis_manager_tests::redis_server::RedisServer;
 use redis_manager_tests::tasks::{spawn, until, wait_until};
 
-use crate::MS;
-use crate::cluster::{NAME, builder, manager_of, on_tokio_and_smol};
+use crate::cluster::{COMMAND_TIMEOUT, NAME, builder, manager_of, on_tokio_and_smol};
+use crate::{MS, SLACK};
 
 const OTHER: &str = "redis://its-other-name";
 
@@ -21,6 +21,10 @@ on_tokio_and_smol! {
 
 fn none_connected(cluster: &TestCluster) -> bool {
     cluster.client_counts().values().all(|count| *count == 0)
+}
+
+fn waits(manager: &RedisManager) -> bool {
+    manager.fetch_pool_status().values().any(|status| status.waiting > 0)
 }
 
 async fn names_are_closed_one_by_one(runtime: impl Network + Clone) {
@@ -72,15 +76,15 @@ async fn who_waits_is_told_of_the_close(manager: &RedisManager, runtime: &(impl 
         let (manager, key) = (manager.clone(), key.to_owned());
         spawn(runtime, async move { manager.get_client_for_key(NAME, &key).await.map(drop) })
     };
-    runtime.sleep(50 * MS).await;
+    until(runtime, "it is in line", || waits(manager)).await;
     let start = Instant::now();
     let closing = {
         let manager = manager.clone();
-        spawn(runtime, async move { manager.close_all_pools_timeout(500 * MS).await })
+        spawn(runtime, async move { manager.close_all_pools_timeout(3_000 * MS).await })
     };
     let told = waiting.await.expect_err("closed");
     assert!(matches!(told, GetClientError::Closed { .. }), "{told:?}");
-    assert!(start.elapsed() < 300 * MS, "{:?}", start.elapsed());
+    assert!(start.elapsed() < 1_500 * MS, "{:?}", start.elapsed());
     drop(held);
     closing.await;
     let late = manager.get_client_for_key(NAME, key).await.expect_err("closed");
@@ -98,7 +102,7 @@ async fn a_manager_may_be_dropped_first(cluster: &TestCluster, runtime: &(impl N
     // They work or say that they do not, but they do not hang.
     let start = Instant::now();
     let _ = (client.get::<_, i64>(key).await, shared.get::<_, i64>(key).await, alone.get::<_, i64>(key).await);
-    assert!(start.elapsed() < 500 * MS, "{:?}", start.elapsed());
+    assert!(start.elapsed() < COMMAND_TIMEOUT / 2, "{:?}", start.elapsed());
     drop((client, shared, alone));
     until(runtime, "every connection is closed", || none_connected(cluster)).await;
 }
@@ -138,7 +142,7 @@ async fn a_node_that_is_busy_is_not_taken_for_dead(cluster: &TestCluster, runtim
         let manager = manager.clone();
         spawn(runtime, async move { manager.get_client_for_key(NAME, "key").await })
     };
-    runtime.sleep(100 * MS).await;
+    until(runtime, "it is in line", || waits(&manager)).await;
     // The shared connection was the only one until now.
     cluster.nodes()[0].command(&["CLIENT", "KILL", "TYPE", "normal"]);
     let held = waiting.await.expect("it was first in line");
@@ -160,7 +164,7 @@ async fn silent_startup_nodes_hold_nobody_up(cluster: &TestCluster, runtime: &(i
     let manager = RedisManager::builder().use_cluster(true).startup_nodes(urls).build(runtime.clone()).expect("valid");
     let start = Instant::now();
     manager.add_node_pool_timeout(NAME, 3_000 * MS).await.expect("one of them answers");
-    assert!(start.elapsed() < 800 * MS, "{:?}", start.elapsed());
+    assert!(start.elapsed() < 1_000 * MS + SLACK, "{:?}", start.elapsed());
     manager.close_all_pools().await;
 }
 
@@ -246,8 +250,7 @@ async fn all_nodes_of_a_cluster_share_one_limit(runtime: impl Network + Clone) {
     for task in tasks {
         task.await;
     }
-    let seen: usize = cluster.client_counts().values().sum();
-    assert!(seen <= LIMIT, "the servers see {seen}");
+    until(&runtime, "the servers see no more", || cluster.client_counts().values().sum::<usize>() <= LIMIT).await;
     let mut sum = 0;
     let mut client = manager.get_client(NAME).await.expect("a client");
     for key in &keys {

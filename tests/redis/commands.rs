@@ -123,7 +123,7 @@ async fn a_command_that_gets_no_reply_ends_at_its_timeout_and_its_connection_goe
     manager.add_node_pool(&server.url()).await.expect("the server is up");
     let mut client = manager.get_client(&server.url()).await.expect("a client");
     let id: i64 = redis::cmd("CLIENT").arg("ID").query_async(&mut client).await.expect("CLIENT ID");
-    server.command(&["CLIENT", "PAUSE", "700", "WRITE"]);
+    server.command(&["CLIENT", "PAUSE", "10000", "WRITE"]);
     let error = client.set::<_, _, ()>("key", "value").await.expect_err("the server is paused");
     assert!(error.is_timeout() && error.to_string().contains("outcome unknown"), "{error}");
     let again = client.get::<_, Option<String>>("key").await.expect_err("a late reply may come");

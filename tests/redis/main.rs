@@ -23,8 +23,9 @@ mod transactions;
 
 use std::time::Duration;
 
-use redis_manager::{Client, Network, NodeStatus, RedisManager, RedisManagerBuilder};
+use redis_manager::{Client, Network, NodeStatus, RedisManager, RedisManagerBuilder, Timer};
 use redis_manager_tests::redis_server::RedisServer;
+use redis_manager_tests::tasks::{until, wait_until};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -48,6 +49,15 @@ fn status(manager: &RedisManager) -> NodeStatus {
     all.pop_first().expect("one node").1
 }
 
+/// Until no connection is on its way, and the pool has as many as the server sees: none that it does not know to be dead.
+async fn until_settled(manager: &RedisManager, server: &RedisServer, runtime: &impl Timer) {
+    until(runtime, "the pool has what the server sees", || {
+        let (seen, status) = (server.client_count(), status(manager));
+        status.connecting + status.checking + status.closing == 0 && status.idle + status.active == seen
+    })
+    .await;
+}
+
 async fn echo(client: &mut Client, token: &str) -> redis::RedisResult<String> {
     redis::cmd("ECHO").arg(token).query_async(client).await
 }
@@ -66,7 +76,7 @@ async fn assert_full_capacity(manager: &RedisManager, server: &RedisServer, limi
     }
     let more = manager.get_client_timeout(&server.url(), 30 * MS).await;
     assert!(matches!(more, Err(redis_manager::GetClientError::Timeout { .. })), "one more than the limit: {more:?}");
-    assert_eq!(server.client_count(), limit, "{:?}", server.client_list());
+    wait_until("the server sees these and no others", || server.client_count() == limit);
     let status = status(manager);
     assert_eq!((status.active, status.idle, status.connecting), (limit, 0, 0), "{status:?}");
 }

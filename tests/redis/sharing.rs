@@ -10,7 +10,7 @@ use redis_manager_tests::on_every_runtime;
 use redis_manager_tests::redis_server::RedisServer;
 use redis_manager_tests::tasks::{spawn, until, within};
 
-use crate::{MS, SLACK, assert_full_capacity, manager_of, one_pool, status};
+use crate::{MS, SLACK, assert_full_capacity, manager_of, one_pool, status, until_settled};
 
 on_every_runtime! {
     many_tasks_share_one_connection;
@@ -190,7 +190,7 @@ async fn l7_no_command_is_sent_twice_however_often_its_connection_dies(runtime: 
     assert!(sure <= counted && counted <= sure + unknown, "{sure} sure, {unknown} unknown, {counted} counted");
     drop(shared);
     // The last of those that were killed may be known to be dead a moment later.
-    runtime.sleep(50 * MS).await;
+    until_settled(&manager, &server, &runtime).await;
     assert_full_capacity(&manager, &server, 2).await;
 }
 
@@ -199,7 +199,7 @@ async fn f1_killed_and_back_within_a_second(runtime: impl Network + Clone) {
     let manager = manager_of(&server, 2, runtime.clone()).await;
     let mut shared = manager.get_shared_client(&server.url()).await.expect("a shared client");
     server.kill();
-    runtime.sleep(50 * MS).await;
+    until(&runtime, "its end is noticed", || status(&manager).active == 0).await;
     let mut kept = shared.clone();
     // One that was never sent waits for the new connection.
     let waiting = spawn(&runtime, async move { echo(&mut kept, "kept").await });
@@ -361,6 +361,8 @@ async fn h7_shared_clients_leave_a_replica_that_others_have_met(runtime: impl Ne
     let refused = writer.set::<_, _, ()>("key", 1).await.expect_err("a replica");
     assert_eq!(refused.code(), Some("READONLY"));
     server.command(&["REPLICAOF", "NO", "ONE"]);
-    runtime.sleep(20 * MS).await;
-    assert!(id().await > first, "it goes on asking the old one");
+    let began_at = Instant::now();
+    while id().await <= first {
+        assert!(began_at.elapsed() < 5_000 * MS, "it goes on asking the old one");
+    }
 }

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub(crate) mod connection;
+mod ends;
 
 use crate::certificates::{Authority, Certificate};
 use crate::ports::ReservedPort;
@@ -242,22 +243,23 @@ impl RedisServer {
         connection::without_harness(&list)
     }
 
-    /// How many normal clients are connected, without the harness itself; only those count that are still there a moment
-    /// later, since a server lists a connection that was closed until it reads its end.
+    /// How many normal clients are connected, without the harness itself. A connection that was closed counts until the
+    /// server has read its end: wait for a number, or ask [`open_count`](RedisServer::open_count).
     pub fn client_count(&self) -> usize {
-        RedisServer::clients_of(&[self]).len()
+        self.client_list().len()
     }
 
-    /// The clients that count, a line of CLIENT LIST with the port before it for each, of several servers at one moment; see
-    /// [`client_count`](RedisServer::client_count).
-    pub fn clients_of(servers: &[&RedisServer]) -> Vec<String> {
-        connection::settled(|| {
-            let mut lines = Vec::new();
-            for server in servers {
-                lines.extend(server.client_list().iter().map(|line| format!("{} {line}", server.port())));
+    /// How many connections to these servers are open at once, as the end that dials has it, without the harness itself: what
+    /// is never to be exceeded, not even for a moment.
+    pub fn open_count(servers: &[&RedisServer]) -> usize {
+        let ports: Vec<u16> = servers.iter().map(|server| server.port()).collect();
+        match ends::open_to(&ports) {
+            Some(open) => {
+                let own: Vec<_> = servers.iter().filter_map(|server| Some((server.connection.port()?, server.port()))).collect();
+                open.iter().filter(|ends| !own.contains(ends)).count()
             }
-            lines
-        })
+            None => servers.iter().map(|server| server.client_count()).sum(),
+        }
     }
 
     fn poll_until_up(&mut self) -> Result<(), NotUp> {

@@ -1,6 +1,5 @@
 //! The harness's own blocking connection to its server: RESP2, just enough for text; not a client for tests to share.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader, Read, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -9,8 +8,6 @@ use std::time::Duration;
 
 /// How long the harness waits for one reply or one connect of its own.
 pub(crate) const REPLY_TIMEOUT: Duration = Duration::from_secs(2);
-/// How many lists of clients are compared: the second may come in the turn in which an end is read, before it.
-const LOOKS: usize = 3;
 /// The name of its connection, so that a count of clients can leave it out.
 pub(crate) const HARNESS_NAME: &str = "harness";
 
@@ -126,6 +123,12 @@ impl Kept {
         Ok(reply)
     }
 
+    /// The port at its end, while there is one.
+    pub(crate) fn port(&self) -> Option<u16> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(kept.as_ref()?.reader.get_ref().local_addr().ok()?.port())
+    }
+
     /// Closes it, for a server that is about to end.
     pub(crate) fn close(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -141,28 +144,6 @@ pub(crate) fn without_harness(list: &str) -> Vec<String> {
     let harness = format!("name={HARNESS_NAME}");
     let others = list.lines().filter(|line| !line.split(' ').any(|field| field == harness));
     others.map(str::to_owned).collect()
-}
-
-/// The clients that are in each of some lists which are asked for one after the other, as the last of them has them.
-///
-/// A server may read the beginning of a new connection before the end of an old one that was closed before it, and so list
-/// both. It has read that end a turn later: those that are in all lists were there at the same time.
-pub(crate) fn settled(list: impl Fn() -> Vec<String>) -> Vec<String> {
-    let mut settled = list();
-    for _ in 1..LOOKS {
-        if settled.is_empty() {
-            break;
-        }
-        let before: BTreeSet<String> = settled.iter().map(|line| id_in(line).to_owned()).collect();
-        settled = list();
-        settled.retain(|line| before.contains(id_in(line)));
-    }
-    settled
-}
-
-/// What is before the address, which only tells clients apart that are there at a time.
-fn id_in(line: &str) -> &str {
-    line.split_once(" addr=").map_or(line, |(id, _)| id)
 }
 
 fn encode<S: AsRef<str>>(request: &mut String, args: &[S]) {
