@@ -203,7 +203,7 @@ async fn fail_over(cluster: &TestCluster, runtime: impl Network + Clone, fail: i
     until(&runtime, "writes are taken again", || ailing.acknowledged(0) > seen + 8).await;
     let after = promoted_at.elapsed();
     println!("promoted after {:?}, writes {after:?} later; {meanwhile} on another shard meanwhile", promoted_at - start);
-    assert!(after <= Duration::from_secs(1), "the first writes came {after:?} after the promotion");
+    assert!(after <= Duration::from_secs(1) + SLACK, "the first writes came {after:?} after the promotion");
     let (ailing, others) = (ailing.end().await, others.end().await);
     assert_eq!(others.errors, [""; 0], "the other shards do not notice");
     assert!(others.wrong.is_empty() && ailing.wrong.len() <= 8, "{:?} {:?}", others.wrong, ailing.wrong);

@@ -194,7 +194,7 @@ async fn commands_for_many_slots_survive_a_promotion(runtime: impl Network + Clo
     };
     let promoted_at = cluster.wait_for_promotion(&primaries[0]);
     let (values, refused) = asking.await;
-    assert!(promoted_at.elapsed() < Duration::from_secs(1), "{:?}", promoted_at.elapsed());
+    assert!(promoted_at.elapsed() < Duration::from_secs(1) + SLACK, "{:?}", promoted_at.elapsed());
     assert_eq!(values, [7, 7, 7]);
     // Its parts for the others are sent once, too.
     let sent = cluster.primaries().iter().map(|node| calls_of(&node.command(&["INFO", "commandstats"]), "mget")).max();

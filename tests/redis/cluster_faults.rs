@@ -51,7 +51,7 @@ async fn replicas_are_read_while_they_live(runtime: impl Network + Clone) {
     while client.set::<_, _, ()>(&keys[0], 2).await.is_err() {
         assert!(promoted_at.elapsed() < Duration::from_secs(4), "writes do not come back");
     }
-    assert!(promoted_at.elapsed() < Duration::from_secs(1), "{:?}", promoted_at.elapsed());
+    assert!(promoted_at.elapsed() < Duration::from_secs(1) + SLACK, "{:?}", promoted_at.elapsed());
     assert_reads(&mut client, &keys[0], "its replica is the primary").await;
 }
 
@@ -144,7 +144,7 @@ async fn nodes_come_and_go(runtime: impl Network + Clone) {
         let () = busy.set(format!("k{}", start.elapsed().as_nanos()), 1).await.expect("SET");
         runtime.sleep(20 * MS).await;
         manager.get_client_for_key(NAME, &key).await.expect("a client");
-        assert!(start.elapsed() < Duration::from_secs(5), "the node is not forgotten");
+        assert!(start.elapsed() < Duration::from_secs(10), "the node is not forgotten: {:?}", manager.cluster_status(NAME));
         // What a refresh would find by itself, half a minute later.
         let _ = redis::cmd("PING").query_async::<()>(&mut busy).await;
     }
