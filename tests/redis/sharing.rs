@@ -296,8 +296,8 @@ async fn e1_closing_does_not_wait_for_shared_clients_that_are_made_meanwhile(run
         });
         runtime.sleep(MS / 10).await;
         let began_at = Instant::now();
-        manager.close_node_pools_timeout(&server.url(), 2_000 * MS).await;
-        assert!(began_at.elapsed() < 1_000 * MS, "{:?}", began_at.elapsed());
+        manager.close_node_pools_timeout(&server.url(), 5_000 * MS).await;
+        assert!(began_at.elapsed() < 4_000 * MS, "{:?}", began_at.elapsed());
         drop(making.await);
         manager.add_node_pool(&server.url()).await.expect("the server is up");
     }
