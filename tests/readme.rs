@@ -18,7 +18,7 @@ fn the_table_of_knobs_in_the_readme_is_that_of_the_code() {
 #[test]
 fn the_servers_in_the_readme_are_those_that_are_fetched() {
     let script = include_str!("servers.sh");
-    let versions: Vec<_> = script.lines().filter_map(|line| line.split_once("version='")?.1.split_once(" ';")).collect();
+    let versions: Vec<_> = script.lines().filter_map(|line| line.split_once("version='")?.1.split_once(" '")).collect();
     let expected = versions.iter().map(|(words, _)| {
         let (product, version) = words.split_once(" server v=").expect("as --version says it");
         let (major, _) = version.rsplit_once('.').expect("three numbers");

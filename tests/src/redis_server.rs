@@ -45,7 +45,7 @@ impl Setup {
 /// # Panics
 /// A test that cannot get what it asks for cannot go on: every method but [`try_command`](RedisServer::try_command)
 /// panics, with the server's log where that helps, if there is no redis-server on the PATH, if the process does not
-/// answer within 10 s of its start or within 2 s of a command, or if what is asked for needs a process and it is dead.
+/// answer within 10 s of its start or within 5 s of a command, or if what is asked for needs a process and it is dead.
 #[derive(Debug)]
 pub struct RedisServer {
     /// What the harness logs in with, and what [`url`](RedisServer::url) holds: the value of `--requirepass` at the
@@ -232,7 +232,7 @@ impl RedisServer {
     /// As [`command`](RedisServer::command), for a server that may be down or frozen.
     ///
     /// # Errors
-    /// Why there is no reply; a timeout after 2 s.
+    /// Why there is no reply; a timeout after 5 s.
     pub fn try_command(&self, args: &[&str]) -> io::Result<String> {
         self.connection.try_command(self.port(), self.password.as_deref(), args)
     }

@@ -118,7 +118,7 @@ impl Move<'_> {
                 break;
             }
             let port = self.to.cluster_port().to_string();
-            let mut args = vec!["MIGRATE", "127.0.0.1", &port, "", "0", "1500"];
+            let mut args = vec!["MIGRATE", "127.0.0.1", &port, "", "0", "4000"];
             args.extend(self.to.password().iter().flat_map(|password| ["AUTH", password]));
             args.push("KEYS");
             args.extend(&keys);
@@ -135,6 +135,6 @@ impl Move<'_> {
             args.extend(what.iter().map(|arg| (*arg).to_owned()));
             args
         };
-        node.command_all(&self.slots.iter().map(command).collect::<Vec<_>>(), or);
+        node.command_all(self.slots.iter().map(command).collect(), or);
     }
 }

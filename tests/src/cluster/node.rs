@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::ClusterOptions;
+use super::{ClusterOptions, wait_until_right};
 use crate::ports::ReservedPort;
 use crate::redis_server::connection::{self, Connection, Kept};
 use crate::redis_server::{RedisServer, Setup};
@@ -147,7 +147,7 @@ impl ClusterNode {
     /// As [`command`](ClusterNode::command), for a node that may be down or frozen.
     ///
     /// # Errors
-    /// Why there is no reply; a timeout after 2 s.
+    /// Why there is no reply; a timeout after 5 s.
     pub fn try_command(&self, args: &[&str]) -> io::Result<String> {
         self.0.connection.try_command(self.0.port, self.0.password.as_deref(), args)
     }
@@ -170,13 +170,22 @@ impl ClusterNode {
         Connection::open(self.0.port, self.0.password.as_deref())
     }
 
-    /// Sends many commands, some at a time, and wants OK for each, or this other reply.
-    pub(super) fn command_all(&self, commands: &[Vec<String>], or: Option<&str>) {
-        let replies = self.connect().and_then(|mut connection| connection.call_all(commands));
-        let replies = replies.unwrap_or_else(|error| panic!("{} commands to {self:?}: {error}", commands.len()));
-        for (args, reply) in commands.iter().zip(replies) {
-            assert!(reply == "OK" || or.is_some_and(|or| reply == or), "{args:?} to {self:?}: {reply}");
-        }
+    /// Sends many commands, some at a time, and wants OK for each, or this other reply. What the replicas have not confirmed in
+    /// time, as Valkey says, is sent again: it must do no harm twice.
+    pub(super) fn command_all(&self, mut commands: Vec<Vec<String>>, or: Option<&str>) {
+        wait_until_right(|| {
+            let replies = self.connect().and_then(|mut connection| connection.call_all(&commands));
+            let replies = replies.unwrap_or_else(|error| panic!("{} commands to {self:?}: {error}", commands.len()));
+            let mut replies = replies.iter();
+            commands.retain(|args| {
+                let reply = replies.next().expect("a reply to each");
+                let is_unconfirmed = reply.starts_with("-NOREPLICAS");
+                let is_good = is_unconfirmed || reply == "OK" || or.is_some_and(|or| reply == or);
+                assert!(is_good, "{args:?} to {self:?}: {reply}");
+                is_unconfirmed
+            });
+            (!commands.is_empty()).then(|| format!("{commands:?} to {self:?} are not confirmed"))
+        });
     }
 
     /// What other nodes call it by.

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// How long the harness waits for one reply or one connect of its own.
-pub(crate) const REPLY_TIMEOUT: Duration = Duration::from_secs(2);
+pub(crate) const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The name of its connection, so that a count of clients can leave it out.
 pub(crate) const HARNESS_NAME: &str = "harness";
 
