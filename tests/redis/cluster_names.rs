@@ -126,7 +126,8 @@ async fn what_cannot_be_added_leaves_nothing(runtime: impl Network + Clone) {
     let manager = builder(&cluster).build(runtime.clone()).expect("valid");
     let adding = redis_manager_tests::tasks::within(&runtime, Duration::from_micros(1), manager.add_node_pool(NAME)).await;
     assert!(adding.is_none(), "it was dropped");
-    until(&runtime, "nothing is left", || manager.fetch_pool_status().is_empty() && none_connected(&cluster)).await;
+    until(&runtime, "no node is left", || manager.fetch_pool_status().is_empty()).await;
+    until(&runtime, "every connection is closed", || none_connected(&cluster)).await;
     silent_startup_nodes_hold_nobody_up(&cluster, &runtime).await;
     a_node_that_is_busy_is_not_taken_for_dead(&cluster, &runtime).await;
 }
