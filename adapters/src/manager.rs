@@ -86,8 +86,8 @@ impl RedisManager {
     /// [`NothingLeft`](AddNodeError::NothingLeft) do not occur.
     ///
     /// The URL is `redis://[user][:password@]host[:port][/db]`, the same with `valkey://`, or
-    /// `unix:///path/to/socket[?db=n&user=u&pass=p]`; `protocol=resp2` or `resp3` may be added as a query. `rediss://` and
-    /// `valkeys://` are the same over TLS, with the feature `tls-rustls`; see `PoolArgs::tls`. The server's certificate
+    /// `unix:///path/to/socket[?db=n&user=u&pass=p]`; `protocol=resp2` or `resp3` may be added as a query, and `db=n` is the
+    /// same as `/n`. `%XX` is decoded, a `+` is a `+`; what is not understood is refused by its name. `rediss://` and `valkeys://` are the same over TLS, with the feature `tls-rustls`; see `PoolArgs::tls`. The server's certificate
     /// must be valid for the host, which may be an IP address; `#insecure` at the end takes any certificate, if
     /// `allow_insecure_tls(true)` was set.
     ///

@@ -14,12 +14,15 @@ mod faults;
 mod fleet;
 mod leases;
 mod pools;
+mod secrets;
 mod servers;
 mod sharing;
 mod starting;
 mod tls;
 mod tls_refusals;
 mod transactions;
+mod urls;
+mod words;
 
 use std::time::Duration;
 

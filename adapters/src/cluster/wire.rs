@@ -21,7 +21,7 @@ use crate::cluster::members::{Cluster, Member};
 use crate::cluster::refusal::{Refusal, note_moved, tell};
 use crate::cluster::rerouting::{elsewhere, please_look_again};
 use crate::cluster::routed::conceal;
-use crate::redis_node::{NodeShare, Request, Session, lost, not_sent};
+use crate::redis_node::{Asked, NodeShare, Request, Session, lost, not_sent};
 
 /// How long a node that is no owner any more may take to answer what it was sent before: it answers MOVED if it lives.
 const LAST_WORDS: Duration = Duration::from_millis(100);
@@ -143,7 +143,14 @@ pub(crate) enum Parcel<'a> {
     Many { pipeline: &'a Pipeline, offset: usize, count: usize },
 }
 
-impl Parcel<'_> {
+impl<'a> Parcel<'a> {
+    fn asked(self) -> Asked<'a> {
+        match self {
+            Self::One(cmd) => Asked::Command(cmd),
+            Self::Many { pipeline, offset, count: _ } => Asked::Pipeline(pipeline, offset),
+        }
+    }
+
     async fn send(self, handle: &mut MultiplexedConnection) -> RedisResult<Vec<Value>> {
         match self {
             Self::One(cmd) => handle.send_packed_command(cmd).await.map(|value| vec![value]),
@@ -221,7 +228,7 @@ impl Wire {
         let elsewhere = Box::pin(until_elsewhere(cluster, &member, asking));
         let mut deserted = pin!(Box::pin(until_deserted(cluster, &member, asking)));
         let sending = async |handle: &mut MultiplexedConnection| parcel.send(handle).await;
-        let mut answered = pin!(self.client.ask_unless(attempt, elsewhere, sending));
+        let mut answered = pin!(self.client.ask_unless(attempt, elsewhere, parcel.asked(), sending));
         let outcome = std::future::poll_fn(|cx| match answered.as_mut().poll(cx) {
             Poll::Ready(answered) => Poll::Ready(Some(answered)),
             Poll::Pending => deserted.as_mut().poll(cx).map(|()| None),

@@ -9,6 +9,7 @@ use redis_manager_core::Lease;
 #[cfg(feature = "cluster")]
 use crate::cluster::ClusterConnector;
 use crate::redis_node::RedisConnector;
+use crate::redis_node::news::Asked;
 use crate::redis_node::pub_sub::PubSub;
 use crate::redis_node::session::Request;
 
@@ -92,7 +93,7 @@ impl ConnectionLike for Client {
         match &mut self.lent {
             Lent::Node(lease) => {
                 let request = Request::of_command(cmd, lease.session());
-                Box::pin(lease.ask(request, async move |handle| handle.send_packed_command(cmd).await))
+                Box::pin(lease.ask(request, Asked::Command(cmd), async move |handle| handle.send_packed_command(cmd).await))
             }
             #[cfg(feature = "cluster")]
             Lent::Cluster(lease) => Box::pin(lease.ask(cmd)),
@@ -103,7 +104,8 @@ impl ConnectionLike for Client {
         match &mut self.lent {
             Lent::Node(lease) => {
                 let request = Request::of_packed_commands(pipeline, offset.saturating_add(count), lease.session());
-                Box::pin(lease.ask(request, async move |handle| handle.send_packed_commands(pipeline, offset, count).await))
+                let asked = Asked::Pipeline(pipeline, offset);
+                Box::pin(lease.ask(request, asked, async move |handle| handle.send_packed_commands(pipeline, offset, count).await))
             }
             #[cfg(feature = "cluster")]
             Lent::Cluster(lease) => Box::pin(lease.ask_all(pipeline, offset, count)),

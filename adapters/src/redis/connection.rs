@@ -9,7 +9,7 @@ use redis::{ErrorKind, Pipeline, ProtocolVersion, RedisError, RedisResult, Value
 use redis_manager_core::{Instant, Residue, Runtime};
 
 use crate::redis_node::link::Link;
-use crate::redis_node::news::{Answer, News};
+use crate::redis_node::news::{Answer, Asked, News};
 use crate::redis_node::patience::{KeptTimer, Patience};
 use crate::redis_node::session::{Request, Session, Traces};
 
@@ -153,7 +153,7 @@ impl RedisConnection {
         pipeline.cmd("PING").arg(nonce);
         let count = pipeline.len();
         let send = async |handle: &mut MultiplexedConnection| handle.send_packed_commands(&pipeline, 0, count).await;
-        let mut answers = self.ask(Request::UNBOUNDED, send).await?;
+        let mut answers = self.ask(Request::UNBOUNDED, Asked::Ours, send).await?;
         let echoed = matches!(answers.pop(), Some(Value::BulkString(bytes)) if bytes == nonce.as_bytes());
         if self.traces.has(Traces::MULTI) {
             // An error if MULTI itself had failed; no transaction is open either way, or PING would have been queued.
@@ -170,6 +170,7 @@ impl RedisConnection {
     pub(crate) async fn ask<T: Answer>(
         &mut self,
         request: Request,
+        asked: Asked<'_>,
         send: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
     ) -> RedisResult<T> {
         let now = self.runtime.now();
@@ -198,7 +199,7 @@ impl RedisConnection {
         }
         let (state, result) = match answered {
             Some(Ok(value)) => (State::Clear, Ok(value)),
-            Some(Err(error)) if is_fatal(&error) => (State::Broken, Err(outcome_unknown(&error))),
+            Some(Err(error)) if is_fatal(&error) => (State::Broken, Err(outcome_unknown(&error, &self.link))),
             Some(Err(error)) => (State::Clear, Err(error)),
             None => (State::Silent, Err(timed_out(request.patience))),
         };
@@ -207,12 +208,12 @@ impl RedisConnection {
         if let Some(cluster) = self.cluster {
             crate::cluster::note_redirections(cluster, &result);
         }
-        let news = News::of(&result);
+        let news = News::of(&result, asked);
         if news == News::AllWell {
             self.traces = self.traces.without(request.ends | Traces::UNSURE);
         } else if !self.traces.has(Traces::LASTING) {
             // One who has logged out, say, is told what others are not.
-            self.link.tell(&news);
+            let _ = self.link.tell(&news, self.runtime.now());
         }
         result
     }
@@ -259,8 +260,9 @@ pub(crate) fn is_fatal(error: &RedisError) -> bool {
     matches!(error.kind(), ErrorKind::Io | ErrorKind::Parse) || error.is_unrecoverable_error()
 }
 
-pub(crate) fn outcome_unknown(error: &RedisError) -> RedisError {
-    lost(&format!("connection lost, outcome unknown: {error}"))
+/// The error may quote what the server has sent, which may be what we have sent.
+pub(crate) fn outcome_unknown(error: &RedisError, link: &Link) -> RedisError {
+    lost(&format!("connection lost, outcome unknown: {}", link.secrets().clean(&error.to_string())))
 }
 
 pub(crate) fn lost(text: &str) -> RedisError {

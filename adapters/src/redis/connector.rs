@@ -11,15 +11,18 @@ use std::task::Poll;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, ProtocolVersion, PushInfo, RedisError, Value};
+use redis::{AsyncConnectionConfig, Pipeline, ProtocolVersion, PushInfo, RedisError, RedisResult, Value};
 use redis_manager_core::{Alarm, Connector, KillSwitch, Residue, Runtime};
 
 use crate::network::{BoxStream, Network, Reply, TcpOptions};
 use crate::redis_node::address::{Address, Place};
 use crate::redis_node::connection::RedisConnection;
-use crate::redis_node::error::ConnectError;
+use crate::redis_node::error::{ConnectError, ConnectFailure};
 use crate::redis_node::link::{Link, LinkStream};
+use crate::redis_node::news::Asked;
 use crate::redis_node::pool_args::PoolArgs;
+use crate::redis_node::roles::{Role, Roles};
+use crate::redis_node::secrets::Secrets;
 use crate::redis_node::session::Request;
 use crate::redis_node::stage::{Progress, Stage};
 
@@ -40,6 +43,9 @@ pub(crate) struct Membership {
 pub(crate) struct RedisConnector {
     network: Arc<dyn Network>,
     address: Address,
+    /// What we send to it that nobody is to read.
+    secrets: Arc<Secrets>,
+    roles: Arc<Roles>,
     args: PoolArgs,
     tcp: TcpOptions,
     health_check_timeout: Duration,
@@ -58,6 +64,8 @@ impl RedisConnector {
         let nonce = AtomicU64::new(network.seed());
         Self {
             network,
+            secrets: Arc::new(Secrets::of(&address.login)),
+            roles: Arc::default(),
             address,
             args,
             tcp,
@@ -74,6 +82,19 @@ impl RedisConnector {
     pub(crate) fn within(mut self, membership: Membership) -> Self {
         self.membership = Some(membership);
         self
+    }
+
+    async fn open(&self) -> Result<Box<RedisConnection>, ConnectError> {
+        let mut progress = Progress::new(&self.cut_off_at);
+        let stream = self.dial().await?;
+        let Some(tls) = self.address.tls() else {
+            progress.reach(Stage::Login);
+            return self.log_in(stream).await;
+        };
+        progress.reach(Stage::Tls);
+        let (stream, verdict) = tls.handshake(stream).await?;
+        progress.reach(Stage::Login);
+        self.log_in(stream).await.map_err(|error| verdict.reached().map_or(error, ConnectError::Tls))
     }
 
     async fn dial(&self) -> Result<BoxStream, ConnectError> {
@@ -116,7 +137,7 @@ impl RedisConnector {
 
     /// All that comes once there is a stream to speak Redis on.
     async fn log_in(&self, stream: BoxStream) -> Result<Box<RedisConnection>, ConnectError> {
-        let link = Link::new(stream);
+        let link = Link::new(stream, Arc::clone(&self.secrets));
         let greeted = self.handshake(&link).await;
         // Whatever comes later is noted anew.
         let heard = link.has_heard();
@@ -186,7 +207,28 @@ impl RedisConnector {
             let told = self.query(conn, &redis::cmd("READONLY")).await;
             told.map_err(|source| ConnectError::Redis { step: "READONLY", source })?;
         }
-        self.ping(conn).await
+        #[cfg(feature = "cluster")]
+        if self.membership.is_some() {
+            // Of its nodes the cluster itself knows what they are.
+            return self.ping(conn).await;
+        }
+        self.ping_and_ask_role(conn).await
+    }
+
+    /// The first PING, and with it, in the same round trip, what the server is. One that does not say so is as good.
+    async fn ping_and_ask_role(&self, conn: &mut RedisConnection) -> Result<(), ConnectError> {
+        let nonce = self.nonce();
+        let mut pipeline = Pipeline::new();
+        pipeline.cmd("PING").arg(&nonce).cmd("ROLE");
+        let send = async |handle: &mut MultiplexedConnection| handle.send_packed_commands(&pipeline, 0, 2).await;
+        let mut answers = match conn.ask(Request::UNBOUNDED, Asked::Ours, send).await {
+            Ok(answers) => answers.into_iter(),
+            Err(error) => return judge_answer(Err(error), &nonce),
+        };
+        judge_answer(answers.next().unwrap_or(Value::Nil).extract_error(), &nonce)?;
+        let role = answers.next().as_ref().map_or(Role::Unknown, Role::of);
+        conn.link().note_role(role, &self.roles);
+        Ok(())
     }
 
     /// A PING whose answer nothing else can give. LOADING answers HELLO, a server that wants a password answers RESP2
@@ -195,13 +237,7 @@ impl RedisConnector {
         let nonce = self.nonce();
         let mut cmd = redis::cmd("PING");
         cmd.arg(&nonce);
-        match self.query(conn, &cmd).await {
-            Ok(Value::BulkString(bytes)) if bytes == nonce.as_bytes() => Ok(()),
-            Ok(other) => Err(ConnectError::WrongAnswer { answer: format!("{other:?}") }),
-            // They answer, so the link is alive: a script runs, or this user may not PING.
-            Err(error) if matches!(error.code(), Some("BUSY" | "NOPERM")) => Ok(()),
-            Err(source) => Err(ConnectError::Redis { step: "PING", source }),
-        }
+        judge_answer(self.query(conn, &cmd).await, &nonce)
     }
 
     /// A reply that has been outstanding for so long when a borrower leaves will not come. A caller's own timeout is often
@@ -216,7 +252,7 @@ impl RedisConnector {
 
     /// Bounded by whoever drives the connect or the check.
     async fn query(&self, conn: &mut RedisConnection, cmd: &redis::Cmd) -> Result<Value, RedisError> {
-        let reply = conn.ask(Request::UNBOUNDED, async |handle| handle.send_packed_command(cmd).await).await?;
+        let reply = conn.ask(Request::UNBOUNDED, Asked::Ours, async |handle| handle.send_packed_command(cmd).await).await?;
         reply.extract_error()
     }
 }
@@ -224,23 +260,14 @@ impl RedisConnector {
 impl Connector for RedisConnector {
     /// Boxed: it is moved at every loan.
     type Connection = Box<RedisConnection>;
-    type Error = ConnectError;
+    type Error = ConnectFailure;
 
-    async fn connect(&self) -> Result<Self::Connection, ConnectError> {
-        let mut progress = Progress::new(&self.cut_off_at);
-        let stream = self.dial().await?;
-        let Some(tls) = self.address.tls() else {
-            progress.reach(Stage::Login);
-            return self.log_in(stream).await;
-        };
-        progress.reach(Stage::Tls);
-        let (stream, verdict) = tls.handshake(stream).await?;
-        progress.reach(Stage::Login);
-        self.log_in(stream).await.map_err(|error| verdict.reached().map_or(error, ConnectError::Tls))
+    async fn connect(&self) -> Result<Self::Connection, ConnectFailure> {
+        self.open().await.map_err(|error| error.told(&self.secrets))
     }
 
-    async fn check(&self, conn: &mut Self::Connection) -> Result<(), ConnectError> {
-        self.ping(conn).await
+    async fn check(&self, conn: &mut Self::Connection) -> Result<(), ConnectFailure> {
+        self.ping(conn).await.map_err(|error| error.told(&self.secrets))
     }
 
     fn is_broken(&self, conn: &mut Self::Connection) -> bool {
@@ -255,11 +282,12 @@ impl Connector for RedisConnector {
         conn.residue()
     }
 
-    async fn clean(&self, conn: &mut Self::Connection) -> Result<(), ConnectError> {
+    async fn clean(&self, conn: &mut Self::Connection) -> Result<(), ConnectFailure> {
         let cleaned = conn.clean(&self.nonce()).await;
-        match cleaned.map_err(|source| ConnectError::Redis { step: "cleaning", source })? {
-            true => Ok(()),
-            false => Err(ConnectError::Unclean),
+        match cleaned.map_err(|source| ConnectError::Redis { step: "cleaning", source }) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(ConnectError::Unclean.told(&self.secrets)),
+            Err(error) => Err(error.told(&self.secrets)),
         }
     }
 
@@ -276,12 +304,23 @@ impl Connector for RedisConnector {
         Some(Stage::of_last(&self.cut_off_at).unanswered())
     }
 
-    fn is_permanent(&self, error: &ConnectError) -> bool {
-        error.is_permanent()
+    fn is_permanent(&self, error: &ConnectFailure) -> bool {
+        error.is_permanent
     }
 
     fn name(&self) -> String {
         self.address.name.clone()
+    }
+}
+
+/// Whether this is the answer to a PING with that nonce, or as good.
+fn judge_answer(answer: RedisResult<Value>, nonce: &str) -> Result<(), ConnectError> {
+    match answer {
+        Ok(Value::BulkString(bytes)) if bytes == nonce.as_bytes() => Ok(()),
+        Ok(other) => Err(ConnectError::WrongAnswer { answer: format!("{other:?}") }),
+        // They answer, so the link is alive: a script runs, or this user may not PING.
+        Err(error) if matches!(error.code(), Some("BUSY" | "NOPERM")) => Ok(()),
+        Err(source) => Err(ConnectError::Redis { step: "PING", source }),
     }
 }
 

@@ -4,6 +4,7 @@ use std::io;
 
 use redis_manager_core::{GetClientError, Snapshot, WaitPhase};
 
+use crate::redis_node::secrets::Secrets;
 use crate::redis_node::tls::TlsError;
 
 /// Why a node was not added. Nothing of it is left behind; adding it again simply works.
@@ -87,7 +88,17 @@ impl AddNodeError {
     }
 }
 
-/// Why a connect or a check failed.
+/// Why a connect or a check failed, as the pool is told and users read it: what a server or a library had to say of it,
+/// without our secrets.
+#[derive(Debug, thiserror::Error)]
+#[error("{words}")]
+pub(crate) struct ConnectFailure {
+    words: String,
+    /// Whether another attempt must fail the same way until somebody changes something.
+    pub(crate) is_permanent: bool,
+}
+
+/// Why a connect or a check failed, in the words of whoever said so: they may quote what we have sent.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectError {
     #[error("cannot look up {host}: {source}")]
@@ -112,8 +123,22 @@ pub(crate) enum ConnectError {
 }
 
 impl ConnectError {
+    /// What may be told of it, its causes with it.
+    pub(crate) fn told(self, secrets: &Secrets) -> ConnectFailure {
+        let mut words = self.to_string();
+        let mut cause = std::error::Error::source(&self);
+        while let Some(inner) = cause {
+            let text = inner.to_string();
+            if !words.contains(&text) {
+                words = format!("{words}: {text}");
+            }
+            cause = inner.source();
+        }
+        ConnectFailure { words: secrets.clean(&words), is_permanent: self.is_permanent() }
+    }
+
     /// Whether another attempt must fail the same way until somebody changes something.
-    pub(crate) fn is_permanent(&self) -> bool {
+    fn is_permanent(&self) -> bool {
         let source = match self {
             Self::Redis { source, .. } => source,
             Self::Tls(error) => return error.is_permanent(),

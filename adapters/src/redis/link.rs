@@ -5,15 +5,17 @@ use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use redis::PushInfo;
-use redis_manager_core::Alarm;
+use redis_manager_core::{Alarm, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::network::BoxStream;
 use crate::redis_node::news::News;
+use crate::redis_node::roles::{Role, Roles};
+use crate::redis_node::secrets::Secrets;
 
 /// Messages that may wait for whoever listens, before the stream is read no further.
 const MOST_PUSHES: usize = 1_024;
@@ -30,6 +32,10 @@ pub(crate) struct Link {
     heard: AtomicBool,
     /// Whether the first that it said was in TLS, beneath all that we know of.
     speaks_tls: AtomicBool,
+    /// What was sent on it that no words are to tell.
+    secrets: Arc<Secrets>,
+    /// What the server was when the connection was made, and what others have found; none before it has logged in.
+    role: OnceLock<(Role, Arc<Roles>)>,
     socket: Mutex<Socket>,
     alarm: Mutex<Option<Alarm>>,
     /// Run when the link has died.
@@ -61,11 +67,12 @@ struct Inbox {
 pub(crate) struct Padded<T>(pub(crate) T);
 
 impl Link {
-    pub(crate) fn new(stream: BoxStream) -> Arc<Self> {
+    pub(crate) fn new(stream: BoxStream, secrets: Arc<Secrets>) -> Arc<Self> {
         let socket = Mutex::new(Socket { stream: Some(stream), reader: None, inbox: None });
         let (dead, shared, heard) = (Padded(AtomicBool::new(false)), AtomicBool::new(false), AtomicBool::new(false));
         let speaks_tls = AtomicBool::new(false);
-        Arc::new(Self { dead, shared, heard, speaks_tls, socket, alarm: Mutex::new(None), at_end: Mutex::new(None) })
+        let (alarm, at_end) = (Mutex::new(None), Mutex::new(None));
+        Arc::new(Self { dead, shared, heard, speaks_tls, secrets, role: OnceLock::new(), socket, alarm, at_end })
     }
 
     /// Exact within a fraction of a millisecond of the server's close; no I/O.
@@ -146,13 +153,33 @@ impl Link {
         reader.into_iter().chain(listener).for_each(Waker::wake);
     }
 
-    /// Tells the pool what a reply has told us.
-    pub(crate) fn tell(&self, news: &News) {
-        let alarm = self.alarm().clone();
-        match (alarm, news) {
-            (Some(alarm), News::NotReady(words)) => alarm.distrust(words),
-            (Some(alarm), News::Replica(words)) => alarm.renew(words),
-            (Some(_), News::AllWell | News::Refused) | (None, _) => {}
+    pub(crate) fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
+    /// The server has said what it is, beside what others have found of its node.
+    pub(crate) fn note_role(&self, role: Role, roles: &Arc<Roles>) {
+        roles.note(role);
+        let _ = self.role.set((role, Arc::clone(roles)));
+    }
+
+    /// Tells the pool what a reply has told us; says whether that is news of the node.
+    pub(crate) fn tell(&self, news: &News, now: Instant) -> bool {
+        match news {
+            News::AllWell | News::Refused => false,
+            News::NotReady(words) => {
+                let alarm = self.alarm().clone();
+                alarm.iter().for_each(|alarm| alarm.distrust(&self.secrets.clean(words)));
+                true
+            }
+            News::Replica(words) => {
+                if self.role.get().is_some_and(|(role, roles)| !roles.is_evidence(*role, now)) {
+                    return false;
+                }
+                let alarm = self.alarm().clone();
+                alarm.iter().for_each(|alarm| alarm.renew(&self.secrets.clean(words)));
+                true
+            }
         }
     }
 

@@ -11,9 +11,13 @@ mod link;
 mod news;
 mod node_handle;
 mod node_share;
+mod parameters;
 mod patience;
 mod pool_args;
 mod pub_sub;
+mod redact;
+mod roles;
+mod secrets;
 mod session;
 mod shared;
 mod stage;
@@ -25,7 +29,7 @@ mod tls;
 mod track;
 mod transaction;
 
-pub(crate) use address::{Address, redact};
+pub(crate) use address::Address;
 pub use client::Client;
 #[cfg(feature = "cluster")]
 pub(crate) use connection::{lost, timed_out};
@@ -35,7 +39,7 @@ pub(crate) use connector::RedisConnector;
 pub use error::AddNodeError;
 pub(crate) use hub::Hub;
 #[cfg(feature = "cluster")]
-pub(crate) use news::Answer;
+pub(crate) use news::{Answer, Asked};
 pub use node_handle::NodeHandle;
 #[cfg(feature = "cluster")]
 pub(crate) use node_share::{NodeShare, not_sent, refuse_unless_plain, refuse_unless_plain_pipeline};
@@ -43,6 +47,7 @@ pub(crate) use node_share::{NodeShare, not_sent, refuse_unless_plain, refuse_unl
 pub(crate) use patience::KeptTimer;
 pub use pool_args::{Keepalive, PoolArgs};
 pub use pub_sub::PubSub;
+pub(crate) use redact::redact;
 #[cfg(feature = "cluster")]
 pub(crate) use session::{Request, Session, Traces};
 pub use shared::SharedClient;

@@ -1,6 +1,45 @@
 //! What replies tell about the node, whatever they tell the borrower.
 
-use redis::{RedisError, RedisResult, ServerError, Value};
+use redis::{Arg, Cmd, Pipeline, RedisError, RedisResult, ServerError, Value};
+
+/// Commands that answer in whatever words an application has chosen.
+const SPEAKERS: [&[u8]; 7] = [b"DEBUG", b"EVAL", b"EVALSHA", b"EVALSHA_RO", b"EVAL_RO", b"FCALL", b"FCALL_RO"];
+
+fn speaks_for_others(cmd: &Cmd) -> bool {
+    match cmd.args_iter().next() {
+        Some(Arg::Simple(name)) => SPEAKERS.iter().any(|speaker| name.eq_ignore_ascii_case(speaker)),
+        Some(Arg::Cursor | _) | None => false,
+    }
+}
+
+/// What was asked: whose words an error is in depends on the command that it answers.
+#[derive(Clone, Copy)]
+pub(crate) enum Asked<'a> {
+    /// Something of our own, which the server answers itself.
+    Ours,
+    Command(&'a Cmd),
+    /// The replies from this number on.
+    Pipeline(&'a Pipeline, usize),
+}
+
+impl<'a> Asked<'a> {
+    fn command(self, index: usize) -> Option<&'a Cmd> {
+        match self {
+            Self::Ours => None,
+            Self::Command(cmd) => Some(cmd),
+            Self::Pipeline(pipeline, _) => pipeline.cmd_iter().nth(index),
+        }
+    }
+
+    /// Which command is answered by the reply of this number; none by that to the EXEC of a transaction.
+    fn command_of_reply(self, index: usize) -> Option<&'a Cmd> {
+        match self {
+            Self::Pipeline(pipeline, _) if pipeline.is_transaction() => None,
+            Self::Pipeline(_, offset) => self.command(offset.saturating_add(index)),
+            Self::Ours | Self::Command(_) => self.command(index),
+        }
+    }
+}
 
 /// What a reply says of the node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,25 +54,32 @@ pub(crate) enum News {
 }
 
 impl News {
-    pub(crate) fn of<T: Answer>(result: &RedisResult<T>) -> Self {
+    pub(crate) fn of<T: Answer>(result: &RedisResult<T>, asked: Asked<'_>) -> Self {
         match result {
-            Ok(answer) => answer.values().iter().fold(Self::AllWell, |news, value| news.or(Self::of_value(value))),
-            Err(error) => Self::of_error(error),
+            Ok(answer) => {
+                let values = answer.values().iter().enumerate();
+                values.fold(Self::AllWell, |news, (index, value)| news.or(Self::of_value(value, index, asked)))
+            }
+            Err(error) => Self::of_error(error, asked),
         }
     }
 
-    fn of_value(value: &Value) -> Self {
-        if let Value::ServerError(error) = value { Self::of_server_error(error) } else { Self::AllWell }
+    fn of_value(value: &Value, index: usize, asked: Asked<'_>) -> Self {
+        match value {
+            Value::ServerError(error) => Self::of_server_error(error, asked.command_of_reply(index)),
+            _ => Self::AllWell,
+        }
     }
 
-    /// A transaction that was refused carries the errors of its commands.
-    fn of_error(error: &RedisError) -> Self {
+    /// A transaction that was refused carries the errors of its commands, by their numbers.
+    fn of_error(error: &RedisError, asked: Asked<'_>) -> Self {
         let refused = error.clone().into_server_errors();
         let errors = refused.iter().flat_map(|errors| errors.iter());
-        errors.fold(Self::Refused, |news, (_, error)| news.or(Self::of_server_error(error)))
+        errors.fold(Self::Refused, |news, (index, error)| news.or(Self::of_server_error(error, asked.command(*index))))
     }
 
-    fn of_server_error(error: &ServerError) -> Self {
+    /// `cmd` is what was answered, if it was one command.
+    fn of_server_error(error: &ServerError, cmd: Option<&Cmd>) -> Self {
         let words = || error.to_string();
         // An EXEC that is refused itself names the error behind it.
         let cause = error.details().and_then(|details| details.split_once(" because of: "));
@@ -42,6 +88,7 @@ impl News {
             Some(_) | None => error.code(),
         };
         match code {
+            "EXECABORT" | "LOADING" | "MASTERDOWN" | "NOAUTH" | "READONLY" if cmd.is_some_and(speaks_for_others) => Self::Refused,
             // The end of a transaction all the same.
             "EXECABORT" => Self::AllWell,
             "LOADING" | "MASTERDOWN" | "NOAUTH" => Self::NotReady(words()),

@@ -19,7 +19,7 @@ use redis_manager_core::{GetClientError, Instant, Runtime};
 use crate::cluster::Attempt;
 use crate::redis_node::connection::{is_fatal, outcome_unknown, timed_out};
 use crate::redis_node::hub::Hub;
-use crate::redis_node::news::{Answer, News};
+use crate::redis_node::news::{Answer, Asked, News};
 use crate::redis_node::patience::{KeptTimer, Patience};
 use crate::redis_node::session::{Request, Session, Traces};
 use crate::redis_node::track::Track;
@@ -84,12 +84,13 @@ impl NodeShare {
     async fn ask<T: Answer>(
         &mut self,
         patience: Patience,
+        asked: Asked<'_>,
         send: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
     ) -> RedisResult<T> {
         let now = self.hub.runtime.now();
         let deadline = patience.limit().map_or(Instant::from_nanos(u64::MAX), |limit| now + limit);
         let flight = self.board(now, deadline).await.map_err(not_sent)?;
-        flight.fly(patience, deadline, send).await
+        flight.fly(patience, deadline, asked, send).await
     }
 
     /// The same, but for one who knows better than to wait: `elsewhere` ends when the command is not to be sent here. Then,
@@ -99,6 +100,7 @@ impl NodeShare {
         &mut self,
         attempt: &Attempt,
         elsewhere: impl Future<Output = ()>,
+        asked: Asked<'_>,
         send: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
     ) -> Result<Option<RedisResult<T>>, GetClientError> {
         let now = self.hub.runtime.now();
@@ -111,7 +113,7 @@ impl NodeShare {
             .await
         };
         let Some(flight) = boarded.transpose()? else { return Ok(None) };
-        Ok(Some(flight.fly(attempt.request.patience, attempt.deadline, send).await))
+        Ok(Some(flight.fly(attempt.request.patience, attempt.deadline, asked, send).await))
     }
 }
 
@@ -121,6 +123,7 @@ impl Flight<'_> {
         mut self,
         patience: Patience,
         deadline: Instant,
+        asked: Asked<'_>,
         send: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
     ) -> RedisResult<T> {
         let flight = &mut self;
@@ -141,16 +144,13 @@ impl Flight<'_> {
             true => {
                 // Whatever else is in flight might get a reply that is not its own.
                 track.link.close();
-                outcome_unknown(&error)
+                outcome_unknown(&error, &track.link)
             }
             false => error,
         });
-        match News::of(&result) {
-            News::AllWell | News::Refused => {}
-            news @ (News::NotReady(_) | News::Replica(_)) => {
-                track.retire();
-                track.link.tell(&news);
-            }
+        let news = News::of(&result, asked);
+        if !matches!(news, News::AllWell | News::Refused) && track.link.tell(&news, flight.runtime.now()) {
+            track.retire();
         }
         result
     }
@@ -193,14 +193,15 @@ impl ConnectionLike for NodeShare {
         let request = Request::of_command(cmd, self.hub.session);
         Box::pin(async move {
             refuse_unless_plain(cmd, request)?;
-            self.ask(request.patience, async |handle| handle.send_packed_command(cmd).await).await
+            self.ask(request.patience, Asked::Command(cmd), async |handle| handle.send_packed_command(cmd).await).await
         })
     }
 
     fn req_packed_commands<'a>(&'a mut self, pipeline: &'a Pipeline, offset: usize, count: usize) -> RedisFuture<'a, Vec<Value>> {
         Box::pin(async move {
             let request = refuse_unless_plain_pipeline(pipeline, offset, count, self.hub.session)?;
-            self.ask(request.patience, async |handle| handle.send_packed_commands(pipeline, offset, count).await).await
+            let asked = Asked::Pipeline(pipeline, offset);
+            self.ask(request.patience, asked, async |handle| handle.send_packed_commands(pipeline, offset, count).await).await
         })
     }
 

@@ -11,6 +11,7 @@ use redis::{ErrorKind, Msg, ProtocolVersion, RedisError, RedisResult, ToRedisArg
 use redis_manager_core::Lease;
 
 use crate::redis_node::RedisConnector;
+use crate::redis_node::news::Asked;
 use crate::redis_node::patience::Patience;
 use crate::redis_node::session::{Request, Traces};
 
@@ -112,7 +113,7 @@ impl PubSub {
     async fn ask(&mut self, send: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<()>) -> RedisResult<()> {
         let patience = Patience::Ordinary(Some(self.lease.session().command_timeout));
         let _everything = self.lease.link().read_on();
-        self.lease.ask(Request { patience, ..Request::UNBOUNDED }, send).await
+        self.lease.ask(Request { patience, ..Request::UNBOUNDED }, Asked::Ours, send).await
     }
 }
 

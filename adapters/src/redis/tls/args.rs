@@ -115,6 +115,8 @@ impl fmt::Debug for Pem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bytes(text) => write!(f, "Bytes({} bytes)", text.len()),
+            // A key where its path should be.
+            Self::File(path) if path.to_string_lossy().contains("-----BEGIN") => f.write_str("File(text, not a path)"),
             Self::File(path) => f.debug_tuple("File").field(path).finish(),
         }
     }

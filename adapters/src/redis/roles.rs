@@ -1,0 +1,129 @@
+//! What the logins of a node have found there, a primary or a replica, and what READONLY is evidence of after that.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use redis::Value;
+use redis_manager_core::Instant;
+
+/// How long after a node's connections were renewed new ones that lead to a replica again are renewed; it doubles each time.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// What a server said that it was when a connection was made to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// It was not asked, or did not say.
+    Unknown,
+    Primary,
+    Replica,
+}
+
+impl Role {
+    /// Reads the answer to ROLE.
+    pub(crate) fn of(answer: &Value) -> Self {
+        let Value::Array(fields) = answer else { return Self::Unknown };
+        match fields.first() {
+            Some(Value::BulkString(name)) if name == b"master" => Self::Primary,
+            Some(Value::BulkString(name)) if name == b"slave" => Self::Replica,
+            Some(_) | None => Self::Unknown,
+        }
+    }
+}
+
+/// What the logins of one node have found.
+#[derive(Debug, Default)]
+pub(crate) struct Roles {
+    found: Mutex<Found>,
+}
+
+#[derive(Debug, Default)]
+struct Found {
+    /// A primary was found once: a replica is not what is wanted.
+    primary: bool,
+    /// When connections were renewed that had found a replica, the next ones are before then, and how long that pause is.
+    pause: Option<(Instant, Duration)>,
+}
+
+impl Roles {
+    /// A login has found this.
+    pub(crate) fn note(&self, role: Role) {
+        if role == Role::Primary {
+            let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+            *found = Found { primary: true, pause: None };
+        }
+    }
+
+    /// Whether a READONLY on a connection that was made to such a server is reason to make all connections anew.
+    ///
+    /// One that was made to a primary leads to a server that has been demoted. One that was made to a replica tells nothing
+    /// new: where no primary was ever found, the user writes to a replica; where one was, its name leads to the old server
+    /// still, and is asked again from time to time.
+    pub(crate) fn is_evidence(&self, role: Role, now: Instant) -> bool {
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        match (role, found.pause) {
+            (Role::Replica, _) if !found.primary => false,
+            (Role::Replica, Some((until, _))) if now < until => false,
+            (Role::Replica, pause) => {
+                let pause = pause.map_or(SHORTEST_PAUSE, |(_, pause)| (pause * 2).min(LONGEST_PAUSE));
+                found.pause = Some((now + pause, pause));
+                true
+            }
+            (Role::Primary | Role::Unknown, None) => {
+                found.pause = Some((now + SHORTEST_PAUSE, SHORTEST_PAUSE));
+                true
+            }
+            (Role::Primary | Role::Unknown, Some(_)) => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Instant {
+        Instant::ZERO + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_role_is_read_from_what_a_server_says() {
+        let said = |name: &str| Value::Array(vec![Value::BulkString(name.into()), Value::Int(0)]);
+        for (answer, role) in [
+            (said("master"), Role::Primary),
+            (said("slave"), Role::Replica),
+            (said("sentinel"), Role::Unknown),
+            (Value::Array(Vec::new()), Role::Unknown),
+            (Value::Nil, Role::Unknown),
+        ] {
+            assert_eq!(Role::of(&answer), role, "{answer:?}");
+        }
+    }
+
+    /// Seen to bite: with every READONLY taken as evidence.
+    #[test]
+    fn writes_to_a_replica_are_evidence_of_nothing_where_no_primary_was_found() {
+        let roles = Roles::default();
+        roles.note(Role::Replica);
+        roles.note(Role::Unknown);
+        assert!((0..100).all(|second| !roles.is_evidence(Role::Replica, at(second))));
+        assert!(roles.is_evidence(Role::Unknown, at(100)), "it may have been a primary");
+        roles.note(Role::Primary);
+        assert!(roles.is_evidence(Role::Replica, at(200)), "it was promoted, and is a replica again");
+    }
+
+    /// Seen to bite: with a pause that does not double, that has no bound, that outlives a primary.
+    #[test]
+    fn a_name_that_leads_to_a_demoted_server_is_asked_again_after_1_2_4_and_at_most_30_seconds() {
+        let roles = Roles::default();
+        roles.note(Role::Primary);
+        assert!(roles.is_evidence(Role::Primary, at(100)), "it was demoted");
+        let renewed = |from: u64, to: u64| -> Vec<u64> { (from..to).filter(|now| roles.is_evidence(Role::Replica, at(*now))).collect() };
+        assert_eq!(renewed(100, 230), [101, 103, 107, 115, 131, 161, 191, 221]);
+        roles.note(Role::Replica);
+        assert_eq!(renewed(230, 260), [251]);
+        roles.note(Role::Primary);
+        assert!(roles.is_evidence(Role::Primary, at(300)) && !roles.is_evidence(Role::Replica, at(300)));
+        assert_eq!(renewed(300, 305), [301, 303]);
+    }
+}
