@@ -381,7 +381,7 @@ impl<K: Connector> Door<K> {
     }
 
     /// Whether the pool has closed because its runtime has ended.
-    fn has_lost_runtime(&self) -> bool {
+    pub(crate) fn has_lost_runtime(&self) -> bool {
         matches!(self.lock().driver, Driver::Lost)
     }
 

@@ -139,10 +139,14 @@ impl<K: Connector> Manager<K> {
     ///
     /// # Errors
     ///
-    /// [`Closed`](GetClientError::Closed) after [`close`](Manager::close); [`NoFloorLeft`](GetClientError::NoFloorLeft) if the
-    /// limit of all nodes together leaves no floor for it.
+    /// [`Closed`](GetClientError::Closed) after [`close`](Manager::close), [`RuntimeEnded`](GetClientError::RuntimeEnded) after
+    /// the end of the runtime; [`NoFloorLeft`](GetClientError::NoFloorLeft) if the limit of all nodes together leaves no floor
+    /// for it.
     pub fn open(&self, name: &str, connector: impl FnOnce() -> K) -> Result<NodePool<K>, GetClientError> {
         match self.begin_adding(name, connector)? {
+            Some(adding) if adding.pool.door().has_lost_runtime() => {
+                Err(GetClientError::RuntimeEnded { node: String::from(adding.pool.name()) })
+            }
             Some(mut adding) => {
                 adding.succeeded = true;
                 Ok(adding.pool.clone())

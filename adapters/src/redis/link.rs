@@ -430,6 +430,9 @@ impl AsyncRead for LinkStream {
             Some(stream) => Pin::new(stream).poll_read(cx, buffer),
         };
         if let Some(first) = buffer.filled().get(before) {
+            if let Some(words) = &mut socket.last_words {
+                words.note(&buffer.filled()[before..]);
+            }
             if !socket.has_in_flight() && !this.link.outstanding.is_any() {
                 drop(socket);
                 // Whatever it is, it is no reply, and the next request would take it for one. The driver ends by it.
@@ -442,9 +445,6 @@ impl AsyncRead for LinkStream {
             if !this.is_greeted {
                 this.is_greeted = true;
                 this.link.speaks_tls.store(*first == TLS_ALERT, Ordering::Relaxed);
-            }
-            if let Some(words) = &mut socket.last_words {
-                words.note(&buffer.filled()[before..]);
             }
         }
         if polled.is_pending() && !socket.reader.as_ref().is_some_and(|reader| reader.will_wake(cx.waker())) {

@@ -133,7 +133,7 @@ impl Flight<'_> {
         let (track, patience) = (flight.track, request.patience);
         if request.leaves.has(Traces::CHECK) {
             // It is checked when it goes back to the pool.
-            track.outstanding.store(true, Ordering::SeqCst);
+            track.check_later();
         }
         let Some(result) = answered else {
             // One that had to wait for its connection has not waited long for its reply.
