@@ -49,7 +49,7 @@ pub(crate) struct KeptTimer {
 }
 
 impl KeptTimer {
-    /// Waits for a reply, until `deadline` if there is one; none if it was too long, or if the runtime has ended.
+    /// Waits for a reply, until `deadline` if there is one; none if it was too long.
     pub(crate) async fn by<T>(
         &mut self,
         runtime: &dyn Runtime,
@@ -63,13 +63,6 @@ impl KeptTimer {
                 return Poll::Ready(Some(reply));
             }
             let Some(deadline) = deadline else { return Poll::Pending };
-            if runtime.has_ended() {
-                // None of its timers is polled any more. What it was to answer has ended with it, perhaps just now.
-                return match reply.as_mut().poll(cx) {
-                    Poll::Ready(reply) => Poll::Ready(Some(reply)),
-                    Poll::Pending => Poll::Ready(None),
-                };
-            }
             loop {
                 let (end, task) = match sleep {
                     Some(kept) if kept.0 <= deadline => kept,
@@ -100,21 +93,21 @@ impl fmt::Debug for KeptTimer {
 pub(crate) enum Timeout {
     /// The last argument, in seconds.
     LastSeconds,
-    /// The argument of this number, counted from the name, in seconds.
-    Seconds(usize),
+    /// The first argument, in seconds.
+    FirstSeconds,
     /// The last argument, in milliseconds.
     LastMillis,
     /// The argument of this number, counted from the name, in milliseconds.
     Millis(usize),
-    /// After the word BLOCK among the options, in milliseconds; without it the command does not block. The options come
-    /// behind so many other words, in any order, and end with the word STREAMS; GROUP has two words of its own.
-    AfterBlock(usize),
+    /// After the word BLOCK among the options, in milliseconds; without it the command does not block. The options come in
+    /// any order and end with the word STREAMS; GROUP has two words of its own.
+    AfterBlock,
 }
 
 impl Timeout {
     /// Whether the command has one in any case, be it in words that only the server can read.
     pub(crate) fn is_certain(self) -> bool {
-        !matches!(self, Self::AfterBlock(_))
+        !matches!(self, Self::AfterBlock)
     }
 
     /// None if there is none, or if it is not a number.
@@ -124,11 +117,10 @@ impl Timeout {
         let millis = |arg: Option<Arg<&[u8]>>| seconds(arg).map(|length| length / 1_000);
         match self {
             Self::LastSeconds => seconds(args.last()),
-            Self::Seconds(number) => seconds(args.nth(number - 1)),
+            Self::FirstSeconds => seconds(args.next()),
             Self::LastMillis => millis(args.last()),
             Self::Millis(number) => millis(args.nth(number - 1)),
-            Self::AfterBlock(others) => {
-                let mut args = args.skip(others);
+            Self::AfterBlock => {
                 let is = |arg: &Arg<&[u8]>, word: &[u8]| matches!(arg, Arg::Simple(text) if text.eq_ignore_ascii_case(word));
                 while let Some(option) = args.next() {
                     if is(&option, b"BLOCK") {
