@@ -5,18 +5,15 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use redis_manager_core::{
-    Closed, GetClientError, Knob, Loop, Manager, NodeConfig, NodeStatus, Runtime, TotalConnections, TotalLimit,
-};
+use redis_manager_core::{GetClientError, Knob, Loop, Manager, NodeConfig, NodeStatus, Runtime, TotalConnections, TotalLimit};
 
 use crate::builder::{DEFAULT_SHARED_CONNECTIONS, RedisManagerBuilder, SHARED_CONNECTIONS};
 
 #[cfg(feature = "cluster")]
 use crate::cluster::{ClusterArgs, ClusterStatus, Clusters};
 use crate::network::Network;
-use crate::redis_node::{
-    AddNodeError, Address, Client, Hub, NodeHandle, PoolArgs, RedisConnector, Session, SharedClient, Tls, redact,
-};
+use crate::redis_node::{AddNodeError, Address, Client, Hub, NodeHandle, PoolArgs, RedisConnector, SharedClient, Tls, redact};
+use crate::waits::close_then;
 
 /// Pools of connections to many Redis nodes, by URL. Cheap to clone; clones are the same manager. When the last one is
 /// dropped, all pools close, but for those of nodes that a [`NodeHandle`] or a [`SharedClient`] still uses.
@@ -90,9 +87,8 @@ impl RedisManager {
     ///
     /// The URL is `redis://[user][:password@]host[:port][/db]`, the same with `valkey://`, or
     /// `unix:///path/to/socket[?db=n&user=u&pass=p]`; `protocol=resp2` or `resp3` may be added as a query, and `db=n` is the
-    /// same as `/n`. `%XX` is decoded, a `+` is a `+`; what is not understood is refused by its name. `rediss://` and
-    /// `valkeys://` are the same over TLS, with the feature `tls-rustls`; see `PoolArgs::tls`. The server's certificate must
-    /// be valid for the host, which may be an IP address; `#insecure` at the end takes any certificate, if
+    /// same as `/n`. `%XX` is decoded, a `+` is a `+`; what is not understood is refused by its name. `rediss://` and `valkeys://` are the same over TLS, with the feature `tls-rustls`; see `PoolArgs::tls`. The server's certificate
+    /// must be valid for the host, which may be an IP address; `#insecure` at the end takes any certificate, if
     /// `allow_insecure_tls(true)` was set.
     ///
     /// # Errors
@@ -102,8 +98,7 @@ impl RedisManager {
     /// certificate).
     /// [`NoFloorLeft`](AddNodeError::NoFloorLeft) at once if `max_total_connections` leaves no `min_connections_per_node` for
     /// one more node, [`NothingLeft`](AddNodeError::NothingLeft) if other nodes had all of it on loan until the end of
-    /// `timeout`. [`Closed`](AddNodeError::Closed) after [`close_all_pools`](RedisManager::close_all_pools),
-    /// [`RuntimeEnded`](AddNodeError::RuntimeEnded) after the end of the runtime. The node is then
+    /// `timeout`. [`Closed`](AddNodeError::Closed) after [`close_all_pools`](RedisManager::close_all_pools). The node is then
     /// forgotten with all its tasks and sockets; adding it again simply works. Calls that want a client of a node that is
     /// being added wait for it, too, each to its own deadline.
     ///
@@ -166,7 +161,7 @@ impl RedisManager {
     /// [`OnNodeDown::FailFast`](crate::OnNodeDown::FailFast), or if the server refuses for good), else
     /// [`Timeout`](GetClientError::Timeout) with what it was waiting for. At once:
     /// [`UnknownNode`](GetClientError::UnknownNode), [`Saturated`](GetClientError::Saturated),
-    /// [`Closed`](GetClientError::Closed), [`RuntimeEnded`](GetClientError::RuntimeEnded).
+    /// [`Closed`](GetClientError::Closed).
     ///
     /// # Cancel safety
     ///
@@ -363,10 +358,9 @@ impl RedisManager {
         self.close_node_pools_timeout(url, self.nodes.config().default_timeout()).await;
     }
 
-    /// Closes the pools of a node: new gets and new commands of shared clients fail at once, and so do the calls in line.
-    /// Subscriptions end at once, and commands that block on the server. Other clients on loan are closed when they come back,
-    /// or where they are at the end of `timeout`. Returns when no connection is left. The node can be added again; one that
-    /// was never added is closed already.
+    /// Closes the pools of a node: new gets and new commands of shared clients fail and those in line are told at once;
+    /// clients on loan are closed when they come back, or where they are at the end of `timeout`. Returns when no connection is left. The node can be
+    /// added again; one that was never added is closed already.
     ///
     /// # Cancel safety
     ///
@@ -376,11 +370,7 @@ impl RedisManager {
         if let Some(clusters) = &self.clusters {
             return clusters.close(url, timeout).await;
         }
-        // First no caller is served any more, then what shared clients have comes back.
-        let closing = self.nodes.begin_close_nodes([url], timeout);
-        let hub = self.hubs().remove(url);
-        close_hubs(hub);
-        closing.drained().await;
+        close_then(self.nodes.close_node(url, timeout), || close_hubs(self.hubs().remove(url))).await;
     }
 
     /// Closes all pools within `default_timeout`; see [`close_all_pools_timeout`](RedisManager::close_all_pools_timeout).
@@ -395,31 +385,13 @@ impl RedisManager {
     ///
     /// Closing goes on when the future is dropped.
     pub async fn close_all_pools_timeout(&self, timeout: Duration) {
-        let closing = self.nodes.begin_close(timeout);
+        let take_hubs = || std::mem::take(&mut *self.hubs());
+        let closed = close_then(self.nodes.close(timeout), || close_hubs(take_hubs().into_values()));
         #[cfg(feature = "cluster")]
         if let Some(clusters) = &self.clusters {
-            return clusters.close_all(closing, timeout).await;
+            return clusters.close_all(closed, timeout).await;
         }
-        let hubs = std::mem::take(&mut *self.hubs());
-        close_hubs(hubs.into_values());
-        closing.drained().await;
-    }
-
-    /// Resolves as soon as [`close_all_pools`](RedisManager::close_all_pools) has begun, at once if it has, and when the last
-    /// handle of the manager is dropped. For tasks that hold a client and are to give it back then; any number of tasks may
-    /// wait. The future does not keep the manager alive.
-    ///
-    /// # Cancel safety
-    ///
-    /// May be dropped at any time.
-    pub fn closed(&self) -> Closed {
-        self.nodes.closed()
-    }
-
-    /// Whether [`close_all_pools`](RedisManager::close_all_pools) has begun. What fails from then on may have failed for it.
-    #[must_use]
-    pub fn is_closing(&self) -> bool {
-        self.nodes.is_closed()
+        closed.await;
     }
 
     /// What connects to the node of a URL, and the name that it is shown by.
@@ -431,16 +403,15 @@ impl RedisManager {
     }
 
     /// What the shared clients of a node have in common; made for the first one.
-    pub(crate) fn hub(&self, url: &str) -> Result<Arc<Hub>, GetClientError> {
+    fn hub(&self, url: &str) -> Result<Arc<Hub>, GetClientError> {
         let pool = self.nodes.node(url)?;
         if let Some(hub) = self.hubs().get(url).and_then(Weak::upgrade).filter(|hub| hub.is_of(&pool)) {
             return Ok(hub);
         }
         let address = Address::parse(url, self.args.protocol, &self.tls);
-        let login = address.map_err(|_| GetClientError::UnknownNode { node: String::from(url) })?.login;
-        let session = Session::fresh(&self.args, login.protocol(), login.db());
+        let home = address.map_err(|_| GetClientError::UnknownNode { node: String::from(url) })?.login.db();
         let runtime = Arc::clone(&self.network) as Arc<dyn Runtime>;
-        let made = Arc::new(Hub::new(pool.clone(), runtime, self.shared_connections_per_node, session));
+        let made = Arc::new(Hub::new(pool.clone(), runtime, self.shared_connections_per_node, home, self.args.command_timeout));
         let mut hubs = self.hubs();
         // Another call may have been quicker.
         let hub = hubs.get(url).and_then(Weak::upgrade).filter(|hub| hub.is_of(&pool));
@@ -469,9 +440,7 @@ fn close_hubs(hubs: impl IntoIterator<Item = Weak<Hub>>) {
 /// The core names a node that is not there, or not any more, as it was asked for; all others by their connector, which hides
 /// the password itself.
 fn hide_password(mut error: GetClientError) -> GetClientError {
-    if let GetClientError::UnknownNode { node } | GetClientError::Closed { node } | GetClientError::RuntimeEnded { node } =
-        &mut error
-    {
+    if let GetClientError::UnknownNode { node } | GetClientError::Closed { node } = &mut error {
         *node = redact(node);
     }
     error

@@ -16,8 +16,6 @@ pub enum CloseReason {
     CheckFailed,
     /// Its borrower left something on it that could not be undone, or not cheaply.
     Unclean,
-    /// It has grown beyond what one that idles may hold.
-    Oversized,
     /// The server at the other end is no longer the one that is wanted; see [`Alarm::renew`].
     Outdated,
     /// It had been idle for longer than `max_idle_time`.
@@ -40,8 +38,6 @@ pub enum Residue {
     Removable,
     /// Something that stays: the connection is closed.
     Lasting,
-    /// Nothing but memory, and too much of it: the connection is closed.
-    Oversized,
 }
 
 /// Ends a connection on loan from outside; see [`Connector::kill_switch`].
@@ -109,12 +105,6 @@ pub trait Connector: Send + Sync + 'static {
         let _ = conn;
         None
     }
-
-    /// The pool has begun to close: called once or more, when it serves nobody any more. What waits at the server for its
-    /// own sake, for a message or an element of a queue, say, is to be ended here and now; connections on loan that are
-    /// otherwise in use have until the deadline of the close. A connection that dies on loan while its pool closes is not
-    /// waited for. It must not wait for the network. By default nothing is ended.
-    fn pool_closing(&self) {}
 
     /// What a connect that took too long was waiting for, for the error that tells of it. Asked right after that connect
     /// was dropped. By default nothing is known.

@@ -64,35 +64,19 @@ enum Handles {
 /// What the door knows of its driver.
 ///
 /// ```text
-///  Busy <--> Asleep --> Gone        its work is then done by whoever comes through the door
+///  Busy <--> Asleep --> Gone        Gone: its work is done by whoever comes through the door
 /// ```
 enum Driver {
     /// It is awake, or will be polled for the first time.
     Busy,
     /// It is to be woken for actions and for a deadline before this one.
     Asleep { waker: Waker, until: Option<Instant> },
-    /// It has ended.
-    Gone(DriverEnd),
-}
-
-/// Why a driver is gone.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum DriverEnd {
-    /// It was not needed any more.
-    Retired,
-    /// It died with its runtime, while the pool was open.
-    RuntimeEnded,
-}
-
-impl Driver {
-    /// Whether nobody puts in ticks any more.
-    fn is_gone(&self) -> bool {
-        matches!(self, Self::Gone(_))
-    }
+    /// It has ended, or died with its runtime.
+    Gone,
 }
 
 /// What is left to do after the lock is open again.
-pub(crate) struct Errands<C> {
+struct Errands<C> {
     /// Mostly there is no more than one.
     first_waker: Option<Waker>,
     wakers: Vec<Waker>,
@@ -327,7 +311,7 @@ impl<K: Connector> Door<K> {
         let now = self.runtime.now();
         let mut errands = Errands::new();
         let mut inner = self.lock();
-        if inner.driver.is_gone() {
+        if let Driver::Gone = inner.driver {
             drop(inner);
             return Turn { actions: Vec::new(), next: Next::End };
         }
@@ -340,7 +324,7 @@ impl<K: Connector> Door<K> {
         let actions: Vec<_> = std::iter::from_fn(|| inner.ledger.poll_action()).collect();
         let until = inner.ledger.next_deadline();
         let next = if inner.ledger.is_finished() && actions.is_empty() {
-            inner.driver = Driver::Gone(DriverEnd::Retired);
+            inner.driver = Driver::Gone;
             Next::End
         } else {
             inner.driver = Driver::Asleep { waker, until };
@@ -365,51 +349,15 @@ impl<K: Connector> Door<K> {
         }
     }
 
-    /// The driver is not needed any more: the pool closes, and whoever comes through the door does the rest.
-    fn retire_driver(&self) {
-        self.end_driver(DriverEnd::Retired);
-    }
-
-    /// The driver was dropped before its end, because its runtime has ended: the pool closes, and its callers are told why,
-    /// unless it was closing already.
-    pub(crate) fn lose_driver(&self) {
-        self.end_driver(DriverEnd::RuntimeEnded);
-    }
-
-    fn end_driver(&self, end: DriverEnd) {
+    /// The driver is gone, or not needed any more: the pool closes, and whoever comes through the door does the rest.
+    pub(crate) fn retire_driver(&self) {
         let old = self.enter(|inner, now| {
-            let end = if inner.ledger.is_open() { end } else { DriverEnd::Retired };
             inner.ledger.handle(now, Input::DriverLost);
-            std::mem::replace(&mut inner.driver, Driver::Gone(end))
+            std::mem::replace(&mut inner.driver, Driver::Gone)
         });
         if let Driver::Asleep { waker, .. } = old {
             waker.wake();
         }
-    }
-
-    /// Whether the pool has closed because its runtime has ended.
-    pub(crate) fn has_lost_runtime(&self) -> bool {
-        matches!(self.lock().driver, Driver::Gone(DriverEnd::RuntimeEnded))
-    }
-
-    /// The first step of a close: the pool lends nothing any more. What follows from it is left for
-    /// [`tell_close`](Self::tell_close), so that other pools can be closed before anything comes back.
-    pub(crate) fn begin_close(&self, force_at: Instant) -> Errands<K::Connection> {
-        let now = self.runtime.now();
-        let mut errands = Errands::new();
-        let mut inner = self.lock();
-        inner.ledger.handle(now, Input::Close { force_at: Some(force_at) });
-        self.share(&mut inner, now, &mut errands);
-        inner.collect(&mut errands);
-        self.note_crowd(&inner);
-        errands
-    }
-
-    /// The second step of a close.
-    pub(crate) fn tell_close(&self, errands: Errands<K::Connection>) {
-        self.run(errands);
-        // A panic of a user's costs nothing but what it was to end.
-        let _ = catch_unwind(AssertUnwindSafe(|| self.connector.pool_closing()));
     }
 
     /// Closes a connection and says so to the ledger.
@@ -463,7 +411,6 @@ impl<K: Connector> Door<K> {
             Ok(Some(Residue::None)) => Verdict::Sound,
             Ok(Some(Residue::Removable)) => Verdict::Soiled,
             Ok(Some(Residue::Lasting)) => Verdict::Broken(CloseReason::Unclean),
-            Ok(Some(Residue::Oversized)) => Verdict::Broken(CloseReason::Oversized),
             Ok(None) => self.ailment(loan),
             Err(_) if asked_residue => Verdict::Broken(CloseReason::Unclean),
             Err(_) => Verdict::Broken(CloseReason::Broken),
@@ -490,10 +437,7 @@ impl<K: Connector> Door<K> {
         match outcome {
             Outcome::TimedOut(refusal) => GetClientError::timeout(node, *refusal),
             Outcome::Down(refusal) => GetClientError::down(node, *refusal),
-            Outcome::Closed | Outcome::Ready | Outcome::Granted(..) => match self.has_lost_runtime() {
-                true => GetClientError::RuntimeEnded { node },
-                false => GetClientError::Closed { node },
-            },
+            Outcome::Closed | Outcome::Ready | Outcome::Granted(..) => GetClientError::Closed { node },
         }
     }
 
@@ -504,7 +448,7 @@ impl<K: Connector> Door<K> {
     ) -> Acquired<K::Connection> {
         let mut waker = Some(waker.clone());
         let acquired = self.enter(|inner, now| {
-            if inner.driver.is_gone() {
+            if let Driver::Gone = inner.driver {
                 // Nobody would end the wait.
                 return Acquired::Closed;
             }
@@ -611,7 +555,7 @@ impl<C> Inner<C> {
             // All of them, once: no job is listed any more.
             errands.wakers.extend(std::mem::take(&mut self.jobs).into_iter().flatten());
         }
-        if self.driver.is_gone() || self.handles == Handles::Dropped {
+        if matches!(self.driver, Driver::Gone) || self.handles == Handles::Dropped {
             errands.actions.extend(std::iter::from_fn(|| self.ledger.poll_action()));
         }
         match &self.driver {
@@ -628,7 +572,7 @@ impl<C> Inner<C> {
                     errands.wake(waker);
                 }
             }
-            Driver::Gone(_) => {}
+            Driver::Gone => {}
         }
     }
 }

@@ -2,7 +2,6 @@
 
 mod adding;
 mod capacity;
-mod closing;
 mod ending;
 mod fleet;
 mod healing;

@@ -1,7 +1,6 @@
 //! The manager against real Redis servers, on every runtime.
 
 mod bad_input;
-mod closing;
 mod cluster;
 mod cluster_counts;
 mod cluster_faults;
@@ -10,16 +9,11 @@ mod cluster_names;
 mod cluster_redirections;
 mod cluster_tls;
 mod commands;
-mod dialling;
 mod ending;
 mod faults;
 mod fleet;
-mod handshakes;
-mod last_words;
 mod leases;
 mod pools;
-mod quarantine;
-mod replies;
 mod secrets;
 mod servers;
 mod sharing;
@@ -27,7 +21,6 @@ mod starting;
 mod tls;
 mod tls_refusals;
 mod transactions;
-mod unasked;
 mod urls;
 mod words;
 

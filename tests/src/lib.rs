@@ -3,11 +3,9 @@
 pub mod abilities;
 pub mod certificates;
 pub mod cluster;
-pub mod nutcracker;
 pub mod ports;
 pub mod redis_server;
 pub mod runtimes;
-pub mod scripted_server;
 pub mod tasks;
 pub mod tls_wire;
 

@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
-use redis_manager_core::{GetClientError, Instant, Lease, Manager, NodePool, PendingClose, Runtime};
+use redis_manager_core::{GetClientError, Instant, Lease, Manager, NodePool, Runtime};
 
 use crate::cluster::args::ClusterArgs;
 use crate::cluster::signal::Signal;
 use crate::cluster::topology::Topology;
 use crate::network::Network;
-use crate::redis_node::{Address, Hub, Membership, PoolArgs, RedisConnector, Session};
+use crate::redis_node::{Address, Hub, Membership, PoolArgs, RedisConnector};
 
 /// How long a replica that has refused to be read from is not asked again.
 const UNFIT_FOR: Duration = Duration::from_secs(1);
@@ -151,12 +151,13 @@ impl Cluster {
         let (host, port) = address.rsplit_once(':').ok_or_else(unknown)?;
         let beside = self.setup.startup[0].beside(host, port.parse().map_err(|_| unknown())?);
         let place = beside.map_err(|_| unknown())?;
-        let session = Session::fresh(&self.setup.args, place.login.protocol(), place.login.db());
+        let home = place.login.db();
         let pool = self.setup.nodes.open(address, || self.connector(place))?;
         let runtime = Arc::clone(&self.setup.network) as Arc<dyn Runtime>;
+        let timeout = self.setup.args.command_timeout;
         let made = Arc::new(Member {
             address: String::from(address),
-            hub: Arc::new(Hub::new(pool, runtime, self.setup.lanes, session)),
+            hub: Arc::new(Hub::new(pool, runtime, self.setup.lanes, home, timeout)),
             unfit_until: AtomicU64::new(0),
         });
         let mut members = self.members();
@@ -166,12 +167,6 @@ impl Cluster {
         let replaced = members.insert(String::from(address), Arc::clone(&member));
         drop(members);
         drop((replaced, made));
-        if self.is_closed() {
-            // It was closed meanwhile, and may have looked at the members before.
-            let late = self.members().remove(address);
-            self.close_members(late);
-            return Err(GetClientError::Closed { node: String::from(address) });
-        }
         Ok(member)
     }
 
@@ -230,16 +225,11 @@ impl Cluster {
             let gone: BTreeMap<_, _> = gone;
             gone.into_values().collect()
         };
-        self.close_members(gone);
-    }
-
-    /// Closes the pools of members that are no members any more, in the background.
-    fn close_members(&self, gone: impl IntoIterator<Item = Arc<Member>>) {
-        let timeout = self.setup.nodes.config().default_timeout();
         for member in gone {
-            let closing = self.setup.nodes.begin_close_nodes([member.address.as_str()], timeout);
             member.hub.close();
-            self.runtime().spawn(Box::pin(closing.drained()));
+            let (nodes, timeout) = (self.setup.nodes.clone(), self.setup.nodes.config().default_timeout());
+            let address = member.address.clone();
+            self.runtime().spawn(Box::pin(async move { nodes.close_node(&address, timeout).await }));
         }
     }
 
@@ -252,18 +242,17 @@ impl Cluster {
         self.closed.load(Ordering::SeqCst)
     }
 
-    /// No command is sent from now on, and no node lends anything; then the shared connections come back.
-    pub(crate) fn close(&self, timeout: Duration) -> PendingClose<RedisConnector> {
+    /// No command is sent from now on; returns the nodes, whose pools are still to be closed.
+    pub(crate) fn close(&self) -> Vec<String> {
         let adopting = self.adopting.lock().unwrap_or_else(PoisonError::into_inner);
         self.closed.store(true, Ordering::SeqCst);
         let members = std::mem::take(&mut *self.members());
-        let closing = self.setup.nodes.begin_close_nodes(members.keys().map(String::as_str), timeout);
         members.values().for_each(|member| member.hub.close());
         *self.topology.write().unwrap_or_else(PoisonError::into_inner) = Arc::default();
         drop(adopting);
         self.changed.raise();
         self.doubted.raise();
-        closing
+        members.into_keys().collect()
     }
 
     /// Lends a connection to the owner of a slot, wherever that goes while the call waits. Whoever waits in its line stays

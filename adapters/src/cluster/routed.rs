@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use redis::aio::ConnectionLike;
 use redis::cluster_async::ClusterConnection;
@@ -15,7 +16,7 @@ use crate::cluster::members::Cluster;
 use crate::cluster::rerouting::OWNER_CHANGED;
 use crate::cluster::wire::{Wire, refresh_errand};
 use crate::redis_node::{
-    KeptTimer, Request, Session, lost, redact, refuse_unless_plain, refuse_unless_plain_pipeline, timed_out,
+    KeptTimer, Request, Session, Traces, lost, redact, refuse_unless_plain, refuse_unless_plain_pipeline, timed_out,
 };
 
 /// The code of an error of ours on its way through the redis crate: one that it neither understands nor acts upon.
@@ -123,7 +124,7 @@ impl Routed {
         self.look_at_changes(deadline).await;
         let asked = self.connection.req_packed_command(renamed.as_ref().unwrap_or(cmd));
         let answered = self.timer.by(self.cluster.runtime(), deadline, asked).await;
-        match answered.unwrap_or_else(|| Err(timed_out(request.patience, self.cluster.runtime()))) {
+        match answered.unwrap_or_else(|| Err(timed_out(request.patience))) {
             // What a node of several has failed with comes as its answer.
             Ok(Value::Map(answers)) => match answers.iter().find_map(|(_, answer)| concealed(answer)) {
                 Some(error) => Err(error),
@@ -140,7 +141,7 @@ impl Routed {
         self.look_at_changes(deadline).await;
         let asked = self.connection.req_packed_commands(pipeline, offset, count);
         let answered = self.timer.by(self.cluster.runtime(), deadline, asked).await;
-        answered.unwrap_or_else(|| Err(timed_out(request.patience, self.cluster.runtime()))).map_err(|error| self.reveal(error))
+        answered.unwrap_or_else(|| Err(timed_out(request.patience))).map_err(|error| self.reveal(error))
     }
 
     fn deadline(&self, request: Request) -> RedisResult<Option<Instant>> {
@@ -177,8 +178,11 @@ impl Routed {
     }
 
     fn session(&self) -> Session {
-        let args = &self.cluster.setup.args;
-        Session::fresh(args, args.protocol, 0)
+        Session { traces: Traces::NONE, home: 0, command_timeout: self.command_timeout() }
+    }
+
+    fn command_timeout(&self) -> Duration {
+        self.cluster.setup.args.command_timeout
     }
 }
 

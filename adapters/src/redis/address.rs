@@ -11,7 +11,7 @@ use crate::redis_node::tls::{Tls, TlsPeer};
 
 const EXPECTED: &str = "expected redis://[user][:password]@host[:port][/db] (or valkey://; rediss:// or valkeys:// for TLS), \
                         or unix:///path[?db=n&user=u&pass=p]";
-const NO_FRAGMENT: &str = "only #insecure may follow, and only a URL with TLS; a # in a password is %23";
+const NO_FRAGMENT: &str = "a # has no meaning here, but for #insecure after a URL with TLS; in a password it is %23";
 
 /// A parsed node URL.
 #[derive(Clone)]
@@ -19,8 +19,6 @@ pub(crate) struct Address {
     pub(crate) place: Place,
     /// User, password, database and protocol.
     pub(crate) login: RedisConnectionInfo,
-    /// Whether the URL itself names RESP3: nothing less will do.
-    pub(crate) demands_resp3: bool,
     /// The URL without its password.
     pub(crate) name: String,
 }
@@ -106,9 +104,8 @@ impl Address {
             ConnectionAddr::Unix(path) => Place::Unix { path: path.clone() },
             ConnectionAddr::TcpTls { .. } | _ => return Err(String::from("this kind of address is not supported")),
         };
-        let demands_resp3 = parameters.demands_resp3();
         let login = parameters.over(info.redis_settings().clone(), home, protocol);
-        Ok(Self { place, login, demands_resp3, name: redact(url) })
+        Ok(Self { place, login, name: redact(url) })
     }
 
     #[cfg(feature = "cluster")]
@@ -144,7 +141,7 @@ impl Address {
     pub(crate) fn beside(&self, host: &str, port: u16) -> Result<Self, String> {
         let tls = self.tls().map(|peer| peer.at(host)).transpose()?;
         let place = Place::Tcp { host: String::from(host), port, tls };
-        Ok(Self { place, login: self.login.clone(), demands_resp3: self.demands_resp3, name: format!("{host}:{port}") })
+        Ok(Self { place, login: self.login.clone(), name: format!("{host}:{port}") })
     }
 
     /// Whom to expect at the other side of TLS; none without it.
@@ -192,7 +189,7 @@ mod tests {
         assert_eq!(address.name, "unix:///run/redis.sock?db=2&pass=***");
     }
 
-    /// Guards against: the db parameter of a host passed over, with a + read as a space, with keys that are not decoded,
+    /// Seen to bite: with the db parameter of a host passed over, with a + read as a space, with keys that are not decoded,
     /// without the empty password of a user who has none.
     #[test]
     fn what_is_understood_of_a_url_is_what_it_says() {
@@ -222,7 +219,7 @@ mod tests {
         }
     }
 
-    /// Guards against: each of the checks left out of `read` and of `Parameters::read`.
+    /// Seen to bite: with each of the checks left out of `read` and of `Parameters::read`.
     #[test]
     fn what_is_not_understood_of_a_url_is_refused_by_name() {
         for (url, words) in [
@@ -246,8 +243,8 @@ mod tests {
             ("redis://:hush@h?db=1&%64b=1", "the parameter db is there twice"),
             ("redis://:hush@h?protocol=hush", "the parameter protocol is resp2 or resp3"),
             ("redis://:hush@h#insecure", "#insecure"),
-            ("redis://:hush@h#hush", "only #insecure may follow"),
-            ("unix:///x?pass=a#hush", "a # in a password is %23"),
+            ("redis://:hush@h#hush", "but for #insecure"),
+            ("unix:///x?pass=a#hush", "in a password it is %23"),
             ("unix:///x?pass=a&hush", "an & in a password is %26"),
             ("unix:///x?pass=a&hush=b", "an & in a password is %26"),
             ("unix:///x?pass=a&pass=hush", "the parameter pass is there twice"),

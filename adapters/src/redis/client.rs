@@ -1,7 +1,6 @@
 //! The client that users hold: a connection on loan that speaks Redis.
 
 use std::fmt;
-use std::future::pending;
 
 use redis::aio::ConnectionLike;
 use redis::{Cmd, Pipeline, RedisFuture, RedisResult, Value};
@@ -10,7 +9,6 @@ use redis_manager_core::Lease;
 #[cfg(feature = "cluster")]
 use crate::cluster::ClusterConnector;
 use crate::redis_node::RedisConnector;
-use crate::redis_node::contention::Contender;
 use crate::redis_node::news::Asked;
 use crate::redis_node::pub_sub::PubSub;
 use crate::redis_node::session::Request;
@@ -23,19 +21,9 @@ use crate::redis_node::session::Request;
 ///
 /// Nothing of it reaches the next borrower. A client that changed nothing goes back as it is, without a round trip. After
 /// `WATCH`, `MULTI` or `SELECT`, and after a command that was cancelled before its reply, the connection is cleaned in the
-/// background before it is lent again, in one round trip; after commands that may have ended it (`CLIENT KILL`, `SHUTDOWN`,
-/// `DEBUG`, `FAILOVER`, `REPLICAOF`, changes of users) and after unknown ones it is asked for a sign of life then; see
-/// [`unknown_commands`](crate::PoolArgs::unknown_commands). What only a new connection is rid of (`AUTH`, `HELLO`, `RESET`,
-/// `SUBSCRIBE`, `MONITOR`, `CLIENT SETNAME` / `TRACKING` / `REPLY` / `NO-EVICT`, `READONLY`, `HIMPORT PREPARE`, commands
-/// without a response) closes it.
-///
-/// # What is refused
-///
-/// A request whose replies are not those that are waited for, with an error of the kind [`Client`](redis::ErrorKind::Client),
-/// and nothing is sent: a pipeline of which other replies are asked for than it has; `SUBSCRIBE` and its kin, `MONITOR`,
-/// `CLIENT REPLY OFF`, commands without a response and empty ones in a pipeline; `SUBSCRIBE` to several channels at once;
-/// `MULTI`, `EXEC`, `DISCARD`, `RESET` in an atomic pipeline, and an atomic pipeline while a transaction is open; whatever
-/// comes after `MONITOR`, `SCRIPT DEBUG`, or `SUBSCRIBE` over RESP2.
+/// background before it is lent again, in one round trip. What only a new connection is rid of (`AUTH`, `HELLO`, `RESET`,
+/// `SUBSCRIBE`, `MONITOR`, `CLIENT SETNAME` / `TRACKING` / `REPLY` / `NO-EVICT`, `READONLY`, commands without a response)
+/// closes it.
 ///
 /// # Lost connections
 ///
@@ -82,40 +70,6 @@ impl Client {
         }
     }
 
-    /// A transaction of this client that begins with `watch`. None where keys cannot be watched.
-    pub(crate) fn contender(&self, watch: &Cmd) -> Option<Contender> {
-        match &self.lent {
-            Lent::Node(lease) => Some(lease.contender(watch)),
-            #[cfg(feature = "cluster")]
-            Lent::Cluster(_) => None,
-        }
-    }
-
-    /// Waits until it is a transaction's turn, if others are disturbed.
-    pub(crate) async fn wait_in_line(&mut self, contender: &mut Contender) {
-        match &mut self.lent {
-            Lent::Node(lease) if contender.is_in_line() => {
-                let turn = lease.within(Contender::LONGEST_WAIT, contender.next_turn()).await;
-                contender.begin(turn);
-            }
-            Lent::Node(_) => {}
-            #[cfg(feature = "cluster")]
-            Lent::Cluster(_) => {}
-        }
-    }
-
-    /// Waits after a transaction was disturbed.
-    pub(crate) async fn pause(&mut self, contender: &mut Contender) {
-        match &mut self.lent {
-            Lent::Node(lease) => {
-                let length = contender.after_conflict(lease.seed());
-                let _nothing = lease.within(length, pending::<()>()).await;
-            }
-            #[cfg(feature = "cluster")]
-            Lent::Cluster(_) => {}
-        }
-    }
-
     /// Turns the client into one that listens to channels. Its connection is closed when it comes back.
     ///
     /// # Errors
@@ -139,10 +93,7 @@ impl ConnectionLike for Client {
         match &mut self.lent {
             Lent::Node(lease) => {
                 let request = Request::of_command(cmd, lease.session());
-                Box::pin(async move {
-                    request.check(cmd)?;
-                    lease.ask(request, Asked::Command(cmd), async |handle| handle.send_packed_command(cmd).await).await
-                })
+                Box::pin(lease.ask(request, Asked::Command(cmd), async move |handle| handle.send_packed_command(cmd).await))
             }
             #[cfg(feature = "cluster")]
             Lent::Cluster(lease) => Box::pin(lease.ask(cmd)),
@@ -152,12 +103,9 @@ impl ConnectionLike for Client {
     fn req_packed_commands<'a>(&'a mut self, pipeline: &'a Pipeline, offset: usize, count: usize) -> RedisFuture<'a, Vec<Value>> {
         match &mut self.lent {
             Lent::Node(lease) => {
-                let request = Request::of_packed_commands(pipeline, offset, count, lease.session());
+                let request = Request::of_packed_commands(pipeline, offset.saturating_add(count), lease.session());
                 let asked = Asked::Pipeline(pipeline, offset);
-                Box::pin(async move {
-                    request.check_pipeline(pipeline)?;
-                    lease.ask(request, asked, async |handle| handle.send_packed_commands(pipeline, offset, count).await).await
-                })
+                Box::pin(lease.ask(request, asked, async move |handle| handle.send_packed_commands(pipeline, offset, count).await))
             }
             #[cfg(feature = "cluster")]
             Lent::Cluster(lease) => Box::pin(lease.ask_all(pipeline, offset, count)),

@@ -8,7 +8,7 @@ use redis_manager_core::{GetClientError, Instant, Lease, NodePool, Runtime};
 
 use crate::redis_node::RedisConnector;
 use crate::redis_node::patience::KeptTimer;
-use crate::redis_node::session::Session;
+use crate::redis_node::session::{Session, Traces};
 use crate::redis_node::track::Track;
 
 /// How long after a vain attempt another one is made to widen what is shared.
@@ -36,7 +36,14 @@ struct Lane {
 }
 
 impl Hub {
-    pub(crate) fn new(pool: NodePool<RedisConnector>, runtime: Arc<dyn Runtime>, lanes: usize, session: Session) -> Self {
+    pub(crate) fn new(
+        pool: NodePool<RedisConnector>,
+        runtime: Arc<dyn Runtime>,
+        lanes: usize,
+        home: i64,
+        command_timeout: Duration,
+    ) -> Self {
+        let session = Session { traces: Traces::NONE, home, command_timeout };
         let trusted_for = pool.config().health_check_interval();
         let lanes = (0..lanes).map(|_| Lane::default()).collect();
         Self { pool, runtime, lanes, session, trusted_for, closed: AtomicBool::new(false) }
@@ -70,9 +77,6 @@ impl Hub {
         let now = self.runtime.now();
         if let Some(track) = self.quietest(now) {
             return Ok(track);
-        }
-        if opening.is_none() && self.runtime.has_ended() {
-            return Err(GetClientError::RuntimeEnded { node: String::from(self.pool.name()) });
         }
         let mut left = if opening.is_some() { deadline.saturating_duration_since(now) } else { Duration::ZERO };
         loop {

@@ -4,20 +4,16 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use redis::PushInfo;
-use redis_manager_core::{Alarm, Instant, Task};
+use redis_manager_core::{Alarm, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::network::BoxStream;
-use crate::redis_node::buffers::Buffers;
-use crate::redis_node::last_words::LastWords;
 use crate::redis_node::news::News;
-use crate::redis_node::outstanding::Outstanding;
-use crate::redis_node::received::{Mark, Received};
 use crate::redis_node::roles::{Role, Roles};
 use crate::redis_node::secrets::Secrets;
 
@@ -30,19 +26,16 @@ const TLS_ALERT: u8 = 0x15;
 /// The one owner of a socket: dead as soon as the server, the redis driver or we have ended it.
 pub(crate) struct Link {
     dead: Padded<AtomicBool>,
-    /// The redis driver has ended: what it has not answered by now, it never will.
-    driver_ended: AtomicBool,
     /// Whether many tasks send on it at once.
     shared: AtomicBool,
-    pub(crate) received: Received,
-    pub(crate) outstanding: Outstanding,
+    /// Whether the server has said anything since this was last asked.
+    heard: AtomicBool,
     /// Whether the first that it said was in TLS, beneath all that we know of.
     speaks_tls: AtomicBool,
     /// What was sent on it that no words are to tell.
     secrets: Arc<Secrets>,
     /// What the server was when the connection was made, and what others have found; none before it has logged in.
     role: OnceLock<(Role, Arc<Roles>)>,
-    buffers: Buffers,
     socket: Mutex<Socket>,
     alarm: Mutex<Option<Alarm>>,
     /// Run when the link has died.
@@ -51,60 +44,13 @@ pub(crate) struct Link {
 
 type AtEnd = Box<dyn FnOnce() + Send>;
 
-/// Why a link carries nothing any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum LinkEnd {
-    /// The server has closed it, the path has broken, or it was closed because it could not be used any more.
-    Lost,
-    /// The pools of its node were closed.
-    PoolsClosed,
-    /// The runtime that it lived on has ended.
-    RuntimeEnded,
-}
-
-/// The side of a socket that we send on.
-///
-/// ```text
-///  Open --- finish ---> Finishing --- the end was sent ---> Finished
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum SendingSide {
-    Open,
-    /// To be shut at the next read.
-    Finishing,
-    Finished,
-}
-
 struct Socket {
-    /// How many requests of shared clients wait for their replies, while there are such clients.
-    in_flight: Option<Arc<InFlight>>,
     /// None once it is closed.
     stream: Option<BoxStream>,
-    sending: SendingSide,
-    /// The first reason for its end.
-    end: Option<LinkEnd>,
     /// The task that reads, to be told of the end.
     reader: Option<Waker>,
     /// None while nobody listens.
     inbox: Option<Inbox>,
-    /// None once the login has ended.
-    last_words: Option<LastWords>,
-}
-
-impl Socket {
-    /// What was written is lost if it fails: while we log in, the stream is kept for what can still be read from it.
-    fn note_written<T>(&mut self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if let (Poll::Ready(Err(_)), Some(words)) = (&polled, &mut self.last_words) {
-            words.keep(self.stream.take());
-        }
-        polled
-    }
-}
-
-impl Socket {
-    fn has_in_flight(&self) -> bool {
-        self.in_flight.as_ref().is_some_and(|in_flight| in_flight.0.load(Ordering::SeqCst) > 0)
-    }
 }
 
 /// What the server has sent unasked.
@@ -116,38 +62,17 @@ struct Inbox {
     listener: Option<Waker>,
 }
 
-/// Requests that wait for their replies.
-pub(crate) type InFlight = Padded<AtomicUsize>;
-
 /// Alone in its cache lines: what many threads read must not lie beside what one of them writes.
 #[repr(align(128))]
 pub(crate) struct Padded<T>(pub(crate) T);
 
 impl Link {
     pub(crate) fn new(stream: BoxStream, secrets: Arc<Secrets>) -> Arc<Self> {
-        let socket = Mutex::new(Socket {
-            in_flight: None,
-            stream: Some(stream),
-            sending: SendingSide::Open,
-            end: None,
-            reader: None,
-            inbox: None,
-            last_words: Some(LastWords::default()),
-        });
-        Arc::new(Self {
-            dead: Padded(AtomicBool::new(false)),
-            driver_ended: AtomicBool::new(false),
-            shared: AtomicBool::new(false),
-            received: Received::new(),
-            outstanding: Outstanding::new(),
-            speaks_tls: AtomicBool::new(false),
-            buffers: Buffers::new(),
-            secrets,
-            role: OnceLock::new(),
-            socket,
-            alarm: Mutex::new(None),
-            at_end: Mutex::new(None),
-        })
+        let socket = Mutex::new(Socket { stream: Some(stream), reader: None, inbox: None });
+        let (dead, shared, heard) = (Padded(AtomicBool::new(false)), AtomicBool::new(false), AtomicBool::new(false));
+        let speaks_tls = AtomicBool::new(false);
+        let (alarm, at_end) = (Mutex::new(None), Mutex::new(None));
+        Arc::new(Self { dead, shared, heard, speaks_tls, secrets, role: OnceLock::new(), socket, alarm, at_end })
     }
 
     /// Exact within a fraction of a millisecond of the server's close; no I/O.
@@ -155,37 +80,26 @@ impl Link {
         self.dead.0.load(Ordering::Acquire)
     }
 
-    /// The redis driver has ended.
-    pub(crate) fn driver_ended(&self, why: LinkEnd) {
-        self.driver_ended.store(true, Ordering::Release);
-        self.died(why);
+    /// From now on many tasks send on it at once, or one.
+    pub(crate) fn set_shared(&self, shared: bool) {
+        self.shared.store(shared, Ordering::Relaxed);
     }
 
-    pub(crate) fn has_driver_ended(&self) -> bool {
-        self.driver_ended.load(Ordering::Acquire)
+    fn note_heard(&self) {
+        // Mostly it is noted already, and others read it.
+        if !self.has_heard() {
+            self.heard.store(true, Ordering::Relaxed);
+        }
     }
 
-    /// From now on many tasks send on it at once, which count their requests here.
-    pub(crate) fn share(&self, in_flight: Arc<InFlight>) {
-        self.socket().in_flight = Some(in_flight);
-        self.shared.store(true, Ordering::Relaxed);
-    }
-
-    /// From now on one task sends on it, to which replies may be outstanding.
-    pub(crate) fn unshare(&self, outstanding: bool) {
-        self.outstanding.take_over(outstanding);
-        self.shared.store(false, Ordering::Relaxed);
-        self.socket().in_flight = None;
-    }
-
-    /// What the redis crate keeps for reading and writing.
-    pub(crate) fn buffers(&self) -> &Buffers {
-        &self.buffers
-    }
-
-    /// Whether the server has ever said anything.
+    /// Whether the server has said anything since [`take_heard`](Self::take_heard).
     pub(crate) fn has_heard(&self) -> bool {
-        self.received.mark() != Mark::default()
+        self.heard.load(Ordering::Relaxed)
+    }
+
+    /// Whether the server has said anything since the last call.
+    pub(crate) fn take_heard(&self) -> bool {
+        self.has_heard() && self.heard.swap(false, Ordering::Relaxed)
     }
 
     /// Whether the server has greeted us in TLS, where we speak Redis.
@@ -193,30 +107,18 @@ impl Link {
         self.speaks_tls.load(Ordering::Relaxed)
     }
 
-    /// What the server has said last in a login that has failed, if that was an error; read for no longer than `patience`.
-    pub(crate) async fn last_words(&self, patience: Task) -> Option<String> {
-        let words = self.socket().last_words.take();
-        words?.tell(patience).await
-    }
-
-    /// The login has ended well: what is read from now on is only for those who ask.
-    pub(crate) fn logged_in(&self) {
-        let words = self.socket().last_words.take();
-        drop(words);
-    }
-
     /// Raises `alarm` when the link dies by itself; at once if it has.
     pub(crate) fn watch(&self, alarm: Alarm) {
         *self.alarm() = Some(alarm);
         if self.is_dead() {
-            self.died(LinkEnd::Lost);
+            self.died();
         }
     }
 
-    /// The server or the redis driver has ended it, or the driver was ended.
-    pub(crate) fn died(&self, why: LinkEnd) {
+    /// The server or the redis driver has ended it.
+    pub(crate) fn died(&self) {
         // In this order: whoever comes with an alarm afterwards sees that the link is dead.
-        self.end(why);
+        self.close();
         let alarm = self.alarm().take();
         if let Some(alarm) = alarm {
             alarm.raise();
@@ -241,41 +143,14 @@ impl Link {
 
     /// Closes the socket here and now: commands in flight are lost.
     pub(crate) fn close(&self) {
-        self.end(LinkEnd::Lost);
-    }
-
-    /// The same, and says why, if it has not been said before.
-    pub(crate) fn end(&self, why: LinkEnd) {
         self.dead.0.store(true, Ordering::Release);
         let (stream, reader, listener) = {
             let mut socket = self.socket();
-            socket.end.get_or_insert(why);
             let listener = socket.inbox.as_mut().and_then(|inbox| inbox.listener.take());
             (socket.stream.take(), socket.reader.take(), listener)
         };
         drop(stream);
         reader.into_iter().chain(listener).for_each(Waker::wake);
-    }
-
-    /// Nothing more is sent, which the server sees; what it has sent by then is still read, up to the end that it makes.
-    pub(crate) fn finish(&self, why: LinkEnd) {
-        self.dead.0.store(true, Ordering::Release);
-        let reader = {
-            let mut socket = self.socket();
-            socket.end.get_or_insert(why);
-            if socket.sending == SendingSide::Open {
-                socket.sending = SendingSide::Finishing;
-            }
-            socket.reader.take()
-        };
-        if let Some(reader) = reader {
-            reader.wake();
-        }
-    }
-
-    /// Why it carries nothing any more; none as long as it does.
-    pub(crate) fn why_ended(&self) -> Option<LinkEnd> {
-        if self.is_dead() { Some(self.socket().end.unwrap_or(LinkEnd::Lost)) } else { None }
     }
 
     pub(crate) fn secrets(&self) -> &Secrets {
@@ -334,7 +209,6 @@ impl Link {
 
     /// The server has sent something unasked.
     pub(crate) fn push(&self, push: PushInfo) {
-        self.received.note_push();
         let listener = {
             let mut socket = self.socket();
             let Some(inbox) = &mut socket.inbox else { return };
@@ -382,16 +256,6 @@ impl Link {
     }
 }
 
-impl Socket {
-    fn finish_sending(&mut self, cx: &mut Context<'_>) {
-        let Some(stream) = &mut self.stream else { return };
-        // If that fails, the socket is broken, and reading says so.
-        if Pin::new(stream).poll_shutdown(cx).is_ready() {
-            self.sending = SendingSide::Finished;
-        }
-    }
-}
-
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Link").field("dead", &self.is_dead()).finish_non_exhaustive()
@@ -425,17 +289,9 @@ impl LinkStream {
 impl AsyncRead for LinkStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.link.received.is_turn_over() {
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
         let before = buffer.filled().len();
-        this.link.buffers.note(buffer.capacity());
         let mut socket = this.link.socket();
         let full = socket.inbox.as_ref().is_some_and(|inbox| inbox.pushes.len() >= MOST_PUSHES && !inbox.reads_on);
-        if socket.sending == SendingSide::Finishing {
-            socket.finish_sending(cx);
-        }
         let polled = match &mut socket.stream {
             // The end of the stream: nothing more will come.
             None => return Poll::Ready(Ok(())),
@@ -443,18 +299,7 @@ impl AsyncRead for LinkStream {
             Some(stream) => Pin::new(stream).poll_read(cx, buffer),
         };
         if let Some(first) = buffer.filled().get(before) {
-            if let Some(words) = &mut socket.last_words {
-                words.note(&buffer.filled()[before..]);
-            }
-            if !socket.has_in_flight() && !this.link.outstanding.is_any() {
-                drop(socket);
-                // Whatever it is, it is no reply, and the next request would take it for one. The driver ends by it.
-                this.link.close();
-                buffer.set_filled(before);
-                return Poll::Ready(Ok(()));
-            }
-            let read = buffer.filled().len() - before;
-            this.link.received.note_read(read);
+            this.link.note_heard();
             if !this.is_greeted {
                 this.is_greeted = true;
                 this.link.speaks_tls.store(*first == TLS_ALERT, Ordering::Relaxed);
@@ -476,26 +321,16 @@ impl AsyncWrite for LinkStream {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        self.link.buffers.note(bytes.len());
-        let mut socket = self.link.socket();
-        let sends = socket.sending == SendingSide::Open;
-        match &mut socket.stream {
-            Some(stream) if sends => {
-                let polled = Pin::new(stream).poll_write(cx, bytes);
-                socket.note_written(polled)
-            }
-            Some(_) | None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        match &mut self.link.socket().stream {
+            Some(stream) => Pin::new(stream).poll_write(cx, bytes),
+            None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
         }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.has_yielded = false;
-        let mut socket = self.link.socket();
-        match &mut socket.stream {
-            Some(stream) => {
-                let polled = Pin::new(stream).poll_flush(cx);
-                socket.note_written(polled)
-            }
+        match &mut self.link.socket().stream {
+            Some(stream) => Pin::new(stream).poll_flush(cx),
             None => Poll::Ready(Ok(())),
         }
     }
@@ -507,6 +342,3 @@ impl AsyncWrite for LinkStream {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -10,8 +10,6 @@ use std::time::Duration;
 use redis::{Arg, Cmd};
 use redis_manager_core::{Instant, Runtime, Task};
 
-use crate::redis_node::link::Link;
-
 /// How long a reply may take; none: without end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Patience {
@@ -50,11 +48,8 @@ pub(crate) struct KeptTimer {
     sleep: Mutex<Option<(Instant, Task)>>,
 }
 
-/// The first look at whether the redis driver is still there, of a request that waits so long for its reply.
-const FIRST_LOOK: Duration = Duration::from_millis(100);
-
 impl KeptTimer {
-    /// Waits for a reply, until `deadline` if there is one; none if it was too long, or if the runtime has ended.
+    /// Waits for a reply, until `deadline` if there is one; none if it was too long.
     pub(crate) async fn by<T>(
         &mut self,
         runtime: &dyn Runtime,
@@ -68,13 +63,6 @@ impl KeptTimer {
                 return Poll::Ready(Some(reply));
             }
             let Some(deadline) = deadline else { return Poll::Pending };
-            if runtime.has_ended() {
-                // None of its timers is polled any more. What it was to answer has ended with it, perhaps just now.
-                return match reply.as_mut().poll(cx) {
-                    Poll::Ready(reply) => Poll::Ready(Some(reply)),
-                    Poll::Pending => Poll::Ready(None),
-                };
-            }
             loop {
                 let (end, task) = match sleep {
                     Some(kept) if kept.0 <= deadline => kept,
@@ -94,48 +82,6 @@ impl KeptTimer {
     }
 }
 
-/// How a wait for a reply has ended.
-pub(crate) enum Awaited<T> {
-    Reply(T),
-    TimedOut,
-    /// The redis driver has ended, and this request was not among those that it has given an answer.
-    Unanswered,
-}
-
-impl KeptTimer {
-    /// Waits for the reply to a request that was sent at `sent_at`, until `deadline` if there is one.
-    ///
-    /// A request that is handed to the redis driver in the very moment in which that ends is lost in its queue: it gets neither
-    /// a reply nor an error, for as long as anything holds the connection. So the link is looked at after a while, and again
-    /// after twice as long.
-    pub(crate) async fn reply<T>(
-        &mut self,
-        runtime: &dyn Runtime,
-        sent_at: Instant,
-        deadline: Option<Instant>,
-        link: &Link,
-        reply: impl Future<Output = T>,
-    ) -> Awaited<T> {
-        let mut reply = pin!(reply);
-        let mut look_after = FIRST_LOOK;
-        loop {
-            let look_at = sent_at + look_after;
-            let until = deadline.map_or(look_at, |deadline| deadline.min(look_at));
-            if let Some(reply) = self.by(runtime, Some(until), reply.as_mut()).await {
-                return Awaited::Reply(reply);
-            }
-            if link.has_driver_ended() {
-                // What it has answered before it ended is there.
-                return self.by(runtime, Some(until), reply).await.map_or(Awaited::Unanswered, Awaited::Reply);
-            }
-            if runtime.has_ended() || deadline == Some(until) {
-                return Awaited::TimedOut;
-            }
-            look_after = look_after.saturating_mul(2);
-        }
-    }
-}
-
 impl fmt::Debug for KeptTimer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeptTimer").finish_non_exhaustive()
@@ -147,21 +93,21 @@ impl fmt::Debug for KeptTimer {
 pub(crate) enum Timeout {
     /// The last argument, in seconds.
     LastSeconds,
-    /// The argument of this number, counted from the name, in seconds.
-    Seconds(usize),
+    /// The first argument, in seconds.
+    FirstSeconds,
     /// The last argument, in milliseconds.
     LastMillis,
     /// The argument of this number, counted from the name, in milliseconds.
     Millis(usize),
-    /// After the word BLOCK among the options, in milliseconds; without it the command does not block. The options come
-    /// behind so many other words, in any order, and end with the word STREAMS; GROUP has two words of its own.
-    AfterBlock(usize),
+    /// After the word BLOCK among the options, in milliseconds; without it the command does not block. The options come in
+    /// any order and end with the word STREAMS; GROUP has two words of its own.
+    AfterBlock,
 }
 
 impl Timeout {
     /// Whether the command has one in any case, be it in words that only the server can read.
     pub(crate) fn is_certain(self) -> bool {
-        !matches!(self, Self::AfterBlock(_))
+        !matches!(self, Self::AfterBlock)
     }
 
     /// None if there is none, or if it is not a number.
@@ -171,11 +117,10 @@ impl Timeout {
         let millis = |arg: Option<Arg<&[u8]>>| seconds(arg).map(|length| length / 1_000);
         match self {
             Self::LastSeconds => seconds(args.last()),
-            Self::Seconds(number) => seconds(args.nth(number - 1)),
+            Self::FirstSeconds => seconds(args.next()),
             Self::LastMillis => millis(args.last()),
             Self::Millis(number) => millis(args.nth(number - 1)),
-            Self::AfterBlock(others) => {
-                let mut args = args.skip(others);
+            Self::AfterBlock => {
                 let is = |arg: &Arg<&[u8]>, word: &[u8]| matches!(arg, Arg::Simple(text) if text.eq_ignore_ascii_case(word));
                 while let Some(option) = args.next() {
                     if is(&option, b"BLOCK") {

@@ -15,9 +15,6 @@ use crate::redis_node::tls;
 const KEEPALIVE_TIME: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(32_767);
 const KEEPALIVE_RETRIES: RangeInclusive<u32> = 1..=127;
 
-/// Less would close what has carried nothing large; the redis crate begins with 8 KiB.
-const IDLE_BUFFER: RangeInclusive<usize> = (64 << 10)..=(1 << 30);
-
 /// How the connections of a manager are made. Set the fields of [`PoolArgs::default`]; `build` checks them.
 ///
 /// ```
@@ -34,8 +31,8 @@ pub struct PoolArgs {
     /// The longest a connect may take: name look-up, dial, TLS and Redis handshakes and the first PING together. Default 5 s, 10 ms to
     /// 7 days.
     pub connect_timeout: Duration,
-    /// The longest that one address of the node may take to accept, a part of `connect_timeout`. The other addresses of its
-    /// name do not wait for it: the next is dialled 250 ms later, or at once when one fails. Default 1 s, 10 ms to 7 days.
+    /// The longest that one address of the node may take to accept, a part of `connect_timeout`; the next address is
+    /// tried then. Default 1 s, 10 ms to 7 days.
     pub dial_timeout: Duration,
     /// The longest a command may take. One that blocks by its nature (`BLPOP key 30`) gets its own timeout on top, and
     /// no limit if it has none. A client whose command timed out is not lent again. Default 5 s, 10 ms to 7 days.
@@ -47,51 +44,13 @@ pub struct PoolArgs {
     /// How long sent data may stay unacknowledged before the kernel gives the connection up (Linux and Android).
     /// Default 10 s, 10 ms to 7 days.
     pub tcp_user_timeout: Option<Duration>,
-    /// The protocol where the URL names none (`?protocol=resp2`). Default RESP3, which becomes RESP2 where the server does
-    /// not know HELLO; only a URL with `?protocol=resp3` insists on it.
+    /// The protocol where the URL names none (`?protocol=resp2`). Default RESP3; a server before Redis 6 needs RESP2.
     pub protocol: ProtocolVersion,
-    /// What is said on a new connection. Default all; some proxies know but the least.
-    pub handshake: Handshake,
     /// What `CLIENT LIST` shows for the connections. Default none. Printable ASCII without spaces.
     pub client_name: Option<String>,
-    /// The most that a buffer of a connection may hold when it is given back, in bytes: what one large value has made of it
-    /// stays until the connection is closed, so it is closed then. Twice as much at most is overlooked. Default 1 MiB,
-    /// 64 KiB to 1 GiB.
-    pub max_idle_buffer: usize,
-    /// What is made of commands that are not known. Default [`Check`](UnknownCommands::Check).
-    pub unknown_commands: UnknownCommands,
     /// How `rediss://` and `valkeys://` nodes are talked to. Default: the platform's roots, no client certificate.
     #[cfg(feature = "tls-rustls")]
     pub tls: TlsArgs,
-}
-
-/// What is said on a new connection before it is lent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Handshake {
-    /// Beside what is needed, the name and version of this library (`CLIENT SETINFO`), `client_name` (`CLIENT SETNAME`) and
-    /// a PING with a word of its own, which must come back. What of it the server refuses is done without.
-    #[default]
-    Full,
-    /// What every proxy knows: the password, if there is one; the database, if it is not 0; and a plain PING, also as a
-    /// check. Proxies that know no HELLO want `?protocol=resp2` beside it. A connection on which a command was cancelled is
-    /// closed there, unless the proxy hands on a PING with a word of its own.
-    Least,
-}
-
-/// What is made of a command that is in no server's list that this crate knows: one of a module of your own, say, or of a
-/// server that is newer. It might change the session, or end the connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum UnknownCommands {
-    /// It is sent. A connection that has carried one is lent again only after it has answered a PING, in the background. One
-    /// that is shared is not held up for it: it is checked when it goes back to the pool.
-    #[default]
-    Check,
-    /// It is taken for one that changes nothing, and costs nothing.
-    Trust,
-    /// Shared clients refuse it; exclusive ones send it, and their connections are checked.
-    Refuse,
 }
 
 /// When the kernel probes a silent connection.
@@ -115,10 +74,7 @@ impl Default for PoolArgs {
             keepalive: Some(Keepalive { idle: Duration::from_secs(60), interval: Duration::from_secs(10), retries: 3 }),
             tcp_user_timeout: Some(Duration::from_secs(10)),
             protocol: ProtocolVersion::RESP3,
-            handshake: Handshake::default(),
             client_name: None,
-            max_idle_buffer: 1 << 20,
-            unknown_commands: UnknownCommands::default(),
             #[cfg(feature = "tls-rustls")]
             tls: TlsArgs::default(),
         }
@@ -140,10 +96,6 @@ impl PoolArgs {
                 let range = format!("{} to {}", KEEPALIVE_RETRIES.start(), KEEPALIVE_RETRIES.end());
                 return Err(ConfigError::OutOfRange { knob: "keepalive retries", value: retries.to_string(), range });
             }
-        }
-        if !IDLE_BUFFER.contains(&self.max_idle_buffer) {
-            let range = format!("{} to {}", IDLE_BUFFER.start(), IDLE_BUFFER.end());
-            return Err(ConfigError::OutOfRange { knob: "max_idle_buffer", value: self.max_idle_buffer.to_string(), range });
         }
         match &self.client_name {
             Some(name) if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic()) => Err(ConfigError::Unreadable {
@@ -170,10 +122,7 @@ impl PoolArgs {
             keepalive,
             tcp_user_timeout,
             protocol,
-            handshake,
             client_name: _,
-            max_idle_buffer,
-            unknown_commands,
             #[cfg(feature = "tls-rustls")]
                 tls: _,
         } = Self::default();
@@ -189,11 +138,7 @@ impl PoolArgs {
         );
         let mut knobs = vec![
             length("pool_args.connect_timeout", connect_timeout, "look-up, dial, handshakes and first PING together"),
-            length(
-                "pool_args.dial_timeout",
-                dial_timeout,
-                "for one address of a node; the next is dialled 250 ms later, or at once when one fails",
-            ),
+            length("pool_args.dial_timeout", dial_timeout, "for one address of a node; the next is tried then"),
             length("pool_args.command_timeout", command_timeout, "for one command; a blocking one gets its own timeout on top"),
             Knob::new(
                 "pool_args.nodelay",
@@ -215,14 +160,7 @@ impl PoolArgs {
                 "choice",
                 format!("{protocol:?}"),
                 String::from("RESP2 or RESP3"),
-                "where the URL names none; RESP3 becomes RESP2 where HELLO is not known",
-            ),
-            Knob::new(
-                "pool_args.handshake",
-                "choice",
-                format!("{handshake:?}"),
-                String::from("Full or Least"),
-                "Least sends only what proxies know",
+                "where the URL names none; servers before Redis 6 know only RESP2",
             ),
             Knob::new(
                 "pool_args.client_name",
@@ -230,20 +168,6 @@ impl PoolArgs {
                 String::from("none"),
                 String::from("printable ASCII without spaces"),
                 "what `CLIENT LIST` shows",
-            ),
-            Knob::new(
-                "pool_args.max_idle_buffer",
-                "bytes",
-                max_idle_buffer.to_string(),
-                format!("{} to {}", IDLE_BUFFER.start(), IDLE_BUFFER.end()),
-                "a connection whose buffers one large value has made larger is closed when it comes back",
-            ),
-            Knob::new(
-                "pool_args.unknown_commands",
-                "choice",
-                format!("{unknown_commands:?}"),
-                String::from("Check, Trust or Refuse"),
-                "commands of no list: the connection is checked before it is lent again, or not, or shared clients refuse them",
             ),
         ];
         knobs.extend(tls::knobs());
@@ -267,7 +191,6 @@ mod tests {
         assert!(message(|args| args.connect_timeout = Duration::ZERO).starts_with("connect_timeout is 0ns"));
         assert!(message(|args| args.dial_timeout = Duration::MAX).starts_with("dial_timeout is "));
         assert!(message(|args| args.command_timeout = Duration::from_millis(9)).starts_with("command_timeout is 9ms"));
-        assert!(message(|args| args.max_idle_buffer = 65_535).starts_with("max_idle_buffer is 65535"));
         assert!(message(|args| args.tcp_user_timeout = Some(Duration::ZERO)).starts_with("tcp_user_timeout is 0ns"));
         let keepalive = |idle, retries| Some(Keepalive { idle, interval: Duration::from_secs(1), retries });
         assert!(message(|args| args.keepalive = keepalive(Duration::from_millis(1), 3)).starts_with("keepalive idle is 1ms"));

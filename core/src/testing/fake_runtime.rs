@@ -402,10 +402,6 @@ impl Timer for FakeRuntime {
 }
 
 impl Spawn for FakeRuntime {
-    fn has_ended(&self) -> bool {
-        self.lock().ended
-    }
-
     fn spawn(&self, task: Task) {
         let mut world = self.lock();
         if world.ended {

@@ -201,7 +201,6 @@ impl Borrower {
             Err(
                 GetClientError::Saturated { .. }
                 | GetClientError::Closed { .. }
-                | GetClientError::RuntimeEnded { .. }
                 | GetClientError::UnknownNode { .. }
                 | GetClientError::NoFloorLeft { .. },
             ) => None,
