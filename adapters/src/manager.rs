@@ -403,7 +403,7 @@ impl RedisManager {
     }
 
     /// What the shared clients of a node have in common; made for the first one.
-    fn hub(&self, url: &str) -> Result<Arc<Hub>, GetClientError> {
+    pub(crate) fn hub(&self, url: &str) -> Result<Arc<Hub>, GetClientError> {
         let pool = self.nodes.node(url)?;
         if let Some(hub) = self.hubs().get(url).and_then(Weak::upgrade).filter(|hub| hub.is_of(&pool)) {
             return Ok(hub);

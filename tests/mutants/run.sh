@@ -1,8 +1,18 @@
 #!/usr/bin/env bash
-# Applies each mutant (tests/mutants/*.patch) to a copy of the core and prints what kills it: a seed of the simulator, or
-# a test. A mutant that survives is a failure, unless EQUIVALENT.md says why nobody could tell.
+# Applies each mutant to a copy of the code and prints what kills it. A mutant that survives is a failure, unless
+# EQUIVALENT.md says why nobody could tell.
 #
-# usage: tests/mutants/run.sh [NAME ...]        MUTANT_SEEDS=500: seeds for each; MUTANT_JOBS=2: copies at work
+# - tests/mutants/*.patch, bugs of the core: killed by a seed of the simulator, or by a test.
+# - tests/mutants/adapters/*.patch, bugs of the adapters: killed by the test that the first line of the patch names, as in
+#   `# killed by: -p redis-manager --lib NAME` or `# killed by: -p redis-manager-tests --test redis NAME`.
+#
+# usage: tests/mutants/run.sh [core | adapters | NAME ...]
+#        tests/mutants/run.sh --check        only whether all of them still apply; takes seconds
+#
+# MUTANT_SEEDS=500    seeds for each mutant of the core
+# MUTANT_JOBS=2       copies at work
+# MUTANT_BUDGET=180   begins no mutant after so many seconds, but for the first MUTANT_AT_LEAST=10, in the random order of
+#                     MUTANT_ORDER, a number that is printed
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 root=$PWD
@@ -11,6 +21,10 @@ place=$root/target/mutants
 log=$place/log
 seeds=${MUTANT_SEEDS:-500}
 jobs=${MUTANT_JOBS:-2}
+budget=${MUTANT_BUDGET:-}
+at_least=${MUTANT_AT_LEAST:-10}
+# Seconds; tests that take longer hang.
+patience=90
 # Seeds take milliseconds, also like this; those of a mutant that loops would take the time of many others.
 export SIMULATION_HANGS_AFTER=5
 # Most mutants die within these; the other tests come before the other seeds.
@@ -18,6 +32,7 @@ first_seeds=$((seeds < 40 ? seeds : 40))
 # Most of the time goes into builds: no optimisation, and only what a mutant has changed.
 export CARGO_PROFILE_TEST_RELEASE_OPT_LEVEL=0 CARGO_INCREMENTAL=1
 export CARGO_PROFILE_TEST_RELEASE_DEBUG_ASSERTIONS=true CARGO_PROFILE_TEST_RELEASE_OVERFLOW_CHECKS=true
+export CARGO_PROFILE_DEV_DEBUG=0
 export CARGO_TERM_COLOR=never RUST_BACKTRACE=0
 
 if ! command -v patch >/dev/null 2>&1; then
@@ -30,10 +45,41 @@ if ! command -v patch >/dev/null 2>&1; then
     $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends patch
 fi
 
+# Where a mutant of this name is.
+patch_of() {
+    if [ -f "$mutants/$1.patch" ]; then
+        echo "$mutants/$1.patch"
+    else
+        echo "$mutants/adapters/$1.patch"
+    fi
+}
+
+half_of() {
+    case $(patch_of "$1") in
+        */adapters/*) echo adapters ;;
+        *) echo core ;;
+    esac
+}
+
+# The names of all mutants of one half.
+all_of() {
+    local folder=$mutants
+    [ "$1" = core ] || folder=$mutants/$1
+    (cd "$folder" && printf '%s\n' *.patch | sed 's/\.patch$//')
+}
+
+# What is to kill a mutant of the adapters: a package, its target, and the names of tests.
+named_killer() {
+    sed -nE '1s/^# killed by: (-p [a-z-]+ --[a-z]+.*)$/\1/p' "$(patch_of "$1")"
+}
+
 # Builds a test of the copy that is the working directory, and says where it is.
 build() {
-    cargo test -q --profile test-release -p redis-manager-core --features testing "$@" --no-run \
-        --message-format json-render-diagnostics 2>"$out" | sed -nE 's/.*"executable":"([^"]+)".*/\1/p'
+    cargo test -q "$@" --no-run --message-format json-render-diagnostics 2>"$out" | sed -nE 's/.*"executable":"([^"]+)".*/\1/p'
+}
+
+build_core() {
+    build --profile test-release -p redis-manager-core --features testing "$@"
 }
 
 # Says which of so many seeds, from the first one on, breaks a rule, or nothing.
@@ -48,7 +94,7 @@ killing_seed() {
 # Says which test is the first to fail, and stops the others; or nothing. What follows the program says which tests.
 killing_test() {
     local line pid found='' code=0
-    exec {tests}< <(exec timeout 90 "$@" 2>&1)
+    exec {tests}< <(exec timeout "$patience" "$@" 2>&1)
     pid=$!
     while read -r -u "$tests" line; do
         printf '%s\n' "$line" >>"$out"
@@ -70,15 +116,15 @@ killing_test() {
     fi
 }
 
-# Says what kills the copy as it is now, or nothing.
-killer() {
+# Says what kills the copy of the core as it is now, or nothing.
+core_killer() {
     local simulation tests found
-    simulation=$(build --test simulation) || { cat "$out" >&2; echo 'does not compile'; return; }
+    simulation=$(build_core --test simulation) || { cat "$out" >&2; echo 'does not compile'; return; }
     found=$(killing_seed "$simulation" 0 "$first_seeds")
     for target in '--test pool_rules' '--lib'; do
         [ -z "$found" ] || break
         # shellcheck disable=SC2086
-        tests=$(build $target) || { cat "$out" >&2; echo 'does not compile'; return; }
+        tests=$(build_core $target) || { cat "$out" >&2; echo 'does not compile'; return; }
         found=$(killing_test "$tests" --skip exhaustive)
     done
     # These take longer than all others together.
@@ -89,64 +135,174 @@ killer() {
     printf '%s' "$found"
 }
 
-# A copy of the core and its tests, with a target of its own.
+# Says whether these tests kill the copy of the adapters as it is now, or nothing. Arguments: -p PACKAGE, then --lib or
+# --test TARGET, then the names.
+adapters_killer() {
+    local tests target=("$1" "$2" "$3") found
+    shift 3
+    if [ "${target[2]}" = --test ]; then
+        target+=("$1")
+        shift
+    fi
+    [ "${target[1]}" != redis-manager ] || target+=(--all-features)
+    tests=$(build "${target[@]}") || { cat "$out" >&2; echo 'does not compile'; return; }
+    if [ $# -eq 0 ] || ! "$tests" --list "$@" | grep -q ': test$'; then
+        echo 'names no test'
+        return
+    fi
+    found=$(killing_test "$tests" "$@")
+    printf '%s' "$found"
+}
+
+# Says what kills the copy of a half as it is now, or nothing.
+killer() {
+    local words
+    if [ "$1" = core ]; then
+        core_killer
+    else
+        read -ra words <<<"$2"
+        if [ ${#words[@]} -lt 4 ]; then
+            echo 'names no test'
+        else
+            adapters_killer "${words[@]}"
+        fi
+    fi
+}
+
+enter_copy() {
+    work=$place/$1/work$2
+    export CARGO_TARGET_DIR=$place/$1/target$2
+}
+
+# A copy of a half and its tests, with a target of its own.
 prepare() {
-    work=$place/work$1
-    export CARGO_TARGET_DIR=$place/target$1
+    local parts=(core tests/core tests/simulation.rs tests/threads) members='"core"'
+    if [ "$1" = adapters ]; then
+        parts=(README.md core adapters tests) members='"core", "adapters", "tests"'
+    fi
+    enter_copy "$1" "$2"
+    # What others have written need not be built again.
+    if [ "$2" -gt 0 ] && [ ! -d "$CARGO_TARGET_DIR" ] && [ -d "$place/$1/target0" ]; then
+        cp -a "$place/$1/target0" "$CARGO_TARGET_DIR"
+    fi
     rm -rf "$work"
     mkdir -p "$work" "$log"
-    git -C "$root" ls-files -z --cached --others --exclude-standard Cargo.toml Cargo.lock rustfmt.toml core tests/core tests/simulation.rs tests/threads |
+    git -C "$root" ls-files -z --cached --others --exclude-standard Cargo.toml Cargo.lock rustfmt.toml "${parts[@]}" |
         tar -C "$root" -c --null -T - | tar -x -m -C "$work"
-    sed -i -e 's/^members = .*/members = ["core"]/' -e '/^default-members = /d' "$work/Cargo.toml"
+    sed -i -e "s/^members = .*/members = [$members]/" -e '/^default-members = /d' "$work/Cargo.toml"
+}
+
+# What the code without any mutant fails at, or nothing.
+original_killer() {
+    local found='' words target names
+    enter_copy "$1" 0
+    cd "$work"
+    out=$log/original
+    if [ "$1" = core ]; then
+        core_killer
+        return
+    fi
+    # All tests of a target at once.
+    patience=500
+    while read -r target; do
+        names=$(for name in $(all_of adapters); do named_killer "$name"; done | sed -nE "s/^$target +//p" | tr ' ' '\n' | sort -u)
+        # shellcheck disable=SC2086
+        found=$(adapters_killer $target $names)
+        [ -z "$found" ] || break
+    done < <(for name in $(all_of adapters); do named_killer "$name"; done | sed -nE 's/^(-p [a-z-]+ (--lib|--test [a-z_]+)) .*/\1/p' | sort -u)
+    printf '%s' "$found"
 }
 
 # One mutant, in the copy of this number.
 judge() {
-    local name=$2 patch=$mutants/$2.patch found
-    work=$place/work$1 out=$log/$name
-    export CARGO_TARGET_DIR=$place/target$1
+    local name=$2 half patch found
+    half=$(half_of "$name")
+    patch=$(patch_of "$name")
+    enter_copy "$half" "$1"
+    out=$log/$name
     cd "$work"
     if ! patch -p1 -s --fuzz=0 --dry-run <"$patch" >"$out" 2>&1; then
         found='no longer applies'
     else
         patch -p1 -s --fuzz=0 --no-backup-if-mismatch <"$patch"
-        found=$(killer)
+        found=$(killer "$half" "$(named_killer "$name")")
         patch -p1 -s --fuzz=0 --no-backup-if-mismatch -R <"$patch"
     fi
-    if [ "$found" = 'no longer applies' ] || [ "$found" = 'does not compile' ]; then
+    if [ "$found" = 'no longer applies' ] || [ "$found" = 'does not compile' ] || [ "$found" = 'names no test' ]; then
         printf '%-40s FAILED: %s\n' "$name" "$found"
     elif [ -n "$found" ]; then
         printf '%-40s killed by %s\n' "$name" "$found"
     elif grep -q "^## $name\$" "$mutants/EQUIVALENT.md"; then
         printf '%-40s equivalent, see EQUIVALENT.md\n' "$name"
+    elif [ "$half" = adapters ]; then
+        printf '%-40s SURVIVED the tests that it names\n' "$name"
     else
         printf '%-40s SURVIVED %s seeds and all tests\n' "$name" "$seeds"
     fi
 }
 
-# How this script calls itself, once for each mutant.
+# Whether every patch applies to the code as it is, and those of the adapters name their killers.
+check() {
+    local failed=0 name
+    for name in $(all_of core) $(all_of adapters); do
+        if ! patch -p1 -s --fuzz=0 --dry-run -d "$root" <"$(patch_of "$name")" >/dev/null 2>&1; then
+            printf '%-40s FAILED: no longer applies\n' "$name"
+            failed=$((failed + 1))
+        elif [ "$(half_of "$name")" = adapters ] && [ -z "$(named_killer "$name")" ]; then
+            printf '%-40s FAILED: names no test\n' "$name"
+            failed=$((failed + 1))
+        fi
+    done
+    echo "$failed of $(($(all_of core | wc -l) + $(all_of adapters | wc -l))) failed"
+    [ "$failed" -eq 0 ]
+}
+
+# How this script calls itself, once for each mutant: its number in the order, and its name.
 if [ "${1:-}" = --one ]; then
-    judge "$MUTANT_COPY" "$2"
+    if [ -z "$budget" ] || [ "$2" -le "$at_least" ] || [ "$(date +%s)" -lt "$MUTANT_UNTIL" ]; then
+        judge "$MUTANT_COPY" "$3"
+    fi
+    exit
+fi
+if [ "${1:-}" = --check ]; then
+    check
     exit
 fi
 
+whole=()
+case ${1:-} in
+    '') whole=(core adapters) ;;
+    core | adapters) whole=("$1") ;;
+esac
 names=("$@")
-prepare 0
-if [ ${#names[@]} -eq 0 ]; then
-    mapfile -t names < <(cd "$mutants" && printf '%s\n' *.patch | sed 's/\.patch$//')
-    out=$log/original
-    found=$(cd "$work" && killer)
+if [ ${#whole[@]} -gt 0 ]; then
+    mapfile -t names < <(for half in "${whole[@]}"; do all_of "$half"; done)
+fi
+mapfile -t halves < <(for name in "${names[@]}"; do half_of "$name"; done | sort -u)
+for half in "${halves[@]}"; do
+    prepare "$half" 0
+done
+for half in "${whole[@]}"; do
+    found=$(original_killer "$half")
     if [ -n "$found" ]; then
         echo "the code without any mutant is killed by $found"
         exit 1
     fi
-fi
-for copy in $(seq 1 $((jobs - 1))); do
-    # What others have written need not be built again.
-    [ -d "$place/target$copy" ] || [ ! -d "$place/target0" ] || cp -a "$place/target0" "$place/target$copy"
-    prepare "$copy"
 done
-printf '%s\n' "${names[@]}" | xargs -P "$jobs" -n 1 --process-slot-var=MUTANT_COPY "$mutants/run.sh" --one | tee "$log/results"
+for half in "${halves[@]}"; do
+    for copy in $(seq 1 $((jobs - 1))); do
+        prepare "$half" "$copy"
+    done
+done
+if [ -n "$budget" ]; then
+    order=${MUTANT_ORDER:-$RANDOM}
+    MUTANT_UNTIL=$(($(date +%s) + budget))
+    export MUTANT_UNTIL
+    mapfile -t names < <(printf '%s\n' "${names[@]}" | awk -v seed="$order" 'BEGIN { srand(seed) } { print rand() "\t" $0 }' | sort | cut -f2)
+    echo "as many of ${#names[@]} as begin within $budget s, in the order MUTANT_ORDER=$order"
+fi
+printf '%s\n' "${names[@]}" | awk '{ print NR, $0 }' | xargs -P "$jobs" -n 2 --process-slot-var=MUTANT_COPY "$mutants/run.sh" --one | tee "$log/results"
 failed=$(grep -cE ' (FAILED|SURVIVED)' "$log/results" || true)
-echo "$((${#names[@]} - failed)) passed, $failed failed"
-[ "$failed" -eq 0 ] && [ "$(wc -l <"$log/results")" -eq ${#names[@]} ]
+judged=$(wc -l <"$log/results")
+echo "$((judged - failed)) passed, $failed failed, $((${#names[@]} - judged)) left out"
+[ "$failed" -eq 0 ] && { [ -n "$budget" ] || [ "$judged" -eq ${#names[@]} ]; }

@@ -23,6 +23,7 @@ mod tls_refusals;
 mod transactions;
 mod urls;
 mod words;
+mod unasked;
 
 use std::time::Duration;
 

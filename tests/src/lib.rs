@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod ports;
 pub mod redis_server;
 pub mod runtimes;
+pub mod scripted_server;
 pub mod tasks;
 pub mod tls_wire;
 

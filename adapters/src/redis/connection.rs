@@ -11,6 +11,7 @@ use redis_manager_core::{Instant, Residue, Runtime};
 use crate::redis_node::link::Link;
 use crate::redis_node::news::{Answer, Asked, News};
 use crate::redis_node::patience::{KeptTimer, Patience};
+use crate::redis_node::received::Mark;
 use crate::redis_node::session::{Request, Session, Traces};
 
 /// A connection that one borrower uses at a time. Dropping it closes the socket, whatever is in flight.
@@ -22,6 +23,8 @@ pub(crate) struct RedisConnection {
     protocol: ProtocolVersion,
     timer: KeptTimer,
     state: State,
+    /// What the server had sent when the last command was sent.
+    asked_at: Mark,
     /// What its borrower has left on the session so far.
     traces: Traces,
     /// The number of the cluster that its node is a part of.
@@ -55,6 +58,7 @@ impl RedisConnection {
         command_timeout: Duration,
         protocol: ProtocolVersion,
     ) -> Self {
+        link.outstanding.set_asked(false);
         Self {
             handle,
             link,
@@ -63,6 +67,7 @@ impl RedisConnection {
             protocol,
             timer: KeptTimer::default(),
             state: State::Clear,
+            asked_at: Mark::default(),
             traces: Traces::NONE,
             #[cfg(feature = "cluster")]
             cluster: None,
@@ -131,10 +136,14 @@ impl RedisConnection {
     /// Notes what a borrower leaves that does not send its commands by [`ask`](Self::ask).
     pub(crate) fn leave(&mut self, traces: Traces) {
         self.traces |= traces;
+        if traces.has(Traces::LASTING) {
+            self.link.outstanding.set_open_ended();
+        }
     }
 
     /// Notes that replies are outstanding, since now or for too long.
     pub(crate) fn note_outstanding(&mut self, silent: bool) {
+        self.asked_at = self.link.received.mark();
         self.state = if silent { State::Silent } else { State::Asked(Some(self.runtime.now())) };
     }
 
@@ -179,13 +188,14 @@ impl RedisConnection {
             State::Broken => return Err(lost("connection lost before the command was sent")),
             State::Silent | State::Asked(None) => return Err(lost("connection lost: an earlier command got no reply")),
             // Replies come in the order of the commands: the one to this command ends the wait for all before it.
-            State::Asked(Some(since)) if !self.link.has_heard() => since,
+            State::Asked(Some(since)) if !self.has_heard() => since,
             State::Asked(Some(_)) | State::Clear => now,
         };
-        self.link.take_heard();
+        self.asked_at = self.link.received.mark();
+        self.link.outstanding.set_asked(true);
         let deadline = request.patience.limit().map(|limit| now + limit);
         let blocking = request.patience.is_blocking();
-        self.traces |= request.leaves;
+        self.leave(request.leaves);
         if self.traces.has(Traces::MULTI) && (request.leaves | request.ends).has(Traces::MULTI) {
             self.traces |= Traces::UNSURE;
         }
@@ -204,6 +214,7 @@ impl RedisConnection {
             None => (State::Silent, Err(timed_out(request.patience))),
         };
         self.state = state;
+        self.link.outstanding.set_asked(state != State::Clear);
         #[cfg(feature = "cluster")]
         if let Some(cluster) = self.cluster {
             crate::cluster::note_redirections(cluster, &result);
@@ -218,9 +229,16 @@ impl RedisConnection {
         result
     }
 
-    /// Whether nothing was heard for so long. What was heard may be the reply itself, which nobody waited for any more.
+    /// Whether anything was heard since the last command was sent. It may be the reply itself, which nobody waited for any
+    /// more. It may be a push, too, which is no reply but shows that the server is there; whether it answers shows when the
+    /// connection is cleaned.
+    fn has_heard(&self) -> bool {
+        self.link.received.mark().is_beyond(self.asked_at)
+    }
+
+    /// Whether nothing was heard for so long.
     fn has_waited(&self, since: Instant, patience: Duration) -> bool {
-        !self.link.has_heard() && self.runtime.now().saturating_duration_since(since) >= patience
+        !self.has_heard() && self.runtime.now().saturating_duration_since(since) >= patience
     }
 }
 

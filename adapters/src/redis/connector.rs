@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::task::Poll;
@@ -179,13 +178,13 @@ impl RedisConnector {
             });
         }
         let stream = LinkStream::new(Arc::clone(link));
-        let (handle, driver) = MultiplexedConnection::new_with_config(&self.address.login, stream, config)
-            .await
-            .map_err(|source| ConnectError::Redis { step: "handshake", source })?;
+        let greeting = MultiplexedConnection::new_with_config(&self.address.login, stream, config);
+        let (handle, driver) =
+            link.received.in_turns(greeting).await.map_err(|source| ConnectError::Redis { step: "handshake", source })?;
         let end = EndOfDriver(Arc::clone(link));
         self.network.spawn(Box::pin(async move {
-            let _end = end;
-            pin!(driver).await;
+            let end = end;
+            end.0.received.in_turns(driver).await;
         }));
         let runtime = Arc::clone(&self.network) as Arc<dyn Runtime>;
         Ok(Box::new(RedisConnection::new(handle, Arc::clone(link), runtime, self.args.command_timeout, protocol)))

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -14,6 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::network::BoxStream;
 use crate::redis_node::news::News;
+use crate::redis_node::outstanding::Outstanding;
+use crate::redis_node::received::{Mark, Received};
 use crate::redis_node::roles::{Role, Roles};
 use crate::redis_node::secrets::Secrets;
 
@@ -28,8 +30,8 @@ pub(crate) struct Link {
     dead: Padded<AtomicBool>,
     /// Whether many tasks send on it at once.
     shared: AtomicBool,
-    /// Whether the server has said anything since this was last asked.
-    heard: AtomicBool,
+    pub(crate) received: Received,
+    pub(crate) outstanding: Outstanding,
     /// Whether the first that it said was in TLS, beneath all that we know of.
     speaks_tls: AtomicBool,
     /// What was sent on it that no words are to tell.
@@ -45,12 +47,20 @@ pub(crate) struct Link {
 type AtEnd = Box<dyn FnOnce() + Send>;
 
 struct Socket {
+    /// How many requests of shared clients wait for their replies, while there are such clients.
+    in_flight: Option<Arc<InFlight>>,
     /// None once it is closed.
     stream: Option<BoxStream>,
     /// The task that reads, to be told of the end.
     reader: Option<Waker>,
     /// None while nobody listens.
     inbox: Option<Inbox>,
+}
+
+impl Socket {
+    fn has_in_flight(&self) -> bool {
+        self.in_flight.as_ref().is_some_and(|in_flight| in_flight.0.load(Ordering::SeqCst) > 0)
+    }
 }
 
 /// What the server has sent unasked.
@@ -62,17 +72,28 @@ struct Inbox {
     listener: Option<Waker>,
 }
 
+/// Requests that wait for their replies.
+pub(crate) type InFlight = Padded<AtomicUsize>;
+
 /// Alone in its cache lines: what many threads read must not lie beside what one of them writes.
 #[repr(align(128))]
 pub(crate) struct Padded<T>(pub(crate) T);
 
 impl Link {
     pub(crate) fn new(stream: BoxStream, secrets: Arc<Secrets>) -> Arc<Self> {
-        let socket = Mutex::new(Socket { stream: Some(stream), reader: None, inbox: None });
-        let (dead, shared, heard) = (Padded(AtomicBool::new(false)), AtomicBool::new(false), AtomicBool::new(false));
-        let speaks_tls = AtomicBool::new(false);
-        let (alarm, at_end) = (Mutex::new(None), Mutex::new(None));
-        Arc::new(Self { dead, shared, heard, speaks_tls, secrets, role: OnceLock::new(), socket, alarm, at_end })
+        let socket = Mutex::new(Socket { in_flight: None, stream: Some(stream), reader: None, inbox: None });
+        Arc::new(Self {
+            dead: Padded(AtomicBool::new(false)),
+            shared: AtomicBool::new(false),
+            received: Received::new(),
+            outstanding: Outstanding::new(),
+            speaks_tls: AtomicBool::new(false),
+            secrets,
+            role: OnceLock::new(),
+            socket,
+            alarm: Mutex::new(None),
+            at_end: Mutex::new(None),
+        })
     }
 
     /// Exact within a fraction of a millisecond of the server's close; no I/O.
@@ -80,26 +101,22 @@ impl Link {
         self.dead.0.load(Ordering::Acquire)
     }
 
-    /// From now on many tasks send on it at once, or one.
-    pub(crate) fn set_shared(&self, shared: bool) {
-        self.shared.store(shared, Ordering::Relaxed);
+    /// From now on many tasks send on it at once, which count their requests here.
+    pub(crate) fn share(&self, in_flight: Arc<InFlight>) {
+        self.socket().in_flight = Some(in_flight);
+        self.shared.store(true, Ordering::Relaxed);
     }
 
-    fn note_heard(&self) {
-        // Mostly it is noted already, and others read it.
-        if !self.has_heard() {
-            self.heard.store(true, Ordering::Relaxed);
-        }
+    /// From now on one task sends on it, to which replies may be outstanding.
+    pub(crate) fn unshare(&self, outstanding: bool) {
+        self.outstanding.take_over(outstanding);
+        self.shared.store(false, Ordering::Relaxed);
+        self.socket().in_flight = None;
     }
 
-    /// Whether the server has said anything since [`take_heard`](Self::take_heard).
+    /// Whether the server has ever said anything.
     pub(crate) fn has_heard(&self) -> bool {
-        self.heard.load(Ordering::Relaxed)
-    }
-
-    /// Whether the server has said anything since the last call.
-    pub(crate) fn take_heard(&self) -> bool {
-        self.has_heard() && self.heard.swap(false, Ordering::Relaxed)
+        self.received.mark() != Mark::default()
     }
 
     /// Whether the server has greeted us in TLS, where we speak Redis.
@@ -209,6 +226,7 @@ impl Link {
 
     /// The server has sent something unasked.
     pub(crate) fn push(&self, push: PushInfo) {
+        self.received.note_push();
         let listener = {
             let mut socket = self.socket();
             let Some(inbox) = &mut socket.inbox else { return };
@@ -289,6 +307,10 @@ impl LinkStream {
 impl AsyncRead for LinkStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if this.link.received.is_turn_over() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
         let mut socket = this.link.socket();
         let full = socket.inbox.as_ref().is_some_and(|inbox| inbox.pushes.len() >= MOST_PUSHES && !inbox.reads_on);
@@ -299,7 +321,15 @@ impl AsyncRead for LinkStream {
             Some(stream) => Pin::new(stream).poll_read(cx, buffer),
         };
         if let Some(first) = buffer.filled().get(before) {
-            this.link.note_heard();
+            if !socket.has_in_flight() && !this.link.outstanding.is_any() {
+                drop(socket);
+                // Whatever it is, it is no reply, and the next request would take it for one. The driver ends by it.
+                this.link.close();
+                buffer.set_filled(before);
+                return Poll::Ready(Ok(()));
+            }
+            let read = buffer.filled().len() - before;
+            this.link.received.note_read(read);
             if !this.is_greeted {
                 this.is_greeted = true;
                 this.link.speaks_tls.store(*first == TLS_ALERT, Ordering::Relaxed);
@@ -342,3 +372,6 @@ impl AsyncWrite for LinkStream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,9 +18,16 @@ mod pub_sub;
 mod redact;
 mod roles;
 mod secrets;
+mod outstanding;
+mod patience;
+mod pool_args;
+mod pub_sub;
+mod received;
 mod session;
 mod shared;
 mod stage;
+#[cfg(all(test, feature = "tokio"))]
+mod tests;
 #[cfg(feature = "tls-rustls")]
 mod tls;
 #[cfg(not(feature = "tls-rustls"))]

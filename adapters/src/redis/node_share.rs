@@ -6,7 +6,6 @@ use std::io;
 #[cfg(feature = "cluster")]
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 #[cfg(feature = "cluster")]
 use std::task::Poll;
 use std::time::Duration;
@@ -127,7 +126,7 @@ impl Flight<'_> {
         send: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
     ) -> RedisResult<T> {
         let flight = &mut self;
-        let sent_at = flight.begun_at;
+        let (sent_at, heard) = (flight.begun_at, flight.track.link.received.mark());
         let answered = flight.timer.by(flight.runtime, Some(deadline), send(flight.handle)).await;
         flight.answered = answered.is_some();
         let track = flight.track;
@@ -135,11 +134,15 @@ impl Flight<'_> {
             // One that had to wait for its connection has not waited long for its reply.
             let waited = flight.runtime.now().saturating_duration_since(sent_at);
             if patience.limit().is_none_or(|limit| waited >= limit / 2) {
-                track.silent.store(true, Ordering::SeqCst);
+                // A server that answers others, or sends a reply that takes long, is not silent.
+                if !track.link.received.mark().has_reply_since(heard) {
+                    track.fall_silent();
+                }
                 track.retire();
             }
             return Err(timed_out(patience));
         };
+        track.answer(sent_at);
         let result = result.map_err(|error| match is_fatal(&error) {
             true => {
                 // Whatever else is in flight might get a reply that is not its own.
@@ -182,7 +185,7 @@ impl Flight<'_> {
 impl Drop for Flight<'_> {
     fn drop(&mut self) {
         if !self.answered {
-            self.track.outstanding.store(true, Ordering::SeqCst);
+            self.track.abandon(self.runtime.now());
         }
         self.track.end();
     }
@@ -258,3 +261,6 @@ pub(crate) fn not_sent(error: GetClientError) -> RedisError {
     };
     RedisError::from(io::Error::new(kind, NotSent(error)))
 }
+
+#[cfg(all(test, feature = "tokio"))]
+mod tests;

@@ -8,7 +8,8 @@ use redis::aio::MultiplexedConnection;
 use redis_manager_core::{Instant, Lease};
 
 use crate::redis_node::RedisConnector;
-use crate::redis_node::link::{Link, Padded};
+use crate::redis_node::link::{InFlight, Link, Padded};
+use crate::redis_node::received::Mark;
 
 /// When a connection was last used is noted no more often than this, in nanoseconds: all tasks would write to one place.
 const NOTED_EVERY: u64 = 1_000_000;
@@ -17,19 +18,23 @@ const NOTED_EVERY: u64 = 1_000_000;
 pub(crate) struct Track {
     pub(crate) handle: MultiplexedConnection,
     pub(crate) link: Arc<Link>,
-    in_flight: Padded<AtomicUsize>,
+    in_flight: Arc<InFlight>,
     /// When a command was last sent on it, more or less, in nanoseconds of the runtime's clock.
     used_at: AtomicU64,
-    /// When a command was sent and the server had been heard since the one before it, as precisely.
+    /// What the server had sent then.
+    heard: Mutex<Mark>,
+    /// A command got its reply since then.
+    answered: AtomicBool,
+    /// When a command was sent and there had been a reply, or a part of one, since the one before it, as precisely.
     unheard_since: AtomicU64,
-    /// Nothing heard for so long: it is silent.
+    /// No reply for so long: it is silent.
     patience: Duration,
     /// It is to carry no more commands.
     retired: AtomicBool,
     /// A command was dropped before its reply.
-    pub(crate) outstanding: AtomicBool,
+    outstanding: AtomicBool,
     /// A command got no reply in time.
-    pub(crate) silent: AtomicBool,
+    silent: AtomicBool,
     /// None once it has gone back.
     lease: Mutex<Option<Lease<RedisConnector>>>,
 }
@@ -37,12 +42,15 @@ pub(crate) struct Track {
 impl Track {
     /// Nothing is heard for `patience` while commands are sent: it is silent.
     pub(crate) fn new(lease: Lease<RedisConnector>, now: Instant, patience: Duration) -> Arc<Self> {
-        lease.link().set_shared(true);
+        let in_flight = Arc::new(Padded(AtomicUsize::new(0)));
+        lease.link().share(Arc::clone(&in_flight));
         let track = Arc::new(Self {
             handle: lease.handle(),
             link: Arc::clone(lease.link()),
-            in_flight: Padded(AtomicUsize::new(0)),
+            in_flight,
             used_at: AtomicU64::new(now.as_nanos()),
+            heard: Mutex::new(lease.link().received.mark()),
+            answered: AtomicBool::new(false),
             unheard_since: AtomicU64::new(now.as_nanos()),
             patience,
             retired: AtomicBool::new(false),
@@ -57,7 +65,7 @@ impl Track {
     }
 
     pub(crate) fn in_flight(&self) -> usize {
-        self.in_flight.0.load(Ordering::Relaxed)
+        self.in_flight.0.load(Ordering::SeqCst)
     }
 
     /// A command begins; false if this connection is to carry no more. One that has begun must [`end`](Track::end).
@@ -77,7 +85,7 @@ impl Track {
             let silent = self.has_fallen_silent(now);
             if silent {
                 // Callers that give up sooner than that would be sent here for ever.
-                self.silent.store(true, Ordering::SeqCst);
+                self.fall_silent();
             }
             if silent || self.is_outlived() {
                 self.retire();
@@ -93,14 +101,37 @@ impl Track {
         self.lease.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_none_or(Lease::is_retired)
     }
 
-    /// Whether commands were sent and nothing was heard for as long as one may take.
+    /// Whether commands were sent and no reply came for as long as one may take. A part of a reply is a sign of life, too; a
+    /// push is none: no command gets its reply by it.
     fn has_fallen_silent(&self, now: Instant) -> bool {
-        if self.link.take_heard() {
+        let mark = self.link.received.mark();
+        let before = std::mem::replace(&mut *self.heard.lock().unwrap_or_else(PoisonError::into_inner), mark);
+        if self.answered.swap(false, Ordering::Relaxed) || mark.has_reply_since(before) {
             self.unheard_since.store(now.as_nanos(), Ordering::Relaxed);
             return false;
         }
         let since = Instant::from_nanos(self.unheard_since.load(Ordering::Relaxed));
         now.saturating_duration_since(since) >= self.patience
+    }
+
+    /// A command that began at `begun_at` got its reply.
+    pub(crate) fn answer(&self, begun_at: Instant) {
+        // Mostly it is noted already, and others read it.
+        if !self.answered.load(Ordering::Relaxed) {
+            self.answered.store(true, Ordering::Relaxed);
+        }
+        self.link.outstanding.answered(begun_at);
+    }
+
+    /// A command that has begun is dropped, or given up, before its reply.
+    pub(crate) fn abandon(&self, now: Instant) {
+        self.link.outstanding.leave(now);
+        self.outstanding.store(true, Ordering::SeqCst);
+    }
+
+    /// No command gets a reply any more: the pool is told so when the lease goes back.
+    pub(crate) fn fall_silent(&self) {
+        self.silent.store(true, Ordering::SeqCst);
     }
 
     pub(crate) fn end(&self) {
@@ -129,16 +160,20 @@ impl Track {
 
     /// Whoever comes last gives the lease back: the one that retires it, or the last command to leave.
     fn give_back_if_idle(&self) {
-        if self.in_flight.0.load(Ordering::SeqCst) > 0 || !self.retired.load(Ordering::SeqCst) {
+        if self.in_flight() > 0 || !self.retired.load(Ordering::SeqCst) {
             return;
         }
         let lease = self.lease.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(mut lease) = lease {
-            lease.link().set_shared(false);
             let silent = self.silent.load(Ordering::SeqCst);
-            if silent || self.outstanding.load(Ordering::SeqCst) {
+            let outstanding = silent || self.outstanding.load(Ordering::SeqCst);
+            lease.link().unshare(outstanding);
+            if outstanding {
                 lease.note_outstanding(silent);
             }
         }
     }
 }
+
+#[cfg(all(test, feature = "tokio"))]
+mod tests;

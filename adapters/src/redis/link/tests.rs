@@ -1,0 +1,188 @@
+use std::sync::atomic::AtomicUsize;
+use std::task::Wake;
+
+use redis::PushKind;
+
+use super::*;
+use crate::redis_node::received::BYTES_A_TURN;
+
+/// A stream that always has something to read.
+struct Endless;
+
+impl AsyncRead for Endless {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        buffer.put_slice(&b"+OK\r\n".repeat(1_000)[..buffer.remaining().min(5_000)]);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Endless {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Wakes {
+    fn count(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// A link, and what reads from it; what is woken counts.
+fn reading() -> (Arc<Link>, LinkStream, Arc<Wakes>) {
+    let link = Link::new(Box::new(Endless), Arc::default());
+    (Arc::clone(&link), LinkStream::new(link), Arc::new(Wakes::default()))
+}
+
+/// How many bytes one read brings; none if there is nothing to be had now.
+fn read(stream: &mut LinkStream, wakes: &Arc<Wakes>) -> Option<usize> {
+    let waker = Waker::from(Arc::clone(wakes));
+    let mut bytes = [0; 8_192];
+    let mut buffer = ReadBuf::new(&mut bytes);
+    match Pin::new(stream).poll_read(&mut Context::from_waker(&waker), &mut buffer) {
+        Poll::Ready(read) => {
+            read.expect("no error");
+            Some(buffer.filled().len())
+        }
+        Poll::Pending => None,
+    }
+}
+
+/// Lets what reads have one turn; returns how many bytes it gets.
+fn turn(link: &Arc<Link>, stream: &mut LinkStream, wakes: &Arc<Wakes>) -> usize {
+    let mut sum = 0;
+    {
+        let turn = std::future::poll_fn(|_| {
+            while let Some(bytes) = read(stream, wakes) {
+                sum += bytes;
+            }
+            Poll::Ready(())
+        });
+        let mut turn = std::pin::pin!(link.received.in_turns(turn));
+        assert!(turn.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready());
+    }
+    sum
+}
+
+fn message() -> PushInfo {
+    PushInfo { kind: PushKind::Message, data: Vec::new() }
+}
+
+#[test]
+fn a_turn_reads_so_much_and_asks_for_the_next_one() {
+    let (link, mut stream, wakes) = reading();
+    for round in 1..4 {
+        let bytes = turn(&link, &mut stream, &wakes);
+        assert!((BYTES_A_TURN..BYTES_A_TURN + 8_192).contains(&bytes), "{bytes} bytes");
+        assert_eq!(wakes.count(), round, "one more turn is asked for");
+    }
+}
+
+#[test]
+fn bytes_end_a_link_unless_a_reply_may_come() {
+    let may_come: [(&str, fn(&Link)); 5] = [
+        ("hello is said", |_| {}),
+        ("one borrower has asked", |link| link.outstanding.set_asked(true)),
+        ("pushes were asked for", |link| {
+            link.outstanding.set_asked(false);
+            link.outstanding.set_open_ended();
+        }),
+        ("shared clients have asked", |link| {
+            link.outstanding.set_asked(false);
+            link.share(Arc::new(Padded(AtomicUsize::new(1))));
+        }),
+        ("a shared client has left its request", |link| {
+            link.outstanding.set_asked(false);
+            link.share(Arc::new(Padded(AtomicUsize::new(0))));
+            link.outstanding.leave(redis_manager_core::Instant::from_nanos(7));
+        }),
+    ];
+    for (why, prepare) in may_come {
+        let (link, mut stream, wakes) = reading();
+        prepare(&link);
+        assert!(read(&mut stream, &wakes) > Some(0) && !link.is_dead(), "{why}");
+    }
+    let none: [(&str, fn(&Link)); 4] = [
+        ("nobody has asked", |link| link.outstanding.set_asked(false)),
+        ("the shared clients have their replies", |link| {
+            link.outstanding.set_asked(false);
+            link.share(Arc::new(Padded(AtomicUsize::new(0))));
+        }),
+        ("a later request than the one that was left has its reply", |link| {
+            link.outstanding.set_asked(false);
+            link.outstanding.leave(redis_manager_core::Instant::from_nanos(7));
+            link.outstanding.answered(redis_manager_core::Instant::from_nanos(8));
+        }),
+        ("the shared clients are gone, and owe nothing", |link| {
+            link.share(Arc::new(Padded(AtomicUsize::new(1))));
+            link.unshare(false);
+        }),
+    ];
+    for (why, prepare) in none {
+        let (link, mut stream, wakes) = reading();
+        prepare(&link);
+        assert_eq!(read(&mut stream, &wakes), Some(0), "the end of the stream: {why}");
+        assert!(link.is_dead(), "{why}");
+    }
+    let (link, mut stream, wakes) = reading();
+    link.outstanding.leave(redis_manager_core::Instant::from_nanos(7));
+    link.outstanding.answered(redis_manager_core::Instant::from_nanos(7));
+    link.unshare(true);
+    assert!(read(&mut stream, &wakes) > Some(0), "what shared clients have left is still to come");
+}
+
+#[test]
+fn the_inbox_of_a_listener_has_a_bound() {
+    let (link, mut stream, wakes) = reading();
+    link.listen();
+    for _ in 0..MOST_PUSHES - 1 {
+        link.push(message());
+    }
+    assert!(read(&mut stream, &wakes) > Some(0), "there is room for one");
+    link.push(message());
+    assert_eq!(read(&mut stream, &wakes), None, "it is full");
+    let everything = link.read_on();
+    assert_eq!(wakes.count(), 1, "a reply is waited for");
+    assert!(read(&mut stream, &wakes) > Some(0));
+    drop(everything);
+    assert_eq!(read(&mut stream, &wakes), None);
+    let mut cx = Context::from_waker(Waker::noop());
+    for left in (0..MOST_PUSHES).rev() {
+        assert_eq!(wakes.count(), if left < MOST_PUSHES / 2 { 2 } else { 1 }, "{left} left");
+        assert!(matches!(link.poll_push(&mut cx), Poll::Ready(Some(_))));
+    }
+    assert!(link.poll_push(&mut cx).is_pending());
+    assert!(read(&mut stream, &wakes) > Some(0));
+}
+
+#[test]
+fn pushes_are_told_from_replies() {
+    let (link, mut stream, wakes) = reading();
+    let start = link.received.mark();
+    assert!(!link.has_heard());
+    let _ = read(&mut stream, &wakes);
+    let replied = link.received.mark();
+    assert!(link.has_heard() && replied.is_beyond(start) && replied.has_reply_since(start));
+    let _ = read(&mut stream, &wakes);
+    link.push(message());
+    let pushed = link.received.mark();
+    assert!(pushed.is_beyond(replied) && !pushed.has_reply_since(replied));
+    assert!(!pushed.is_beyond(pushed));
+}

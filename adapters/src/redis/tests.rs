@@ -1,0 +1,167 @@
+//! What a scripted server sees and says, on one thread of tokio; beside the tests against real ones.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use redis::{RedisResult, Value};
+use redis_manager_tests::scripted_server::{Conversation, ScriptedServer};
+
+use crate::tokio::TokioRuntime;
+use crate::{PoolArgs, RedisManager, RedisManagerBuilder, SharedClient};
+
+const MS: Duration = Duration::from_millis(1);
+
+fn on_tokio(story: impl Future<Output = ()>) {
+    ::tokio::runtime::Builder::new_current_thread().enable_all().build().expect("tokio starts").block_on(story);
+}
+
+async fn manager_of(server: &ScriptedServer, builder: RedisManagerBuilder) -> RedisManager {
+    let builder = builder.max_pools_per_node(1);
+    let manager = builder.build(TokioRuntime::current().expect("within it")).expect("valid knobs");
+    manager.add_node_pool(&server.url()).await.expect("it logs in");
+    manager
+}
+
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    for _ in 0..2_000 {
+        if holds() {
+            return;
+        }
+        ::tokio::time::sleep(2 * MS).await;
+    }
+    panic!("still not after 4 s: {what}");
+}
+
+async fn echo(client: &mut SharedClient, word: &str) -> RedisResult<String> {
+    redis::cmd("ECHO").arg(word).query_async(client).await
+}
+
+/// The commands that a server has heard, without those of the login.
+#[derive(Clone, Default)]
+struct Heard(Arc<Mutex<Vec<String>>>);
+
+impl Heard {
+    fn note(&self, words: &[String]) {
+        self.0.lock().expect("not poisoned").push(words.join(" "));
+    }
+
+    fn all(&self) -> Vec<String> {
+        self.0.lock().expect("not poisoned").clone()
+    }
+}
+
+#[test]
+fn a_cancelled_command_of_a_shared_client_is_answered_before_its_connection_is_lent_again() {
+    let heard = Heard::default();
+    let notes = heard.clone();
+    let server = ScriptedServer::start(move |mut client| {
+        if !client.log_in() {
+            return;
+        }
+        while let Some(words) = client.hear() {
+            notes.note(&words);
+            if words.last().is_some_and(|word| word == "late") {
+                std::thread::sleep(100 * MS);
+            }
+            let _ = client.answer(&words);
+        }
+    });
+    on_tokio(async {
+        let manager = manager_of(&server, RedisManager::builder().max_connection_size(1)).await;
+        let mut shared = manager.get_shared_client(&server.url()).await.expect("a shared client");
+        assert!(::tokio::time::timeout(20 * MS, echo(&mut shared, "late")).await.is_err(), "it is late");
+        drop(shared);
+        let mut client = manager.get_client(&server.url()).await.expect("a client");
+        let word: String = redis::cmd("ECHO").arg("token").query_async(&mut client).await.expect("ECHO");
+        assert_eq!(word, "token");
+    });
+    let heard = heard.all();
+    assert_eq!((heard.len(), heard[0].as_str(), heard[2].as_str()), (3, "ECHO late", "ECHO token"), "{heard:?}");
+    assert!(heard[1].starts_with("PING "), "{heard:?}");
+    assert_eq!(server.accepted(), 1);
+}
+
+#[test]
+fn a_shared_connection_that_got_no_reply_in_time_carries_no_more() {
+    let server = ScriptedServer::start(|mut client: Conversation| {
+        if !client.log_in() || client.number > 0 {
+            return client.serve();
+        }
+        while client.hear().is_some() {}
+    });
+    on_tokio(async {
+        let mut args = PoolArgs::default();
+        args.command_timeout = 100 * MS;
+        let manager = manager_of(&server, RedisManager::builder().max_connection_size(2).pool_args(args)).await;
+        let mut shared = manager.get_shared_client(&server.url()).await.expect("a shared client");
+        assert!(echo(&mut shared, "token").await.expect_err("nothing comes").is_timeout());
+        assert_eq!(echo(&mut shared, "token").await.expect("on another connection"), "token");
+        let status = manager.fetch_pool_status().pop_first().expect("a node").1;
+        let told = status.last_error.as_deref().unwrap_or_default();
+        assert!(told.contains("a command was not answered in time"), "{told}");
+    });
+}
+
+#[test]
+fn no_other_word_is_taken_for_the_nonce_of_a_ping() {
+    // The second PING of the first connection gets another word than its own, or OK; or already the first one.
+    for (wrong_from, wrong) in [(1, "$5\r\nother\r\n"), (1, "+OK\r\n"), (2, "$5\r\nother\r\n"), (2, "+OK\r\n")] {
+        let server = ScriptedServer::start(move |mut client| {
+            let mut pings = 0;
+            while let Some(words) = client.hear() {
+                pings += usize::from(words[0] == "PING");
+                if words[0] == "PING" && pings == wrong_from && (client.number == 0 || wrong_from == 1) {
+                    let _ = client.say(wrong);
+                } else {
+                    let _ = client.answer(&words);
+                }
+            }
+        });
+        on_tokio(async {
+            let builder = || RedisManager::builder().max_connection_size(1).max_pools_per_node(1);
+            if wrong_from == 1 {
+                let manager = builder().build(TokioRuntime::current().expect("within it")).expect("valid knobs");
+                let refused = manager.add_node_pool_timeout(&server.url(), 100 * MS).await;
+                assert!(refused.is_err(), "a login that ends with {wrong:?}");
+                return;
+            }
+            // By a check of what idles.
+            let manager = manager_of(&server, builder().health_check_interval(30 * MS)).await;
+            until("the connection is replaced", || server.accepted() == 2).await;
+            drop(manager);
+        });
+    }
+}
+
+#[test]
+fn no_other_word_is_taken_for_the_end_of_a_cleaning() {
+    for wrong in ["$5\r\nother\r\n", "+OK\r\n"] {
+        let server = ScriptedServer::start(move |mut client| {
+            if !client.log_in() {
+                return;
+            }
+            while let Some(words) = client.hear() {
+                let _ = if words[0] == "PING" && client.number == 0 { client.say(wrong) } else { client.answer(&words) };
+            }
+        });
+        on_tokio(async {
+            let manager = manager_of(&server, RedisManager::builder().max_connection_size(1)).await;
+            let mut client = manager.get_client(&server.url()).await.expect("a client");
+            let _: Value = redis::cmd("SELECT").arg(5).query_async(&mut client).await.expect("OK");
+            drop(client);
+            let _client = manager.get_client(&server.url()).await.expect("another one");
+            assert_eq!(server.accepted(), 2, "after {wrong:?}");
+        });
+    }
+}
+
+#[test]
+fn a_discarded_client_is_closed() {
+    let server = ScriptedServer::start(Conversation::serve);
+    on_tokio(async {
+        let manager = manager_of(&server, RedisManager::builder().max_connection_size(1)).await;
+        manager.get_client(&server.url()).await.expect("a client").discard();
+        let _client = manager.get_client(&server.url()).await.expect("another one");
+        assert_eq!(server.accepted(), 2);
+    });
+}
