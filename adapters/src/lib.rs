@@ -51,7 +51,7 @@ mod redis_node;
 pub mod smol;
 #[cfg(feature = "tokio")]
 pub mod tokio;
-#[cfg(any(feature = "tokio", feature = "smol"))]
+#[cfg(all(feature = "cluster", any(feature = "tokio", feature = "smol")))]
 mod waits;
 
 pub use redis_manager_core::*;
@@ -66,7 +66,8 @@ pub use manager::RedisManager;
 pub use network::{BoxStream, Network, Reply, Stream, TcpOptions};
 #[cfg(any(feature = "tokio", feature = "smol"))]
 pub use redis_node::{
-    AddNodeError, Attempt, Client, Keepalive, NodeHandle, PoolArgs, Preparation, PubSub, SharedClient, TransactionError,
+    AddNodeError, Attempt, Client, Keepalive, NodeHandle, PoolArgs, Preparation, PubSub, PubSubEnd, SharedClient,
+    TransactionError,
 };
 #[cfg(all(feature = "tls-rustls", any(feature = "tokio", feature = "smol")))]
 pub use redis_node::{ClientCertificate, Pem, TlsArgs};

@@ -5,7 +5,9 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use redis_manager_core::{GetClientError, Knob, Loop, Manager, NodeConfig, NodeStatus, Runtime, TotalConnections, TotalLimit};
+use redis_manager_core::{
+    Closed, GetClientError, Knob, Loop, Manager, NodeConfig, NodeStatus, Runtime, TotalConnections, TotalLimit,
+};
 
 use crate::builder::{DEFAULT_SHARED_CONNECTIONS, RedisManagerBuilder, SHARED_CONNECTIONS};
 
@@ -13,7 +15,6 @@ use crate::builder::{DEFAULT_SHARED_CONNECTIONS, RedisManagerBuilder, SHARED_CON
 use crate::cluster::{ClusterArgs, ClusterStatus, Clusters};
 use crate::network::Network;
 use crate::redis_node::{AddNodeError, Address, Client, Hub, NodeHandle, PoolArgs, RedisConnector, SharedClient, Tls, redact};
-use crate::waits::close_then;
 
 /// Pools of connections to many Redis nodes, by URL. Cheap to clone; clones are the same manager. When the last one is
 /// dropped, all pools close, but for those of nodes that a [`NodeHandle`] or a [`SharedClient`] still uses.
@@ -358,9 +359,10 @@ impl RedisManager {
         self.close_node_pools_timeout(url, self.nodes.config().default_timeout()).await;
     }
 
-    /// Closes the pools of a node: new gets and new commands of shared clients fail and those in line are told at once;
-    /// clients on loan are closed when they come back, or where they are at the end of `timeout`. Returns when no connection is left. The node can be
-    /// added again; one that was never added is closed already.
+    /// Closes the pools of a node: new gets and new commands of shared clients fail at once, and so do the calls in line.
+    /// Subscriptions end at once, and commands that block on the server. Other clients on loan are closed when they come back,
+    /// or where they are at the end of `timeout`. Returns when no connection is left. The node can be added again; one that
+    /// was never added is closed already.
     ///
     /// # Cancel safety
     ///
@@ -370,7 +372,11 @@ impl RedisManager {
         if let Some(clusters) = &self.clusters {
             return clusters.close(url, timeout).await;
         }
-        close_then(self.nodes.close_node(url, timeout), || close_hubs(self.hubs().remove(url))).await;
+        // First no caller is served any more, then what shared clients have comes back.
+        let closing = self.nodes.begin_close_nodes([url], timeout);
+        let hub = self.hubs().remove(url);
+        close_hubs(hub);
+        closing.drained().await;
     }
 
     /// Closes all pools within `default_timeout`; see [`close_all_pools_timeout`](RedisManager::close_all_pools_timeout).
@@ -385,13 +391,31 @@ impl RedisManager {
     ///
     /// Closing goes on when the future is dropped.
     pub async fn close_all_pools_timeout(&self, timeout: Duration) {
-        let take_hubs = || std::mem::take(&mut *self.hubs());
-        let closed = close_then(self.nodes.close(timeout), || close_hubs(take_hubs().into_values()));
+        let closing = self.nodes.begin_close(timeout);
         #[cfg(feature = "cluster")]
         if let Some(clusters) = &self.clusters {
-            return clusters.close_all(closed, timeout).await;
+            return clusters.close_all(closing, timeout).await;
         }
-        closed.await;
+        let hubs = std::mem::take(&mut *self.hubs());
+        close_hubs(hubs.into_values());
+        closing.drained().await;
+    }
+
+    /// Resolves as soon as [`close_all_pools`](RedisManager::close_all_pools) has begun, at once if it has, and when the last
+    /// handle of the manager is dropped. For tasks that hold a client and are to give it back then; any number of tasks may
+    /// wait. The future does not keep the manager alive.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time.
+    pub fn closed(&self) -> Closed {
+        self.nodes.closed()
+    }
+
+    /// Whether [`close_all_pools`](RedisManager::close_all_pools) has begun. What fails from then on may have failed for it.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.nodes.is_closed()
     }
 
     /// What connects to the node of a URL, and the name that it is shown by.
@@ -440,7 +464,9 @@ fn close_hubs(hubs: impl IntoIterator<Item = Weak<Hub>>) {
 /// The core names a node that is not there, or not any more, as it was asked for; all others by their connector, which hides
 /// the password itself.
 fn hide_password(mut error: GetClientError) -> GetClientError {
-    if let GetClientError::UnknownNode { node } | GetClientError::Closed { node } = &mut error {
+    if let GetClientError::UnknownNode { node } | GetClientError::Closed { node } | GetClientError::RuntimeEnded { node } =
+        &mut error
+    {
         *node = redact(node);
     }
     error

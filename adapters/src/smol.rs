@@ -78,6 +78,13 @@ impl Spawn for SmolRuntime {
             },
         }
     }
+
+    fn has_ended(&self) -> bool {
+        match &self.executor {
+            Place::Global => false,
+            Place::Given(executor) => executor.strong_count() == 0,
+        }
+    }
 }
 
 impl Runtime for SmolRuntime {}

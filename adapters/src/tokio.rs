@@ -1,12 +1,19 @@
 //! tokio as a runtime of the manager: its tasks, its clock, its sockets. Decides nothing.
 
 use std::fmt;
+use std::future::{pending, poll_fn};
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use ::tokio::net::{TcpStream, lookup_host};
 use ::tokio::runtime::{Handle, TryCurrentError};
+use ::tokio::task::AbortHandle;
 use ::tokio::time;
 use redis_manager_core::{Instant, Runtime, Spawn, Task, Timer};
 use socket2::SockRef;
@@ -22,6 +29,43 @@ use crate::network::{BoxStream, Network, Reply, TcpOptions};
 pub struct TokioRuntime {
     handle: Handle,
     epoch: time::Instant,
+    life: Arc<Life>,
+}
+
+/// Whether a runtime has ended, known by the end of a task of it that does nothing: it is ended before the clock.
+struct Life {
+    ended: Arc<AtomicBool>,
+    sentinel: AbortHandle,
+}
+
+impl Life {
+    fn of(runtime: &Handle) -> Self {
+        let ended = Arc::default();
+        let end = End(Arc::clone(&ended));
+        let sentinel = runtime.spawn(async move {
+            let _end = end;
+            pending::<()>().await;
+        });
+        Self { ended, sentinel: sentinel.abort_handle() }
+    }
+
+    fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        self.sentinel.abort();
+    }
+}
+
+struct End(Arc<AtomicBool>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 impl TokioRuntime {
@@ -38,7 +82,8 @@ impl TokioRuntime {
     /// it has to be kept running.
     #[must_use]
     pub fn new(handle: Handle) -> Self {
-        Self { handle, epoch: time::Instant::now() }
+        let life = Arc::new(Life::of(&handle));
+        Self { handle, epoch: time::Instant::now(), life }
     }
 }
 
@@ -50,16 +95,33 @@ impl Timer for TokioRuntime {
     fn sleep_until(&self, deadline: Instant) -> Task {
         let since_epoch = Duration::from_nanos(deadline.as_nanos());
         let _context = self.handle.enter();
-        match self.epoch.checked_add(since_epoch) {
-            Some(at) => Box::pin(time::sleep_until(at)),
-            None => Box::pin(std::future::pending()),
-        }
+        let Some(at) = self.epoch.checked_add(since_epoch) else { return Box::pin(pending()) };
+        let (sleep, life) = (time::sleep_until(at), Arc::clone(&self.life));
+        // A caller on another executor may poll it after the end of this runtime, when tokio's own sleep panics.
+        Box::pin(async move {
+            let mut sleep = pin!(sleep);
+            poll_fn(|cx| {
+                if life.has_ended() {
+                    return Poll::Pending;
+                }
+                // It may end between the look and the poll.
+                catch_unwind(AssertUnwindSafe(|| sleep.as_mut().poll(cx))).unwrap_or_else(|_| {
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                })
+            })
+            .await;
+        })
     }
 }
 
 impl Spawn for TokioRuntime {
     fn spawn(&self, task: Task) {
         self.handle.spawn(task);
+    }
+
+    fn has_ended(&self) -> bool {
+        self.life.has_ended()
     }
 }
 

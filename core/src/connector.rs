@@ -106,6 +106,12 @@ pub trait Connector: Send + Sync + 'static {
         None
     }
 
+    /// The pool has begun to close: called once or more, when it serves nobody any more. What waits at the server for its
+    /// own sake, for a message or an element of a queue, say, is to be ended here and now; connections on loan that are
+    /// otherwise in use have until the deadline of the close. A connection that dies on loan while its pool closes is not
+    /// waited for. It must not wait for the network. By default nothing is ended.
+    fn pool_closing(&self) {}
+
     /// What a connect that took too long was waiting for, for the error that tells of it. Asked right after that connect
     /// was dropped. By default nothing is known.
     fn unanswered(&self) -> Option<&'static str> {

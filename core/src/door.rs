@@ -64,19 +64,28 @@ enum Handles {
 /// What the door knows of its driver.
 ///
 /// ```text
-///  Busy <--> Asleep --> Gone        Gone: its work is done by whoever comes through the door
+///  Busy <--> Asleep --> Gone | Lost        its work is then done by whoever comes through the door
 /// ```
 enum Driver {
     /// It is awake, or will be polled for the first time.
     Busy,
     /// It is to be woken for actions and for a deadline before this one.
     Asleep { waker: Waker, until: Option<Instant> },
-    /// It has ended, or died with its runtime.
+    /// It has ended.
     Gone,
+    /// It died with its runtime, while the pool was open.
+    Lost,
+}
+
+impl Driver {
+    /// Whether nobody puts in ticks any more.
+    fn is_gone(&self) -> bool {
+        matches!(self, Self::Gone | Self::Lost)
+    }
 }
 
 /// What is left to do after the lock is open again.
-struct Errands<C> {
+pub(crate) struct Errands<C> {
     /// Mostly there is no more than one.
     first_waker: Option<Waker>,
     wakers: Vec<Waker>,
@@ -311,7 +320,7 @@ impl<K: Connector> Door<K> {
         let now = self.runtime.now();
         let mut errands = Errands::new();
         let mut inner = self.lock();
-        if let Driver::Gone = inner.driver {
+        if inner.driver.is_gone() {
             drop(inner);
             return Turn { actions: Vec::new(), next: Next::End };
         }
@@ -349,15 +358,51 @@ impl<K: Connector> Door<K> {
         }
     }
 
-    /// The driver is gone, or not needed any more: the pool closes, and whoever comes through the door does the rest.
-    pub(crate) fn retire_driver(&self) {
+    /// The driver is not needed any more: the pool closes, and whoever comes through the door does the rest.
+    fn retire_driver(&self) {
+        self.end_driver(Driver::Gone);
+    }
+
+    /// The driver was dropped before its end, because its runtime has ended: the pool closes, and its callers are told why,
+    /// unless it was closing already.
+    pub(crate) fn lose_driver(&self) {
+        self.end_driver(Driver::Lost);
+    }
+
+    fn end_driver(&self, end: Driver) {
         let old = self.enter(|inner, now| {
+            let end = if inner.ledger.is_open() { end } else { Driver::Gone };
             inner.ledger.handle(now, Input::DriverLost);
-            std::mem::replace(&mut inner.driver, Driver::Gone)
+            std::mem::replace(&mut inner.driver, end)
         });
         if let Driver::Asleep { waker, .. } = old {
             waker.wake();
         }
+    }
+
+    /// Whether the pool has closed because its runtime has ended.
+    fn has_lost_runtime(&self) -> bool {
+        matches!(self.lock().driver, Driver::Lost)
+    }
+
+    /// The first step of a close: the pool lends nothing any more. What follows from it is left for
+    /// [`tell_close`](Self::tell_close), so that other pools can be closed before anything comes back.
+    pub(crate) fn begin_close(&self, force_at: Instant) -> Errands<K::Connection> {
+        let now = self.runtime.now();
+        let mut errands = Errands::new();
+        let mut inner = self.lock();
+        inner.ledger.handle(now, Input::Close { force_at: Some(force_at) });
+        self.share(&mut inner, now, &mut errands);
+        inner.collect(&mut errands);
+        self.note_crowd(&inner);
+        errands
+    }
+
+    /// The second step of a close.
+    pub(crate) fn tell_close(&self, errands: Errands<K::Connection>) {
+        self.run(errands);
+        // A panic of a user's costs nothing but what it was to end.
+        let _ = catch_unwind(AssertUnwindSafe(|| self.connector.pool_closing()));
     }
 
     /// Closes a connection and says so to the ledger.
@@ -437,7 +482,10 @@ impl<K: Connector> Door<K> {
         match outcome {
             Outcome::TimedOut(refusal) => GetClientError::timeout(node, *refusal),
             Outcome::Down(refusal) => GetClientError::down(node, *refusal),
-            Outcome::Closed | Outcome::Ready | Outcome::Granted(..) => GetClientError::Closed { node },
+            Outcome::Closed | Outcome::Ready | Outcome::Granted(..) => match self.has_lost_runtime() {
+                true => GetClientError::RuntimeEnded { node },
+                false => GetClientError::Closed { node },
+            },
         }
     }
 
@@ -448,7 +496,7 @@ impl<K: Connector> Door<K> {
     ) -> Acquired<K::Connection> {
         let mut waker = Some(waker.clone());
         let acquired = self.enter(|inner, now| {
-            if let Driver::Gone = inner.driver {
+            if inner.driver.is_gone() {
                 // Nobody would end the wait.
                 return Acquired::Closed;
             }
@@ -555,7 +603,7 @@ impl<C> Inner<C> {
             // All of them, once: no job is listed any more.
             errands.wakers.extend(std::mem::take(&mut self.jobs).into_iter().flatten());
         }
-        if matches!(self.driver, Driver::Gone) || self.handles == Handles::Dropped {
+        if self.driver.is_gone() || self.handles == Handles::Dropped {
             errands.actions.extend(std::iter::from_fn(|| self.ledger.poll_action()));
         }
         match &self.driver {
@@ -572,7 +620,7 @@ impl<C> Inner<C> {
                     errands.wake(waker);
                 }
             }
-            Driver::Gone => {}
+            Driver::Gone | Driver::Lost => {}
         }
     }
 }

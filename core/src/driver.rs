@@ -68,7 +68,7 @@ impl<K: Connector> Drop for Driver<K> {
     /// Dropped before its end: the runtime has ended. Whoever waits is told; nobody would come to tell them later.
     fn drop(&mut self) {
         if let Some(door) = self.door.upgrade() {
-            door.retire_driver();
+            door.lose_driver();
         }
     }
 }

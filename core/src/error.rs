@@ -116,9 +116,16 @@ pub enum GetClientError {
         /// What all of them may have together.
         max_total_connections: usize,
     },
-    /// The pool was closed, or the runtime that it lived on has ended.
+    /// The pool was closed.
     #[error("the pools of {node} are closed")]
     Closed {
+        /// Which node.
+        node: String,
+    },
+    /// The runtime that the pool lived on has ended before the pool was closed. Nothing works any more: make a new manager
+    /// on a runtime that is running.
+    #[error("the runtime that the pools of {node} lived on has ended")]
+    RuntimeEnded {
         /// Which node.
         node: String,
     },

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::budget::{Budget, TotalConnections};
+use crate::closed::{Closed, ClosedSignal};
 use crate::config::NodeConfig;
 use crate::connector::Connector;
 use crate::error::{ConfigError, GetClientError};
 use crate::lease::Lease;
 use crate::node_pool::NodePool;
+use crate::pending_close::PendingClose;
 use crate::runtime::Runtime;
 use crate::state::{Loop, NodeStatus};
 use crate::sync::{AtomicBool, Ordering, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -30,6 +32,8 @@ struct Shared<K: Connector> {
     checks: AtomicBool,
     cleanup: AtomicBool,
     closed: AtomicBool,
+    /// For those who wait for the close.
+    closed_signal: Arc<ClosedSignal>,
 }
 
 impl<K: Connector> Drop for Shared<K> {
@@ -39,6 +43,7 @@ impl<K: Connector> Drop for Shared<K> {
         let mut nodes: Vec<_> = nodes.into_iter().collect();
         nodes.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         nodes.into_iter().for_each(drop);
+        self.closed_signal.give();
     }
 }
 
@@ -90,6 +95,7 @@ impl<K: Connector> Manager<K> {
                 checks: AtomicBool::new(true),
                 cleanup: AtomicBool::new(false),
                 closed: AtomicBool::new(false),
+                closed_signal: ClosedSignal::new(),
             }),
         }
     }
@@ -157,7 +163,8 @@ impl<K: Connector> Manager<K> {
     /// As [`NodePool::get_timeout`].
     pub async fn get(&self, name: &str, timeout: Duration) -> Result<Lease<K>, GetClientError> {
         {
-            let door = Arc::clone(self.known(&self.nodes(), name)?.pool.door());
+            let known = self.nodes().get(name).map(|node| Arc::clone(node.pool.door()));
+            let door = known.ok_or_else(|| self.no_such_node(name))?;
             // Most calls end here: one clone, for the lease.
             if let Some(loan) = door.take_idle() {
                 return Ok(Lease::new(door, loan));
@@ -185,7 +192,8 @@ impl<K: Connector> Manager<K> {
     /// [`UnknownNode`](GetClientError::UnknownNode) if it was never added, [`Closed`](GetClientError::Closed) after
     /// [`close`](Manager::close).
     pub fn node(&self, name: &str) -> Result<NodePool<K>, GetClientError> {
-        self.known(&self.nodes(), name).map(|node| node.pool.clone())
+        let known = self.nodes().get(name).map(|node| node.pool.clone());
+        known.ok_or_else(|| self.no_such_node(name))
     }
 
     /// A picture of every node, by [`Connector::name`]; each is consistent in itself. Nodes that are still being added are
@@ -240,19 +248,32 @@ impl<K: Connector> Manager<K> {
     ///
     /// Closing goes on when the future is dropped.
     pub async fn close_node(&self, name: &str, timeout: Duration) {
-        let pool = self.nodes().get(name).map(|node| node.pool.clone());
-        if let Some(pool) = pool {
-            pool.close_timeout(timeout).await;
-            self.forget(name, &pool);
-        }
+        self.begin_close_nodes([name], timeout).drained().await;
     }
 
-    /// Closes all pools, at once and for good: nothing can be added any more.
+    /// The first step of a close of some nodes: none of them lends anything any more. See [`PendingClose`].
+    pub fn begin_close_nodes<'a>(&self, names: impl IntoIterator<Item = &'a str>, timeout: Duration) -> PendingClose<K> {
+        let pools: Vec<_> = {
+            let nodes = self.nodes();
+            let known = |name: &'a str| nodes.get(name).map(|node| (String::from(name), node.pool.clone()));
+            names.into_iter().filter_map(known).collect()
+        };
+        PendingClose::of_nodes(self, pools, None, timeout)
+    }
+
+    /// Closes all pools, at once and for good: nothing can be added any more. First none of them serves a caller any more,
+    /// then connections come back; so nobody is served by one node because another has closed.
     ///
     /// # Cancel safety
     ///
     /// Closing goes on when the future is dropped.
     pub async fn close(&self, timeout: Duration) {
+        self.begin_close(timeout).drained().await;
+    }
+
+    /// The first step of [`close`](Manager::close): no node lends anything any more, and none can be added. See
+    /// [`PendingClose`].
+    pub fn begin_close(&self, timeout: Duration) -> PendingClose<K> {
         let mut pools: Vec<(String, NodePool<K>)> = {
             // Under the lock, so that nothing is added afterwards.
             let nodes = self.nodes_mut();
@@ -260,11 +281,12 @@ impl<K: Connector> Manager<K> {
             nodes.iter().map(|(name, node)| (name.clone(), node.pool.clone())).collect()
         };
         pools.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        let closing: Vec<_> = pools.iter().map(|(_, pool)| pool.close_timeout(timeout)).collect();
-        for drained in closing {
-            drained.await;
-        }
-        pools.iter().for_each(|(name, pool)| self.forget(name, pool));
+        PendingClose::of_nodes(self, pools, Some(Arc::clone(&self.shared.closed_signal)), timeout)
+    }
+
+    /// Resolves when the manager begins to close, for those who hold a connection and would give it back then.
+    pub fn closed(&self) -> Closed {
+        Closed::of(&self.shared.closed_signal)
     }
 
     /// Whether [`close`](Manager::close) was called.
@@ -282,7 +304,7 @@ impl<K: Connector> Manager<K> {
     }
 
     /// The node is closed; its name is free again.
-    fn forget(&self, name: &str, pool: &NodePool<K>) {
+    pub(crate) fn forget(&self, name: &str, pool: &NodePool<K>) {
         let mut nodes = self.nodes_mut();
         let forgotten = match nodes.get(name) {
             Some(node) if node.pool.is_same(pool) => nodes.remove(name),
@@ -293,11 +315,16 @@ impl<K: Connector> Manager<K> {
         drop(forgotten);
     }
 
-    fn known<'a>(&self, nodes: &'a HashMap<String, Node<K>>, name: &str) -> Result<&'a Node<K>, GetClientError> {
-        nodes.get(name).ok_or_else(|| {
-            let node = String::from(name);
-            if self.is_closed() { GetClientError::Closed { node } } else { GetClientError::UnknownNode { node } }
-        })
+    /// Why a node cannot be asked. Not under the lock: the runtime is asked.
+    fn no_such_node(&self, name: &str) -> GetClientError {
+        let node = String::from(name);
+        if self.is_closed() {
+            GetClientError::Closed { node }
+        } else if self.shared.runtime.has_ended() {
+            GetClientError::RuntimeEnded { node }
+        } else {
+            GetClientError::UnknownNode { node }
+        }
     }
 
     /// None if the node is there already.

@@ -12,11 +12,9 @@ use crate::door::Door;
 use crate::driver::Driver;
 use crate::error::GetClientError;
 use crate::lease::Lease;
+use crate::pending_close::PendingClose;
 use crate::runtime::Runtime;
 use crate::state::{Input, Loop, NodeStatus, Want};
-
-/// How much longer than its deadline a close may take: the time for closes that hang to be cut off.
-const CLOSE_MARGIN: Duration = Duration::from_millis(1_500);
 
 /// The pools of one node. Cheap to clone; when the last clone is dropped, the pools close: idle connections at once,
 /// those on loan when they come back.
@@ -85,7 +83,8 @@ impl<K: Connector> NodePool<K> {
     /// [`NoHealthyPools`](GetClientError::NoHealthyPools), which comes at once with
     /// [`OnNodeDown::FailFast`](crate::OnNodeDown::FailFast) or when the server refuses for good (a wrong password).
     /// [`Saturated`](GetClientError::Saturated) at once if `max_waiters` callers wait already.
-    /// [`Closed`](GetClientError::Closed) once the pool is closed or its runtime has ended.
+    /// [`Closed`](GetClientError::Closed) once the pool is closed, [`RuntimeEnded`](GetClientError::RuntimeEnded) once its
+    /// runtime has ended.
     ///
     /// # Cancel safety
     ///
@@ -159,20 +158,17 @@ impl<K: Connector> NodePool<K> {
     }
 
     /// Closes the pools: new gets fail and waiters are told at once, idle connections are closed, those on loan when
-    /// they come back. At the end of `timeout` what is still on loan is ended where it is, as far as the connector can
+    /// they come back or die. What waits at the server for its own sake is ended at once, as far as the connector can
+    /// ([`pool_closing`](Connector::pool_closing)), and at the end of `timeout` whatever is still on loan
     /// ([`kill_switch`](Connector::kill_switch)). Returns when no connection is left.
     ///
     /// # Cancel safety
     ///
     /// Closing goes on when the future is dropped. It begins with the call, not with the first poll.
     pub fn close_timeout(&self, timeout: Duration) -> impl Future<Output = ()> + Send + '_ {
-        let door = self.door();
-        let force_at = door.runtime().now() + timeout;
-        door.put(Input::Close { force_at: Some(force_at) });
-        async move {
-            // All ends by its deadline or is cut off; a pool that was closed before is drained already.
-            let _drained = WaitFor::new(door, Want::Drained, timeout.saturating_add(CLOSE_MARGIN)).await;
-        }
+        let mut closing = PendingClose::of_pool(self, timeout);
+        closing.tell();
+        closing.drained()
     }
 
     /// Whether both are handles of the same pools.

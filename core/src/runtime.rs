@@ -17,6 +17,9 @@ pub trait Timer: Send + Sync + 'static {
 
     /// A future that is ready at `deadline`, never earlier.
     ///
+    /// It may be polled on any thread and by any executor, also after the end of this one. It must not panic then; it need
+    /// not become ready, so that whoever waits elsewhere looks at [`Spawn::has_ended`], too.
+    ///
     /// The core calls this rarely (once per node and change of its next deadline, not once per call), so there is no
     /// way to reset a sleep: a new one is made.
     fn sleep_until(&self, deadline: Instant) -> Task;
@@ -33,6 +36,11 @@ pub trait Spawn: Send + Sync + 'static {
     ///
     /// An executor that has ended drops the task instead. It must not panic.
     fn spawn(&self, task: Task);
+
+    /// Whether the executor has ended, so that it drops whatever is spawned. Errors then say so. By default it is not known.
+    fn has_ended(&self) -> bool {
+        false
+    }
 }
 
 /// An executor as the core sees it; held as `Arc<dyn Runtime>`, so that a pool is one type on all of them.

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 // An explicit path holds whichever way an example includes this file.
 #[path = "mini_redis/commands.rs"]
@@ -19,6 +19,9 @@ use commands::Server;
 /// Words in one command and bytes in one command: far above what an example sends.
 const MAX_ARGS: usize = 65_536;
 const MAX_COMMAND_BYTES: usize = 64 << 20;
+
+/// How often a command that blocks looks whether its element is there, or its client gone.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 
 /// A running server; dropping it closes every connection and joins every thread.
 #[derive(Debug)]
@@ -75,21 +78,52 @@ fn accept_until(stopping: &AtomicBool, listener: &TcpListener) {
             Err(_) => thread::sleep(Duration::from_millis(10)),
         }
     }
-    for stream in lock(&server).streams() {
-        let _ = stream.shutdown(Shutdown::Both);
+    for peer in lock(&server).peers() {
+        let _ = peer.stream.shutdown(Shutdown::Both);
     }
     for thread in threads {
         let _ = thread.join();
     }
 }
 
-fn open(server: &Arc<Mutex<Server>>, stream: TcpStream, peer: SocketAddr) -> io::Result<JoinHandle<()>> {
+/// The other end of a connection. Its replies and the messages of others are written by different threads.
+struct Peer {
+    stream: TcpStream,
+    address: SocketAddr,
+    writing: Mutex<()>,
+}
+
+impl Peer {
+    fn send(&self, bytes: &[u8]) -> io::Result<()> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        (&self.stream).write_all(bytes)
+    }
+
+    /// Waits a little; an error if the client is gone.
+    fn pause(&self) -> io::Result<()> {
+        self.stream.set_read_timeout(Some(BETWEEN_LOOKS))?;
+        let seen = self.stream.peek(&mut [0]);
+        self.stream.set_read_timeout(None)?;
+        match seen {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            // It has sent more already.
+            Ok(_) => {
+                thread::sleep(BETWEEN_LOOKS);
+                Ok(())
+            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn open(server: &Arc<Mutex<Server>>, stream: TcpStream, address: SocketAddr) -> io::Result<JoinHandle<()>> {
     stream.set_nodelay(true)?;
-    let stream = Arc::new(stream);
-    let id = lock(server).open(Arc::clone(&stream), peer);
+    let peer = Arc::new(Peer { stream, address, writing: Mutex::new(()) });
+    let id = lock(server).open(Arc::clone(&peer));
     let shared = Arc::clone(server);
     let thread = thread::Builder::new().name(format!("mini-redis-{id}")).spawn(move || {
-        let _ = serve(&shared, id, &stream);
+        let _ = serve(&shared, id, &peer);
         lock(&shared).close(id);
     });
     if thread.is_err() {
@@ -99,30 +133,50 @@ fn open(server: &Arc<Mutex<Server>>, stream: TcpStream, peer: SocketAddr) -> io:
 }
 
 /// Answers one connection until it closes, says QUIT or talks garbage.
-fn serve(server: &Mutex<Server>, id: u64, mut stream: &TcpStream) -> io::Result<()> {
-    let mut reader = BufReader::new(stream);
+fn serve(server: &Mutex<Server>, id: u64, peer: &Peer) -> io::Result<()> {
+    let mut reader = BufReader::new(&peer.stream);
     let mut out = Vec::new();
     loop {
         let args = match read_command(&mut reader) {
             Ok(args) => args,
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 out.extend_from_slice(format!("-ERR Protocol error: {error}\r\n").as_bytes());
-                return stream.write_all(&out);
+                return peer.send(&out);
             }
             Err(error) => return Err(error),
         };
         let quit = args.first().is_some_and(|name| name.eq_ignore_ascii_case(b"QUIT"));
         if !args.is_empty() {
-            let (reply, protocol) = lock(server).answer(id, args);
+            let (reply, protocol) = answer(server, id, peer, args, &mut out)?;
             reply.encode(protocol, &mut out);
         }
         // A pipeline is answered in one write, when nothing more of it is at hand.
         if quit || reader.buffer().is_empty() || out.len() > 65_536 {
-            stream.write_all(&out)?;
+            peer.send(&out)?;
             out.clear();
         }
         if quit {
             return Ok(());
+        }
+    }
+}
+
+/// Answers one command; `BLPOP` when there is an element, and after all that was said before.
+fn answer(server: &Mutex<Server>, id: u64, peer: &Peer, args: Vec<Vec<u8>>, out: &mut Vec<u8>) -> io::Result<(Reply, Protocol)> {
+    let give_up_at = commands::blocks_for(&args).map(|limit| limit.map(|limit| Instant::now() + limit));
+    loop {
+        let (reply, protocol, messages) = lock(server).answer(id, args.clone());
+        for (listener, message) in messages {
+            // One that is gone gets none.
+            let _ = listener.send(&message);
+        }
+        match (&reply, give_up_at) {
+            (Reply::Null, Some(give_up_at)) if give_up_at.is_none_or(|at| Instant::now() < at) => {
+                peer.send(out)?;
+                out.clear();
+                peer.pause()?;
+            }
+            _ => return Ok((reply, protocol)),
         }
     }
 }
@@ -180,6 +234,8 @@ enum Reply {
     Bulk(Vec<u8>),
     Null,
     Array(Vec<Reply>),
+    /// What nobody asked for: RESP3 only.
+    Push(Vec<Reply>),
     Map(Vec<(&'static str, Reply)>),
 }
 
@@ -202,6 +258,10 @@ impl Reply {
             }
             (Reply::Array(items), _) => {
                 out.extend_from_slice(format!("*{}\r\n", items.len()).as_bytes());
+                items.into_iter().for_each(|item| item.encode(protocol, out));
+            }
+            (Reply::Push(items), _) => {
+                out.extend_from_slice(format!(">{}\r\n", items.len()).as_bytes());
                 items.into_iter().for_each(|item| item.encode(protocol, out));
             }
             (Reply::Map(pairs), _) => {

@@ -48,8 +48,12 @@ impl Server {
     fn start_process() -> Result<Option<Self>, Box<dyn Error>> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let options = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port"];
-        let started = Command::new("redis-server").args(options).arg(port.to_string()).stdout(Stdio::null()).spawn();
-        let Ok(child) = started else { return Ok(None) };
+        let mut program = Command::new("redis-server");
+        program.args(options).arg(port.to_string()).stdout(Stdio::null());
+        // A ctrl-c on the terminal is for the example alone.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut program, 0);
+        let Ok(child) = program.spawn() else { return Ok(None) };
         let mut server = Self { url: format!("redis://127.0.0.1:{port}"), kind: Kind::Process(child) };
         let give_up_at = Instant::now() + Duration::from_secs(5);
         while TcpStream::connect(("127.0.0.1", port)).is_err() {

@@ -240,12 +240,12 @@ fn e3_after_the_runtimes_end_a_get_answers_and_nothing_panics() {
             world.runtime.shut_down();
             if mode != FakeMode::Up {
                 let told = poll_for(&bell, &mut waiter);
-                assert!(matches!(told, Poll::Ready(Err(GetClientError::Closed { .. }))), "seed {seed}, {mode:?}: {told:?}");
+                assert!(matches!(told, Poll::Ready(Err(GetClientError::RuntimeEnded { .. }))), "seed {seed}, {mode:?}: {told:?}");
             }
             drop(waiter);
             let after = poll_for(&bell, &mut world.pool.get());
-            assert!(matches!(after, Poll::Ready(Err(GetClientError::Closed { .. }))), "seed {seed}: {after:?}");
-            assert!(matches!(world.pool.try_get(), Err(GetClientError::Closed { .. })), "seed {seed}");
+            assert!(matches!(after, Poll::Ready(Err(GetClientError::RuntimeEnded { .. }))), "seed {seed}: {after:?}");
+            assert!(matches!(world.pool.try_get(), Err(GetClientError::RuntimeEnded { .. })), "seed {seed}");
             drop(held);
             assert_eq!(world.server.connections(), 0, "seed {seed}, {mode:?}");
             let status = world.pool.status();
@@ -261,7 +261,7 @@ fn e3_after_the_runtimes_end_a_get_answers_and_nothing_panics() {
 }
 
 #[test]
-fn e3_a_pool_made_after_the_runtimes_end_answers_closed() {
+fn e3_a_pool_made_after_the_runtimes_end_answers() {
     let runtime = FakeRuntime::new(1);
     let server = FakeServer::new(&runtime);
     runtime.shut_down();
@@ -272,7 +272,7 @@ fn e3_a_pool_made_after_the_runtimes_end_answers_closed() {
         seed: 1,
     };
     let told = poll_for(&Arc::new(Bell::default()), &mut world.pool.get());
-    assert!(matches!(told, Poll::Ready(Err(GetClientError::Closed { .. }))), "{told:?}");
+    assert!(matches!(told, Poll::Ready(Err(GetClientError::RuntimeEnded { .. }))), "{told:?}");
     assert_nothing_left((&world.runtime, &world.server), 1);
 }
 

@@ -502,7 +502,7 @@ fn c3_a_check_whose_task_is_killed_leaves_the_capacity_as_it_was() {
         assert_eq!(world.pool.status().checking, 3, "seed {seed}");
         assert!(world.runtime.kill_a_task());
         world.server.set_mode(FakeMode::Up);
-        if let Err(GetClientError::Closed { .. }) = world.get_within(SECOND) {
+        if let Err(GetClientError::RuntimeEnded { .. }) = world.get_within(SECOND) {
             // It was the driver.
             continue;
         }

@@ -309,7 +309,7 @@ fn c3_a_cleaning_whose_task_is_killed_leaves_the_capacity_as_it_was() {
         world.runtime.settle();
         assert_eq!(world.pool.status().checking, 3, "seed {seed}");
         assert!(world.runtime.kill_a_task());
-        if let Err(GetClientError::Closed { .. }) = world.get_within(10 * SECOND) {
+        if let Err(GetClientError::RuntimeEnded { .. }) = world.get_within(10 * SECOND) {
             // It was the driver.
             continue;
         }
@@ -361,7 +361,7 @@ fn e2_e3_a_cleaning_that_is_under_way_when_the_pool_or_its_runtime_goes_leaves_n
             assert_eq!(pool.status().checking, 1, "seed {seed}");
             if ends_first == "the runtime" {
                 runtime.shut_down();
-                assert!(matches!(pool.try_get(), Err(GetClientError::Closed { .. })), "seed {seed}");
+                assert!(matches!(pool.try_get(), Err(GetClientError::RuntimeEnded { .. })), "seed {seed}");
             }
             drop(pool);
             runtime.settle();

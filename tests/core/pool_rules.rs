@@ -2,6 +2,7 @@
 
 mod adding;
 mod capacity;
+mod closing;
 mod ending;
 mod fleet;
 mod healing;

@@ -15,6 +15,7 @@ const OTHER: &str = "redis://its-other-name";
 
 on_tokio_and_smol! {
     names_are_closed_one_by_one;
+    e4_what_blocks_on_the_owner_of_a_key_ends_at_once;
     what_cannot_be_added_leaves_nothing;
     all_nodes_of_a_cluster_share_one_limit;
 }
@@ -65,6 +66,27 @@ async fn names_are_closed_one_by_one(runtime: impl Network + Clone) {
     who_waits_is_told_of_the_close(&manager, &runtime, &key).await;
     until(&runtime, "every connection is closed", || none_connected(&cluster)).await;
     a_manager_may_be_dropped_first(&cluster, &runtime, &key).await;
+}
+
+/// Seen to bite: with a `pool_closing` that does nothing.
+async fn e4_what_blocks_on_the_owner_of_a_key_ends_at_once(runtime: impl Network + Clone) {
+    let cluster = TestCluster::options().primaries(1).replicas(0).start();
+    for closes_all in [false, true] {
+        let manager = manager_of(&cluster, runtime.clone()).await;
+        let mut owner = manager.get_client_for_key(NAME, "queue").await.expect("a client");
+        let popping = spawn(&runtime, async move { owner.blpop::<_, Option<(String, i64)>>("queue", 0.0).await });
+        let blocks = || cluster.nodes()[0].client_list().iter().any(|line| line.contains("cmd=blpop"));
+        until(&runtime, "it blocks", blocks).await;
+        let start = Instant::now();
+        match closes_all {
+            true => manager.close_all_pools().await,
+            false => manager.close_node_pools(NAME).await,
+        }
+        assert!(start.elapsed() < 300 * MS, "{:?}", start.elapsed());
+        let told = popping.await.expect_err("closed").to_string();
+        assert!(told.contains("pools were closed"), "{told}");
+        until(&runtime, "every connection is closed", || none_connected(&cluster)).await;
+    }
 }
 
 async fn who_waits_is_told_of_the_close(manager: &RedisManager, runtime: &(impl Network + Clone), key: &str) {

@@ -95,6 +95,12 @@ pub async fn within<T>(runtime: &impl Timer, limit: Duration, future: impl Futur
     .await
 }
 
+/// Waits for the first of two futures to end.
+pub async fn either(one: impl Future<Output = ()>, other: impl Future<Output = ()>) {
+    let (mut one, mut other) = (pin!(one), pin!(other));
+    poll_fn(|cx| if one.as_mut().poll(cx).is_ready() { Poll::Ready(()) } else { other.as_mut().poll(cx) }).await;
+}
+
 /// Looks every 2 ms until `holds` does.
 ///
 /// # Panics

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use redis::ProtocolVersion;
-use redis_manager_core::{ConfigError, GetClientError, Loop, Manager, NodeStatus, Runtime};
+use redis_manager_core::{ConfigError, GetClientError, Loop, Manager, NodeStatus, PendingClose, Runtime};
 
 use crate::cluster::args::ClusterArgs;
 use crate::cluster::connector::ClusterConnector;
@@ -17,7 +17,7 @@ use crate::cluster::status::ClusterStatus;
 use crate::cluster::topology::slot_of;
 use crate::network::Network;
 use crate::redis_node::{AddNodeError, Address, Client, NodeHandle, PoolArgs, RedisConnector, SharedClient, Tls, redact};
-use crate::waits::{all, close_then};
+use crate::waits::all;
 
 /// What the builder was told of clusters.
 #[derive(Clone, Default)]
@@ -173,23 +173,18 @@ impl Clusters {
 
     /// The nodes' own pools close with the last name.
     pub(crate) async fn close(&self, name: &str, timeout: Duration) {
-        let deadline = self.cluster.runtime().now() + timeout;
-        let end_shares = || self.end_shares(|shares| shares.remove(name).unwrap_or_default());
-        close_then(self.names.close_node(name, timeout), end_shares).await;
-        let timeout = deadline.saturating_duration_since(self.cluster.runtime().now());
-        let closing = self.close_unless_used(&mut self.use_of_it(), timeout);
-        closing.await;
+        let names = self.names.begin_close_nodes([name], timeout);
+        let nodes = self.close_unless_used(&mut self.use_of_it(), timeout);
+        self.end_shares(|shares| shares.remove(name).unwrap_or_default());
+        drained(names, nodes).await;
     }
 
-    /// All at once; the nodes are closed by their own manager.
-    pub(crate) async fn close_all(&self, nodes: impl Future<Output = ()> + Send, timeout: Duration) {
-        let names = self.names.close(timeout);
-        let names = close_then(names, || {
-            self.end_shares(|shares| std::mem::take(shares).into_values().flatten().collect());
-            self.cluster.close();
-        });
-        let both: [Pin<Box<dyn Future<Output = ()> + Send + '_>>; 2] = [Box::pin(names), Box::pin(nodes)];
-        all(both).await;
+    /// All at once. The nodes, whose close their own manager has begun, lend nothing any more.
+    pub(crate) async fn close_all(&self, nodes: PendingClose<RedisConnector>, timeout: Duration) {
+        let names = self.names.begin_close(timeout);
+        self.end_shares(|shares| std::mem::take(shares).into_values().flatten().collect());
+        drop(self.cluster.close(timeout));
+        drained(names, Some(nodes)).await;
     }
 
     fn end_shares(&self, which: impl FnOnce(&mut HashMap<String, Vec<Weak<SharedLease>>>) -> Vec<Weak<SharedLease>>) {
@@ -197,14 +192,10 @@ impl Clusters {
         ended.iter().filter_map(Weak::upgrade).for_each(|share| share.end());
     }
 
-    /// Closes the nodes if no name is left, nor on its way: no command is sent when this returns; the rest is for the future.
-    fn close_unless_used(&self, use_of_it: &mut Use, timeout: Duration) -> impl Future<Output = ()> + Send + use<> {
+    /// Begins to close the nodes if no name is open, nor on its way: no command is sent when this returns.
+    fn close_unless_used(&self, use_of_it: &mut Use, timeout: Duration) -> Option<PendingClose<RedisConnector>> {
         let is_used = use_of_it.adding > 0 || !self.names.status().is_empty();
-        let gone = if is_used { Vec::new() } else { self.cluster.close() };
-        let nodes = self.cluster.setup.nodes.clone();
-        async move {
-            all(gone.iter().map(|node| nodes.close_node(node, timeout))).await;
-        }
+        if is_used { None } else { Some(self.cluster.close(timeout)) }
     }
 
     fn use_of_it(&self) -> MutexGuard<'_, Use> {
@@ -233,6 +224,18 @@ impl Drop for Adding<'_> {
             use_of_it.adding -= 1;
             self.0.close_unless_used(&mut use_of_it, self.0.names.config().default_timeout())
         };
-        self.0.cluster.runtime().spawn(Box::pin(closing));
+        if let Some(closing) = closing {
+            self.0.cluster.runtime().spawn(Box::pin(closing.drained()));
+        }
     }
+}
+
+async fn drained(names: PendingClose<ClusterConnector>, nodes: Option<PendingClose<RedisConnector>>) {
+    let nodes = async {
+        if let Some(nodes) = nodes {
+            nodes.drained().await;
+        }
+    };
+    let both: [Pin<Box<dyn Future<Output = ()> + Send>>; 2] = [Box::pin(names.drained()), Box::pin(nodes)];
+    all(both).await;
 }

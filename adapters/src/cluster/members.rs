@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
-use redis_manager_core::{GetClientError, Instant, Lease, Manager, NodePool, Runtime};
+use redis_manager_core::{GetClientError, Instant, Lease, Manager, NodePool, PendingClose, Runtime};
 
 use crate::cluster::args::ClusterArgs;
 use crate::cluster::signal::Signal;
@@ -225,11 +225,11 @@ impl Cluster {
             let gone: BTreeMap<_, _> = gone;
             gone.into_values().collect()
         };
+        let timeout = self.setup.nodes.config().default_timeout();
         for member in gone {
+            let closing = self.setup.nodes.begin_close_nodes([member.address.as_str()], timeout);
             member.hub.close();
-            let (nodes, timeout) = (self.setup.nodes.clone(), self.setup.nodes.config().default_timeout());
-            let address = member.address.clone();
-            self.runtime().spawn(Box::pin(async move { nodes.close_node(&address, timeout).await }));
+            self.runtime().spawn(Box::pin(closing.drained()));
         }
     }
 
@@ -242,17 +242,18 @@ impl Cluster {
         self.closed.load(Ordering::SeqCst)
     }
 
-    /// No command is sent from now on; returns the nodes, whose pools are still to be closed.
-    pub(crate) fn close(&self) -> Vec<String> {
+    /// No command is sent from now on, and no node lends anything; then the shared connections come back.
+    pub(crate) fn close(&self, timeout: Duration) -> PendingClose<RedisConnector> {
         let adopting = self.adopting.lock().unwrap_or_else(PoisonError::into_inner);
         self.closed.store(true, Ordering::SeqCst);
         let members = std::mem::take(&mut *self.members());
+        let closing = self.setup.nodes.begin_close_nodes(members.keys().map(String::as_str), timeout);
         members.values().for_each(|member| member.hub.close());
         *self.topology.write().unwrap_or_else(PoisonError::into_inner) = Arc::default();
         drop(adopting);
         self.changed.raise();
         self.doubted.raise();
-        members.into_keys().collect()
+        closing
     }
 
     /// Lends a connection to the owner of a slot, wherever that goes while the call waits. Whoever waits in its line stays

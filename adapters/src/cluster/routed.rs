@@ -124,7 +124,7 @@ impl Routed {
         self.look_at_changes(deadline).await;
         let asked = self.connection.req_packed_command(renamed.as_ref().unwrap_or(cmd));
         let answered = self.timer.by(self.cluster.runtime(), deadline, asked).await;
-        match answered.unwrap_or_else(|| Err(timed_out(request.patience))) {
+        match answered.unwrap_or_else(|| Err(timed_out(request.patience, self.cluster.runtime()))) {
             // What a node of several has failed with comes as its answer.
             Ok(Value::Map(answers)) => match answers.iter().find_map(|(_, answer)| concealed(answer)) {
                 Some(error) => Err(error),
@@ -141,7 +141,7 @@ impl Routed {
         self.look_at_changes(deadline).await;
         let asked = self.connection.req_packed_commands(pipeline, offset, count);
         let answered = self.timer.by(self.cluster.runtime(), deadline, asked).await;
-        answered.unwrap_or_else(|| Err(timed_out(request.patience))).map_err(|error| self.reveal(error))
+        answered.unwrap_or_else(|| Err(timed_out(request.patience, self.cluster.runtime()))).map_err(|error| self.reveal(error))
     }
 
     fn deadline(&self, request: Request) -> RedisResult<Option<Instant>> {

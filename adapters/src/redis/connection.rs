@@ -8,16 +8,20 @@ use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, Pipeline, ProtocolVersion, RedisError, RedisResult, Value};
 use redis_manager_core::{Instant, Residue, Runtime};
 
-use crate::redis_node::link::Link;
+use crate::redis_node::close_registry::{CloseRegistry, Entry, WaitsFor};
+use crate::redis_node::link::{Link, LinkEnd};
 use crate::redis_node::news::{Answer, Asked, News};
 use crate::redis_node::patience::{KeptTimer, Patience};
 use crate::redis_node::received::Mark;
 use crate::redis_node::session::{Request, Session, Traces};
 
+const RUNTIME_ENDED: &str = "connection lost, outcome unknown: the runtime of its pools has ended";
+
 /// A connection that one borrower uses at a time. Dropping it closes the socket, whatever is in flight.
 pub(crate) struct RedisConnection {
     handle: MultiplexedConnection,
     link: Arc<Link>,
+    registry: Arc<CloseRegistry>,
     runtime: Arc<dyn Runtime>,
     command_timeout: Duration,
     protocol: ProtocolVersion,
@@ -54,6 +58,7 @@ impl RedisConnection {
     pub(crate) fn new(
         handle: MultiplexedConnection,
         link: Arc<Link>,
+        registry: Arc<CloseRegistry>,
         runtime: Arc<dyn Runtime>,
         command_timeout: Duration,
         protocol: ProtocolVersion,
@@ -62,6 +67,7 @@ impl RedisConnection {
         Self {
             handle,
             link,
+            registry,
             runtime,
             command_timeout,
             protocol,
@@ -87,6 +93,16 @@ impl RedisConnection {
 
     pub(crate) fn link(&self) -> &Arc<Link> {
         &self.link
+    }
+
+    /// From now on it listens: until the guard is dropped, or the pools close, which ends it at once.
+    pub(crate) fn listen(&self) -> Option<Entry> {
+        self.link.listen();
+        let entry = self.registry.enter(&self.link, WaitsFor::Messages);
+        if entry.is_none() {
+            self.link.end(LinkEnd::PoolsClosed);
+        }
+        entry
     }
 
     /// Another handle on the same stream.
@@ -184,17 +200,21 @@ impl RedisConnection {
     ) -> RedisResult<T> {
         let now = self.runtime.now();
         let since = match self.state {
-            _ if self.link.is_dead() => return Err(lost("connection lost before the command was sent")),
-            State::Broken => return Err(lost("connection lost before the command was sent")),
+            _ if self.link.is_dead() => return Err(lost_before(self.link.why_ended())),
+            State::Broken => return Err(lost_before(None)),
             State::Silent | State::Asked(None) => return Err(lost("connection lost: an earlier command got no reply")),
             // Replies come in the order of the commands: the one to this command ends the wait for all before it.
             State::Asked(Some(since)) if !self.has_heard() => since,
             State::Asked(Some(_)) | State::Clear => now,
         };
+        let blocking = request.patience.is_blocking();
+        let entry = if blocking { self.registry.enter(&self.link, WaitsFor::Reply) } else { None };
+        if blocking && entry.is_none() {
+            return Err(lost_before(Some(LinkEnd::PoolsClosed)));
+        }
         self.asked_at = self.link.received.mark();
         self.link.outstanding.set_asked(true);
         let deadline = request.patience.limit().map(|limit| now + limit);
-        let blocking = request.patience.is_blocking();
         self.leave(request.leaves);
         if self.traces.has(Traces::MULTI) && (request.leaves | request.ends).has(Traces::MULTI) {
             self.traces |= Traces::UNSURE;
@@ -207,11 +227,12 @@ impl RedisConnection {
         } else {
             drop(cancelled);
         }
+        drop(entry);
         let (state, result) = match answered {
             Some(Ok(value)) => (State::Clear, Ok(value)),
             Some(Err(error)) if is_fatal(&error) => (State::Broken, Err(outcome_unknown(&error, &self.link))),
             Some(Err(error)) => (State::Clear, Err(error)),
-            None => (State::Silent, Err(timed_out(request.patience))),
+            None => (State::Silent, Err(timed_out(request.patience, &*self.runtime))),
         };
         self.state = state;
         self.link.outstanding.set_asked(state != State::Clear);
@@ -278,16 +299,36 @@ pub(crate) fn is_fatal(error: &RedisError) -> bool {
     matches!(error.kind(), ErrorKind::Io | ErrorKind::Parse) || error.is_unrecoverable_error()
 }
 
-/// The error may quote what the server has sent, which may be what we have sent.
+/// What a command gets that may have been sent before its connection ended. The error may quote what the server has sent,
+/// which may be what we have sent.
 pub(crate) fn outcome_unknown(error: &RedisError, link: &Link) -> RedisError {
-    lost(&format!("connection lost, outcome unknown: {}", link.secrets().clean(&error.to_string())))
+    match link.why_ended() {
+        Some(LinkEnd::PoolsClosed) => lost("connection closed, outcome unknown: the pools were closed, and no reply had come"),
+        Some(LinkEnd::RuntimeEnded) => lost(RUNTIME_ENDED),
+        Some(LinkEnd::Lost) | None => {
+            lost(&format!("connection lost, outcome unknown: {}", link.secrets().clean(&error.to_string())))
+        }
+    }
+}
+
+/// What a command gets whose connection had ended before.
+fn lost_before(why: Option<LinkEnd>) -> RedisError {
+    lost(match why {
+        Some(LinkEnd::PoolsClosed) => "not sent: the pools of this client are closed",
+        Some(LinkEnd::RuntimeEnded) => "not sent: the runtime of this client's pools has ended",
+        Some(LinkEnd::Lost) | None => "connection lost before the command was sent",
+    })
 }
 
 pub(crate) fn lost(text: &str) -> RedisError {
     RedisError::from(io::Error::new(io::ErrorKind::BrokenPipe, text))
 }
 
-pub(crate) fn timed_out(patience: Patience) -> RedisError {
+/// What a command gets that was sent and has no reply when the wait for it is over.
+pub(crate) fn timed_out(patience: Patience, runtime: &dyn Runtime) -> RedisError {
+    if runtime.has_ended() {
+        return lost(RUNTIME_ENDED);
+    }
     let waited = patience.limit().unwrap_or_default();
     RedisError::from(io::Error::new(io::ErrorKind::TimedOut, format!("no reply within {waited:?}, outcome unknown")))
 }

@@ -15,9 +15,10 @@ use redis_manager_core::{Alarm, Connector, KillSwitch, Residue, Runtime};
 
 use crate::network::{BoxStream, Network, Reply, TcpOptions};
 use crate::redis_node::address::{Address, Place};
+use crate::redis_node::close_registry::CloseRegistry;
 use crate::redis_node::connection::RedisConnection;
 use crate::redis_node::error::{ConnectError, ConnectFailure};
-use crate::redis_node::link::{Link, LinkStream};
+use crate::redis_node::link::{Link, LinkEnd, LinkStream};
 use crate::redis_node::news::Asked;
 use crate::redis_node::pool_args::PoolArgs;
 use crate::redis_node::roles::{Role, Roles};
@@ -50,6 +51,7 @@ pub(crate) struct RedisConnector {
     health_check_timeout: Duration,
     /// Makes every PING one of a kind.
     nonce: AtomicU64,
+    close_registry: Arc<CloseRegistry>,
     /// The cluster that the node is a part of.
     #[cfg(feature = "cluster")]
     membership: Option<Membership>,
@@ -70,6 +72,7 @@ impl RedisConnector {
             tcp,
             health_check_timeout,
             nonce,
+            close_registry: Arc::default(),
             cut_off_at: AtomicU8::new(0),
             #[cfg(feature = "cluster")]
             membership: None,
@@ -181,13 +184,15 @@ impl RedisConnector {
         let greeting = MultiplexedConnection::new_with_config(&self.address.login, stream, config);
         let (handle, driver) =
             link.received.in_turns(greeting).await.map_err(|source| ConnectError::Redis { step: "handshake", source })?;
-        let end = EndOfDriver(Arc::clone(link));
+        let end = EndOfDriver { link: Arc::clone(link), why: LinkEnd::RuntimeEnded };
         self.network.spawn(Box::pin(async move {
-            let end = end;
-            end.0.received.in_turns(driver).await;
+            let mut end = end;
+            end.link.received.in_turns(driver).await;
+            end.why = LinkEnd::Lost;
         }));
         let runtime = Arc::clone(&self.network) as Arc<dyn Runtime>;
-        Ok(Box::new(RedisConnection::new(handle, Arc::clone(link), runtime, self.args.command_timeout, protocol)))
+        let registry = Arc::clone(&self.close_registry);
+        Ok(Box::new(RedisConnection::new(handle, Arc::clone(link), registry, runtime, self.args.command_timeout, protocol)))
     }
 
     async fn prepare(&self, conn: &mut RedisConnection) -> Result<(), ConnectError> {
@@ -296,7 +301,11 @@ impl Connector for RedisConnector {
 
     fn kill_switch(&self, conn: &mut Self::Connection) -> Option<KillSwitch> {
         let link = Arc::clone(conn.link());
-        Some(Box::new(move || link.close()))
+        Some(Box::new(move || link.end(LinkEnd::PoolsClosed)))
+    }
+
+    fn pool_closing(&self) {
+        self.close_registry.close(&*self.network as &dyn Runtime);
     }
 
     fn unanswered(&self) -> Option<&'static str> {
@@ -323,11 +332,14 @@ fn judge_answer(answer: RedisResult<Value>, nonce: &str) -> Result<(), ConnectEr
     }
 }
 
-/// However the driver ends, also with its runtime: the link is dead then.
-struct EndOfDriver(Arc<Link>);
+/// However the driver ends: the link is dead then. One that is dropped before its end has ended with its runtime.
+struct EndOfDriver {
+    link: Arc<Link>,
+    why: LinkEnd,
+}
 
 impl Drop for EndOfDriver {
     fn drop(&mut self) {
-        self.0.died();
+        self.link.died(self.why);
     }
 }

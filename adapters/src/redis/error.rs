@@ -59,9 +59,16 @@ pub enum AddNodeError {
         /// What the pools looked like then.
         seen: Snapshot,
     },
-    /// The manager was closed, or this node while it was being added, or the runtime has ended.
-    #[error("{node} was not added: its pools were closed, or the runtime has ended")]
+    /// The manager was closed, or this node while it was being added.
+    #[error("{node} was not added: its pools were closed")]
     Closed {
+        /// Which node.
+        node: String,
+    },
+    /// The runtime that the manager was built on has ended. Nothing works any more: make a new manager on a runtime that is
+    /// running.
+    #[error("{node} was not added: the runtime of its manager has ended")]
+    RuntimeEnded {
         /// Which node.
         node: String,
     },
@@ -81,6 +88,7 @@ impl AddNodeError {
             | GetClientError::Timeout { node, waited, seen, last_error, phase: _ } => {
                 Self::NoHealthyPools { node, waited, seen, last_error }
             }
+            GetClientError::RuntimeEnded { .. } => Self::RuntimeEnded { node },
             GetClientError::UnknownNode { .. } | GetClientError::Saturated { .. } | GetClientError::Closed { .. } | _ => {
                 Self::Closed { node }
             }

@@ -78,6 +78,9 @@ impl Hub {
         if let Some(track) = self.quietest(now) {
             return Ok(track);
         }
+        if opening.is_none() && self.runtime.has_ended() {
+            return Err(GetClientError::RuntimeEnded { node: String::from(self.pool.name()) });
+        }
         let mut left = if opening.is_some() { deadline.saturating_duration_since(now) } else { Duration::ZERO };
         loop {
             if self.closed.load(Ordering::SeqCst) {

@@ -46,11 +46,38 @@ pub(crate) struct Link {
 
 type AtEnd = Box<dyn FnOnce() + Send>;
 
+/// Why a link carries nothing any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LinkEnd {
+    /// The server has closed it, the path has broken, or it was closed because it could not be used any more.
+    Lost,
+    /// The pools of its node were closed.
+    PoolsClosed,
+    /// The runtime that it lived on has ended.
+    RuntimeEnded,
+}
+
+/// The side of a socket that we send on.
+///
+/// ```text
+///  Open --- finish ---> Finishing --- the end was sent ---> Finished
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SendingSide {
+    Open,
+    /// To be shut at the next read.
+    Finishing,
+    Finished,
+}
+
 struct Socket {
     /// How many requests of shared clients wait for their replies, while there are such clients.
     in_flight: Option<Arc<InFlight>>,
     /// None once it is closed.
     stream: Option<BoxStream>,
+    sending: SendingSide,
+    /// The first reason for its end.
+    end: Option<LinkEnd>,
     /// The task that reads, to be told of the end.
     reader: Option<Waker>,
     /// None while nobody listens.
@@ -81,7 +108,8 @@ pub(crate) struct Padded<T>(pub(crate) T);
 
 impl Link {
     pub(crate) fn new(stream: BoxStream, secrets: Arc<Secrets>) -> Arc<Self> {
-        let socket = Mutex::new(Socket { in_flight: None, stream: Some(stream), reader: None, inbox: None });
+        let (sending, stream) = (SendingSide::Open, Some(stream));
+        let socket = Mutex::new(Socket { in_flight: None, stream, sending, end: None, reader: None, inbox: None });
         Arc::new(Self {
             dead: Padded(AtomicBool::new(false)),
             shared: AtomicBool::new(false),
@@ -128,14 +156,14 @@ impl Link {
     pub(crate) fn watch(&self, alarm: Alarm) {
         *self.alarm() = Some(alarm);
         if self.is_dead() {
-            self.died();
+            self.died(LinkEnd::Lost);
         }
     }
 
-    /// The server or the redis driver has ended it.
-    pub(crate) fn died(&self) {
+    /// The server or the redis driver has ended it, or the driver was ended.
+    pub(crate) fn died(&self, why: LinkEnd) {
         // In this order: whoever comes with an alarm afterwards sees that the link is dead.
-        self.close();
+        self.end(why);
         let alarm = self.alarm().take();
         if let Some(alarm) = alarm {
             alarm.raise();
@@ -160,14 +188,41 @@ impl Link {
 
     /// Closes the socket here and now: commands in flight are lost.
     pub(crate) fn close(&self) {
+        self.end(LinkEnd::Lost);
+    }
+
+    /// The same, and says why, if it has not been said before.
+    pub(crate) fn end(&self, why: LinkEnd) {
         self.dead.0.store(true, Ordering::Release);
         let (stream, reader, listener) = {
             let mut socket = self.socket();
+            socket.end.get_or_insert(why);
             let listener = socket.inbox.as_mut().and_then(|inbox| inbox.listener.take());
             (socket.stream.take(), socket.reader.take(), listener)
         };
         drop(stream);
         reader.into_iter().chain(listener).for_each(Waker::wake);
+    }
+
+    /// Nothing more is sent, which the server sees; what it has sent by then is still read, up to the end that it makes.
+    pub(crate) fn finish(&self, why: LinkEnd) {
+        self.dead.0.store(true, Ordering::Release);
+        let reader = {
+            let mut socket = self.socket();
+            socket.end.get_or_insert(why);
+            if socket.sending == SendingSide::Open {
+                socket.sending = SendingSide::Finishing;
+            }
+            socket.reader.take()
+        };
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+
+    /// Why it carries nothing any more; none as long as it does.
+    pub(crate) fn why_ended(&self) -> Option<LinkEnd> {
+        if self.is_dead() { Some(self.socket().end.unwrap_or(LinkEnd::Lost)) } else { None }
     }
 
     pub(crate) fn secrets(&self) -> &Secrets {
@@ -274,6 +329,16 @@ impl Link {
     }
 }
 
+impl Socket {
+    fn finish_sending(&mut self, cx: &mut Context<'_>) {
+        let Some(stream) = &mut self.stream else { return };
+        // If that fails, the socket is broken, and reading says so.
+        if Pin::new(stream).poll_shutdown(cx).is_ready() {
+            self.sending = SendingSide::Finished;
+        }
+    }
+}
+
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Link").field("dead", &self.is_dead()).finish_non_exhaustive()
@@ -314,6 +379,9 @@ impl AsyncRead for LinkStream {
         let before = buffer.filled().len();
         let mut socket = this.link.socket();
         let full = socket.inbox.as_ref().is_some_and(|inbox| inbox.pushes.len() >= MOST_PUSHES && !inbox.reads_on);
+        if socket.sending == SendingSide::Finishing {
+            socket.finish_sending(cx);
+        }
         let polled = match &mut socket.stream {
             // The end of the stream: nothing more will come.
             None => return Poll::Ready(Ok(())),
@@ -351,9 +419,11 @@ impl AsyncWrite for LinkStream {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        match &mut self.link.socket().stream {
-            Some(stream) => Pin::new(stream).poll_write(cx, bytes),
-            None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        let mut socket = self.link.socket();
+        let sends = socket.sending == SendingSide::Open;
+        match &mut socket.stream {
+            Some(stream) if sends => Pin::new(stream).poll_write(cx, bytes),
+            Some(_) | None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod address;
 mod client;
+mod close_registry;
 mod commands;
 mod connection;
 mod connector;
@@ -55,6 +56,7 @@ pub(crate) use patience::KeptTimer;
 pub use pool_args::{Keepalive, PoolArgs};
 pub use pub_sub::PubSub;
 pub(crate) use redact::redact;
+pub use pub_sub::{PubSub, PubSubEnd};
 #[cfg(feature = "cluster")]
 pub(crate) use session::{Request, Session, Traces};
 pub use shared::SharedClient;

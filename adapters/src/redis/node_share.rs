@@ -140,7 +140,7 @@ impl Flight<'_> {
                 }
                 track.retire();
             }
-            return Err(timed_out(patience));
+            return Err(timed_out(patience, flight.runtime));
         };
         track.answer(sent_at);
         let result = result.map_err(|error| match is_fatal(&error) {
@@ -257,6 +257,7 @@ pub(crate) fn not_sent(error: GetClientError) -> RedisError {
         | GetClientError::Saturated { .. }
         | GetClientError::NoFloorLeft { .. }
         | GetClientError::Closed { .. }
+        | GetClientError::RuntimeEnded { .. }
         | _ => io::ErrorKind::NotConnected,
     };
     RedisError::from(io::Error::new(kind, NotSent(error)))

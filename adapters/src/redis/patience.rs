@@ -49,7 +49,7 @@ pub(crate) struct KeptTimer {
 }
 
 impl KeptTimer {
-    /// Waits for a reply, until `deadline` if there is one; none if it was too long.
+    /// Waits for a reply, until `deadline` if there is one; none if it was too long, or if the runtime has ended.
     pub(crate) async fn by<T>(
         &mut self,
         runtime: &dyn Runtime,
@@ -63,6 +63,13 @@ impl KeptTimer {
                 return Poll::Ready(Some(reply));
             }
             let Some(deadline) = deadline else { return Poll::Pending };
+            if runtime.has_ended() {
+                // None of its timers is polled any more. What it was to answer has ended with it, perhaps just now.
+                return match reply.as_mut().poll(cx) {
+                    Poll::Ready(reply) => Poll::Ready(Some(reply)),
+                    Poll::Pending => Poll::Ready(None),
+                };
+            }
             loop {
                 let (end, task) = match sleep {
                     Some(kept) if kept.0 <= deadline => kept,

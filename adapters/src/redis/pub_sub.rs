@@ -11,6 +11,8 @@ use redis::{ErrorKind, Msg, ProtocolVersion, RedisError, RedisResult, ToRedisArg
 use redis_manager_core::Lease;
 
 use crate::redis_node::RedisConnector;
+use crate::redis_node::close_registry::Entry;
+use crate::redis_node::link::LinkEnd;
 use crate::redis_node::news::Asked;
 use crate::redis_node::patience::Patience;
 use crate::redis_node::session::{Request, Traces};
@@ -19,7 +21,8 @@ use crate::redis_node::session::{Request, Traces};
 ///
 /// Messages are had by [`next_message`](PubSub::next_message), or as a `Stream`. Dropping it closes its connection, and
 /// with that ends all subscriptions; its place in the pool is free then. The connection is not restored when it is lost:
-/// messages end, and what was published meanwhile is lost, as Redis has it.
+/// messages end, and what was published meanwhile is lost, as Redis has it. When the pools of its node close, it ends at once;
+/// [`end`](PubSub::end) says which of them it was.
 ///
 /// ```no_run
 /// # async fn example(manager: redis_manager::RedisManager) -> Result<(), Box<dyn std::error::Error>> {
@@ -28,11 +31,27 @@ use crate::redis_node::session::{Request, Traces};
 /// while let Some(message) = news.next_message().await {
 ///     println!("{}: {}", message.get_channel_name(), message.get_payload::<String>()?);
 /// }
+/// println!("the subscription has ended: {:?}", news.end());
 /// # Ok(())
 /// # }
 /// ```
 pub struct PubSub {
     lease: Lease<RedisConnector>,
+    /// Has it ended when the pools close.
+    _entry: Option<Entry>,
+}
+
+/// Why a [`PubSub`] gets no more messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PubSubEnd {
+    /// The pools of its node were closed, by [`close_all_pools`](crate::RedisManager::close_all_pools) or
+    /// [`close_node_pools`](crate::RedisManager::close_node_pools).
+    Closed,
+    /// The server has closed the connection, or the path to it has broken. A new one can be made.
+    ConnectionLost,
+    /// The runtime that the manager was built on has ended.
+    RuntimeEnded,
 }
 
 impl PubSub {
@@ -41,8 +60,8 @@ impl PubSub {
             return Err(RedisError::from((ErrorKind::InvalidClientConfig, "subscriptions on a lease need RESP3")));
         }
         lease.leave(Traces::LASTING);
-        lease.link().listen();
-        Ok(Self { lease })
+        let entry = lease.listen();
+        Ok(Self { lease, _entry: entry })
     }
 
     /// Listens to channels, from the server's answer on.
@@ -85,7 +104,17 @@ impl PubSub {
         self.ask(async |handle| handle.punsubscribe(patterns).await).await
     }
 
-    /// The next message, in the order in which the server sent them; none once the connection is lost.
+    /// Why no more messages come; none as long as they may. Messages that have come before the end can still be had.
+    #[must_use]
+    pub fn end(&self) -> Option<PubSubEnd> {
+        self.lease.link().why_ended().map(|why| match why {
+            LinkEnd::Lost => PubSubEnd::ConnectionLost,
+            LinkEnd::PoolsClosed => PubSubEnd::Closed,
+            LinkEnd::RuntimeEnded => PubSubEnd::RuntimeEnded,
+        })
+    }
+
+    /// The next message, in the order in which the server sent them; none once it has ended, see [`end`](PubSub::end).
     ///
     /// Up to 1 024 messages that nobody takes are kept; then the connection is not read until half of them are taken, so
     /// that the server's own limit on the output of its clients decides about the rest. While a `subscribe` or its like

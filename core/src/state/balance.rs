@@ -29,6 +29,7 @@ impl<C> Ledger<C> {
                 }
             }
             Life::Closing => {
+                self.let_the_dead_go(now);
                 if self.roster.tally().total() == 0 {
                     self.life = Life::Closed;
                     self.deadlines = Deadlines::default();

@@ -28,6 +28,8 @@ pub enum Mark {
     LoanOutlivedForce,
     /// A connection on loan was ended from outside.
     Forced,
+    /// A closing pool did not wait for a connection that had died on loan.
+    DeadLetGo,
     /// A dial took longer than is usual.
     DialOverdue,
     /// A dial that was overdue succeeded.
@@ -92,7 +94,7 @@ pub enum Mark {
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 43] = [
         Self::CancelAfterGrant,
         Self::GrantRevokedAtDeadline,
         Self::CloseOnUncollectedGrant,
@@ -105,6 +107,7 @@ impl Mark {
         Self::DialEndedAfterClose,
         Self::LoanOutlivedForce,
         Self::Forced,
+        Self::DeadLetGo,
         Self::DialOverdue,
         Self::OverdueDialSucceeded,
         Self::Distrusted,

@@ -246,15 +246,31 @@ impl<C> Ledger<C> {
     /// The deadline of a close has come: what is still out is ended from here.
     fn force(&mut self, now: Instant) {
         for id in self.roster.select(|record| matches!(record.phase, Phase::Leased | Phase::Lost)) {
-            self.roster.shift(id, Phase::Closing);
-            self.note_closing(now, id);
-            self.order(Action::Kill(Closing { id: Some(id) }));
+            self.kill(now, id);
             mark!(self, Forced);
         }
         for id in self.roster.select(|record| record.phase.is_being_worked_on()) {
             // Whoever holds its token has been told to stop and did not; its connection will be closed uncounted.
             self.roster.free(id);
         }
+    }
+
+    /// A pool that closes does not wait for what has died on loan: nothing is left of it but its place.
+    pub(super) fn let_the_dead_go(&mut self, now: Instant) {
+        if self.roster.tally().of(Phase::Lost) == 0 {
+            return;
+        }
+        for id in self.roster.select(|record| record.phase == Phase::Lost) {
+            self.kill(now, id);
+            mark!(self, DeadLetGo);
+        }
+    }
+
+    /// A connection on loan is ended from here, and counts no more when that is done.
+    fn kill(&mut self, now: Instant, id: ConnId) {
+        self.roster.shift(id, Phase::Closing);
+        self.note_closing(now, id);
+        self.order(Action::Kill(Closing { id: Some(id) }));
     }
 
     /// How long a connection born now will live.

@@ -402,6 +402,10 @@ impl Timer for FakeRuntime {
 }
 
 impl Spawn for FakeRuntime {
+    fn has_ended(&self) -> bool {
+        self.lock().ended
+    }
+
     fn spawn(&self, task: Task) {
         let mut world = self.lock();
         if world.ended {

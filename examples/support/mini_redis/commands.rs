@@ -1,16 +1,17 @@
 //! The commands of the mini Redis, its connections and transactions: plain data under one lock, without any I/O.
 
-use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpStream};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::database::{Database, SYNTAX_ERROR, integer};
-use super::{MAX_ARGS, Protocol, Reply};
+use super::{MAX_ARGS, Peer, Protocol, Reply};
 
 type Args = Vec<Vec<u8>>;
 /// A reply or the text of an error as Redis sends it, code first.
 pub(super) type Outcome = Result<Reply, String>;
+/// What is to be sent to others than the one who asked.
+type Messages = Vec<(Arc<Peer>, Vec<u8>)>;
 
 /// Commands that one transaction may queue.
 const MAX_QUEUED: usize = 65_536;
@@ -22,11 +23,11 @@ const NO_PASSWORD: &str = "ERR AUTH <password> called without any password confi
 /// Every command, with the fewest and the most arguments that follow its name.
 #[rustfmt::skip]
 const COMMANDS: &[(&str, usize, usize)] = &[
-    ("AUTH", 1, 2), ("CLIENT", 1, MAX_ARGS), ("COMMAND", 0, MAX_ARGS), ("DBSIZE", 0, 0), ("DEL", 1, MAX_ARGS),
+    ("AUTH", 1, 2), ("BLPOP", 2, 2), ("CLIENT", 1, MAX_ARGS), ("COMMAND", 0, MAX_ARGS), ("DBSIZE", 0, 0), ("DEL", 1, MAX_ARGS),
     ("DISCARD", 0, 0), ("ECHO", 1, 1), ("EXEC", 0, 0), ("EXISTS", 1, MAX_ARGS), ("FLUSHALL", 0, 1), ("GET", 1, 1),
     ("HELLO", 0, MAX_ARGS), ("INCR", 1, 1), ("INCRBY", 2, 2), ("INFO", 0, MAX_ARGS), ("LLEN", 1, 1), ("LPOP", 1, 1),
-    ("LPUSH", 2, MAX_ARGS), ("MULTI", 0, 0), ("PING", 0, 1), ("QUIT", 0, MAX_ARGS), ("RESET", 0, 0),
-    ("RPUSH", 2, MAX_ARGS), ("SELECT", 1, 1), ("SET", 2, MAX_ARGS),
+    ("LPUSH", 2, MAX_ARGS), ("MULTI", 0, 0), ("PING", 0, 1), ("PUBLISH", 2, 2), ("QUIT", 0, MAX_ARGS), ("RESET", 0, 0),
+    ("RPUSH", 2, MAX_ARGS), ("SELECT", 1, 1), ("SET", 2, MAX_ARGS), ("SUBSCRIBE", 1, 1),
 ];
 
 /// All that the server knows: its connections and its databases.
@@ -34,11 +35,12 @@ pub(super) struct Server {
     databases: [Database; DATABASES],
     sessions: BTreeMap<u64, Session>,
     last_id: u64,
+    messages: Messages,
 }
 
 struct Session {
-    stream: Arc<TcpStream>,
-    peer: SocketAddr,
+    peer: Arc<Peer>,
+    channels: BTreeSet<Vec<u8>>,
     opened_at: Instant,
     protocol: Protocol,
     name: String,
@@ -56,15 +58,15 @@ enum Transaction {
 
 impl Server {
     pub(super) fn new() -> Server {
-        Server { databases: Default::default(), sessions: BTreeMap::new(), last_id: 0 }
+        Server { databases: Default::default(), sessions: BTreeMap::new(), last_id: 0, messages: Vec::new() }
     }
 
     /// Books a new connection and gives it its id.
-    pub(super) fn open(&mut self, stream: Arc<TcpStream>, peer: SocketAddr) -> u64 {
+    pub(super) fn open(&mut self, peer: Arc<Peer>) -> u64 {
         self.last_id += 1;
         let session = Session {
-            stream,
             peer,
+            channels: BTreeSet::new(),
             opened_at: Instant::now(),
             protocol: Protocol::Resp2,
             name: String::new(),
@@ -80,14 +82,14 @@ impl Server {
         self.sessions.remove(&id);
     }
 
-    pub(super) fn streams(&self) -> impl Iterator<Item = &TcpStream> {
-        self.sessions.values().map(|session| &*session.stream)
+    pub(super) fn peers(&self) -> impl Iterator<Item = &Peer> {
+        self.sessions.values().map(|session| &*session.peer)
     }
 
-    /// Runs or queues one command (`args` holds at least its name), and says how to write the reply.
-    pub(super) fn answer(&mut self, id: u64, args: Args) -> (Reply, Protocol) {
+    /// Runs or queues one command (`args` holds at least its name), and says how to write the reply, and what others get.
+    pub(super) fn answer(&mut self, id: u64, args: Args) -> (Reply, Protocol, Messages) {
         let reply = self.run_or_queue(id, args).unwrap_or_else(Reply::Error);
-        (reply, self.session(id).protocol)
+        (reply, self.session(id).protocol, std::mem::take(&mut self.messages))
     }
 
     fn run_or_queue(&mut self, id: u64, args: Args) -> Outcome {
@@ -114,6 +116,14 @@ impl Server {
         session.last_command = name.to_ascii_lowercase();
         match name {
             "AUTH" => return Err(NO_PASSWORD.into()),
+            "BLPOP" => {
+                let index = session.database;
+                let popped = self.databases[index].run("LPOP", &args[..2]);
+                return popped.unwrap_or_else(|| Err(unknown_command(args))).map(|element| match element {
+                    Reply::Bulk(element) => Reply::Array(vec![Reply::Bulk(args[1].clone()), Reply::Bulk(element)]),
+                    other => other,
+                });
+            }
             "CLIENT" => return self.client(id, args),
             "COMMAND" => return Ok(Reply::Array(Vec::new())),
             "DISCARD" | "EXEC" => return self.end_transaction(id, name),
@@ -131,6 +141,7 @@ impl Server {
                 Some(message) => return Ok(Reply::Bulk(message.clone())),
                 None => return Ok(Reply::Simple("PONG")),
             },
+            "PUBLISH" => return Ok(self.publish(&args[1], &args[2])),
             "QUIT" => {}
             "RESET" => {
                 session.protocol = Protocol::Resp2;
@@ -138,6 +149,14 @@ impl Server {
                 session.database = 0;
                 session.transaction = Transaction::None;
                 return Ok(Reply::Simple("RESET"));
+            }
+            "SUBSCRIBE" if matches!(session.protocol, Protocol::Resp2) => {
+                return Err("ERR this server needs RESP3 for that".into());
+            }
+            "SUBSCRIBE" => {
+                session.channels.insert(args[1].clone());
+                let count = Reply::count(session.channels.len());
+                return Ok(Reply::Push(vec![Reply::Bulk(b"subscribe".to_vec()), Reply::Bulk(args[1].clone()), count]));
             }
             "SELECT" => {
                 let index = usize::try_from(integer(&args[1])?).ok();
@@ -151,6 +170,17 @@ impl Server {
             }
         }
         Ok(Reply::Simple("OK"))
+    }
+
+    fn publish(&mut self, channel: &[u8], message: &[u8]) -> Reply {
+        let before = self.messages.len();
+        for session in self.sessions.values().filter(|session| session.channels.contains(channel)) {
+            let words = [&b"message"[..], channel, message].map(|word| Reply::Bulk(word.to_vec()));
+            let mut bytes = Vec::new();
+            Reply::Push(words.into()).encode(session.protocol, &mut bytes);
+            self.messages.push((Arc::clone(&session.peer), bytes));
+        }
+        Reply::count(self.messages.len() - before)
     }
 
     fn end_transaction(&mut self, id: u64, name: &str) -> Outcome {
@@ -241,7 +271,7 @@ impl Session {
         };
         format!(
             "id={id} addr={} name={} age={} flags=N db={} multi={queued} cmd={} user=default resp={}\n",
-            self.peer,
+            self.peer.address,
             self.name,
             self.opened_at.elapsed().as_secs(),
             self.database,
@@ -249,6 +279,14 @@ impl Session {
             self.protocol as u8,
         )
     }
+}
+
+/// How long a command waits for its element, if it is one that waits; none inside: without end.
+pub(super) fn blocks_for(args: &[Vec<u8>]) -> Option<Option<Duration>> {
+    let [name, _, seconds] = args else { return None };
+    let seconds: f64 = std::str::from_utf8(seconds).ok()?.parse().ok()?;
+    let limit = Duration::try_from_secs_f64(seconds).ok()?;
+    name.eq_ignore_ascii_case(b"BLPOP").then_some(Some(limit).filter(|limit| !limit.is_zero()))
 }
 
 /// The name in capitals, if the command is known and has as many arguments as it takes.

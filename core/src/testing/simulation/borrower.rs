@@ -201,6 +201,7 @@ impl Borrower {
             Err(
                 GetClientError::Saturated { .. }
                 | GetClientError::Closed { .. }
+                | GetClientError::RuntimeEnded { .. }
                 | GetClientError::UnknownNode { .. }
                 | GetClientError::NoFloorLeft { .. },
             ) => None,

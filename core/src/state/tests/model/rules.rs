@@ -74,6 +74,13 @@ impl Model {
     }
 
     pub(super) fn settle(&mut self) {
+        if matches!(self.life, Life::Closing { .. }) {
+            // A pool that closes does not wait for what has died on loan.
+            for conn in self.those(At::Lost) {
+                self.find(conn).at = At::Closing { since: self.now };
+                self.said.push(Said::Kill(conn));
+            }
+        }
         if matches!(self.life, Life::Closing { .. }) && self.conns.is_empty() && self.dials == 0 {
             self.life = Life::Closed;
         }

@@ -1,0 +1,102 @@
+//! What the pools of a node end at once when they close: subscriptions, and commands that block on the server.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use redis_manager_core::Runtime;
+
+use crate::redis_node::link::{Link, LinkEnd};
+
+/// How long the server has to let go of a command that blocks. It needs a round trip; one that is silent gets no more.
+const LAST_REPLY: Duration = Duration::from_millis(100);
+
+/// The connections of one node that wait for something at the server. Others pay nothing for it.
+#[derive(Default)]
+pub(crate) struct CloseRegistry {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    closed: bool,
+    next_number: u64,
+    waiting: BTreeMap<u64, (Arc<Link>, WaitsFor)>,
+}
+
+/// What a connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WaitsFor {
+    /// For messages: nothing is lost with it that has not been published to others, too.
+    Messages,
+    /// For the reply of a command that blocks, which may be on its way, with an element that nobody else gets.
+    Reply,
+}
+
+impl CloseRegistry {
+    /// A wait begins, until the guard is dropped; none if the pools are closing: it must not begin.
+    pub(crate) fn enter(self: &Arc<Self>, link: &Arc<Link>, waits_for: WaitsFor) -> Option<Entry> {
+        let mut state = self.state();
+        if state.closed {
+            return None;
+        }
+        state.next_number += 1;
+        let number = state.next_number;
+        state.waiting.insert(number, (Arc::clone(link), waits_for));
+        Some(Entry { registry: Arc::clone(self), number })
+    }
+
+    /// Ends all that waits, and all that would from now on.
+    ///
+    /// A command that blocks has its sending side shut: the server lets go of it, and a reply that it had sent before still
+    /// arrives. So no element is popped for nobody.
+    pub(crate) fn close(&self, runtime: &dyn Runtime) {
+        let waiting = {
+            let mut state = self.state();
+            state.closed = true;
+            std::mem::take(&mut state.waiting)
+        };
+        let mut replying = Vec::new();
+        for (link, waits_for) in waiting.into_values() {
+            match waits_for {
+                WaitsFor::Messages => link.end(LinkEnd::PoolsClosed),
+                WaitsFor::Reply => {
+                    link.finish(LinkEnd::PoolsClosed);
+                    replying.push(link);
+                }
+            }
+        }
+        if !replying.is_empty() {
+            let sleep = runtime.sleep(LAST_REPLY);
+            runtime.spawn(Box::pin(async move {
+                sleep.await;
+                replying.iter().for_each(|link| link.end(LinkEnd::PoolsClosed));
+            }));
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for CloseRegistry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state();
+        f.debug_struct("CloseRegistry").field("closed", &state.closed).field("waiting", &state.waiting.len()).finish()
+    }
+}
+
+/// One wait; see [`CloseRegistry::enter`].
+pub(crate) struct Entry {
+    registry: Arc<CloseRegistry>,
+    number: u64,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let left = self.registry.state().waiting.remove(&self.number);
+        drop(left);
+    }
+}

@@ -1,0 +1,109 @@
+//! A close that has begun, of one node or of many: first no caller is served any more, then connections come back.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::acquire::WaitFor;
+use crate::closed::ClosedSignal;
+use crate::connector::Connector;
+use crate::door::Errands;
+use crate::manager::Manager;
+use crate::node_pool::NodePool;
+use crate::state::Want;
+
+/// How much longer than its deadline a close may take: the time for closes that hang to be cut off.
+const CLOSE_MARGIN: Duration = Duration::from_millis(1_500);
+
+/// Pools that lend nothing any more; made by [`Manager::begin_close`] and [`Manager::begin_close_nodes`].
+///
+/// A close has two steps. With the first, which is taken when this value is there, all of the pools refuse callers. With
+/// the second, [`tell`](PendingClose::tell), those in line get their errors and idle connections are closed. So whatever
+/// comes back because of the close, comes back to a pool that serves nobody any more. Between the two, close what else
+/// belongs to the same deployment. When this value is dropped, the second step is taken.
+#[must_use = "callers in line get their errors when it is awaited or dropped"]
+pub struct PendingClose<K: Connector> {
+    /// The names by which the manager knows the pools, to be forgotten at the end.
+    manager: Option<Manager<K>>,
+    pools: Vec<Begun<K>>,
+    /// To be given when all is closed.
+    signal: Option<Arc<ClosedSignal>>,
+    timeout: Duration,
+}
+
+struct Begun<K: Connector> {
+    name: String,
+    pool: NodePool<K>,
+    /// None once they are done.
+    errands: Option<Errands<K::Connection>>,
+}
+
+impl<K: Connector> PendingClose<K> {
+    /// Of one pool, which no manager knows.
+    pub(crate) fn of_pool(pool: &NodePool<K>, timeout: Duration) -> Self {
+        Self { manager: None, pools: vec![Begun::new(String::new(), pool.clone(), timeout)], signal: None, timeout }
+    }
+
+    /// Of pools of a manager, in this order.
+    pub(crate) fn of_nodes(
+        manager: &Manager<K>,
+        pools: impl IntoIterator<Item = (String, NodePool<K>)>,
+        signal: Option<Arc<ClosedSignal>>,
+        timeout: Duration,
+    ) -> Self {
+        let pools = pools.into_iter().map(|(name, pool)| Begun::new(name, pool, timeout)).collect();
+        Self { manager: Some(manager.clone()), pools, signal, timeout }
+    }
+
+    /// Callers in line get their errors, idle connections are closed, and what waits at the server for its own sake
+    /// ([`Connector::pool_closing`]) is ended. A second call does nothing.
+    pub fn tell(&mut self) {
+        for begun in &mut self.pools {
+            if let Some(errands) = begun.errands.take() {
+                begun.pool.door().tell_close(errands);
+            }
+        }
+        if let Some(signal) = self.signal.take() {
+            signal.give();
+        }
+    }
+
+    /// The same, and waits until no connection is left; what is on loan is ended at the deadline.
+    ///
+    /// # Cancel safety
+    ///
+    /// Closing goes on when the future is dropped.
+    pub async fn drained(mut self) {
+        self.tell();
+        let timeout = self.timeout.saturating_add(CLOSE_MARGIN);
+        let pools: Vec<_> = std::mem::take(&mut self.pools).into_iter().map(|begun| (begun.name, begun.pool)).collect();
+        for (_, pool) in &pools {
+            // All ends by its deadline or is cut off; a pool that was closed before is drained already.
+            let _drained = WaitFor::new(pool.door(), Want::Drained, timeout).await;
+        }
+        if let Some(manager) = &self.manager {
+            pools.iter().for_each(|(name, pool)| manager.forget(name, pool));
+        }
+    }
+}
+
+impl<K: Connector> Begun<K> {
+    fn new(name: String, pool: NodePool<K>, timeout: Duration) -> Self {
+        let door = pool.door();
+        let errands = door.begin_close(door.runtime().now() + timeout);
+        Self { name, errands: Some(errands), pool }
+    }
+}
+
+impl<K: Connector> Drop for PendingClose<K> {
+    fn drop(&mut self) {
+        self.tell();
+    }
+}
+
+impl<K: Connector> fmt::Debug for PendingClose<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pools: Vec<_> = self.pools.iter().map(|begun| begun.pool.name()).collect();
+        f.debug_struct("PendingClose").field("pools", &pools).finish_non_exhaustive()
+    }
+}
