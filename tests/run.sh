@@ -24,7 +24,8 @@ with_server() (
     name="$1"
     shift
     bin="$(tests/servers.sh "$name")"
-    export PATH="$bin:$PATH" TESTED_SERVER="$name"
+    # Daemons of Debian lie in /usr/sbin, which is not on the PATH of everybody.
+    export PATH="$bin:$PATH:/usr/sbin" TESTED_SERVER="$name"
     mkdir -p target
     : >"$SKIPPED_TESTS"
     "$@"

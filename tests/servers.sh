@@ -20,6 +20,9 @@ install() {
     $as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y --no-install-recommends "$@" >&2
 }
 
+# The proxy (twemproxy) that some tests put before a server.
+PATH="$PATH:/usr/sbin" command -v nutcracker >/dev/null 2>&1 || install nutcracker
+
 case "$name" in
     debian)
         command -v redis-server >/dev/null 2>&1 || install redis-server

@@ -66,7 +66,7 @@ pub use manager::RedisManager;
 pub use network::{BoxStream, Network, Reply, Stream, TcpOptions};
 #[cfg(any(feature = "tokio", feature = "smol"))]
 pub use redis_node::{
-    AddNodeError, Attempt, Client, Keepalive, NodeHandle, PoolArgs, Preparation, PubSub, PubSubEnd, SharedClient,
+    AddNodeError, Attempt, Client, Handshake, Keepalive, NodeHandle, PoolArgs, Preparation, PubSub, PubSubEnd, SharedClient,
     TransactionError,
 };
 #[cfg(all(feature = "tls-rustls", any(feature = "tokio", feature = "smol")))]

@@ -26,7 +26,7 @@ pub type Reply<'a, T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send + 'a>>
 
 /// A [`Runtime`] with a network. Each operation may take for ever: whoever asks bounds it, and drops it to cancel it.
 pub trait Network: Runtime {
-    /// The addresses of a host, in the order in which they are to be tried.
+    /// The addresses of a host, in the order in which they are to be dialled; what is known from earlier dials goes before.
     fn resolve<'a>(&'a self, host: &'a str, port: u16) -> Reply<'a, Vec<SocketAddr>>;
 
     /// Opens a TCP stream with these socket options.

@@ -4,6 +4,7 @@ pub mod abilities;
 pub mod certificates;
 pub mod cluster;
 pub mod ports;
+pub mod nutcracker;
 pub mod redis_server;
 pub mod runtimes;
 pub mod scripted_server;

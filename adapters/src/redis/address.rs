@@ -19,6 +19,8 @@ pub(crate) struct Address {
     pub(crate) place: Place,
     /// User, password, database and protocol.
     pub(crate) login: RedisConnectionInfo,
+    /// Whether the URL itself names RESP3: nothing less will do.
+    pub(crate) demands_resp3: bool,
     /// The URL without its password.
     pub(crate) name: String,
 }
@@ -104,8 +106,9 @@ impl Address {
             ConnectionAddr::Unix(path) => Place::Unix { path: path.clone() },
             ConnectionAddr::TcpTls { .. } | _ => return Err(String::from("this kind of address is not supported")),
         };
+        let demands_resp3 = parameters.demands_resp3();
         let login = parameters.over(info.redis_settings().clone(), home, protocol);
-        Ok(Self { place, login, name: redact(url) })
+        Ok(Self { place, login, demands_resp3, name: redact(url) })
     }
 
     #[cfg(feature = "cluster")]
@@ -141,7 +144,7 @@ impl Address {
     pub(crate) fn beside(&self, host: &str, port: u16) -> Result<Self, String> {
         let tls = self.tls().map(|peer| peer.at(host)).transpose()?;
         let place = Place::Tcp { host: String::from(host), port, tls };
-        Ok(Self { place, login: self.login.clone(), name: format!("{host}:{port}") })
+        Ok(Self { place, login: self.login.clone(), demands_resp3: self.demands_resp3, name: format!("{host}:{port}") })
     }
 
     /// Whom to expect at the other side of TLS; none without it.

@@ -14,6 +14,7 @@ use crate::redis_node::news::{Answer, Asked, News};
 use crate::redis_node::patience::{KeptTimer, Patience};
 use crate::redis_node::received::Mark;
 use crate::redis_node::session::{Request, Session, Traces};
+use crate::redis_node::sign_of_life::Echo;
 
 const RUNTIME_ENDED: &str = "connection lost, outcome unknown: the runtime of its pools has ended";
 
@@ -25,6 +26,10 @@ pub(crate) struct RedisConnection {
     runtime: Arc<dyn Runtime>,
     command_timeout: Duration,
     protocol: ProtocolVersion,
+    /// The database that the node's URL names.
+    home: i64,
+    /// Whether it gives the nonce of a PING back.
+    pub(crate) echo: Echo,
     timer: KeptTimer,
     state: State,
     /// What the server had sent when the last command was sent.
@@ -62,6 +67,7 @@ impl RedisConnection {
         runtime: Arc<dyn Runtime>,
         command_timeout: Duration,
         protocol: ProtocolVersion,
+        home: i64,
     ) -> Self {
         link.outstanding.set_asked(false);
         Self {
@@ -71,6 +77,8 @@ impl RedisConnection {
             runtime,
             command_timeout,
             protocol,
+            home,
+            echo: Echo::Untried,
             timer: KeptTimer::default(),
             state: State::Clear,
             asked_at: Mark::default(),
@@ -115,7 +123,7 @@ impl RedisConnection {
     }
 
     pub(crate) fn db(&self) -> i64 {
-        redis::aio::ConnectionLike::get_db(&self.handle)
+        self.home
     }
 
     /// Whether it must not be lent again; a reply that has been outstanding for `patience` will not come.
@@ -163,8 +171,12 @@ impl RedisConnection {
         self.state = if silent { State::Silent } else { State::Asked(Some(self.runtime.now())) };
     }
 
-    /// Undoes what a borrower has left, in one round trip, and makes sure that every reply before this one has come.
+    /// Undoes what a borrower has left, in one round trip, and makes sure that every reply before this one has come. Where
+    /// the nonce does not come back, nothing is sure.
     pub(crate) async fn clean(&mut self, nonce: &str) -> RedisResult<bool> {
+        if self.echo == Echo::Missing {
+            return Ok(false);
+        }
         let mut pipeline = Pipeline::new();
         if self.traces.has(Traces::MULTI) {
             pipeline.cmd("DISCARD");
@@ -186,6 +198,7 @@ impl RedisConnection {
         }
         let undone = echoed && answers.iter().all(|answer| *answer == Value::Okay);
         if undone {
+            self.echo = Echo::Proven;
             self.traces = Traces::NONE;
         }
         Ok(undone)

@@ -117,9 +117,16 @@ pub(crate) enum ConnectError {
     Dial { address: String, source: io::Error },
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// To a port that wants TLS the first command is garbage.
-    #[error("{step} failed: the server has closed the connection without an answer, as a port does that wants TLS (rediss://)")]
-    NoAnswer { step: &'static str, source: redis::RedisError },
+    /// No address of a name accepts. The name, where it has more than one.
+    #[error("cannot connect to {}{failures}", name.as_ref().map(|name| format!("{name}: ")).unwrap_or_default())]
+    Unreachable { name: Option<String>, failures: String },
+    /// To a port that wants TLS the first command is garbage; proxies hang up on what they do not know.
+    #[error("{step} failed: the server has closed the connection without an answer, {meaning}")]
+    NoAnswer { step: &'static str, meaning: &'static str, source: redis::RedisError },
+    #[error("{step} failed: the server has closed the connection with the words {words:?}")]
+    LastWords { step: &'static str, words: String },
+    #[error("the server does not know HELLO 3, and the URL demands RESP3: without ?protocol=resp3, RESP2 is spoken there")]
+    NoResp3,
     #[error("{step} failed: the server speaks TLS: this port wants rediss://")]
     WantsTls { step: &'static str },
     #[error("{step} failed: {source}")]
@@ -146,25 +153,110 @@ impl ConnectError {
     }
 
     /// Whether another attempt must fail the same way until somebody changes something.
-    fn is_permanent(&self) -> bool {
-        let source = match self {
-            Self::Redis { source, .. } => source,
-            Self::Tls(error) => return error.is_permanent(),
-            Self::WantsTls { .. } => return true,
+    pub(crate) fn is_permanent(&self) -> bool {
+        match self {
+            Self::Redis { source, .. } => says::no_for_good(source),
+            Self::Tls(error) => error.is_permanent(),
+            Self::LastWords { words, .. } => says::not_let_in(words.split(' ').next().unwrap_or_default()),
+            Self::WantsTls { .. } | Self::NoResp3 => true,
             Self::Dial { .. }
             | Self::NoAddress { .. }
             | Self::NoAnswer { .. }
             | Self::Resolve { .. }
             | Self::Unclean
-            | Self::WrongAnswer { .. } => return false,
-        };
-        let refused = matches!(
-            source.kind(),
-            redis::ErrorKind::AuthenticationFailed | redis::ErrorKind::InvalidClientConfig | redis::ErrorKind::RESP3NotSupported
-        );
-        // A db that does not exist has no code of its own; redis-rs says it in these words.
-        refused
-            || matches!(source.code(), Some("NOAUTH" | "WRONGPASS"))
-            || source.to_string().contains("refused to switch database")
+            | Self::Unreachable { .. }
+            | Self::WrongAnswer { .. } => false,
+        }
+    }
+}
+
+/// What servers and proxies say, each in words of its own.
+pub(crate) mod says {
+    use redis::{ErrorKind, RedisError};
+
+    /// Refusals that have no code of their own.
+    const NO_FOR_GOOD: [&str; 8] = [
+        "db index is out of range",
+        "invalid db index",
+        "invalid password",
+        "no password is set",
+        "select is not allowed in cluster mode",
+        "unknown command",
+        "unsupported command",
+        "without any password configured",
+    ];
+
+    /// That it will say so again, until somebody changes something.
+    pub(crate) fn no_for_good(error: &RedisError) -> bool {
+        matches!(error.kind(), ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig | ErrorKind::RESP3NotSupported)
+            || error.code().is_some_and(|code| not_let_in(code) || code == "NOPROTO")
+            || has_any(error, &NO_FOR_GOOD)
+    }
+
+    /// That this is no place for us, by the code of an error.
+    pub(crate) fn not_let_in(code: &str) -> bool {
+        matches!(code, "DENIED" | "NOAUTH" | "NOPERM" | "WRONGPASS")
+    }
+
+    /// That there is no HELLO, or none of RESP3.
+    pub(crate) fn unknown_hello(error: &RedisError) -> bool {
+        error.kind() == ErrorKind::RESP3NotSupported
+            || error.code() == Some("NOPROTO")
+            || has_any(error, &["unknown command", "unsupported command"])
+    }
+
+    /// That there is an argument too many.
+    pub(crate) fn wrong_count(error: &RedisError) -> bool {
+        has_any(error, &["wrong number of arguments"])
+    }
+
+    fn has_any(error: &RedisError, wanted: &[&str]) -> bool {
+        let words = format!("{} {}", error.code().unwrap_or_default(), error.detail().unwrap_or_default()).to_lowercase();
+        wanted.iter().any(|wanted| words.contains(wanted))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(line: &str) -> ConnectError {
+        let reply = redis::parse_redis_value(format!("-{line}\r\n").as_bytes()).expect("an error reply");
+        ConnectError::Redis { step: "AUTH", source: reply.extract_error().expect_err("it is one") }
+    }
+
+    /// Seen to bite: with today's list of codes, and with every `ERR` for good.
+    #[test]
+    fn h14_a_refusal_is_for_good_if_waiting_cannot_mend_it() {
+        for line in [
+            "NOAUTH Authentication required.",
+            "WRONGPASS invalid username-password pair or user is disabled.",
+            "ERR invalid password",
+            "ERR Client sent AUTH, but no password is set",
+            "ERR AUTH <password> called without any password configured for the default user. Are you sure?",
+            "NOPERM this user has no permissions to run the 'select' command",
+            "ERR DB index is out of range",
+            "ERR invalid DB index",
+            "ERR SELECT is not allowed in cluster mode",
+            "ERR unknown command 'SELECT', with args beginning with: '1' ",
+            "unsupported command 'select'",
+            "NOPROTO unsupported protocol version",
+            "DENIED Redis is running in protected mode",
+        ] {
+            assert!(refused(line).is_permanent(), "{line}");
+        }
+        for line in [
+            "LOADING Redis is loading the dataset in memory",
+            "MASTERDOWN Link with MASTER is down",
+            "BUSY Redis is busy running a script.",
+            "ERR max number of clients reached",
+            "ERR Connection refused",
+            "no upstream host",
+        ] {
+            assert!(!refused(line).is_permanent(), "{line}");
+        }
+        let words = |words: &str| ConnectError::LastWords { step: "handshake", words: String::from(words) }.is_permanent();
+        assert!(words("DENIED Redis is running in protected mode") && words("NOAUTH HELLO must be called"));
+        assert!(!words("ERR max number of clients reached") && !words("ERR unknown subcommand 'SETINFO'"));
     }
 }

@@ -9,10 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use redis::PushInfo;
-use redis_manager_core::{Alarm, Instant};
+use redis_manager_core::{Alarm, Instant, Task};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::network::BoxStream;
+use crate::redis_node::last_words::LastWords;
 use crate::redis_node::news::News;
 use crate::redis_node::outstanding::Outstanding;
 use crate::redis_node::received::{Mark, Received};
@@ -82,6 +83,18 @@ struct Socket {
     reader: Option<Waker>,
     /// None while nobody listens.
     inbox: Option<Inbox>,
+    /// None once the login has ended.
+    last_words: Option<LastWords>,
+}
+
+impl Socket {
+    /// What was written is lost if it fails: while we log in, the stream is kept for what can still be read from it.
+    fn note_written<T>(&mut self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if let (Poll::Ready(Err(_)), Some(words)) = (&polled, &mut self.last_words) {
+            words.keep(self.stream.take());
+        }
+        polled
+    }
 }
 
 impl Socket {
@@ -108,8 +121,15 @@ pub(crate) struct Padded<T>(pub(crate) T);
 
 impl Link {
     pub(crate) fn new(stream: BoxStream, secrets: Arc<Secrets>) -> Arc<Self> {
-        let (sending, stream) = (SendingSide::Open, Some(stream));
-        let socket = Mutex::new(Socket { in_flight: None, stream, sending, end: None, reader: None, inbox: None });
+        let socket = Mutex::new(Socket {
+            in_flight: None,
+            stream: Some(stream),
+            sending: SendingSide::Open,
+            end: None,
+            reader: None,
+            inbox: None,
+            last_words: Some(LastWords::default()),
+        });
         Arc::new(Self {
             dead: Padded(AtomicBool::new(false)),
             shared: AtomicBool::new(false),
@@ -150,6 +170,18 @@ impl Link {
     /// Whether the server has greeted us in TLS, where we speak Redis.
     pub(crate) fn speaks_tls(&self) -> bool {
         self.speaks_tls.load(Ordering::Relaxed)
+    }
+
+    /// What the server has said last in a login that has failed, if that was an error; read for no longer than `patience`.
+    pub(crate) async fn last_words(&self, patience: Task) -> Option<String> {
+        let words = self.socket().last_words.take();
+        words?.tell(patience).await
+    }
+
+    /// The login has ended well: what is read from now on is only for those who ask.
+    pub(crate) fn logged_in(&self) {
+        let words = self.socket().last_words.take();
+        drop(words);
     }
 
     /// Raises `alarm` when the link dies by itself; at once if it has.
@@ -402,6 +434,9 @@ impl AsyncRead for LinkStream {
                 this.is_greeted = true;
                 this.link.speaks_tls.store(*first == TLS_ALERT, Ordering::Relaxed);
             }
+            if let Some(words) = &mut socket.last_words {
+                words.note(&buffer.filled()[before..]);
+            }
         }
         if polled.is_pending() && !socket.reader.as_ref().is_some_and(|reader| reader.will_wake(cx.waker())) {
             socket.reader = Some(cx.waker().clone());
@@ -422,15 +457,22 @@ impl AsyncWrite for LinkStream {
         let mut socket = self.link.socket();
         let sends = socket.sending == SendingSide::Open;
         match &mut socket.stream {
-            Some(stream) if sends => Pin::new(stream).poll_write(cx, bytes),
+            Some(stream) if sends => {
+                let polled = Pin::new(stream).poll_write(cx, bytes);
+                socket.note_written(polled)
+            }
             Some(_) | None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
         }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.has_yielded = false;
-        match &mut self.link.socket().stream {
-            Some(stream) => Pin::new(stream).poll_flush(cx),
+        let mut socket = self.link.socket();
+        match &mut socket.stream {
+            Some(stream) => {
+                let polled = Pin::new(stream).poll_flush(cx);
+                socket.note_written(polled)
+            }
             None => Poll::Ready(Ok(())),
         }
     }

@@ -1,31 +1,33 @@
 //! Redis as a node of the core: addresses, connections, and the client that users hold.
 
 mod address;
+mod addresses;
 mod client;
 mod close_registry;
 mod commands;
 mod connection;
 mod connector;
+mod dial;
 mod error;
 mod hub;
+mod last_words;
 mod link;
+mod login;
 mod news;
 mod node_handle;
 mod node_share;
+mod outstanding;
 mod parameters;
 mod patience;
 mod pool_args;
 mod pub_sub;
+mod received;
 mod redact;
 mod roles;
 mod secrets;
-mod outstanding;
-mod patience;
-mod pool_args;
-mod pub_sub;
-mod received;
 mod session;
 mod shared;
+mod sign_of_life;
 mod stage;
 #[cfg(all(test, feature = "tokio"))]
 mod tests;
@@ -53,10 +55,9 @@ pub use node_handle::NodeHandle;
 pub(crate) use node_share::{NodeShare, not_sent, refuse_unless_plain, refuse_unless_plain_pipeline};
 #[cfg(feature = "cluster")]
 pub(crate) use patience::KeptTimer;
-pub use pool_args::{Keepalive, PoolArgs};
-pub use pub_sub::PubSub;
-pub(crate) use redact::redact;
+pub use pool_args::{Handshake, Keepalive, PoolArgs};
 pub use pub_sub::{PubSub, PubSubEnd};
+pub(crate) use redact::redact;
 #[cfg(feature = "cluster")]
 pub(crate) use session::{Request, Session, Traces};
 pub use shared::SharedClient;

@@ -45,6 +45,11 @@ impl Parameters {
         Ok(parameters)
     }
 
+    /// Whether they name RESP3: nothing less will do.
+    pub(crate) fn demands_resp3(&self) -> bool {
+        self.protocol == Some(ProtocolVersion::RESP3)
+    }
+
     /// The login with what the parameters say; `home` is the database of the path, and `protocol` for those who name none.
     pub(crate) fn over(self, mut login: RedisConnectionInfo, home: Option<i64>, protocol: ProtocolVersion) -> RedisConnectionInfo {
         if let Some(user) = self.user {

@@ -31,8 +31,8 @@ pub struct PoolArgs {
     /// The longest a connect may take: name look-up, dial, TLS and Redis handshakes and the first PING together. Default 5 s, 10 ms to
     /// 7 days.
     pub connect_timeout: Duration,
-    /// The longest that one address of the node may take to accept, a part of `connect_timeout`; the next address is
-    /// tried then. Default 1 s, 10 ms to 7 days.
+    /// The longest that one address of the node may take to accept, a part of `connect_timeout`. The other addresses of its
+    /// name do not wait for it: the next is dialled 250 ms later, or at once when one fails. Default 1 s, 10 ms to 7 days.
     pub dial_timeout: Duration,
     /// The longest a command may take. One that blocks by its nature (`BLPOP key 30`) gets its own timeout on top, and
     /// no limit if it has none. A client whose command timed out is not lent again. Default 5 s, 10 ms to 7 days.
@@ -44,13 +44,30 @@ pub struct PoolArgs {
     /// How long sent data may stay unacknowledged before the kernel gives the connection up (Linux and Android).
     /// Default 10 s, 10 ms to 7 days.
     pub tcp_user_timeout: Option<Duration>,
-    /// The protocol where the URL names none (`?protocol=resp2`). Default RESP3; a server before Redis 6 needs RESP2.
+    /// The protocol where the URL names none (`?protocol=resp2`). Default RESP3, which becomes RESP2 where the server does
+    /// not know HELLO; only a URL with `?protocol=resp3` insists on it.
     pub protocol: ProtocolVersion,
+    /// What is said on a new connection. Default all; some proxies know but the least.
+    pub handshake: Handshake,
     /// What `CLIENT LIST` shows for the connections. Default none. Printable ASCII without spaces.
     pub client_name: Option<String>,
     /// How `rediss://` and `valkeys://` nodes are talked to. Default: the platform's roots, no client certificate.
     #[cfg(feature = "tls-rustls")]
     pub tls: TlsArgs,
+}
+
+/// What is said on a new connection before it is lent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Handshake {
+    /// Beside what is needed, the name and version of this library (`CLIENT SETINFO`), `client_name` (`CLIENT SETNAME`) and
+    /// a PING with a word of its own, which must come back. What of it the server refuses is done without.
+    #[default]
+    Full,
+    /// What every proxy knows: the password, if there is one; the database, if it is not 0; and a plain PING, also as a
+    /// check. Proxies that know no HELLO want `?protocol=resp2` beside it. A connection on which a command was cancelled is
+    /// closed there, unless the proxy hands on a PING with a word of its own.
+    Least,
 }
 
 /// When the kernel probes a silent connection.
@@ -74,6 +91,7 @@ impl Default for PoolArgs {
             keepalive: Some(Keepalive { idle: Duration::from_secs(60), interval: Duration::from_secs(10), retries: 3 }),
             tcp_user_timeout: Some(Duration::from_secs(10)),
             protocol: ProtocolVersion::RESP3,
+            handshake: Handshake::default(),
             client_name: None,
             #[cfg(feature = "tls-rustls")]
             tls: TlsArgs::default(),
@@ -122,6 +140,7 @@ impl PoolArgs {
             keepalive,
             tcp_user_timeout,
             protocol,
+            handshake,
             client_name: _,
             #[cfg(feature = "tls-rustls")]
                 tls: _,
@@ -138,7 +157,11 @@ impl PoolArgs {
         );
         let mut knobs = vec![
             length("pool_args.connect_timeout", connect_timeout, "look-up, dial, handshakes and first PING together"),
-            length("pool_args.dial_timeout", dial_timeout, "for one address of a node; the next is tried then"),
+            length(
+                "pool_args.dial_timeout",
+                dial_timeout,
+                "for one address of a node; the next is dialled 250 ms later, or at once when one fails",
+            ),
             length("pool_args.command_timeout", command_timeout, "for one command; a blocking one gets its own timeout on top"),
             Knob::new(
                 "pool_args.nodelay",
@@ -160,7 +183,14 @@ impl PoolArgs {
                 "choice",
                 format!("{protocol:?}"),
                 String::from("RESP2 or RESP3"),
-                "where the URL names none; servers before Redis 6 know only RESP2",
+                "where the URL names none; RESP3 becomes RESP2 where HELLO is not known",
+            ),
+            Knob::new(
+                "pool_args.handshake",
+                "choice",
+                format!("{handshake:?}"),
+                String::from("Full or Least"),
+                "Least sends only what proxies know",
             ),
             Knob::new(
                 "pool_args.client_name",

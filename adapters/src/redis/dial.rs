@@ -1,0 +1,147 @@
+//! Dials a node: the addresses of its name, staggered, until one accepts; the order and the pace are those of `addresses`.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use redis_manager_core::{Instant, Task};
+
+use crate::network::{BoxStream, Network, Reply, TcpOptions};
+use crate::redis_node::addresses::{AddressBook, Race, Step};
+use crate::redis_node::error::ConnectError;
+
+/// Dials one node again and again, and remembers what worked.
+pub(crate) struct Dialler {
+    network: Arc<dyn Network>,
+    tcp: TcpOptions,
+    /// The longest that one address may take.
+    dial_timeout: Duration,
+    book: Mutex<AddressBook>,
+}
+
+impl Dialler {
+    pub(crate) fn new(network: Arc<dyn Network>, tcp: TcpOptions, dial_timeout: Duration) -> Self {
+        Self { network, tcp, dial_timeout, book: Mutex::default() }
+    }
+
+    /// A stream to the first address of a name that accepts; all other attempts are dropped.
+    ///
+    /// # Cancel safety
+    ///
+    /// Every attempt is dropped with the future; the addresses that have not answered are dialled last next time.
+    pub(crate) async fn dial(&self, host: &str, port: u16) -> Result<(BoxStream, Trial<'_>), ConnectError> {
+        let resolved = self.network.resolve(host, port).await;
+        let resolved = resolved.map_err(|source| ConnectError::Resolve { host: String::from(host), source })?;
+        let order = self.book().order(resolved);
+        // One address has no need of a name beside it.
+        let name = match *order {
+            [] => return Err(ConnectError::NoAddress { host: String::from(host) }),
+            [_] => None,
+            [..] => Some(String::from(host)),
+        };
+        self.race(order).await.map_err(|failures| ConnectError::Unreachable { name, failures })
+    }
+
+    /// A stream to a unix socket.
+    pub(crate) async fn dial_unix(&self, path: &Path) -> Result<BoxStream, ConnectError> {
+        let mut dialled = self.network.connect_unix(path);
+        let mut sleep = self.network.sleep(self.dial_timeout);
+        let dialled = poll_fn(|cx| match dialled.as_mut().poll(cx) {
+            Poll::Ready(dialled) => Poll::Ready(dialled),
+            Poll::Pending => sleep.as_mut().poll(cx).map(|()| {
+                let text = format!("no answer within {:?}", self.dial_timeout);
+                Err(io::Error::new(io::ErrorKind::TimedOut, text))
+            }),
+        });
+        dialled.await.map_err(|source| ConnectError::Dial { address: path.display().to_string(), source })
+    }
+
+    /// The error is what became of each address.
+    async fn race(&self, order: Vec<SocketAddr>) -> Result<(BoxStream, Trial<'_>), String> {
+        let mut course = Course { dialler: self, race: Race::new(order, self.dial_timeout, self.network.now()), won: false };
+        let mut attempts: Vec<Option<Reply<'_, BoxStream>>> = Vec::new();
+        let mut timer: Option<(Instant, Task)> = None;
+        poll_fn(|cx| {
+            loop {
+                for (number, slot) in attempts.iter_mut().enumerate() {
+                    let Some(Poll::Ready(dialled)) = slot.as_mut().map(|attempt| attempt.as_mut().poll(cx)) else { continue };
+                    *slot = None;
+                    match dialled {
+                        Ok(stream) => return Poll::Ready(Ok((stream, course.won(number)))),
+                        Err(error) => course.race.failed(number, error.to_string(), self.network.now()),
+                    }
+                }
+                match course.race.next_step(self.network.now()) {
+                    Step::Start(number) => {
+                        attempts.push(Some(self.network.connect_tcp(course.race.address(number), &self.tcp)));
+                    }
+                    Step::GiveUp(number) => attempts[number] = None,
+                    Step::AllFailed => return Poll::Ready(Err(course.race.failures())),
+                    Step::Wait(at) => {
+                        if timer.as_ref().is_some_and(|(until, _)| *until != at) {
+                            timer = None;
+                        }
+                        let (_, sleep) = timer.get_or_insert_with(|| (at, self.network.sleep_until(at)));
+                        if sleep.as_mut().poll(cx).is_pending() {
+                            return Poll::Pending;
+                        }
+                        timer = None;
+                    }
+                }
+            }
+        })
+        .await
+    }
+
+    fn book(&self) -> MutexGuard<'_, AddressBook> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A race under way. However it ends, also by being dropped, it is remembered who did not answer.
+struct Course<'a> {
+    dialler: &'a Dialler,
+    race: Race,
+    won: bool,
+}
+
+impl<'a> Course<'a> {
+    fn won(&mut self, winner: usize) -> Trial<'a> {
+        self.won = true;
+        self.race.won(winner, &mut self.dialler.book());
+        Trial { dialler: self.dialler, address: Some(self.race.address(winner)) }
+    }
+}
+
+impl Drop for Course<'_> {
+    fn drop(&mut self) {
+        if !self.won {
+            self.race.ended(&mut self.dialler.book());
+        }
+    }
+}
+
+/// An address that has accepted, and has yet to show that it is of any use: unless it [passes](Trial::passed), it goes last.
+#[must_use]
+pub(crate) struct Trial<'a> {
+    dialler: &'a Dialler,
+    address: Option<SocketAddr>,
+}
+
+impl Trial<'_> {
+    pub(crate) fn passed(mut self) {
+        self.address = None;
+    }
+}
+
+impl Drop for Trial<'_> {
+    fn drop(&mut self) {
+        if let Some(address) = self.address {
+            self.dialler.book().note_failed(address);
+        }
+    }
+}
