@@ -67,7 +67,7 @@ pub use network::{BoxStream, Network, Reply, Stream, TcpOptions};
 #[cfg(any(feature = "tokio", feature = "smol"))]
 pub use redis_node::{
     AddNodeError, Attempt, Client, Handshake, Keepalive, NodeHandle, PoolArgs, Preparation, PubSub, PubSubEnd, SharedClient,
-    TransactionError,
+    TransactionError, UnknownCommands,
 };
 #[cfg(all(feature = "tls-rustls", any(feature = "tokio", feature = "smol")))]
 pub use redis_node::{ClientCertificate, Pem, TlsArgs};

@@ -14,7 +14,9 @@ use crate::builder::{DEFAULT_SHARED_CONNECTIONS, RedisManagerBuilder, SHARED_CON
 #[cfg(feature = "cluster")]
 use crate::cluster::{ClusterArgs, ClusterStatus, Clusters};
 use crate::network::Network;
-use crate::redis_node::{AddNodeError, Address, Client, Hub, NodeHandle, PoolArgs, RedisConnector, SharedClient, Tls, redact};
+use crate::redis_node::{
+    AddNodeError, Address, Client, Hub, NodeHandle, PoolArgs, RedisConnector, Session, SharedClient, Tls, redact,
+};
 
 /// Pools of connections to many Redis nodes, by URL. Cheap to clone; clones are the same manager. When the last one is
 /// dropped, all pools close, but for those of nodes that a [`NodeHandle`] or a [`SharedClient`] still uses.
@@ -433,9 +435,10 @@ impl RedisManager {
             return Ok(hub);
         }
         let address = Address::parse(url, self.args.protocol, &self.tls);
-        let home = address.map_err(|_| GetClientError::UnknownNode { node: String::from(url) })?.login.db();
+        let login = address.map_err(|_| GetClientError::UnknownNode { node: String::from(url) })?.login;
+        let session = Session::fresh(&self.args, login.protocol(), login.db());
         let runtime = Arc::clone(&self.network) as Arc<dyn Runtime>;
-        let made = Arc::new(Hub::new(pool.clone(), runtime, self.shared_connections_per_node, home, self.args.command_timeout));
+        let made = Arc::new(Hub::new(pool.clone(), runtime, self.shared_connections_per_node, session));
         let mut hubs = self.hubs();
         // Another call may have been quicker.
         let hub = hubs.get(url).and_then(Weak::upgrade).filter(|hub| hub.is_of(&pool));

@@ -16,6 +16,8 @@ pub enum CloseReason {
     CheckFailed,
     /// Its borrower left something on it that could not be undone, or not cheaply.
     Unclean,
+    /// It has grown beyond what one that idles may hold.
+    Oversized,
     /// The server at the other end is no longer the one that is wanted; see [`Alarm::renew`].
     Outdated,
     /// It had been idle for longer than `max_idle_time`.
@@ -38,6 +40,8 @@ pub enum Residue {
     Removable,
     /// Something that stays: the connection is closed.
     Lasting,
+    /// Nothing but memory, and too much of it: the connection is closed.
+    Oversized,
 }
 
 /// Ends a connection on loan from outside; see [`Connector::kill_switch`].

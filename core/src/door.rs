@@ -456,6 +456,7 @@ impl<K: Connector> Door<K> {
             Ok(Some(Residue::None)) => Verdict::Sound,
             Ok(Some(Residue::Removable)) => Verdict::Soiled,
             Ok(Some(Residue::Lasting)) => Verdict::Broken(CloseReason::Unclean),
+            Ok(Some(Residue::Oversized)) => Verdict::Broken(CloseReason::Oversized),
             Ok(None) => self.ailment(loan),
             Err(_) if asked_residue => Verdict::Broken(CloseReason::Unclean),
             Err(_) => Verdict::Broken(CloseReason::Broken),

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use redis::aio::ConnectionLike;
 use redis::{AsyncCommands, Cmd, ProtocolVersion, Value};
 use redis_manager::{Client, Network, PoolArgs, RedisManager};
 use redis_manager_tests::abilities::{Ability, note_skipped};
@@ -17,10 +16,8 @@ on_every_runtime! {
     l2_nothing_that_a_borrower_left_reaches_the_next;
     l2_a_lease_that_changed_nothing_makes_no_round_trip;
     l2_what_can_be_undone_keeps_its_connection;
-    l2_an_atomic_pipeline_that_ends_itself_early_leaves_nothing;
     l2_a_login_that_may_not_even_ping_is_closed_not_lent;
     l3_random_cancels_leave_no_wrong_reply_and_the_capacity_whole;
-    l3_replies_that_were_not_asked_for_reach_nobody;
     l3_a_cancelled_command_leaves_its_client_in_step;
     l3_a_client_that_is_kept_long_after_a_cancelled_command_is_not_taken_for_silent;
     l4_what_a_cancelled_pop_waited_for_is_taken_for_nobody;
@@ -158,23 +155,6 @@ async fn l2_what_can_be_undone_keeps_its_connection(runtime: impl Network + Clon
     assert!(session(&mut client).await.contains(&String::from("db=3")));
 }
 
-/// Seen to bite: with a pipeline whose last EXEC is trusted whatever is in it, the WATCH reaches the next borrower.
-async fn l2_an_atomic_pipeline_that_ends_itself_early_leaves_nothing(runtime: impl Network + Clone) {
-    let server = RedisServer::start();
-    let manager = manager_of(&server, 1, runtime).await;
-    for end in ["DISCARD", "EXEC"] {
-        let mut client = manager.get_client(&server.url()).await.expect("a client");
-        let mut pipeline = redis::pipe();
-        pipeline.atomic().add_command(cmd(end)).add_command(cmd("WATCH key"));
-        let _ = pipeline.query_async::<Value>(&mut client).await;
-        drop(client);
-        let mut next = manager.get_client(&server.url()).await.expect("a client");
-        server.command(&["SET", "key", end]);
-        let set: Option<Value> = redis::pipe().atomic().set("own", 1).query_async(&mut next).await.expect("EXEC");
-        assert!(set.is_some(), "after {end}: a key is watched");
-    }
-}
-
 async fn l2_a_login_that_may_not_even_ping_is_closed_not_lent(runtime: impl Network + Clone) {
     let server = RedisServer::start();
     server.command(&["ACL", "SETUSER", "poor", "on", ">pass", "~*", "+get", "+watch", "+client"]);
@@ -232,26 +212,6 @@ async fn l3_random_cancels_leave_no_wrong_reply_and_the_capacity_whole(runtime: 
     done.store(true, Ordering::SeqCst);
     watched.await;
     assert_full_capacity(&manager, &server, LIMIT).await;
-}
-
-/// Seen to bite: the others of the replies are those to the next commands, also of the next borrower.
-async fn l3_replies_that_were_not_asked_for_reach_nobody(runtime: impl Network + Clone) {
-    let server = RedisServer::start();
-    let manager = manager_of(&server, 1, runtime).await;
-    let mut pipeline = redis::pipe();
-    for _ in 0..10_000 {
-        pipeline.cmd("ECHO").arg("x".repeat(1_000));
-    }
-    let mut client = manager.get_client(&server.url()).await.expect("a client");
-    assert!(client.req_packed_commands(&pipeline, 0, 1).await.is_ok());
-    drop(client);
-    let mut client = manager.get_client(&server.url()).await.expect("a client");
-    assert_eq!(echo(&mut client, "token").await.expect("ECHO"), "token");
-    drop(client);
-    let mut shared = manager.get_shared_client(&server.url()).await.expect("a shared client");
-    assert!(shared.req_packed_commands(&pipeline, 0, 1).await.is_err(), "others would get the rest");
-    let token: String = cmd("ECHO token").query_async(&mut shared).await.expect("ECHO");
-    assert_eq!(token, "token");
 }
 
 async fn l3_a_cancelled_command_leaves_its_client_in_step(runtime: impl Network + Clone) {

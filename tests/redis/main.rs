@@ -18,6 +18,8 @@ mod handshakes;
 mod last_words;
 mod leases;
 mod pools;
+mod quarantine;
+mod replies;
 mod secrets;
 mod servers;
 mod sharing;
@@ -25,9 +27,9 @@ mod starting;
 mod tls;
 mod tls_refusals;
 mod transactions;
+mod unasked;
 mod urls;
 mod words;
-mod unasked;
 
 use std::time::Duration;
 

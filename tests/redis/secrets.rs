@@ -264,7 +264,11 @@ async fn t5_a_server_that_quotes_a_login_in_whatever_way_gives_nothing_away(runt
         // What a command of the user's is answered is the user's, unless the connection is lost with it.
         let answers: [redis::RedisResult<redis::Value>; 2] = [client.get("key").await, shared.get("key").await];
         answers.iter().flatten().count();
-        answers.iter().filter_map(|answer| answer.as_ref().err()).filter(|error| error.is_io_error()).for_each(|error| shown.error(error));
+        answers
+            .iter()
+            .filter_map(|answer| answer.as_ref().err())
+            .filter(|error| error.is_io_error())
+            .for_each(|error| shown.error(error));
         shown.debug(&client);
         shown.debug(&shared);
         shown.manager(&manager);

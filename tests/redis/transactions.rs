@@ -10,6 +10,7 @@ use crate::{MS, assert_full_capacity, manager_of, one_pool, status};
 
 on_every_runtime! {
     transactions_of_many_tasks_lose_nothing;
+    transactions_of_many_tasks_on_one_key_all_get_their_turn;
     a_transaction_that_others_disturb_is_given_up;
     a_transaction_does_not_survive_its_connection;
     a_transaction_that_changes_nothing_leaves_nothing;
@@ -52,6 +53,49 @@ async fn transactions_of_many_tasks_lose_nothing(runtime: impl Network + Clone) 
     }
     assert_eq!(server.command(&["GET", "stock"]), (8 * 20).to_string());
     assert_full_capacity(&manager, &server, 4).await;
+}
+
+/// Seen to bite: without pauses between the attempts, four of ten are given up.
+async fn transactions_of_many_tasks_on_one_key_all_get_their_turn(runtime: impl Network + Clone) {
+    let server = RedisServer::start();
+    let manager = manager_of(&server, 32, runtime.clone()).await;
+    let tasks: Vec<_> = (0..32)
+        .map(|_| {
+            let (manager, url) = (manager.clone(), server.url());
+            spawn(&runtime, async move {
+                let mut client = manager.get_client(&url).await.expect("a client");
+                let (mut given_up, mut most) = (0, 0);
+                for _ in 0..20 {
+                    let mut tries = 0;
+                    let done: Result<(), _> = client
+                        .transaction("stock", |attempt| {
+                            tries += 1;
+                            Box::pin(async move {
+                                let stock: Option<i64> = attempt.client.get("stock").await?;
+                                attempt.pipeline.set("stock", stock.unwrap_or(0) + 1).ignore();
+                                Ok(())
+                            })
+                        })
+                        .await;
+                    match done {
+                        Ok(()) => {}
+                        Err(TransactionError::Conflict { .. }) => given_up += 1,
+                        Err(error) => panic!("{error}"),
+                    }
+                    most = most.max(tries);
+                }
+                (given_up, most)
+            })
+        })
+        .collect();
+    let (mut given_up, mut most) = (0, 0);
+    for task in tasks {
+        let (conflicts, tries) = task.await;
+        given_up += conflicts;
+        most = most.max(tries);
+    }
+    assert_eq!(given_up, 0, "of 640, {most} attempts at most");
+    assert_eq!(server.command(&["GET", "stock"]), "640");
 }
 
 async fn a_transaction_that_others_disturb_is_given_up(runtime: impl Network + Clone) {

@@ -3,8 +3,8 @@
 pub mod abilities;
 pub mod certificates;
 pub mod cluster;
-pub mod ports;
 pub mod nutcracker;
+pub mod ports;
 pub mod redis_server;
 pub mod runtimes;
 pub mod scripted_server;

@@ -14,7 +14,7 @@ use crate::cluster::args::ClusterArgs;
 use crate::cluster::signal::Signal;
 use crate::cluster::topology::Topology;
 use crate::network::Network;
-use crate::redis_node::{Address, Hub, Membership, PoolArgs, RedisConnector};
+use crate::redis_node::{Address, Hub, Membership, PoolArgs, RedisConnector, Session};
 
 /// How long a replica that has refused to be read from is not asked again.
 const UNFIT_FOR: Duration = Duration::from_secs(1);
@@ -151,13 +151,12 @@ impl Cluster {
         let (host, port) = address.rsplit_once(':').ok_or_else(unknown)?;
         let beside = self.setup.startup[0].beside(host, port.parse().map_err(|_| unknown())?);
         let place = beside.map_err(|_| unknown())?;
-        let home = place.login.db();
+        let session = Session::fresh(&self.setup.args, place.login.protocol(), place.login.db());
         let pool = self.setup.nodes.open(address, || self.connector(place))?;
         let runtime = Arc::clone(&self.setup.network) as Arc<dyn Runtime>;
-        let timeout = self.setup.args.command_timeout;
         let made = Arc::new(Member {
             address: String::from(address),
-            hub: Arc::new(Hub::new(pool, runtime, self.setup.lanes, home, timeout)),
+            hub: Arc::new(Hub::new(pool, runtime, self.setup.lanes, session)),
             unfit_until: AtomicU64::new(0),
         });
         let mut members = self.members();

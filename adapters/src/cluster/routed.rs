@@ -3,7 +3,6 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use redis::aio::ConnectionLike;
 use redis::cluster_async::ClusterConnection;
@@ -16,7 +15,7 @@ use crate::cluster::members::Cluster;
 use crate::cluster::rerouting::OWNER_CHANGED;
 use crate::cluster::wire::{Wire, refresh_errand};
 use crate::redis_node::{
-    KeptTimer, Request, Session, Traces, lost, redact, refuse_unless_plain, refuse_unless_plain_pipeline, timed_out,
+    KeptTimer, Request, Session, lost, redact, refuse_unless_plain, refuse_unless_plain_pipeline, timed_out,
 };
 
 /// The code of an error of ours on its way through the redis crate: one that it neither understands nor acts upon.
@@ -178,11 +177,8 @@ impl Routed {
     }
 
     fn session(&self) -> Session {
-        Session { traces: Traces::NONE, home: 0, command_timeout: self.command_timeout() }
-    }
-
-    fn command_timeout(&self) -> Duration {
-        self.cluster.setup.args.command_timeout
+        let args = &self.cluster.setup.args;
+        Session::fresh(args, args.protocol, 0)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The client that users hold: a connection on loan that speaks Redis.
 
 use std::fmt;
+use std::time::Duration;
 
 use redis::aio::ConnectionLike;
 use redis::{Cmd, Pipeline, RedisFuture, RedisResult, Value};
@@ -9,6 +10,7 @@ use redis_manager_core::Lease;
 #[cfg(feature = "cluster")]
 use crate::cluster::ClusterConnector;
 use crate::redis_node::RedisConnector;
+use crate::redis_node::contention::Contender;
 use crate::redis_node::news::Asked;
 use crate::redis_node::pub_sub::PubSub;
 use crate::redis_node::session::Request;
@@ -21,9 +23,19 @@ use crate::redis_node::session::Request;
 ///
 /// Nothing of it reaches the next borrower. A client that changed nothing goes back as it is, without a round trip. After
 /// `WATCH`, `MULTI` or `SELECT`, and after a command that was cancelled before its reply, the connection is cleaned in the
-/// background before it is lent again, in one round trip. What only a new connection is rid of (`AUTH`, `HELLO`, `RESET`,
-/// `SUBSCRIBE`, `MONITOR`, `CLIENT SETNAME` / `TRACKING` / `REPLY` / `NO-EVICT`, `READONLY`, commands without a response)
-/// closes it.
+/// background before it is lent again, in one round trip; after commands that may have ended it (`CLIENT KILL`, `SHUTDOWN`,
+/// `DEBUG`, `FAILOVER`, `REPLICAOF`, changes of users) and after unknown ones it is asked for a sign of life then; see
+/// [`unknown_commands`](crate::PoolArgs::unknown_commands). What only a new connection is rid of (`AUTH`, `HELLO`, `RESET`,
+/// `SUBSCRIBE`, `MONITOR`, `CLIENT SETNAME` / `TRACKING` / `REPLY` / `NO-EVICT`, `READONLY`, `HIMPORT PREPARE`, commands
+/// without a response) closes it.
+///
+/// # What is refused
+///
+/// A request whose replies are not those that are waited for, with an error of the kind [`Client`](redis::ErrorKind::Client),
+/// and nothing is sent: a pipeline of which other replies are asked for than it has; `SUBSCRIBE` and its kin, `MONITOR`,
+/// `CLIENT REPLY OFF`, commands without a response and empty ones in a pipeline; `SUBSCRIBE` to several channels at once;
+/// `MULTI`, `EXEC`, `DISCARD`, `RESET` in an atomic pipeline, and an atomic pipeline while a transaction is open; whatever comes after `MONITOR`,
+/// `SCRIPT DEBUG`, or `SUBSCRIBE` over RESP2.
 ///
 /// # Lost connections
 ///
@@ -70,6 +82,25 @@ impl Client {
         }
     }
 
+    /// A transaction of this client among those of its node. None where keys cannot be watched.
+    pub(crate) fn contender(&self) -> Option<Contender> {
+        match &self.lent {
+            Lent::Node(lease) => Some(lease.contender()),
+            #[cfg(feature = "cluster")]
+            Lent::Cluster(_) => None,
+        }
+    }
+
+    /// Waits, but no longer than the connection lives.
+    pub(crate) async fn pause(&mut self, length: Duration) {
+        match &mut self.lent {
+            Lent::Node(lease) if !length.is_zero() => lease.pause(length).await,
+            Lent::Node(_) => {}
+            #[cfg(feature = "cluster")]
+            Lent::Cluster(_) => {}
+        }
+    }
+
     /// Turns the client into one that listens to channels. Its connection is closed when it comes back.
     ///
     /// # Errors
@@ -93,7 +124,10 @@ impl ConnectionLike for Client {
         match &mut self.lent {
             Lent::Node(lease) => {
                 let request = Request::of_command(cmd, lease.session());
-                Box::pin(lease.ask(request, Asked::Command(cmd), async move |handle| handle.send_packed_command(cmd).await))
+                Box::pin(async move {
+                    request.check(cmd)?;
+                    lease.ask(request, Asked::Command(cmd), async |handle| handle.send_packed_command(cmd).await).await
+                })
             }
             #[cfg(feature = "cluster")]
             Lent::Cluster(lease) => Box::pin(lease.ask(cmd)),
@@ -103,9 +137,12 @@ impl ConnectionLike for Client {
     fn req_packed_commands<'a>(&'a mut self, pipeline: &'a Pipeline, offset: usize, count: usize) -> RedisFuture<'a, Vec<Value>> {
         match &mut self.lent {
             Lent::Node(lease) => {
-                let request = Request::of_packed_commands(pipeline, offset.saturating_add(count), lease.session());
+                let request = Request::of_packed_commands(pipeline, offset, count, lease.session());
                 let asked = Asked::Pipeline(pipeline, offset);
-                Box::pin(lease.ask(request, asked, async move |handle| handle.send_packed_commands(pipeline, offset, count).await))
+                Box::pin(async move {
+                    request.check_pipeline(pipeline)?;
+                    lease.ask(request, asked, async |handle| handle.send_packed_commands(pipeline, offset, count).await).await
+                })
             }
             #[cfg(feature = "cluster")]
             Lent::Cluster(lease) => Box::pin(lease.ask_all(pipeline, offset, count)),

@@ -1,7 +1,9 @@
 //! A connection to Redis as the pool holds it: one stream, one driver task, and what is known of its health and session.
 
+use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -9,6 +11,7 @@ use redis::{ErrorKind, Pipeline, ProtocolVersion, RedisError, RedisResult, Value
 use redis_manager_core::{Instant, Residue, Runtime};
 
 use crate::redis_node::close_registry::{CloseRegistry, Entry, WaitsFor};
+use crate::redis_node::contention::{Contender, Contention};
 use crate::redis_node::link::{Link, LinkEnd};
 use crate::redis_node::news::{Answer, Asked, News};
 use crate::redis_node::patience::{KeptTimer, Patience};
@@ -24,18 +27,15 @@ pub(crate) struct RedisConnection {
     link: Arc<Link>,
     registry: Arc<CloseRegistry>,
     runtime: Arc<dyn Runtime>,
-    command_timeout: Duration,
-    protocol: ProtocolVersion,
-    /// The database that the node's URL names.
-    home: i64,
+    contention: Arc<Contention>,
     /// Whether it gives the nonce of a PING back.
     pub(crate) echo: Echo,
     timer: KeptTimer,
     state: State,
     /// What the server had sent when the last command was sent.
     asked_at: Mark,
-    /// What its borrower has left on the session so far.
-    traces: Traces,
+    /// What its borrower has left on it so far, and what it was before.
+    session: Session,
     /// The number of the cluster that its node is a part of.
     #[cfg(feature = "cluster")]
     cluster: Option<u64>,
@@ -65,9 +65,8 @@ impl RedisConnection {
         link: Arc<Link>,
         registry: Arc<CloseRegistry>,
         runtime: Arc<dyn Runtime>,
-        command_timeout: Duration,
-        protocol: ProtocolVersion,
-        home: i64,
+        contention: Arc<Contention>,
+        session: Session,
     ) -> Self {
         link.outstanding.set_asked(false);
         Self {
@@ -75,14 +74,12 @@ impl RedisConnection {
             link,
             registry,
             runtime,
-            command_timeout,
-            protocol,
-            home,
+            contention,
             echo: Echo::Untried,
             timer: KeptTimer::default(),
             state: State::Clear,
             asked_at: Mark::default(),
-            traces: Traces::NONE,
+            session,
             #[cfg(feature = "cluster")]
             cluster: None,
         }
@@ -96,7 +93,7 @@ impl RedisConnection {
 
     /// What a request is judged by.
     pub(crate) fn session(&self) -> Session {
-        Session { traces: self.traces, home: self.db(), command_timeout: self.command_timeout }
+        self.session
     }
 
     pub(crate) fn link(&self) -> &Arc<Link> {
@@ -119,11 +116,11 @@ impl RedisConnection {
     }
 
     pub(crate) fn protocol(&self) -> ProtocolVersion {
-        self.protocol
+        self.session.protocol
     }
 
     pub(crate) fn db(&self) -> i64 {
-        self.home
+        self.session.home
     }
 
     /// Whether it must not be lent again; a reply that has been outstanding for `patience` will not come.
@@ -148,9 +145,11 @@ impl RedisConnection {
 
     /// What its borrower has left on it, if it is sound.
     pub(crate) fn residue(&self) -> Residue {
-        if self.traces.has(Traces::LASTING) {
+        if self.session.traces.has(Traces::LASTING) {
             Residue::Lasting
-        } else if self.traces.is_none() && self.state == State::Clear {
+        } else if self.link.buffers().have_outgrown() {
+            Residue::Oversized
+        } else if self.session.traces.is_none() && self.state == State::Clear {
             Residue::None
         } else {
             Residue::Removable
@@ -159,7 +158,7 @@ impl RedisConnection {
 
     /// Notes what a borrower leaves that does not send its commands by [`ask`](Self::ask).
     pub(crate) fn leave(&mut self, traces: Traces) {
-        self.traces |= traces;
+        self.session.traces |= traces;
         if traces.has(Traces::LASTING) {
             self.link.outstanding.set_open_ended();
         }
@@ -178,13 +177,13 @@ impl RedisConnection {
             return Ok(false);
         }
         let mut pipeline = Pipeline::new();
-        if self.traces.has(Traces::MULTI) {
+        if self.session.traces.has(Traces::MULTI) {
             pipeline.cmd("DISCARD");
         }
-        if self.traces.has(Traces::WATCH) {
+        if self.session.traces.has(Traces::WATCH) {
             pipeline.cmd("UNWATCH");
         }
-        if self.traces.has(Traces::DATABASE) {
+        if self.session.traces.has(Traces::DATABASE) {
             pipeline.cmd("SELECT").arg(self.db());
         }
         pipeline.cmd("PING").arg(nonce);
@@ -192,14 +191,14 @@ impl RedisConnection {
         let send = async |handle: &mut MultiplexedConnection| handle.send_packed_commands(&pipeline, 0, count).await;
         let mut answers = self.ask(Request::UNBOUNDED, Asked::Ours, send).await?;
         let echoed = matches!(answers.pop(), Some(Value::BulkString(bytes)) if bytes == nonce.as_bytes());
-        if self.traces.has(Traces::MULTI) {
+        if self.session.traces.has(Traces::MULTI) {
             // An error if MULTI itself had failed; no transaction is open either way, or PING would have been queued.
             answers.remove(0);
         }
         let undone = echoed && answers.iter().all(|answer| *answer == Value::Okay);
         if undone {
             self.echo = Echo::Proven;
-            self.traces = Traces::NONE;
+            self.session.traces = Traces::NONE;
         }
         Ok(undone)
     }
@@ -229,8 +228,8 @@ impl RedisConnection {
         self.link.outstanding.set_asked(true);
         let deadline = request.patience.limit().map(|limit| now + limit);
         self.leave(request.leaves);
-        if self.traces.has(Traces::MULTI) && (request.leaves | request.ends).has(Traces::MULTI) {
-            self.traces |= Traces::UNSURE;
+        if self.session.traces.has(Traces::MULTI) && (request.leaves | request.ends).has(Traces::MULTI) {
+            self.session.traces |= Traces::UNSURE;
         }
         self.state = State::Asked(if blocking { None } else { Some(since) });
         let cancelled = CloseUnlessAnswered(blocking.then_some(&*self.link));
@@ -255,12 +254,26 @@ impl RedisConnection {
         }
         let news = News::of(&result, asked);
         if news == News::AllWell {
-            self.traces = self.traces.without(request.ends | Traces::UNSURE);
-        } else if !self.traces.has(Traces::LASTING) {
+            self.session.traces = self.session.traces.without(request.ends | Traces::UNSURE);
+        } else if !self.session.traces.has(Traces::LASTING) {
             // One who has logged out, say, is told what others are not.
             let _ = self.link.tell(&news, self.runtime.now());
         }
         result
+    }
+
+    /// A transaction among those of the node.
+    pub(crate) fn contender(&self) -> Contender {
+        Contender::new(Arc::clone(&self.contention), self.runtime.seed())
+    }
+
+    /// Waits, but no longer than the connection lives: its end is looked at before the timer, which may be one of a runtime
+    /// that has ended.
+    pub(crate) async fn pause(&mut self, length: Duration) {
+        let link = &self.link;
+        let died = poll_fn(|_| if link.is_dead() { Poll::Ready(()) } else { Poll::Pending });
+        let deadline = self.runtime.now() + length;
+        let _whether_it_died = self.timer.by(&*self.runtime, Some(deadline), died).await;
     }
 
     /// Whether anything was heard since the last command was sent. It may be the reply itself, which nobody waited for any

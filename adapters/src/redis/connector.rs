@@ -10,6 +10,7 @@ use crate::network::Network;
 use crate::redis_node::address::{Address, Place};
 use crate::redis_node::close_registry::CloseRegistry;
 use crate::redis_node::connection::RedisConnection;
+use crate::redis_node::contention::Contention;
 use crate::redis_node::dial::{Dialler, Trial};
 use crate::redis_node::error::{ConnectError, ConnectFailure};
 use crate::redis_node::link::LinkEnd;
@@ -41,6 +42,8 @@ pub(crate) struct RedisConnector {
     health_check_timeout: Duration,
     /// Makes every PING one of a kind.
     nonce: AtomicU64,
+    /// Of the transactions on its connections.
+    pub(crate) contention: Arc<Contention>,
     /// The cluster that the node is a part of.
     #[cfg(feature = "cluster")]
     pub(crate) membership: Option<Membership>,
@@ -62,6 +65,7 @@ impl RedisConnector {
             dialler,
             health_check_timeout,
             nonce,
+            contention: Arc::default(),
             cut_off_at: AtomicU8::new(0),
             #[cfg(feature = "cluster")]
             membership: None,

@@ -8,7 +8,7 @@ use redis_manager_core::{GetClientError, Instant, Lease, NodePool, Runtime};
 
 use crate::redis_node::RedisConnector;
 use crate::redis_node::patience::KeptTimer;
-use crate::redis_node::session::{Session, Traces};
+use crate::redis_node::session::Session;
 use crate::redis_node::track::Track;
 
 /// How long after a vain attempt another one is made to widen what is shared.
@@ -36,14 +36,7 @@ struct Lane {
 }
 
 impl Hub {
-    pub(crate) fn new(
-        pool: NodePool<RedisConnector>,
-        runtime: Arc<dyn Runtime>,
-        lanes: usize,
-        home: i64,
-        command_timeout: Duration,
-    ) -> Self {
-        let session = Session { traces: Traces::NONE, home, command_timeout };
+    pub(crate) fn new(pool: NodePool<RedisConnector>, runtime: Arc<dyn Runtime>, lanes: usize, session: Session) -> Self {
         let trusted_for = pool.config().health_check_interval();
         let lanes = (0..lanes).map(|_| Lane::default()).collect();
         Self { pool, runtime, lanes, session, trusted_for, closed: AtomicBool::new(false) }

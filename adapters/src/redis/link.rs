@@ -13,6 +13,7 @@ use redis_manager_core::{Alarm, Instant, Task};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::network::BoxStream;
+use crate::redis_node::buffers::Buffers;
 use crate::redis_node::last_words::LastWords;
 use crate::redis_node::news::News;
 use crate::redis_node::outstanding::Outstanding;
@@ -39,6 +40,7 @@ pub(crate) struct Link {
     secrets: Arc<Secrets>,
     /// What the server was when the connection was made, and what others have found; none before it has logged in.
     role: OnceLock<(Role, Arc<Roles>)>,
+    buffers: Buffers,
     socket: Mutex<Socket>,
     alarm: Mutex<Option<Alarm>>,
     /// Run when the link has died.
@@ -136,6 +138,7 @@ impl Link {
             received: Received::new(),
             outstanding: Outstanding::new(),
             speaks_tls: AtomicBool::new(false),
+            buffers: Buffers::new(),
             secrets,
             role: OnceLock::new(),
             socket,
@@ -160,6 +163,11 @@ impl Link {
         self.outstanding.take_over(outstanding);
         self.shared.store(false, Ordering::Relaxed);
         self.socket().in_flight = None;
+    }
+
+    /// What the redis crate keeps for reading and writing.
+    pub(crate) fn buffers(&self) -> &Buffers {
+        &self.buffers
     }
 
     /// Whether the server has ever said anything.
@@ -409,6 +417,7 @@ impl AsyncRead for LinkStream {
             return Poll::Pending;
         }
         let before = buffer.filled().len();
+        this.link.buffers.note(buffer.capacity());
         let mut socket = this.link.socket();
         let full = socket.inbox.as_ref().is_some_and(|inbox| inbox.pushes.len() >= MOST_PUSHES && !inbox.reads_on);
         if socket.sending == SendingSide::Finishing {
@@ -454,6 +463,7 @@ impl AsyncWrite for LinkStream {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
+        self.link.buffers.note(bytes.len());
         let mut socket = self.link.socket();
         let sends = socket.sending == SendingSide::Open;
         match &mut socket.stream {

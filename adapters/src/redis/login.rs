@@ -17,7 +17,7 @@ use crate::redis_node::link::{Link, LinkEnd, LinkStream};
 use crate::redis_node::news::Asked;
 use crate::redis_node::pool_args::Handshake;
 use crate::redis_node::roles::Role;
-use crate::redis_node::session::Request;
+use crate::redis_node::session::{Request, Session};
 use crate::redis_node::sign_of_life::judge;
 
 /// Commands that wait for the redis driver before those who send more wait for each other; that matters to shared clients.
@@ -117,6 +117,7 @@ impl RedisConnector {
             });
             hello = self.address.login.clone().set_skip_set_lib_name().set_db(0);
         }
+        link.buffers().set_bound(self.args.max_idle_buffer);
         let stream = LinkStream::new(Arc::clone(link));
         let greeting = MultiplexedConnection::new_with_config(&hello, stream, config);
         let (handle, driver) =
@@ -128,9 +129,9 @@ impl RedisConnector {
             end.why = LinkEnd::Lost;
         }));
         let runtime = Arc::clone(&self.network) as Arc<dyn Runtime>;
-        let registry = Arc::clone(&self.close_registry);
-        let (timeout, home) = (self.args.command_timeout, self.address.login.db());
-        Ok(Box::new(RedisConnection::new(handle, Arc::clone(link), registry, runtime, timeout, protocol, home)))
+        let (registry, contention) = (Arc::clone(&self.close_registry), Arc::clone(&self.contention));
+        let session = Session::fresh(&self.args, protocol, self.address.login.db());
+        Ok(Box::new(RedisConnection::new(handle, Arc::clone(link), registry, runtime, contention, session)))
     }
 
     async fn introduce(&self, conn: &mut RedisConnection) -> Result<(), ConnectError> {

@@ -2,13 +2,16 @@
 
 mod address;
 mod addresses;
+mod buffers;
 mod client;
 mod close_registry;
 mod commands;
 mod connection;
 mod connector;
+mod contention;
 mod dial;
 mod error;
+mod harmless;
 mod hub;
 mod last_words;
 mod link;
@@ -23,6 +26,7 @@ mod pool_args;
 mod pub_sub;
 mod received;
 mod redact;
+mod replies;
 mod roles;
 mod secrets;
 mod session;
@@ -36,6 +40,7 @@ mod tls;
 #[cfg(not(feature = "tls-rustls"))]
 #[path = "no_tls.rs"]
 mod tls;
+mod traces;
 mod track;
 mod transaction;
 
@@ -56,10 +61,13 @@ pub(crate) use node_share::{NodeShare, not_sent, refuse_unless_plain, refuse_unl
 #[cfg(feature = "cluster")]
 pub(crate) use patience::KeptTimer;
 pub use pool_args::{Handshake, Keepalive, PoolArgs};
+pub use pool_args::{Keepalive, PoolArgs, UnknownCommands};
+pub use pub_sub::PubSub;
 pub use pub_sub::{PubSub, PubSubEnd};
 pub(crate) use redact::redact;
 #[cfg(feature = "cluster")]
-pub(crate) use session::{Request, Session, Traces};
+pub(crate) use session::Request;
+pub(crate) use session::Session;
 pub use shared::SharedClient;
 pub(crate) use tls::Tls;
 #[cfg(feature = "tls-rustls")]

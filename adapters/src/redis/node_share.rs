@@ -11,7 +11,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
-use redis::{Arg, Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value};
+use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value};
 use redis_manager_core::{GetClientError, Instant, Runtime};
 
 #[cfg(feature = "cluster")]
@@ -19,7 +19,8 @@ use crate::cluster::Attempt;
 use crate::redis_node::connection::{is_fatal, outcome_unknown, timed_out};
 use crate::redis_node::hub::Hub;
 use crate::redis_node::news::{Answer, Asked, News};
-use crate::redis_node::patience::{KeptTimer, Patience};
+use crate::redis_node::patience::KeptTimer;
+use crate::redis_node::replies::name_of;
 use crate::redis_node::session::{Request, Session, Traces};
 use crate::redis_node::track::Track;
 
@@ -82,14 +83,14 @@ impl NodeShare {
 
     async fn ask<T: Answer>(
         &mut self,
-        patience: Patience,
+        request: Request,
         asked: Asked<'_>,
         send: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
     ) -> RedisResult<T> {
         let now = self.hub.runtime.now();
-        let deadline = patience.limit().map_or(Instant::from_nanos(u64::MAX), |limit| now + limit);
+        let deadline = request.patience.limit().map_or(Instant::from_nanos(u64::MAX), |limit| now + limit);
         let flight = self.board(now, deadline).await.map_err(not_sent)?;
-        flight.fly(patience, deadline, asked, send).await
+        flight.fly(request, deadline, asked, send).await
     }
 
     /// The same, but for one who knows better than to wait: `elsewhere` ends when the command is not to be sent here. Then,
@@ -112,7 +113,7 @@ impl NodeShare {
             .await
         };
         let Some(flight) = boarded.transpose()? else { return Ok(None) };
-        Ok(Some(flight.fly(attempt.request.patience, attempt.deadline, asked, send).await))
+        Ok(Some(flight.fly(attempt.request, attempt.deadline, asked, send).await))
     }
 }
 
@@ -120,7 +121,7 @@ impl Flight<'_> {
     /// Sends, and waits for the reply until `deadline`.
     async fn fly<T: Answer>(
         mut self,
-        patience: Patience,
+        request: Request,
         deadline: Instant,
         asked: Asked<'_>,
         send: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
@@ -129,7 +130,11 @@ impl Flight<'_> {
         let (sent_at, heard) = (flight.begun_at, flight.track.link.received.mark());
         let answered = flight.timer.by(flight.runtime, Some(deadline), send(flight.handle)).await;
         flight.answered = answered.is_some();
-        let track = flight.track;
+        let (track, patience) = (flight.track, request.patience);
+        if request.leaves.has(Traces::CHECK) {
+            // It is checked when it goes back to the pool.
+            track.outstanding.store(true, Ordering::SeqCst);
+        }
         let Some(result) = answered else {
             // One that had to wait for its connection has not waited long for its reply.
             let waited = flight.runtime.now().saturating_duration_since(sent_at);
@@ -196,7 +201,7 @@ impl ConnectionLike for NodeShare {
         let request = Request::of_command(cmd, self.hub.session);
         Box::pin(async move {
             refuse_unless_plain(cmd, request)?;
-            self.ask(request.patience, Asked::Command(cmd), async |handle| handle.send_packed_command(cmd).await).await
+            self.ask(request, Asked::Command(cmd), async |handle| handle.send_packed_command(cmd).await).await
         })
     }
 
@@ -204,7 +209,7 @@ impl ConnectionLike for NodeShare {
         Box::pin(async move {
             let request = refuse_unless_plain_pipeline(pipeline, offset, count, self.hub.session)?;
             let asked = Asked::Pipeline(pipeline, offset);
-            self.ask(request.patience, asked, async |handle| handle.send_packed_commands(pipeline, offset, count).await).await
+            self.ask(request, asked, async |handle| handle.send_packed_commands(pipeline, offset, count).await).await
         })
     }
 
@@ -225,24 +230,17 @@ pub(crate) fn refuse_unless_plain_pipeline(
     for cmd in pipeline.cmd_iter() {
         refuse_unless_plain(cmd, Request::of_command(cmd, inside))?;
     }
-    let request = Request::of_packed_commands(pipeline, offset.saturating_add(count), session);
-    if request.leaves.has(Traces::LASTING) {
-        let text = "a shared client waits for all replies of a pipeline";
-        return Err(RedisError::from((ErrorKind::Client, text)));
-    }
+    let request = Request::of_packed_commands(pipeline, offset, count, session);
+    request.check_pipeline(pipeline)?;
     Ok(request)
 }
 
 /// Others would notice.
 pub(crate) fn refuse_unless_plain(cmd: &Cmd, request: Request) -> RedisResult<()> {
-    if request.leaves.is_none() && request.ends.is_none() && !request.patience.is_blocking() {
-        return Ok(());
+    if request.leaves.without(Traces::CHECK).is_none() && request.ends.is_none() && !request.patience.is_blocking() {
+        return request.check(cmd);
     }
-    let words = cmd.args_iter().take(1).filter_map(|word| match word {
-        Arg::Simple(word) => Some(String::from_utf8_lossy(word).to_uppercase()),
-        Arg::Cursor | _ => None,
-    });
-    Err(RedisError::from((ErrorKind::Client, "a shared client cannot send this command", words.collect())))
+    Err(RedisError::from((ErrorKind::Client, "a shared client cannot send this command", name_of(cmd))))
 }
 
 /// The error of a command for which there was no connection.

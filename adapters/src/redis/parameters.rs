@@ -51,7 +51,12 @@ impl Parameters {
     }
 
     /// The login with what the parameters say; `home` is the database of the path, and `protocol` for those who name none.
-    pub(crate) fn over(self, mut login: RedisConnectionInfo, home: Option<i64>, protocol: ProtocolVersion) -> RedisConnectionInfo {
+    pub(crate) fn over(
+        self,
+        mut login: RedisConnectionInfo,
+        home: Option<i64>,
+        protocol: ProtocolVersion,
+    ) -> RedisConnectionInfo {
         if let Some(user) = self.user {
             login = login.set_username(user);
         }

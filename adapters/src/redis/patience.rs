@@ -100,21 +100,21 @@ impl fmt::Debug for KeptTimer {
 pub(crate) enum Timeout {
     /// The last argument, in seconds.
     LastSeconds,
-    /// The first argument, in seconds.
-    FirstSeconds,
+    /// The argument of this number, counted from the name, in seconds.
+    Seconds(usize),
     /// The last argument, in milliseconds.
     LastMillis,
     /// The argument of this number, counted from the name, in milliseconds.
     Millis(usize),
-    /// After the word BLOCK among the options, in milliseconds; without it the command does not block. The options come in
-    /// any order and end with the word STREAMS; GROUP has two words of its own.
-    AfterBlock,
+    /// After the word BLOCK among the options, in milliseconds; without it the command does not block. The options come
+    /// behind so many other words, in any order, and end with the word STREAMS; GROUP has two words of its own.
+    AfterBlock(usize),
 }
 
 impl Timeout {
     /// Whether the command has one in any case, be it in words that only the server can read.
     pub(crate) fn is_certain(self) -> bool {
-        !matches!(self, Self::AfterBlock)
+        !matches!(self, Self::AfterBlock(_))
     }
 
     /// None if there is none, or if it is not a number.
@@ -124,10 +124,11 @@ impl Timeout {
         let millis = |arg: Option<Arg<&[u8]>>| seconds(arg).map(|length| length / 1_000);
         match self {
             Self::LastSeconds => seconds(args.last()),
-            Self::FirstSeconds => seconds(args.next()),
+            Self::Seconds(number) => seconds(args.nth(number - 1)),
             Self::LastMillis => millis(args.last()),
             Self::Millis(number) => millis(args.nth(number - 1)),
-            Self::AfterBlock => {
+            Self::AfterBlock(others) => {
+                let mut args = args.skip(others);
                 let is = |arg: &Arg<&[u8]>, word: &[u8]| matches!(arg, Arg::Simple(text) if text.eq_ignore_ascii_case(word));
                 while let Some(option) = args.next() {
                     if is(&option, b"BLOCK") {

@@ -15,6 +15,9 @@ use crate::redis_node::tls;
 const KEEPALIVE_TIME: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(32_767);
 const KEEPALIVE_RETRIES: RangeInclusive<u32> = 1..=127;
 
+/// Less would close what has carried nothing large; the redis crate begins with 8 KiB.
+const IDLE_BUFFER: RangeInclusive<usize> = (64 << 10)..=(1 << 30);
+
 /// How the connections of a manager are made. Set the fields of [`PoolArgs::default`]; `build` checks them.
 ///
 /// ```
@@ -51,6 +54,12 @@ pub struct PoolArgs {
     pub handshake: Handshake,
     /// What `CLIENT LIST` shows for the connections. Default none. Printable ASCII without spaces.
     pub client_name: Option<String>,
+    /// The most that a connection may hold to read and to write with when it is given back, in bytes: what one large value has
+    /// made of its buffers stays until it is closed, so it is closed then. Twice as much at most is overlooked. Default
+    /// 1 MiB, 64 KiB to 1 GiB.
+    pub max_idle_buffer: usize,
+    /// What is made of commands that are not known. Default [`Check`](UnknownCommands::Check).
+    pub unknown_commands: UnknownCommands,
     /// How `rediss://` and `valkeys://` nodes are talked to. Default: the platform's roots, no client certificate.
     #[cfg(feature = "tls-rustls")]
     pub tls: TlsArgs,
@@ -68,6 +77,21 @@ pub enum Handshake {
     /// check. Proxies that know no HELLO want `?protocol=resp2` beside it. A connection on which a command was cancelled is
     /// closed there, unless the proxy hands on a PING with a word of its own.
     Least,
+}
+
+/// What is made of a command that is in no server's list that this crate knows: one of a module of your own, say, or of a
+/// server that is newer. It might change the session, or end the connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UnknownCommands {
+    /// It is sent. A connection that has carried one is lent again only after it has answered a PING, in the background. One
+    /// that is shared is not held up for it: it is checked when it goes back to the pool.
+    #[default]
+    Check,
+    /// It is taken for one that changes nothing, and costs nothing.
+    Trust,
+    /// Shared clients refuse it; exclusive ones send it, and their connections are checked.
+    Refuse,
 }
 
 /// When the kernel probes a silent connection.
@@ -93,6 +117,8 @@ impl Default for PoolArgs {
             protocol: ProtocolVersion::RESP3,
             handshake: Handshake::default(),
             client_name: None,
+            max_idle_buffer: 1 << 20,
+            unknown_commands: UnknownCommands::default(),
             #[cfg(feature = "tls-rustls")]
             tls: TlsArgs::default(),
         }
@@ -114,6 +140,10 @@ impl PoolArgs {
                 let range = format!("{} to {}", KEEPALIVE_RETRIES.start(), KEEPALIVE_RETRIES.end());
                 return Err(ConfigError::OutOfRange { knob: "keepalive retries", value: retries.to_string(), range });
             }
+        }
+        if !IDLE_BUFFER.contains(&self.max_idle_buffer) {
+            let range = format!("{} to {}", IDLE_BUFFER.start(), IDLE_BUFFER.end());
+            return Err(ConfigError::OutOfRange { knob: "max_idle_buffer", value: self.max_idle_buffer.to_string(), range });
         }
         match &self.client_name {
             Some(name) if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic()) => Err(ConfigError::Unreadable {
@@ -142,6 +172,8 @@ impl PoolArgs {
             protocol,
             handshake,
             client_name: _,
+            max_idle_buffer,
+            unknown_commands,
             #[cfg(feature = "tls-rustls")]
                 tls: _,
         } = Self::default();
@@ -199,6 +231,20 @@ impl PoolArgs {
                 String::from("printable ASCII without spaces"),
                 "what `CLIENT LIST` shows",
             ),
+            Knob::new(
+                "pool_args.max_idle_buffer",
+                "bytes",
+                max_idle_buffer.to_string(),
+                format!("{} to {}", IDLE_BUFFER.start(), IDLE_BUFFER.end()),
+                "a connection whose buffers one large value has made larger is closed when it comes back",
+            ),
+            Knob::new(
+                "pool_args.unknown_commands",
+                "choice",
+                format!("{unknown_commands:?}"),
+                String::from("Check, Trust or Refuse"),
+                "commands of no list: the connection is checked before it is lent again, or not, or shared clients refuse them",
+            ),
         ];
         knobs.extend(tls::knobs());
         knobs
@@ -221,6 +267,7 @@ mod tests {
         assert!(message(|args| args.connect_timeout = Duration::ZERO).starts_with("connect_timeout is 0ns"));
         assert!(message(|args| args.dial_timeout = Duration::MAX).starts_with("dial_timeout is "));
         assert!(message(|args| args.command_timeout = Duration::from_millis(9)).starts_with("command_timeout is 9ms"));
+        assert!(message(|args| args.max_idle_buffer = 65_535).starts_with("max_idle_buffer is 65535"));
         assert!(message(|args| args.tcp_user_timeout = Some(Duration::ZERO)).starts_with("tcp_user_timeout is 0ns"));
         let keepalive = |idle, retries| Some(Keepalive { idle, interval: Duration::from_secs(1), retries });
         assert!(message(|args| args.keepalive = keepalive(Duration::from_millis(1), 3)).starts_with("keepalive idle is 1ms"));

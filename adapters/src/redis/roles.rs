@@ -118,7 +118,8 @@ mod tests {
         let roles = Roles::default();
         roles.note(Role::Primary);
         assert!(roles.is_evidence(Role::Primary, at(100)), "it was demoted");
-        let renewed = |from: u64, to: u64| -> Vec<u64> { (from..to).filter(|now| roles.is_evidence(Role::Replica, at(*now))).collect() };
+        let renewed =
+            |from: u64, to: u64| -> Vec<u64> { (from..to).filter(|now| roles.is_evidence(Role::Replica, at(*now))).collect() };
         assert_eq!(renewed(100, 230), [101, 103, 107, 115, 131, 161, 191, 221]);
         roles.note(Role::Replica);
         assert_eq!(renewed(230, 260), [251]);

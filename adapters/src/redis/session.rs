@@ -1,56 +1,15 @@
 //! What a borrower's commands leave on a connection, known from their names before they are sent.
 
-use std::ops::{BitOr, BitOrAssign};
 use std::time::Duration;
 
-use redis::{Arg, Cmd, Pipeline};
+use redis::{Arg, Cmd, Pipeline, ProtocolVersion, RedisResult};
 
+use crate::redis_node::PoolArgs;
 use crate::redis_node::commands::{Effect, effect_of};
 use crate::redis_node::patience::Patience;
-
-/// What is left of the commands so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Traces(u8);
-
-impl Traces {
-    pub(crate) const NONE: Self = Self(0);
-    /// Keys are watched.
-    pub(crate) const WATCH: Self = Self(1);
-    /// A transaction is open.
-    pub(crate) const MULTI: Self = Self(2);
-    /// Another database is selected.
-    pub(crate) const DATABASE: Self = Self(4);
-    /// Something that only a new connection is rid of.
-    pub(crate) const LASTING: Self = Self(8);
-    /// Whether the transaction is still open, or ever was, is not known: what was to begin or end it went wrong.
-    pub(crate) const UNSURE: Self = Self(16);
-
-    pub(crate) fn has(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    pub(crate) fn is_none(self) -> bool {
-        self.0 == 0
-    }
-
-    pub(crate) fn without(self, other: Self) -> Self {
-        Self(self.0 & !other.0)
-    }
-}
-
-impl BitOr for Traces {
-    type Output = Self;
-
-    fn bitor(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-}
-
-impl BitOrAssign for Traces {
-    fn bitor_assign(&mut self, other: Self) {
-        self.0 |= other.0;
-    }
-}
+use crate::redis_node::pool_args::UnknownCommands;
+use crate::redis_node::replies::{Form, Mismatch};
+pub(crate) use crate::redis_node::traces::Traces;
 
 /// What is known of a command or pipeline before it is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,14 +20,17 @@ pub(crate) struct Request {
     pub(crate) leaves: Traces,
     /// What is gone from the session once it has been answered without an error.
     pub(crate) ends: Traces,
+    /// Why it must not be sent, and for which command of a pipeline.
+    pub(crate) mismatch: Option<(Mismatch, Option<usize>)>,
 }
 
 impl Request {
     /// A request that leaves nothing, bounded by somebody else.
-    pub(crate) const UNBOUNDED: Self = Self { patience: Patience::Ordinary(None), leaves: Traces::NONE, ends: Traces::NONE };
+    pub(crate) const UNBOUNDED: Self =
+        Self { patience: Patience::Ordinary(None), leaves: Traces::NONE, ends: Traces::NONE, mismatch: None };
 
     pub(crate) fn of_command(cmd: &Cmd, session: Session) -> Self {
-        let mut request = Self::of(cmd, session);
+        let mut request = Self::of(cmd, session, Form::Alone);
         if cmd.is_no_response() {
             // Nobody waits for its reply: it may still be carried out, or answered.
             request.leaves |= Traces::LASTING;
@@ -84,41 +46,55 @@ impl Request {
         if atomic {
             now.traces = (now.traces | Traces::MULTI).without(Traces::UNSURE);
         }
-        let mut whole = Self { patience: session.ordinary(), leaves: Traces::NONE, ends: Traces::NONE };
-        let mut ended_early = false;
-        for cmd in pipeline.cmd_iter() {
-            let next = Self::of_command(cmd, now);
+        let form = if atomic { Form::InTransaction } else { Form::InPipeline };
+        let mut whole = Self { patience: session.ordinary(), ..Self::UNBOUNDED };
+        for (index, cmd) in pipeline.cmd_iter().enumerate() {
+            let next = Self::of(cmd, now, form);
             whole.patience = whole.patience.then(next.patience);
             whole.leaves |= next.leaves;
             whole.ends = (whole.ends | next.ends).without(next.leaves);
+            whole.mismatch = whole.mismatch.or(next.mismatch.map(|(mismatch, _)| (mismatch, Some(index))));
             now.traces = (now.traces | next.leaves).without(next.ends);
-            ended_early |= next.ends.has(Traces::MULTI);
         }
         if atomic {
+            // It is sent as one piece, EXEC included.
             whole.ends |= Traces::WATCH | Traces::MULTI;
-            // It is sent as one piece, EXEC included; but after an EXEC or DISCARD of its own that one fails, and ends nothing.
-            if !ended_early {
-                whole.leaves = whole.leaves.without(Traces::WATCH | Traces::MULTI);
-            }
+            whole.leaves = whole.leaves.without(Traces::WATCH | Traces::MULTI);
         }
         whole
     }
 
-    /// As it was asked for: `awaited` replies, those that are passed over included. If more come, they would be taken for
-    /// those to later commands.
-    pub(crate) fn of_packed_commands(pipeline: &Pipeline, awaited: usize, session: Session) -> Self {
+    /// As it was asked for: `count` replies behind the first `offset`.
+    pub(crate) fn of_packed_commands(pipeline: &Pipeline, offset: usize, count: usize, session: Session) -> Self {
         let mut request = Self::of_pipeline(pipeline, session);
-        let replies = pipeline.len() + if pipeline.is_transaction() { 2 } else { 0 };
-        if awaited != replies {
-            request.leaves |= Traces::LASTING;
-        }
+        let whole = Mismatch::of_pipeline(pipeline, offset, count, session);
+        request.mismatch = request.mismatch.or(whole.map(|mismatch| (mismatch, None)));
         request
     }
 
-    fn of(cmd: &Cmd, session: Session) -> Self {
+    /// An error if the command has not the one reply that is waited for.
+    pub(crate) fn check(self, cmd: &Cmd) -> RedisResult<()> {
+        self.mismatch.map_or(Ok(()), |(mismatch, _)| Err(mismatch.refuse(Some(cmd))))
+    }
+
+    /// An error if the pipeline has not the replies that are waited for.
+    pub(crate) fn check_pipeline(self, pipeline: &Pipeline) -> RedisResult<()> {
+        let Some((mismatch, at)) = self.mismatch else { return Ok(()) };
+        Err(mismatch.refuse(at.and_then(|at| pipeline.cmd_iter().nth(at))))
+    }
+
+    fn of(cmd: &Cmd, session: Session, form: Form) -> Self {
         let effect = effect_of(cmd);
         let (leaves, ends) = match effect {
-            Effect::None | Effect::Container(_) | Effect::Blocks(_) | Effect::Takes(_) => (Traces::NONE, Traces::NONE),
+            Effect::None | Effect::Empty | Effect::Container(..) | Effect::Blocks(_) | Effect::Takes(_) => {
+                (Traces::NONE, Traces::NONE)
+            }
+            Effect::Unknown => match session.unknown_commands {
+                UnknownCommands::Check => (Traces::CHECK, Traces::NONE),
+                UnknownCommands::Trust => (Traces::NONE, Traces::NONE),
+                UnknownCommands::Refuse => (Traces::CHECK | Traces::UNKNOWN, Traces::NONE),
+            },
+            Effect::MayClose => (Traces::CHECK, Traces::NONE),
             Effect::Watch => (Traces::WATCH, Traces::NONE),
             Effect::Unwatch => (Traces::NONE, Traces::WATCH),
             Effect::Multi => (Traces::MULTI, Traces::NONE),
@@ -127,8 +103,15 @@ impl Request {
             Effect::Select if session.is_home(cmd) && !session.traces.has(Traces::MULTI) => (Traces::NONE, Traces::DATABASE),
             Effect::Select => (Traces::DATABASE, Traces::NONE),
             Effect::Lasting => (Traces::LASTING, Traces::NONE),
+            Effect::Protocol => (Traces::LASTING | Traces::PROTOCOL, Traces::NONE),
+            Effect::Subscribes => (Traces::LASTING | Traces::LISTENS, Traces::NONE),
+            Effect::Uncounted => (Traces::LASTING | Traces::ASTRAY, Traces::NONE),
+            // Replies come, but for how long?
+            Effect::Reply if !cmd.is_no_response() => (Traces::LASTING, Traces::NONE),
+            Effect::Reply => (Traces::LASTING | Traces::ASTRAY, Traces::NONE),
         };
-        Self { patience: session.patience(effect, cmd), leaves, ends }
+        let mismatch = Mismatch::of_command(cmd, effect, form, session).map(|mismatch| (mismatch, None));
+        Self { patience: session.patience(effect, cmd), leaves, ends, mismatch }
     }
 }
 
@@ -139,9 +122,23 @@ pub(crate) struct Session {
     /// The database that the node's URL names.
     pub(crate) home: i64,
     pub(crate) command_timeout: Duration,
+    /// As it was when the connection was made.
+    pub(crate) protocol: ProtocolVersion,
+    pub(crate) unknown_commands: UnknownCommands,
 }
 
 impl Session {
+    /// Of a new connection.
+    pub(crate) fn fresh(args: &PoolArgs, protocol: ProtocolVersion, home: i64) -> Self {
+        let &PoolArgs { command_timeout, unknown_commands, .. } = args;
+        Self { traces: Traces::NONE, home, command_timeout, protocol, unknown_commands }
+    }
+
+    /// Whether a transaction is known to be open.
+    pub(crate) fn is_in_transaction(self) -> bool {
+        self.traces.has(Traces::MULTI) && !self.traces.has(Traces::UNSURE)
+    }
+
     fn ordinary(self) -> Patience {
         Patience::Ordinary(Some(self.command_timeout))
     }
@@ -149,11 +146,13 @@ impl Session {
     fn patience(self, effect: Effect, cmd: &Cmd) -> Patience {
         let (timeout, blocks) = match effect {
             // Inside MULTI it is only queued.
-            _ if self.traces.has(Traces::MULTI) && !self.traces.has(Traces::UNSURE) => return self.ordinary(),
+            Effect::Blocks(_) | Effect::Takes(_) if self.is_in_transaction() => return self.ordinary(),
             Effect::Blocks(timeout) => (timeout, true),
             Effect::Takes(timeout) => (timeout, false),
             Effect::None | Effect::Watch | Effect::Unwatch | Effect::Multi | Effect::EndMulti => return self.ordinary(),
-            Effect::Select | Effect::Lasting | Effect::Container(_) => return self.ordinary(),
+            Effect::Select | Effect::Lasting | Effect::Container(..) | Effect::Protocol => return self.ordinary(),
+            Effect::Empty | Effect::Unknown | Effect::MayClose => return self.ordinary(),
+            Effect::Subscribes | Effect::Uncounted | Effect::Reply => return self.ordinary(),
         };
         match timeout.read(cmd) {
             None if blocks && timeout.is_certain() => Patience::Blocking(Some(self.command_timeout)),
@@ -178,7 +177,13 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
-    const FRESH: Session = Session { traces: Traces::NONE, home: 2, command_timeout: SECOND };
+    const FRESH: Session = Session {
+        traces: Traces::NONE,
+        home: 2,
+        command_timeout: SECOND,
+        protocol: ProtocolVersion::RESP3,
+        unknown_commands: UnknownCommands::Check,
+    };
 
     fn cmd(words: &str) -> Cmd {
         let mut words = words.split(' ');
@@ -207,6 +212,15 @@ mod tests {
             ("XREAD COUNT 5 STREAMS s 0", ordinary),
             ("XREAD STREAMS block 0", ordinary),
             ("XREADGROUP GROUP block 0 STREAMS s >", ordinary),
+            ("XREAD MAXCOUNT 5 MAXSIZE 100 BLOCK 700 STREAMS s 0", blocking(700)),
+            ("BLMOVEM a b LEFT RIGHT 2.5", blocking(2_500)),
+            ("blmovem a b LEFT RIGHT 3 COUNT 100 BULK", blocking(3_000)),
+            ("BZMOVE a b MIN 2", blocking(2_000)),
+            ("TS.READ series 0", ordinary),
+            ("TS.READ BLOCK 700", ordinary),
+            ("TS.READ BLOCK 0 MAX_COUNT 5", ordinary),
+            ("ts.read block 0 max_count 5 block 700 2", blocking(700)),
+            ("TS.READ series $ BLOCK 0 1", Patience::Blocking(None)),
             ("MIGRATE host 1 key 0 900 KEYS 0", Patience::Ordinary(Some(Duration::from_millis(1_900)))),
             ("BRPOP key 0", Patience::Blocking(None)),
             ("BRPOP key soon", Patience::Blocking(Some(SECOND))),
@@ -243,8 +257,18 @@ mod tests {
             ("client no-such-thing", Traces::LASTING, Traces::NONE),
             ("client", Traces::NONE, Traces::NONE),
             ("SCRIPT LOAD x", Traces::NONE, Traces::NONE),
-            ("SCRIPT DEBUG YES", Traces::LASTING, Traces::NONE),
-            ("hello 2", Traces::LASTING, Traces::NONE),
+            ("SCRIPT DEBUG YES", Traces::LASTING | Traces::ASTRAY, Traces::NONE),
+            ("hello 2", Traces::LASTING | Traces::PROTOCOL, Traces::NONE),
+            ("HIMPORT PREPARE u name", Traces::LASTING, Traces::NONE),
+            ("himport discard u", Traces::LASTING, Traces::NONE),
+            ("HIMPORT DISCARDALL", Traces::LASTING, Traces::NONE),
+            ("HIMPORT SET key u value", Traces::NONE, Traces::NONE),
+            ("CLIENT KILL ID 7", Traces::CHECK, Traces::NONE),
+            ("ACL DELUSER me", Traces::CHECK, Traces::NONE),
+            ("ACL WHOAMI", Traces::NONE, Traces::NONE),
+            ("CLUSTER FAILOVER", Traces::CHECK, Traces::NONE),
+            ("CLUSTER SLOTS", Traces::NONE, Traces::NONE),
+            ("no-such-command", Traces::CHECK, Traces::NONE),
         ] {
             assert_eq!((request(words).leaves, request(words).ends), (leaves, ends), "{words}");
         }
@@ -271,7 +295,6 @@ mod tests {
         assert_eq!(of(&["EXEC", "WATCH a"], false), (Traces::WATCH, Traces::MULTI));
         assert_eq!(of(&["SET a b"], true), (Traces::NONE, both));
         assert_eq!(of(&["WATCH a"], true), (Traces::NONE, both));
-        assert_eq!(of(&["DISCARD", "WATCH a"], true), (Traces::WATCH, both));
         // Whether a SELECT back home is carried out shows only after EXEC.
         assert_eq!(of(&["SELECT 5", "SELECT 2"], true), (Traces::DATABASE, both));
         assert_eq!(of(&["SELECT 5", "SELECT 2"], false), (Traces::DATABASE, Traces::DATABASE));

@@ -23,7 +23,8 @@ use crate::redis_node::node_share::NodeShare;
 /// It is for plain commands, atomic pipelines and scripts. What changes a session or keeps the connection busy is refused
 /// with an error of the kind [`Client`](redis::ErrorKind::Client) that names the command, and nothing is sent: `WATCH`, a single
 /// `MULTI`, commands that block, `SELECT`, `AUTH`, `HELLO`, `RESET`, `SUBSCRIBE`, `MONITOR`, most of `CLIENT`, and
-/// commands without a response. Get a [`Client`](crate::Client) for those.
+/// commands without a response; so is whatever a [`Client`](crate::Client) refuses, and commands that are not known if
+/// [`unknown_commands`](crate::PoolArgs::unknown_commands) says so. Get a [`Client`](crate::Client) for the former.
 ///
 /// # Lost connections
 ///

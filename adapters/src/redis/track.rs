@@ -136,6 +136,10 @@ impl Track {
 
     pub(crate) fn end(&self) {
         if self.in_flight.0.fetch_sub(1, Ordering::SeqCst) == 1 {
+            if self.link.buffers().have_outgrown() {
+                // While commands follow each other it is of use; it is not to idle with what it holds.
+                self.retired.store(true, Ordering::SeqCst);
+            }
             self.give_back_if_idle();
         }
     }

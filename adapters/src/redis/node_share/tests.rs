@@ -27,7 +27,8 @@ fn a_stream_that_is_out_of_step_is_closed_for_all() {
             assert_eq!(answer.expect_err("an error").to_string().contains("outcome unknown"), is_closed);
             assert_eq!(track.link.is_dead(), is_closed);
         }
-        let answer = share.ask(patience, Asked::Ours, async |handle| handle.send_packed_command(redis::cmd("ECHO").arg(1)).await).await;
+        let answer =
+            share.ask(patience, Asked::Ours, async |handle| handle.send_packed_command(redis::cmd("ECHO").arg(1)).await).await;
         assert_eq!(answer, Ok(Value::BulkString(b"1".to_vec())), "on another connection");
     });
     assert_eq!(server.accepted(), 2);
