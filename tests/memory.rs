@@ -25,7 +25,7 @@ async fn manager(server: &RedisServer, limit: usize, runtime: impl Network) -> R
 /// L11: one second after the last of 32 connections that have each written and read 16 MiB came back, the process holds no
 /// more than 64 MiB more than before, and a connection that carried little is still the same.
 ///
-/// Seen to bite: with a bound of 1 GiB, by 1 GiB.
+/// Guards against: without a bound it is 1 GiB.
 async fn l11_buffers_that_large_values_made_do_not_stay(runtime: impl Network + Clone) {
     const CONNECTIONS: usize = 32;
     let server = RedisServer::start();
@@ -49,8 +49,14 @@ async fn l11_buffers_that_large_values_made_do_not_stay(runtime: impl Network + 
     for task in tasks {
         task.await;
     }
-    runtime.sleep(Duration::from_secs(1)).await;
-    let grown = resident().saturating_sub(before);
+    let grown = || resident().saturating_sub(before);
+    for _ in 0..100 {
+        if grown() <= 64 * MIB {
+            break;
+        }
+        runtime.sleep(Duration::from_millis(10)).await;
+    }
+    let grown = grown();
     assert!(grown <= 64 * MIB, "{} MiB more than before", grown / MIB);
 
     // One that is shared is closed when the last command has left it; what was sent on meanwhile was answered.
@@ -65,7 +71,9 @@ async fn l11_buffers_that_large_values_made_do_not_stay(runtime: impl Network + 
         let echoed: i64 = redis::cmd("ECHO").arg(n).query_async(&mut other).await.expect("ECHO");
         assert_eq!(echoed, n);
     }
-    let shared = large.await;
+    let mut shared = large.await;
+    let value: Vec<u8> = shared.get(0).await.expect("GET");
+    assert_eq!(value.len(), 16 * MIB);
     let status = || manager.fetch_pool_status().pop_first().expect("one node").1;
     until(&runtime, "none is on loan", || status().active == 0).await;
     drop((shared, other));
@@ -87,8 +95,19 @@ async fn l11_buffers_that_large_values_made_do_not_stay(runtime: impl Network + 
     assert_eq!(id, same);
 }
 
+/// What this environment variable sets, bytes, glibc gives back to the system at once. By default it keeps what was freed,
+/// of large pieces more than of small ones, and the process shows no less: 800 to 1 000 MiB here.
+const KEPT_BY_GLIBC: (&str, &str) = ("MALLOC_TRIM_THRESHOLD_", "131072");
+
 #[test]
 fn l11_buffers_that_large_values_made_do_not_stay_on_any_runtime() {
+    let (variable, bytes) = KEPT_BY_GLIBC;
+    if std::env::var_os(variable).is_none() {
+        // It is read when a process starts.
+        let program = std::env::current_exe().expect("this program");
+        let status = std::process::Command::new(program).env(variable, bytes).arg("--nocapture").status();
+        return assert!(status.expect("it starts").success(), "it has failed with {variable} set");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("tokio starts");
     runtime.block_on(l11_buffers_that_large_values_made_do_not_stay(redis_manager::tokio::TokioRuntime::new(
         runtime.handle().clone(),

@@ -90,8 +90,9 @@ impl RedisManager {
     ///
     /// The URL is `redis://[user][:password@]host[:port][/db]`, the same with `valkey://`, or
     /// `unix:///path/to/socket[?db=n&user=u&pass=p]`; `protocol=resp2` or `resp3` may be added as a query, and `db=n` is the
-    /// same as `/n`. `%XX` is decoded, a `+` is a `+`; what is not understood is refused by its name. `rediss://` and `valkeys://` are the same over TLS, with the feature `tls-rustls`; see `PoolArgs::tls`. The server's certificate
-    /// must be valid for the host, which may be an IP address; `#insecure` at the end takes any certificate, if
+    /// same as `/n`. `%XX` is decoded, a `+` is a `+`; what is not understood is refused by its name. `rediss://` and
+    /// `valkeys://` are the same over TLS, with the feature `tls-rustls`; see `PoolArgs::tls`. The server's certificate must
+    /// be valid for the host, which may be an IP address; `#insecure` at the end takes any certificate, if
     /// `allow_insecure_tls(true)` was set.
     ///
     /// # Errors
@@ -101,7 +102,8 @@ impl RedisManager {
     /// certificate).
     /// [`NoFloorLeft`](AddNodeError::NoFloorLeft) at once if `max_total_connections` leaves no `min_connections_per_node` for
     /// one more node, [`NothingLeft`](AddNodeError::NothingLeft) if other nodes had all of it on loan until the end of
-    /// `timeout`. [`Closed`](AddNodeError::Closed) after [`close_all_pools`](RedisManager::close_all_pools). The node is then
+    /// `timeout`. [`Closed`](AddNodeError::Closed) after [`close_all_pools`](RedisManager::close_all_pools),
+    /// [`RuntimeEnded`](AddNodeError::RuntimeEnded) after the end of the runtime. The node is then
     /// forgotten with all its tasks and sockets; adding it again simply works. Calls that want a client of a node that is
     /// being added wait for it, too, each to its own deadline.
     ///
@@ -164,7 +166,7 @@ impl RedisManager {
     /// [`OnNodeDown::FailFast`](crate::OnNodeDown::FailFast), or if the server refuses for good), else
     /// [`Timeout`](GetClientError::Timeout) with what it was waiting for. At once:
     /// [`UnknownNode`](GetClientError::UnknownNode), [`Saturated`](GetClientError::Saturated),
-    /// [`Closed`](GetClientError::Closed).
+    /// [`Closed`](GetClientError::Closed), [`RuntimeEnded`](GetClientError::RuntimeEnded).
     ///
     /// # Cancel safety
     ///

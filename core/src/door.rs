@@ -64,7 +64,7 @@ enum Handles {
 /// What the door knows of its driver.
 ///
 /// ```text
-///  Busy <--> Asleep --> Gone | Lost        its work is then done by whoever comes through the door
+///  Busy <--> Asleep --> Gone        its work is then done by whoever comes through the door
 /// ```
 enum Driver {
     /// It is awake, or will be polled for the first time.
@@ -72,15 +72,22 @@ enum Driver {
     /// It is to be woken for actions and for a deadline before this one.
     Asleep { waker: Waker, until: Option<Instant> },
     /// It has ended.
-    Gone,
+    Gone(DriverEnd),
+}
+
+/// Why a driver is gone.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum DriverEnd {
+    /// It was not needed any more.
+    Retired,
     /// It died with its runtime, while the pool was open.
-    Lost,
+    RuntimeEnded,
 }
 
 impl Driver {
     /// Whether nobody puts in ticks any more.
     fn is_gone(&self) -> bool {
-        matches!(self, Self::Gone | Self::Lost)
+        matches!(self, Self::Gone(_))
     }
 }
 
@@ -333,7 +340,7 @@ impl<K: Connector> Door<K> {
         let actions: Vec<_> = std::iter::from_fn(|| inner.ledger.poll_action()).collect();
         let until = inner.ledger.next_deadline();
         let next = if inner.ledger.is_finished() && actions.is_empty() {
-            inner.driver = Driver::Gone;
+            inner.driver = Driver::Gone(DriverEnd::Retired);
             Next::End
         } else {
             inner.driver = Driver::Asleep { waker, until };
@@ -360,20 +367,20 @@ impl<K: Connector> Door<K> {
 
     /// The driver is not needed any more: the pool closes, and whoever comes through the door does the rest.
     fn retire_driver(&self) {
-        self.end_driver(Driver::Gone);
+        self.end_driver(DriverEnd::Retired);
     }
 
     /// The driver was dropped before its end, because its runtime has ended: the pool closes, and its callers are told why,
     /// unless it was closing already.
     pub(crate) fn lose_driver(&self) {
-        self.end_driver(Driver::Lost);
+        self.end_driver(DriverEnd::RuntimeEnded);
     }
 
-    fn end_driver(&self, end: Driver) {
+    fn end_driver(&self, end: DriverEnd) {
         let old = self.enter(|inner, now| {
-            let end = if inner.ledger.is_open() { end } else { Driver::Gone };
+            let end = if inner.ledger.is_open() { end } else { DriverEnd::Retired };
             inner.ledger.handle(now, Input::DriverLost);
-            std::mem::replace(&mut inner.driver, end)
+            std::mem::replace(&mut inner.driver, Driver::Gone(end))
         });
         if let Driver::Asleep { waker, .. } = old {
             waker.wake();
@@ -381,8 +388,8 @@ impl<K: Connector> Door<K> {
     }
 
     /// Whether the pool has closed because its runtime has ended.
-    fn has_lost_runtime(&self) -> bool {
-        matches!(self.lock().driver, Driver::Lost)
+    pub(crate) fn has_lost_runtime(&self) -> bool {
+        matches!(self.lock().driver, Driver::Gone(DriverEnd::RuntimeEnded))
     }
 
     /// The first step of a close: the pool lends nothing any more. What follows from it is left for
@@ -621,7 +628,7 @@ impl<C> Inner<C> {
                     errands.wake(waker);
                 }
             }
-            Driver::Gone | Driver::Lost => {}
+            Driver::Gone(_) => {}
         }
     }
 }

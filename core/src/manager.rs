@@ -139,10 +139,14 @@ impl<K: Connector> Manager<K> {
     ///
     /// # Errors
     ///
-    /// [`Closed`](GetClientError::Closed) after [`close`](Manager::close); [`NoFloorLeft`](GetClientError::NoFloorLeft) if the
-    /// limit of all nodes together leaves no floor for it.
+    /// [`Closed`](GetClientError::Closed) after [`close`](Manager::close), [`RuntimeEnded`](GetClientError::RuntimeEnded) after
+    /// the end of the runtime; [`NoFloorLeft`](GetClientError::NoFloorLeft) if the limit of all nodes together leaves no floor
+    /// for it.
     pub fn open(&self, name: &str, connector: impl FnOnce() -> K) -> Result<NodePool<K>, GetClientError> {
         match self.begin_adding(name, connector)? {
+            Some(adding) if adding.pool.door().has_lost_runtime() => {
+                Err(GetClientError::RuntimeEnded { node: String::from(adding.pool.name()) })
+            }
             Some(mut adding) => {
                 adding.succeeded = true;
                 Ok(adding.pool.clone())
@@ -163,8 +167,13 @@ impl<K: Connector> Manager<K> {
     /// As [`NodePool::get_timeout`].
     pub async fn get(&self, name: &str, timeout: Duration) -> Result<Lease<K>, GetClientError> {
         {
-            let known = self.nodes().get(name).map(|node| Arc::clone(node.pool.door()));
-            let door = known.ok_or_else(|| self.no_such_node(name))?;
+            let nodes = self.nodes();
+            let Some(node) = nodes.get(name) else {
+                drop(nodes);
+                return Err(self.no_such_node(name));
+            };
+            let door = Arc::clone(node.pool.door());
+            drop(nodes);
             // Most calls end here: one clone, for the lease.
             if let Some(loan) = door.take_idle() {
                 return Ok(Lease::new(door, loan));

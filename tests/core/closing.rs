@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
 use redis_manager_core::testing::{FakeConnection, FakeConnector, FakeError, FakeRuntime, FakeServer};
-use redis_manager_core::{Alarm, CloseReason, Connector, GetClientError, Instant, Lease, Manager, NodePool, Spawn, TotalLimit};
+use redis_manager_core::{Alarm, CloseReason, Connector, GetClientError, Instant, Lease, Manager, Spawn, Timer};
 
 use crate::support::{Bell, MS, SECOND, World, one_pool, poll_for, world, world_of};
 
@@ -253,7 +253,7 @@ fn e5_after_the_runtimes_end_every_call_says_so() {
             assert!(matches!(poll_for(&Arc::default(), &mut adding), Poll::Ready(Err(GetClientError::RuntimeEnded { .. }))));
             assert_ended(now(getting(&manager, name)));
         }
-        assert_ended(manager.open("e", || server.connector()).and_then(|pool| pool.try_get()));
+        assert_ended(manager.open("e", || server.connector()));
         assert!(poll_for(&Arc::default(), &mut closed).is_pending(), "seed {seed}: nobody has closed it");
 
         drop(held);

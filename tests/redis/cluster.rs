@@ -317,13 +317,13 @@ async fn what_is_no_cluster_is_told(runtime: impl Network + Clone) {
         RedisManager::builder().use_cluster(true).startup_nodes([plain.url()]).build(runtime.clone()).expect("valid knobs");
     let start = Instant::now();
     let error = manager.add_node_pool_timeout(NAME, 3_000 * MS).await.expect_err("no cluster");
-    assert!(start.elapsed() < 1_000 * MS, "told at once");
+    assert!(start.elapsed() < 2_000 * MS, "told at once");
     assert!(
         matches!(&error, AddNodeError::NoHealthyPools { .. }) && error.to_string().contains("not a node of a cluster"),
         "{error}"
     );
     let nobody =
         RedisManager::builder().use_cluster(true).startup_nodes(["redis://127.0.0.1:1"]).build(runtime).expect("valid knobs");
-    let error = nobody.add_node_pool_timeout(NAME, 300 * MS).await.expect_err("nobody there");
+    let error = nobody.add_node_pool_timeout(NAME, 2_000 * MS).await.expect_err("nobody there");
     assert!(error.to_string().contains("127.0.0.1:1"), "{error}");
 }

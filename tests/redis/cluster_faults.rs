@@ -144,8 +144,9 @@ async fn nodes_come_and_go(runtime: impl Network + Clone) {
         let () = busy.set(format!("k{}", start.elapsed().as_nanos()), 1).await.expect("SET");
         runtime.sleep(20 * MS).await;
         manager.get_client_for_key(NAME, &key).await.expect("a client");
-        assert!(start.elapsed() < Duration::from_secs(10), "the node is not forgotten: {:?}", manager.cluster_status(NAME));
-        // What a refresh would find by itself, half a minute later.
+        assert!(start.elapsed() < Duration::from_secs(45), "the node is not forgotten: {:?}", manager.cluster_status(NAME));
+        // What a refresh would find by itself, half a minute later; as it does if the node was last seen as a replica, which
+        // a primary becomes that has lost its last slot: those get no PING.
         let _ = redis::cmd("PING").query_async::<()>(&mut busy).await;
     }
     assert_eq!(idle.get::<_, i64>(&key).await.expect("it finds the owner"), 1);

@@ -148,6 +148,8 @@ async fn every_call_says_that_the_runtime_has_ended(left: Left, url: &str) {
         assert_runtime_ended(manager.get_shared_client(url).await);
         let added = manager.add_node_pool(url).await;
         assert!(matches!(added, Err(AddNodeError::RuntimeEnded { .. })), "{added:?}");
+        let added = manager.add_node_pool_lazy(url).map(drop);
+        assert!(matches!(added, Err(AddNodeError::RuntimeEnded { .. })), "{added:?}");
     }
     assert_runtime_ended(handle.get_client().await);
     assert_runtime_ended(handle.try_get_client());
@@ -158,7 +160,7 @@ async fn every_call_says_that_the_runtime_has_ended(left: Left, url: &str) {
     manager.close_all_pools().await;
     manager.close_all_pools().await;
     assert!(matches!(manager.get_client(url).await, Err(GetClientError::Closed { .. })), "that was asked for");
-    assert!(start.elapsed() < 1_000 * MS, "{:?}", start.elapsed());
+    assert!(start.elapsed() < 3_000 * MS, "{:?}", start.elapsed());
 }
 
 #[test]
@@ -198,41 +200,47 @@ fn count_panics_of(threads: &'static str) -> Arc<AtomicUsize> {
     panics
 }
 
-/// Seen to bite: with sleeps of tokio as they are (195 of 200 callers panic).
+/// Seen to bite: with sleeps of tokio as they are, polled without a look at whether their runtime has ended.
 #[test]
 fn e3_callers_on_another_runtime_get_errors_when_the_managers_runtime_ends() {
     const CALLERS: usize = 200;
     const THREADS: &str = "callers of a runtime that ends";
-    let server = RedisServer::start();
     let panics = count_panics_of(THREADS);
-    let builder = || tokio::runtime::Builder::new_multi_thread();
-    let first = builder().worker_threads(2).enable_all().build().expect("tokio starts");
-    let second = builder().worker_threads(2).thread_name(THREADS).enable_all().build().expect("tokio starts");
-    let manager = first.block_on(async { manager_of(&server, 4, TokioRuntime::current().expect("inside")).await });
-    let shared = first.block_on(manager.get_shared_client(&server.url())).expect("a shared client");
-    let callers: Vec<_> = (0..CALLERS)
-        .map(|_| {
-            let mut shared = shared.clone();
-            second.spawn(async move {
-                loop {
-                    let start = std::time::Instant::now();
-                    if let Err(told) = redis::cmd("PING").query_async::<()>(&mut shared).await {
-                        let told = told.to_string();
-                        assert!(start.elapsed() < 1_000 * MS, "{:?}: {told}", start.elapsed());
-                        // The ones under way are lost; then none is sent.
-                        if told.contains("not sent") {
-                            return told;
+    for server_dies_first in [false, true] {
+        let mut server = RedisServer::start();
+        let builder = || tokio::runtime::Builder::new_multi_thread();
+        let first = builder().worker_threads(2).enable_all().build().expect("tokio starts");
+        let second = builder().worker_threads(2).thread_name(THREADS).enable_all().build().expect("tokio starts");
+        let manager = first.block_on(async { manager_of(&server, 4, TokioRuntime::current().expect("inside")).await });
+        let shared = first.block_on(manager.get_shared_client(&server.url())).expect("a shared client");
+        let callers: Vec<_> = (0..CALLERS)
+            .map(|_| {
+                let mut shared = shared.clone();
+                second.spawn(async move {
+                    loop {
+                        if let Err(told) = redis::cmd("PING").query_async::<()>(&mut shared).await {
+                            let told = told.to_string();
+                            // The ones under way are lost; then one of them waits for a connection, and the others for that one.
+                            if told.contains("not sent") {
+                                return told;
+                            }
                         }
                     }
-                }
+                })
             })
-        })
-        .collect();
-    std::thread::sleep(100 * MS);
-    drop(first);
-    for caller in callers {
-        let told = second.block_on(caller).expect("no panic");
-        assert!(told.contains("runtime") && told.contains("has ended"), "{told}");
+            .collect();
+        std::thread::sleep(100 * MS);
+        if server_dies_first {
+            server.kill();
+            std::thread::sleep(100 * MS);
+        }
+        let start = std::time::Instant::now();
+        drop(first);
+        for caller in callers {
+            let told = second.block_on(caller).expect("no panic");
+            assert!(told.contains("runtime") && told.contains("has ended"), "{told}");
+        }
+        assert!(start.elapsed() < 3_000 * MS, "within the deadline of each: {:?}", start.elapsed());
     }
     assert_eq!(panics.load(Ordering::SeqCst), 0);
 }

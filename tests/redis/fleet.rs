@@ -27,7 +27,8 @@ async fn pair_of(runtime: impl Network) -> (RedisServer, RedisServer, RedisManag
     (one, other, manager)
 }
 
-/// Seen to bite: with a dial beyond the allowance, and with a place that is given away before its connection is closed.
+/// Seen to bite: with a dial beyond the allowance, and with a place that is given away half a millisecond before its connection
+/// is closed.
 async fn both_servers_together_never_see_more_than_the_total(runtime: impl Network + Clone) {
     let (one, other, manager) = pair_of(runtime.clone()).await;
     let done = Arc::new(AtomicBool::new(false));

@@ -118,7 +118,7 @@ async fn h17_where_hello_is_not_known_resp2_is_spoken(runtime: impl Network + Cl
         let () = client.set("where", &url).await.expect("SET");
         let user: String = redis::cmd("ACL").arg("WHOAMI").query_async(&mut client).await.expect("a user");
         assert_eq!(user, if url.contains("alice") { "alice" } else { "default" });
-        let error = client.into_pub_sub().err().expect("RESP2 has no pushes");
+        let error = client.into_pub_sub().expect_err("RESP2 has no pushes");
         assert!(error.to_string().contains("need RESP3"), "{error}");
     }
     assert_eq!(server.command(&["SELECT", "3"]), "OK");
@@ -163,6 +163,7 @@ async fn h14_a_server_that_does_not_know_ping_is_alive(runtime: impl Network + C
         let manager = one_pool(1).health_check_interval(40 * MS).build(runtime.clone()).expect("valid knobs");
         manager.add_node_pool(&url).await.expect("it answers");
         let ids = || server.client_list().iter().filter_map(|line| line.split(' ').next().map(String::from)).collect::<Vec<_>>();
+        until(&runtime, "the one before has gone", || ids().len() == 1).await;
         let old = ids();
         runtime.sleep(300 * MS).await;
         assert_eq!(ids(), old, "checks are answered");

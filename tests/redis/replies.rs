@@ -36,7 +36,7 @@ async fn echo(client: &mut impl ConnectionLike, token: &str) -> RedisResult<Stri
     redis::cmd("ECHO").arg(token).query_async(client).await
 }
 
-/// Seen to bite: without the check, most replies are those to others.
+/// Guards against: without the check, most replies are those to others.
 async fn l10_a_count_that_is_not_that_of_the_replies_is_refused_and_others_get_their_own(runtime: impl Network + Clone) {
     const COUNTS: [(usize, usize); 7] = [(3, 0), (0, 0), (0, 1), (1, 3), (0, 4), (2, 1), (usize::MAX, 3)];
     let server = RedisServer::start();
@@ -139,7 +139,7 @@ async fn l10_what_has_other_replies_than_it_was_promised_is_refused_and_not_sent
     assert_full_capacity(&manager, &server, 2).await;
 }
 
-/// Seen to bite: when ECHO is sent all the same, its answer is a line of MONITOR, and a message.
+/// Guards against: when ECHO is sent all the same, its answer is a line of MONITOR, and a message.
 async fn l10_what_comes_after_monitor_or_a_subscription_is_no_reply(runtime: impl Network + Clone) {
     let server = RedisServer::start();
     let manager = manager_of(&server, 1, runtime.clone()).await;

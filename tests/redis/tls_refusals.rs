@@ -152,7 +152,7 @@ async fn urls_with_tls_are_checked_at_once(runtime: impl Network + Clone) {
         ("rediss://:hush@localhost#insecure", "allow_insecure_tls(true)"),
         ("rediss://:hush@localhost#secure", "only #insecure may follow"),
         ("rediss://:hush@-not-a-name-:6379", "is no name of a TLS server"),
-        ("valkeys://:hush@localhost/db", "invalid client config"),
+        ("valkeys://:hush@localhost/db", "the database \"db\" is not a number"),
         ("rediss://:hush@localhost:0", "port 0"),
     ] {
         let error = manager.add_node_pool(url).await.expect_err(url);

@@ -12,13 +12,13 @@ on_every_runtime! {
 async fn seen(server: &RedisServer, url: &str, runtime: &(impl Network + Clone)) -> String {
     let manager = RedisManager::builder().build(runtime.clone()).expect("valid knobs");
     manager.add_node_pool(url).await.unwrap_or_else(|error| panic!("{error}"));
-    let _client = manager.get_client(url).await.expect("a client");
+    drop(manager.get_client(url).await.expect("a client"));
     let list = server.client_list();
     manager.close_all_pools().await;
     list.into_iter().next().expect("it is there")
 }
 
-/// Seen to bite: with the db parameter of a host passed over, with a + read as a space.
+/// Guards against: the db parameter of a host passed over, with a + read as a space.
 async fn the_database_and_the_login_of_a_url_are_those_that_the_server_sees(runtime: impl Network + Clone) {
     let server = RedisServer::start();
     let (host, socket) = (format!("127.0.0.1:{}", server.port()), server.unixsocket().display().to_string());

@@ -59,7 +59,7 @@ fn ways(server: &RedisServer, words: &str) -> Vec<Cmd> {
     ways.into_iter().map(|(name, what)| redis::cmd(name).arg(what).arg(0).arg(words).clone()).collect()
 }
 
-/// Seen to bite: with the commands that speak for others left out of account in a single command, in a pipeline and in a
+/// Guards against: the commands that speak for others left out of account in a single command, in a pipeline and in a
 /// transaction, and with each of them left out of the list.
 async fn h15_a_script_that_answers_in_the_words_of_a_server_costs_what_any_error_costs(runtime: impl Network + Clone) {
     let server = RedisServer::start();
@@ -103,9 +103,9 @@ async fn h15_a_script_that_answers_in_the_words_of_a_server_costs_what_any_error
     assert!(Cost::since(&server, start).dials >= 3, "all were made anew");
 }
 
-/// Seen to bite: with every READONLY told to the pool; with shared connections retired for it.
+/// Guards against: every READONLY told to the pool; with shared connections retired for it.
 async fn h15_writes_to_a_replica_cost_no_dial(runtime: impl Network + Clone) {
-    let server = RedisServer::start_with(&["--replicaof", "127.0.0.1 1"]);
+    let server = RedisServer::start_with(&["--replicaof", "127.0.0.1", "1"]);
     let manager = quiet_manager(&server, 2, runtime.clone()).await;
     let mut shared = manager.get_shared_client(&server.url()).await.expect("a shared client");
     let _: Option<i64> = shared.get("key").await.expect("GET");
@@ -125,7 +125,7 @@ async fn h15_writes_to_a_replica_cost_no_dial(runtime: impl Network + Clone) {
     assert_full_capacity(&manager, &server, 2).await;
 }
 
-/// Dialled after 0, 1, 3, 7, … seconds of writes. Seen to bite: with a pause that stays at a second.
+/// Dialled after 0, 1, 3, 7, … seconds of writes. Guards against: a pause that stays at a second.
 async fn h15_a_name_that_leads_to_a_demoted_server_is_dialled_less_and_less(runtime: impl Network + Clone) {
     let server = RedisServer::start();
     let manager = quiet_manager(&server, 1, runtime.clone()).await;

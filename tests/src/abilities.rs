@@ -16,11 +16,13 @@ pub enum Ability {
     Blmpop,
     /// A replica that must not answer from old data refuses PING, too.
     MasterdownToPing,
+    /// QUIT is a command like any other, which can be renamed.
+    RenameQuit,
 }
 
 impl Ability {
     /// All of them.
-    pub const ALL: [Ability; 3] = [Ability::Tls, Ability::Blmpop, Ability::MasterdownToPing];
+    pub const ALL: [Ability; 4] = [Ability::Tls, Ability::Blmpop, Ability::MasterdownToPing, Ability::RenameQuit];
 
     /// Whether the server has said that it cannot; it is asked once.
     ///
@@ -32,10 +34,12 @@ impl Ability {
         static BLMPOP: LazyLock<bool> = LazyLock::new(|| command_info("BLMPOP").starts_with("blmpop\n"));
         // The flag of those that are allowed then.
         static MASTERDOWN: LazyLock<bool> = LazyLock::new(|| command_info("PING").lines().all(|flag| flag != "stale"));
+        static QUIT: LazyLock<bool> = LazyLock::new(|| command_info("QUIT").starts_with("quit\n"));
         let is_there = match self {
             Ability::Tls => &TLS,
             Ability::Blmpop => &BLMPOP,
             Ability::MasterdownToPing => &MASTERDOWN,
+            Ability::RenameQuit => &QUIT,
         };
         !**is_there
     }

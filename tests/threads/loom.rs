@@ -430,7 +430,7 @@ fn the_end_of_the_runtime_meets_a_get() {
         let ending = world.clone();
         let ended = world.thread(move || ending.end());
         match block_on(pool.get_timeout(FOREVER)) {
-            Err(GetClientError::Closed { .. }) => {}
+            Err(GetClientError::RuntimeEnded { .. }) => {}
             other => panic!("{other:?}"),
         }
         drop(lease);

@@ -78,7 +78,7 @@ type Passed = Arc<Mutex<Option<Lease<Server>>>>;
 fn used(taken: Result<Lease<Server>, GetClientError>, passed: &Passed, can_close: CanClose) {
     let mut lease = match taken {
         Ok(lease) => lease,
-        Err(GetClientError::Closed { .. }) if can_close == CanClose::Yes => return,
+        Err(GetClientError::Closed { .. } | GetClientError::RuntimeEnded { .. }) if can_close == CanClose::Yes => return,
         Err(other) => panic!("{other}"),
     };
     assert!(!lease.is_soiled, "what somebody else has left was undone");
@@ -243,7 +243,7 @@ fn the_end_of_the_runtime_meets_a_crowd() {
         let closing = pool.clone();
         crowd.join(move || block_on(closing.close_timeout(FOREVER)));
         crowd.disperse();
-        assert!(matches!(pool.try_get(), Err(GetClientError::Closed { .. })));
+        assert!(matches!(pool.try_get(), Err(GetClientError::Closed { .. } | GetClientError::RuntimeEnded { .. })));
         assert_eq!(server.open(), 0);
         world.end_of(pool, &server);
     });

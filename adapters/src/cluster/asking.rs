@@ -15,7 +15,7 @@ use redis_manager_core::{GetClientError, Health, Instant, WaitPhase};
 use crate::cluster::error::ClusterError;
 use crate::cluster::members::{Cluster, Member};
 use crate::cluster::topology::{Seen, Topology, is_owned, read_view};
-use crate::redis_node::NodeShare;
+use crate::redis_node::{NodeShare, Secrets};
 use crate::waits::within;
 
 /// The topology is asked for once in so long at most.
@@ -170,8 +170,11 @@ impl Cluster {
             answered = within(self.runtime(), limit, client.req_packed_command(cmd)).await;
         }
         let answered = answered.ok_or_else(|| failed(format!("no answer within {limit:?}")))?;
-        let value = answered.and_then(redis::Value::extract_error).map_err(|error| ClusterError::of_reply(address, &error))?;
-        redis::from_redis_value(value).map_err(|error| failed(error.to_string()))
+        // All nodes have the same login.
+        let secrets = Secrets::of(&self.setup.startup[0].login);
+        let value = answered.and_then(redis::Value::extract_error);
+        let value = value.map_err(|error| ClusterError::of_reply(address, &error, &secrets))?;
+        redis::from_redis_value(value).map_err(|error| failed(secrets.clean(&error.to_string())))
     }
 
     /// Waits for a connection, but not when the node is known to be down.

@@ -2,6 +2,8 @@
 
 use redis::RedisError;
 
+use crate::redis_node::Secrets;
+
 /// Why a cluster cannot be used, or a node of it told nothing.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClusterError {
@@ -28,11 +30,12 @@ pub(crate) enum ClusterError {
 }
 
 impl ClusterError {
-    pub(crate) fn of_reply(address: &str, error: &RedisError) -> Self {
+    pub(crate) fn of_reply(address: &str, error: &RedisError, secrets: &Secrets) -> Self {
         let (address, text) = (String::from(address), error.to_string());
+        let error = secrets.clean(&text);
         match text.contains("cluster support disabled") || text.contains("unknown command") {
-            true => Self::NotACluster { address, error: text },
-            false => Self::NoAnswer { address, error: text },
+            true => Self::NotACluster { address, error },
+            false => Self::NoAnswer { address, error },
         }
     }
 

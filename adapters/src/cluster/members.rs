@@ -166,6 +166,12 @@ impl Cluster {
         let replaced = members.insert(String::from(address), Arc::clone(&member));
         drop(members);
         drop((replaced, made));
+        if self.is_closed() {
+            // It was closed meanwhile, and may have looked at the members before.
+            let late = self.members().remove(address);
+            self.close_members(late);
+            return Err(GetClientError::Closed { node: String::from(address) });
+        }
         Ok(member)
     }
 
@@ -224,6 +230,11 @@ impl Cluster {
             let gone: BTreeMap<_, _> = gone;
             gone.into_values().collect()
         };
+        self.close_members(gone);
+    }
+
+    /// Closes the pools of members that are no members any more, in the background.
+    fn close_members(&self, gone: impl IntoIterator<Item = Arc<Member>>) {
         let timeout = self.setup.nodes.config().default_timeout();
         for member in gone {
             let closing = self.setup.nodes.begin_close_nodes([member.address.as_str()], timeout);

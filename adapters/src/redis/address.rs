@@ -11,7 +11,7 @@ use crate::redis_node::tls::{Tls, TlsPeer};
 
 const EXPECTED: &str = "expected redis://[user][:password]@host[:port][/db] (or valkey://; rediss:// or valkeys:// for TLS), \
                         or unix:///path[?db=n&user=u&pass=p]";
-const NO_FRAGMENT: &str = "a # has no meaning here, but for #insecure after a URL with TLS; in a password it is %23";
+const NO_FRAGMENT: &str = "only #insecure may follow, and only a URL with TLS; a # in a password is %23";
 
 /// A parsed node URL.
 #[derive(Clone)]
@@ -192,7 +192,7 @@ mod tests {
         assert_eq!(address.name, "unix:///run/redis.sock?db=2&pass=***");
     }
 
-    /// Seen to bite: with the db parameter of a host passed over, with a + read as a space, with keys that are not decoded,
+    /// Guards against: the db parameter of a host passed over, with a + read as a space, with keys that are not decoded,
     /// without the empty password of a user who has none.
     #[test]
     fn what_is_understood_of_a_url_is_what_it_says() {
@@ -222,7 +222,7 @@ mod tests {
         }
     }
 
-    /// Seen to bite: with each of the checks left out of `read` and of `Parameters::read`.
+    /// Guards against: each of the checks left out of `read` and of `Parameters::read`.
     #[test]
     fn what_is_not_understood_of_a_url_is_refused_by_name() {
         for (url, words) in [
@@ -246,8 +246,8 @@ mod tests {
             ("redis://:hush@h?db=1&%64b=1", "the parameter db is there twice"),
             ("redis://:hush@h?protocol=hush", "the parameter protocol is resp2 or resp3"),
             ("redis://:hush@h#insecure", "#insecure"),
-            ("redis://:hush@h#hush", "but for #insecure"),
-            ("unix:///x?pass=a#hush", "in a password it is %23"),
+            ("redis://:hush@h#hush", "only #insecure may follow"),
+            ("unix:///x?pass=a#hush", "a # in a password is %23"),
             ("unix:///x?pass=a&hush", "an & in a password is %26"),
             ("unix:///x?pass=a&hush=b", "an & in a password is %26"),
             ("unix:///x?pass=a&pass=hush", "the parameter pass is there twice"),

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 ///
 /// Both grow by doubling. The one for replies shows itself when it is read into: right after it has grown, half of it is
 /// free. The one for requests shows itself when it is written out: that is all that is in it. So one that is larger than
-/// twice the bound is never overlooked, and one that is smaller than the bound never taken for larger; replies that are taken out one by one
-/// make no buffer grow, however many they are.
+/// twice the bound is never overlooked, and one that is smaller than the bound never taken for larger. Replies that are
+/// taken out one by one make no buffer grow, however many they are.
 #[derive(Debug)]
 pub(crate) struct Buffers {
     largest: AtomicUsize,

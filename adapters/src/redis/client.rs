@@ -1,7 +1,7 @@
 //! The client that users hold: a connection on loan that speaks Redis.
 
 use std::fmt;
-use std::time::Duration;
+use std::future::pending;
 
 use redis::aio::ConnectionLike;
 use redis::{Cmd, Pipeline, RedisFuture, RedisResult, Value};
@@ -34,8 +34,8 @@ use crate::redis_node::session::Request;
 /// A request whose replies are not those that are waited for, with an error of the kind [`Client`](redis::ErrorKind::Client),
 /// and nothing is sent: a pipeline of which other replies are asked for than it has; `SUBSCRIBE` and its kin, `MONITOR`,
 /// `CLIENT REPLY OFF`, commands without a response and empty ones in a pipeline; `SUBSCRIBE` to several channels at once;
-/// `MULTI`, `EXEC`, `DISCARD`, `RESET` in an atomic pipeline, and an atomic pipeline while a transaction is open; whatever comes after `MONITOR`,
-/// `SCRIPT DEBUG`, or `SUBSCRIBE` over RESP2.
+/// `MULTI`, `EXEC`, `DISCARD`, `RESET` in an atomic pipeline, and an atomic pipeline while a transaction is open; whatever
+/// comes after `MONITOR`, `SCRIPT DEBUG`, or `SUBSCRIBE` over RESP2.
 ///
 /// # Lost connections
 ///
@@ -82,20 +82,35 @@ impl Client {
         }
     }
 
-    /// A transaction of this client among those of its node. None where keys cannot be watched.
-    pub(crate) fn contender(&self) -> Option<Contender> {
+    /// A transaction of this client that begins with `watch`. None where keys cannot be watched.
+    pub(crate) fn contender(&self, watch: &Cmd) -> Option<Contender> {
         match &self.lent {
-            Lent::Node(lease) => Some(lease.contender()),
+            Lent::Node(lease) => Some(lease.contender(watch)),
             #[cfg(feature = "cluster")]
             Lent::Cluster(_) => None,
         }
     }
 
-    /// Waits, but no longer than the connection lives.
-    pub(crate) async fn pause(&mut self, length: Duration) {
+    /// Waits until it is a transaction's turn, if others are disturbed.
+    pub(crate) async fn wait_in_line(&mut self, contender: &mut Contender) {
         match &mut self.lent {
-            Lent::Node(lease) if !length.is_zero() => lease.pause(length).await,
+            Lent::Node(lease) if contender.is_in_line() => {
+                let turn = lease.within(Contender::LONGEST_WAIT, contender.next_turn()).await;
+                contender.begin(turn);
+            }
             Lent::Node(_) => {}
+            #[cfg(feature = "cluster")]
+            Lent::Cluster(_) => {}
+        }
+    }
+
+    /// Waits after a transaction was disturbed.
+    pub(crate) async fn pause(&mut self, contender: &mut Contender) {
+        match &mut self.lent {
+            Lent::Node(lease) => {
+                let length = contender.after_conflict(lease.seed());
+                let _nothing = lease.within(length, pending::<()>()).await;
+            }
             #[cfg(feature = "cluster")]
             Lent::Cluster(_) => {}
         }

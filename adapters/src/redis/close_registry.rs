@@ -9,8 +9,9 @@ use redis_manager_core::Runtime;
 
 use crate::redis_node::link::{Link, LinkEnd};
 
-/// How long the server has to let go of a command that blocks. It needs a round trip; one that is silent gets no more.
-const LAST_REPLY: Duration = Duration::from_millis(100);
+/// How long the server has to let go of a command that blocks. It needs a round trip; one that is silent, or starved, gets no
+/// more.
+const LAST_REPLY: Duration = Duration::from_millis(500);
 
 /// The connections of one node that wait for something at the server. Others pay nothing for it.
 #[derive(Default)]
@@ -50,7 +51,8 @@ impl CloseRegistry {
     /// Ends all that waits, and all that would from now on.
     ///
     /// A command that blocks has its sending side shut: the server lets go of it, and a reply that it had sent before still
-    /// arrives. So no element is popped for nobody.
+    /// arrives. What is left is one turn of the server's event loop: an element that is pushed in the same turn in which it
+    /// reads the end goes to the blocked client, and Redis writes no reply to a client whose end it has read.
     pub(crate) fn close(&self, runtime: &dyn Runtime) {
         let waiting = {
             let mut state = self.state();

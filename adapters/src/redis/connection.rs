@@ -2,19 +2,20 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{ErrorKind, Pipeline, ProtocolVersion, RedisError, RedisResult, Value};
+use redis::{Cmd, ErrorKind, Pipeline, ProtocolVersion, RedisError, RedisResult, Value};
 use redis_manager_core::{Instant, Residue, Runtime};
 
 use crate::redis_node::close_registry::{CloseRegistry, Entry, WaitsFor};
 use crate::redis_node::contention::{Contender, Contention};
 use crate::redis_node::link::{Link, LinkEnd};
 use crate::redis_node::news::{Answer, Asked, News};
-use crate::redis_node::patience::{KeptTimer, Patience};
+use crate::redis_node::patience::{Awaited, KeptTimer, Patience};
 use crate::redis_node::received::Mark;
 use crate::redis_node::session::{Request, Session, Traces};
 use crate::redis_node::sign_of_life::Echo;
@@ -233,7 +234,11 @@ impl RedisConnection {
         }
         self.state = State::Asked(if blocking { None } else { Some(since) });
         let cancelled = CloseUnlessAnswered(blocking.then_some(&*self.link));
-        let answered = self.timer.by(&*self.runtime, deadline, send(&mut self.handle)).await;
+        let answered = match self.timer.reply(&*self.runtime, now, deadline, &self.link, send(&mut self.handle)).await {
+            Awaited::Reply(answered) => Some(answered),
+            Awaited::TimedOut => None,
+            Awaited::Unanswered => Some(Err(unanswered())),
+        };
         if answered.is_some() {
             cancelled.answered();
         } else {
@@ -257,23 +262,27 @@ impl RedisConnection {
             self.session.traces = self.session.traces.without(request.ends | Traces::UNSURE);
         } else if !self.session.traces.has(Traces::LASTING) {
             // One who has logged out, say, is told what others are not.
-            let _ = self.link.tell(&news, self.runtime.now());
+            self.link.tell(&news, self.runtime.now());
         }
         result
     }
 
-    /// A transaction among those of the node.
-    pub(crate) fn contender(&self) -> Contender {
-        Contender::new(Arc::clone(&self.contention), self.runtime.seed())
+    /// A transaction that begins with `watch`, among those of the node.
+    pub(crate) fn contender(&self, watch: &Cmd) -> Contender {
+        Contender::new(Arc::clone(&self.contention), watch)
     }
 
-    /// Waits, but no longer than the connection lives: its end is looked at before the timer, which may be one of a runtime
-    /// that has ended.
-    pub(crate) async fn pause(&mut self, length: Duration) {
-        let link = &self.link;
-        let died = poll_fn(|_| if link.is_dead() { Poll::Ready(()) } else { Poll::Pending });
+    pub(crate) fn seed(&self) -> u64 {
+        self.runtime.seed()
+    }
+
+    /// Waits for something that is no reply, at most for so long, and no longer than the connection lives: its end is looked
+    /// at before the timer, which may be that of a runtime that has ended.
+    pub(crate) async fn within<T>(&mut self, length: Duration, event: impl Future<Output = T>) -> Option<T> {
+        let (link, mut event) = (&self.link, pin!(event));
+        let happened = poll_fn(|cx| if link.is_dead() { Poll::Ready(None) } else { event.as_mut().poll(cx).map(Some) });
         let deadline = self.runtime.now() + length;
-        let _whether_it_died = self.timer.by(&*self.runtime, Some(deadline), died).await;
+        self.timer.by(&*self.runtime, Some(deadline), happened).await.flatten()
     }
 
     /// Whether anything was heard since the last command was sent. It may be the reply itself, which nobody waited for any
@@ -344,6 +353,11 @@ fn lost_before(why: Option<LinkEnd>) -> RedisError {
         Some(LinkEnd::RuntimeEnded) => "not sent: the runtime of this client's pools has ended",
         Some(LinkEnd::Lost) | None => "connection lost before the command was sent",
     })
+}
+
+/// What a request gets that the redis driver has left without an answer.
+pub(crate) fn unanswered() -> RedisError {
+    lost("the connection ended as the command was sent")
 }
 
 pub(crate) fn lost(text: &str) -> RedisError {

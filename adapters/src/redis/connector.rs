@@ -79,7 +79,7 @@ impl RedisConnector {
         self
     }
 
-    async fn open(&self) -> Result<Box<RedisConnection>, ConnectError> {
+    async fn dial_and_log_in(&self) -> Result<Box<RedisConnection>, ConnectError> {
         let mut progress = Progress::new(&self.cut_off_at);
         let (stream, trial) = match &self.address.place {
             Place::Tcp { host, port, tls: _ } => {
@@ -120,7 +120,7 @@ impl Connector for RedisConnector {
     type Error = ConnectFailure;
 
     async fn connect(&self) -> Result<Self::Connection, ConnectFailure> {
-        self.open().await.map_err(|error| error.told(&self.secrets))
+        self.dial_and_log_in().await.map_err(|error| error.told(&self.secrets))
     }
 
     async fn check(&self, conn: &mut Self::Connection) -> Result<(), ConnectFailure> {

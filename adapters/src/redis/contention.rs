@@ -1,11 +1,15 @@
-//! How the transactions on one node that disturb each other get out of each other's way.
+//! How transactions on the same key get out of each other's way.
 //!
-//! One that begins anew at once disturbs all others for ever: its EXEC always comes before theirs. So each that was disturbed
-//! pauses, longer each time, and those that have just begun wait a moment while others have been disturbed.
+//! One that begins anew at once disturbs all others for ever: its EXEC always comes before theirs. So whoever was disturbed
+//! pauses first, longer each time; and while one of this process is being disturbed, all of this process on that key go one
+//! after the other, mostly in order of arrival.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+
+use async_lock::{Mutex, MutexGuardArc};
+use redis::{Arg, Cmd};
 
 /// After the first time, a transaction pauses no longer than this; then twice as long each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
@@ -13,87 +17,132 @@ const FIRST_PAUSE: Duration = Duration::from_millis(1);
 /// No pause is longer.
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
-/// One that begins leaves about so much to each that was disturbed.
-const ROOM_FOR_EACH: Duration = Duration::from_micros(500);
+/// Keys are told apart by so many places; those that share one only wait for each other.
+const PLACES: usize = 64;
 
-/// The transactions of a node that have been disturbed and are not at their end.
-#[derive(Debug, Default)]
+/// The transactions on the keys of a node.
+#[derive(Debug)]
 pub(crate) struct Contention {
+    places: [Place; PLACES],
+}
+
+#[derive(Debug, Default)]
+struct Place {
+    /// Transactions that have been disturbed and are not at their end.
     disturbed: AtomicUsize,
+    /// Whose turn it is, while there are any.
+    turn: Arc<Mutex<()>>,
+}
+
+impl Default for Contention {
+    fn default() -> Self {
+        Self { places: std::array::from_fn(|_| Place::default()) }
+    }
 }
 
 /// One transaction among them.
+#[derive(Debug)]
 pub(crate) struct Contender {
     contention: Arc<Contention>,
-    /// The state of a SplitMix64, as in the core.
-    chance: u64,
-    is_disturbed: bool,
-    next_pause: Duration,
+    place: usize,
+    conflicts: u32,
+    turn: Option<MutexGuardArc<()>>,
 }
 
 impl Contender {
-    pub(crate) fn new(contention: Arc<Contention>, seed: u64) -> Self {
-        Self { contention, chance: seed, is_disturbed: false, next_pause: FIRST_PAUSE }
+    /// It waits no longer for its turn: what the others do between WATCH and EXEC is not known here. It may even wait for this
+    /// one.
+    pub(crate) const LONGEST_WAIT: Duration = Duration::from_millis(500);
+
+    /// Of a transaction that begins with `watch`.
+    pub(crate) fn new(contention: Arc<Contention>, watch: &Cmd) -> Self {
+        let hash = match watch.args_iter().nth(1) {
+            Some(Arg::Simple(key)) => key.iter().fold(0xCBF2_9CE4_8422_2325, |hash: u64, byte| fnv1a(hash, *byte)),
+            Some(Arg::Cursor | _) | None => 0,
+        };
+        Self { contention, place: (hash % PLACES as u64) as usize, conflicts: 0, turn: None }
     }
 
-    /// How long to wait before the first attempt.
-    pub(crate) fn before_first(&mut self) -> Duration {
-        let disturbed = self.contention.disturbed.load(Ordering::Relaxed);
-        if disturbed == 0 {
-            return Duration::ZERO;
+    fn place(&self) -> &Place {
+        &self.contention.places[self.place]
+    }
+
+    /// Whether it has to wait for its turn.
+    pub(crate) fn is_in_line(&self) -> bool {
+        self.turn.is_none() && self.place().disturbed.load(Ordering::SeqCst) > 0
+    }
+
+    /// Its turn, which is over when the transaction ends or is disturbed.
+    pub(crate) fn next_turn(&self) -> impl Future<Output = MutexGuardArc<()>> + use<> {
+        self.place().turn.lock_arc()
+    }
+
+    pub(crate) fn begin(&mut self, turn: Option<MutexGuardArc<()>>) {
+        self.turn = turn;
+    }
+
+    /// How long to pause after an attempt that others have disturbed: half of what it may be, or more.
+    pub(crate) fn after_conflict(&mut self, seed: u64) -> Duration {
+        self.turn = None;
+        if self.conflicts == 0 {
+            self.place().disturbed.fetch_add(1, Ordering::SeqCst);
         }
-        let most = ROOM_FOR_EACH * u32::try_from(disturbed).unwrap_or(u32::MAX);
-        most.min(LONGEST_PAUSE).mul_f64(self.share())
-    }
-
-    /// How long to wait after an attempt that others have disturbed: half of what it may be, or more.
-    pub(crate) fn after_conflict(&mut self) -> Duration {
-        if !self.is_disturbed {
-            self.is_disturbed = true;
-            self.contention.disturbed.fetch_add(1, Ordering::Relaxed);
-        }
-        let most = self.next_pause;
-        self.next_pause = (most * 2).min(LONGEST_PAUSE);
-        most.mul_f64(0.5 + self.share() / 2.0)
-    }
-
-    /// Evenly from 0 to 1.
-    fn share(&mut self) -> f64 {
-        self.chance = self.chance.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.chance;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+        let most = (FIRST_PAUSE * 2_u32.saturating_pow(self.conflicts.min(16))).min(LONGEST_PAUSE);
+        self.conflicts += 1;
+        most.mul_f64(0.5 + share(seed, self.conflicts) / 2.0)
     }
 }
 
 impl Drop for Contender {
     fn drop(&mut self) {
-        if self.is_disturbed {
-            self.contention.disturbed.fetch_sub(1, Ordering::Relaxed);
+        if self.conflicts > 0 {
+            self.place().disturbed.fetch_sub(1, Ordering::SeqCst);
         }
     }
+}
+
+fn fnv1a(hash: u64, byte: u8) -> u64 {
+    (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
+}
+
+/// The draw of that number from 0 to 1, by SplitMix64 as in the core.
+fn share(seed: u64, draw: u32) -> f64 {
+    let mut z = seed.wrapping_add(0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(u64::from(draw)));
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Seen to bite: with a count that is not taken back.
+    fn contender(contention: &Arc<Contention>, key: &str) -> Contender {
+        Contender::new(Arc::clone(contention), redis::cmd("WATCH").arg(key))
+    }
+
+    /// Guards against: with a count that is not taken back, and with one place for all keys.
     #[test]
-    fn pauses_grow_up_to_a_bound_and_none_is_made_where_nobody_is_disturbed() {
+    fn pauses_grow_up_to_a_bound_and_only_those_on_a_key_that_is_fought_for_wait_for_each_other() {
         let contention = Arc::new(Contention::default());
-        let contender = |seed| Contender::new(Arc::clone(&contention), seed);
-        assert_eq!(contender(1).before_first(), Duration::ZERO);
-        let mut disturbed = contender(2);
+        let mut disturbed = contender(&contention, "stock");
+        assert!(!disturbed.is_in_line());
         let mut most = FIRST_PAUSE;
-        for _ in 0..20 {
-            let pause = disturbed.after_conflict();
+        for seed in 0..20 {
+            let pause = disturbed.after_conflict(seed);
             assert!(pause >= most / 2 && pause <= most, "{pause:?} of {most:?}");
             most = (most * 2).min(LONGEST_PAUSE);
         }
-        assert!((1..20).map(|seed| contender(seed).before_first()).all(|pause| pause > Duration::ZERO && pause <= ROOM_FOR_EACH));
+        let other = contender(&contention, "stock");
+        assert!(disturbed.is_in_line() && other.is_in_line());
+        assert!(!contender(&contention, "another key").is_in_line());
+        let turn = disturbed.place().turn.try_lock_arc();
+        assert!(turn.is_some());
+        disturbed.begin(turn);
+        assert!(!disturbed.is_in_line() && other.place().turn.try_lock().is_none());
+        disturbed.after_conflict(0);
+        assert!(other.place().turn.try_lock().is_some(), "whoever is disturbed has had its turn");
         drop(disturbed);
-        assert_eq!(contender(1).before_first(), Duration::ZERO);
+        assert!(!other.is_in_line());
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::redis_node::commands::Name;
 
-/// What of the commands of Redis 6.2 to 8.10, of its modules, of Valkey up to 9.1, and of those announced for Redis 8.12 is not in
-/// the tables of effects: nothing of them outlives its reply. In the order of their bytes.
+/// What of the commands of Redis 6.2 to 8.10, of its modules, of Valkey up to 9.1, and of those announced for Redis 8.12 is
+/// not in the tables of effects: nothing of them outlives its reply. In the order of their bytes.
 const NAMES: &str = "
     APPEND ARCOUNT ARDEL ARDELRANGE ARGET ARGETRANGE ARGREP ARINFO ARINSERT ARLASTITEMS ARLEN ARMGET ARMSET ARNEXT
     AROP ARRING ARSCAN ARSEEK ARSET BACKUP BF.ADD BF.CARD BF.DEBUG BF.EXISTS BF.INFO BF.INSERT BF.LOAD

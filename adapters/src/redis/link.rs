@@ -30,6 +30,8 @@ const TLS_ALERT: u8 = 0x15;
 /// The one owner of a socket: dead as soon as the server, the redis driver or we have ended it.
 pub(crate) struct Link {
     dead: Padded<AtomicBool>,
+    /// The redis driver has ended: what it has not answered by now, it never will.
+    driver_ended: AtomicBool,
     /// Whether many tasks send on it at once.
     shared: AtomicBool,
     pub(crate) received: Received,
@@ -134,6 +136,7 @@ impl Link {
         });
         Arc::new(Self {
             dead: Padded(AtomicBool::new(false)),
+            driver_ended: AtomicBool::new(false),
             shared: AtomicBool::new(false),
             received: Received::new(),
             outstanding: Outstanding::new(),
@@ -150,6 +153,16 @@ impl Link {
     /// Exact within a fraction of a millisecond of the server's close; no I/O.
     pub(crate) fn is_dead(&self) -> bool {
         self.dead.0.load(Ordering::Acquire)
+    }
+
+    /// The redis driver has ended.
+    pub(crate) fn driver_ended(&self, why: LinkEnd) {
+        self.driver_ended.store(true, Ordering::Release);
+        self.died(why);
+    }
+
+    pub(crate) fn has_driver_ended(&self) -> bool {
+        self.driver_ended.load(Ordering::Acquire)
     }
 
     /// From now on many tasks send on it at once, which count their requests here.
@@ -430,6 +443,9 @@ impl AsyncRead for LinkStream {
             Some(stream) => Pin::new(stream).poll_read(cx, buffer),
         };
         if let Some(first) = buffer.filled().get(before) {
+            if let Some(words) = &mut socket.last_words {
+                words.note(&buffer.filled()[before..]);
+            }
             if !socket.has_in_flight() && !this.link.outstanding.is_any() {
                 drop(socket);
                 // Whatever it is, it is no reply, and the next request would take it for one. The driver ends by it.
@@ -442,9 +458,6 @@ impl AsyncRead for LinkStream {
             if !this.is_greeted {
                 this.is_greeted = true;
                 this.link.speaks_tls.store(*first == TLS_ALERT, Ordering::Relaxed);
-            }
-            if let Some(words) = &mut socket.last_words {
-                words.note(&buffer.filled()[before..]);
             }
         }
         if polled.is_pending() && !socket.reader.as_ref().is_some_and(|reader| reader.will_wake(cx.waker())) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Pipeline, ProtocolVersion, PushInfo, RedisConnectionInfo, Value};
+use redis::{AsyncConnectionConfig, Pipeline, ProtocolVersion, PushInfo, RedisConnectionInfo, RedisError, Value};
 use redis_manager_core::Runtime;
 
 use crate::network::BoxStream;
@@ -89,7 +89,7 @@ impl RedisConnector {
     async fn greet(&self, link: &Arc<Link>) -> Result<Box<RedisConnection>, ConnectError> {
         let protocol = self.address.login.protocol();
         match self.open(link, protocol).await {
-            Err(ConnectError::Redis { source, .. }) if protocol != ProtocolVersion::RESP2 && says::unknown_hello(&source) => {
+            Err(ConnectError::Redis { source, .. }) if protocol != ProtocolVersion::RESP2 && self.is_unknown_hello(&source) => {
                 match self.address.demands_resp3 {
                     true => Err(ConnectError::NoResp3),
                     false => self.open(link, ProtocolVersion::RESP2).await,
@@ -97,6 +97,12 @@ impl RedisConnector {
             }
             opened => opened,
         }
+    }
+
+    /// Whether HELLO is not known. Before a login some servers say no more than that there has to be one, even where HELLO
+    /// has just brought it.
+    fn is_unknown_hello(&self, error: &RedisError) -> bool {
+        says::unknown_hello(error) || (self.address.login.password().is_some() && error.code() == Some("NOAUTH"))
     }
 
     /// Makes a connection of the stream, with HELLO and who we are for RESP3, and with nothing said for RESP2. The redis
@@ -243,6 +249,7 @@ struct EndOfDriver {
 
 impl Drop for EndOfDriver {
     fn drop(&mut self) {
-        self.link.died(self.why);
+        // A panic of the driver's is not the end of its runtime.
+        self.link.driver_ended(if std::thread::panicking() { LinkEnd::Lost } else { self.why });
     }
 }

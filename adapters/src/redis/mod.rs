@@ -60,11 +60,11 @@ pub use node_handle::NodeHandle;
 pub(crate) use node_share::{NodeShare, not_sent, refuse_unless_plain, refuse_unless_plain_pipeline};
 #[cfg(feature = "cluster")]
 pub(crate) use patience::KeptTimer;
-pub use pool_args::{Handshake, Keepalive, PoolArgs};
-pub use pool_args::{Keepalive, PoolArgs, UnknownCommands};
-pub use pub_sub::PubSub;
+pub use pool_args::{Handshake, Keepalive, PoolArgs, UnknownCommands};
 pub use pub_sub::{PubSub, PubSubEnd};
 pub(crate) use redact::redact;
+#[cfg(feature = "cluster")]
+pub(crate) use secrets::Secrets;
 #[cfg(feature = "cluster")]
 pub(crate) use session::Request;
 pub(crate) use session::Session;

@@ -65,10 +65,8 @@ impl News {
     }
 
     fn of_value(value: &Value, index: usize, asked: Asked<'_>) -> Self {
-        match value {
-            Value::ServerError(error) => Self::of_server_error(error, asked.command_of_reply(index)),
-            _ => Self::AllWell,
-        }
+        let Value::ServerError(error) = value else { return Self::AllWell };
+        Self::of_server_error(error, asked.command_of_reply(index))
     }
 
     /// A transaction that was refused carries the errors of its commands, by their numbers.

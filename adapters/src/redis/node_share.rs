@@ -16,10 +16,10 @@ use redis_manager_core::{GetClientError, Instant, Runtime};
 
 #[cfg(feature = "cluster")]
 use crate::cluster::Attempt;
-use crate::redis_node::connection::{is_fatal, outcome_unknown, timed_out};
+use crate::redis_node::connection::{is_fatal, outcome_unknown, timed_out, unanswered};
 use crate::redis_node::hub::Hub;
 use crate::redis_node::news::{Answer, Asked, News};
-use crate::redis_node::patience::KeptTimer;
+use crate::redis_node::patience::{Awaited, KeptTimer};
 use crate::redis_node::replies::name_of;
 use crate::redis_node::session::{Request, Session, Traces};
 use crate::redis_node::track::Track;
@@ -128,12 +128,17 @@ impl Flight<'_> {
     ) -> RedisResult<T> {
         let flight = &mut self;
         let (sent_at, heard) = (flight.begun_at, flight.track.link.received.mark());
-        let answered = flight.timer.by(flight.runtime, Some(deadline), send(flight.handle)).await;
+        let link = &flight.track.link;
+        let answered = match flight.timer.reply(flight.runtime, sent_at, Some(deadline), link, send(flight.handle)).await {
+            Awaited::Reply(answered) => Some(answered),
+            Awaited::TimedOut => None,
+            Awaited::Unanswered => Some(Err(unanswered())),
+        };
         flight.answered = answered.is_some();
         let (track, patience) = (flight.track, request.patience);
         if request.leaves.has(Traces::CHECK) {
             // It is checked when it goes back to the pool.
-            track.outstanding.store(true, Ordering::SeqCst);
+            track.check_later();
         }
         let Some(result) = answered else {
             // One that had to wait for its connection has not waited long for its reply.

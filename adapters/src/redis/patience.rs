@@ -10,6 +10,8 @@ use std::time::Duration;
 use redis::{Arg, Cmd};
 use redis_manager_core::{Instant, Runtime, Task};
 
+use crate::redis_node::link::Link;
+
 /// How long a reply may take; none: without end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Patience {
@@ -47,6 +49,9 @@ pub(crate) struct KeptTimer {
     /// When it ends. In a lock that nobody ever waits for, so that its owner can be shared.
     sleep: Mutex<Option<(Instant, Task)>>,
 }
+
+/// The first look at whether the redis driver is still there, of a request that waits so long for its reply.
+const FIRST_LOOK: Duration = Duration::from_millis(100);
 
 impl KeptTimer {
     /// Waits for a reply, until `deadline` if there is one; none if it was too long, or if the runtime has ended.
@@ -86,6 +91,48 @@ impl KeptTimer {
             }
         })
         .await
+    }
+}
+
+/// How a wait for a reply has ended.
+pub(crate) enum Awaited<T> {
+    Reply(T),
+    TimedOut,
+    /// The redis driver has ended, and this request was not among those that it has given an answer.
+    Unanswered,
+}
+
+impl KeptTimer {
+    /// Waits for the reply to a request that was sent at `sent_at`, until `deadline` if there is one.
+    ///
+    /// A request that is handed to the redis driver in the very moment in which that ends is lost in its queue: it gets neither
+    /// a reply nor an error, for as long as anything holds the connection. So the link is looked at after a while, and again
+    /// after twice as long.
+    pub(crate) async fn reply<T>(
+        &mut self,
+        runtime: &dyn Runtime,
+        sent_at: Instant,
+        deadline: Option<Instant>,
+        link: &Link,
+        reply: impl Future<Output = T>,
+    ) -> Awaited<T> {
+        let mut reply = pin!(reply);
+        let mut look_after = FIRST_LOOK;
+        loop {
+            let look_at = sent_at + look_after;
+            let until = deadline.map_or(look_at, |deadline| deadline.min(look_at));
+            if let Some(reply) = self.by(runtime, Some(until), reply.as_mut()).await {
+                return Awaited::Reply(reply);
+            }
+            if link.has_driver_ended() {
+                // What it has answered before it ended is there.
+                return self.by(runtime, Some(until), reply).await.map_or(Awaited::Unanswered, Awaited::Reply);
+            }
+            if runtime.has_ended() || deadline == Some(until) {
+                return Awaited::TimedOut;
+            }
+            look_after = look_after.saturating_mul(2);
+        }
     }
 }
 

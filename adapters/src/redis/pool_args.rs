@@ -54,9 +54,9 @@ pub struct PoolArgs {
     pub handshake: Handshake,
     /// What `CLIENT LIST` shows for the connections. Default none. Printable ASCII without spaces.
     pub client_name: Option<String>,
-    /// The most that a connection may hold to read and to write with when it is given back, in bytes: what one large value has
-    /// made of its buffers stays until it is closed, so it is closed then. Twice as much at most is overlooked. Default
-    /// 1 MiB, 64 KiB to 1 GiB.
+    /// The most that a buffer of a connection may hold when it is given back, in bytes: what one large value has made of it
+    /// stays until the connection is closed, so it is closed then. Twice as much at most is overlooked. Default 1 MiB,
+    /// 64 KiB to 1 GiB.
     pub max_idle_buffer: usize,
     /// What is made of commands that are not known. Default [`Check`](UnknownCommands::Check).
     pub unknown_commands: UnknownCommands,

@@ -45,7 +45,7 @@ fn redact_login(rest: &str) -> String {
         }
         // A login without a host, or with an @ too many: any of the rest may be of its password.
         (_, _) => {
-            let end = head.find([':', '@']).map_or(head.len(), |end| end + 1);
+            let end = head.find([':', '@']).map_or(head.len(), |end| if head[end..].starts_with(':') { end + 1 } else { 0 });
             format!("{}***", &head[..end])
         }
     }
@@ -107,7 +107,7 @@ fn redact_query(query: &str) -> String {
 mod tests {
     use super::*;
 
-    /// Seen to bite: with `unix:` taken for a user, with keys that are compared in one case only, with the port of an
+    /// Guards against: `unix:` taken for a user, with keys that are compared in one case only, with the port of an
     /// ambiguous URL shown, with pairs after a password shown.
     #[test]
     fn a_password_is_hidden_whatever_it_holds() {
@@ -133,6 +133,7 @@ mod tests {
             ("redis://host:6379?pass=hun@ter2", "redis://host:***"),
             ("redis://user:12345?hunter2@host", "redis://user:***"),
             ("redis://user:hun@ter?2@host", "redis://user:***"),
+            ("redis://hun@ter?2@host", "redis://***"),
             ("redis://host?password=hunter2&db=1", "redis://host?password=***&db=1"),
             ("redis://host?db=hunter2&protocol=hunter2", "redis://host?db=***&protocol=***"),
             ("redis://host?hunter2", "redis://host?***"),

@@ -51,8 +51,8 @@ impl Mismatch {
             }
             Effect::Uncounted => (!alone).then_some(Self::Uncounted),
             Effect::Reply => {
-                let is_silent = !is_on(cmd) && !(alone && cmd.is_no_response());
-                is_silent.then_some(Self::Uncounted)
+                let is_counted = is_on(cmd) || (alone && cmd.is_no_response());
+                (!is_counted).then_some(Self::Uncounted)
             }
             Effect::Multi | Effect::EndMulti | Effect::Protocol if form == Form::InTransaction => Some(Self::Transaction),
             Effect::None
@@ -91,8 +91,8 @@ impl Mismatch {
     pub(crate) fn refuse(self, cmd: Option<&Cmd>) -> RedisError {
         let text = match self {
             Self::Count => {
-                "not sent: of a pipeline as many replies are to be asked for as it has commands, from the first one on; of an atomic \
-                 one that to EXEC"
+                "not sent: of a pipeline as many replies are to be asked for as it has commands, from the first one on; of an \
+                 atomic one that to EXEC"
             }
             Self::Empty => "not sent: an empty command, or pipeline, has no reply",
             Self::Uncounted => "not sent: the number of its replies is not that of the commands",
@@ -174,7 +174,7 @@ mod tests {
         Request::of_packed_commands(&pipeline, offset, count, session).check_pipeline(&pipeline).is_ok()
     }
 
-    /// Seen to bite: with offset and count taken together, and with either left out.
+    /// Guards against: with offset and count taken together, and with either left out.
     #[test]
     fn l10_a_pipeline_is_asked_for_all_of_its_replies_and_an_atomic_one_for_the_one_to_exec() {
         for (atomic, offset, count) in [(false, 0, 3), (true, 4, 1)] {
@@ -217,7 +217,7 @@ mod tests {
         for words in ["CLIENT REPLY ON", "GET a", "HELLO 2", "no-such-command", "MULTI|GET a|EXEC"] {
             assert!(is_sent(words, false, FRESH), "{words}");
         }
-        assert!(!Request::of_packed_commands(&Pipeline::new(), 0, 0, FRESH).check_pipeline(&Pipeline::new()).is_ok());
+        assert!(Request::of_packed_commands(&Pipeline::new(), 0, 0, FRESH).check_pipeline(&Pipeline::new()).is_err());
     }
 
     #[test]
@@ -244,7 +244,7 @@ mod tests {
         assert!(!is_sent("SUBSCRIBE a", Session { traces: Traces::MULTI, ..FRESH }), "one in the reply to EXEC");
     }
 
-    /// Seen to bite: with a check that looks at the protocol only as it was at first.
+    /// Guards against: with a check that looks at the protocol only as it was at first.
     #[test]
     fn l10_nothing_is_sent_any_more_where_replies_may_be_to_no_command() {
         for (protocol, before, sent) in [

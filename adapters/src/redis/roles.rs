@@ -9,6 +9,8 @@ use redis_manager_core::Instant;
 /// How long after a node's connections were renewed new ones that lead to a replica again are renewed; it doubles each time.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// After so long without a READONLY, the next one is the first: no login says when a primary is back that may not be asked.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
 
 /// What a server said that it was when a connection was made to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,22 +60,19 @@ impl Roles {
     ///
     /// One that was made to a primary leads to a server that has been demoted. One that was made to a replica tells nothing
     /// new: where no primary was ever found, the user writes to a replica; where one was, its name leads to the old server
-    /// still, and is asked again from time to time.
+    /// still, and is asked again from time to time. So is a server that does not say what it is.
     pub(crate) fn is_evidence(&self, role: Role, now: Instant) -> bool {
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         match (role, found.pause) {
             (Role::Replica, _) if !found.primary => false,
-            (Role::Replica, Some((until, _))) if now < until => false,
-            (Role::Replica, pause) => {
-                let pause = pause.map_or(SHORTEST_PAUSE, |(_, pause)| (pause * 2).min(LONGEST_PAUSE));
+            (Role::Replica | Role::Unknown, Some((until, _))) if now < until => false,
+            (Role::Primary, Some(_)) => true,
+            (Role::Primary | Role::Replica | Role::Unknown, pause) => {
+                let recent = pause.filter(|(until, _)| role == Role::Replica || now < *until + FORGOTTEN_AFTER);
+                let pause = recent.map_or(SHORTEST_PAUSE, |(_, pause)| (pause * 2).min(LONGEST_PAUSE));
                 found.pause = Some((now + pause, pause));
                 true
             }
-            (Role::Primary | Role::Unknown, None) => {
-                found.pause = Some((now + SHORTEST_PAUSE, SHORTEST_PAUSE));
-                true
-            }
-            (Role::Primary | Role::Unknown, Some(_)) => true,
         }
     }
 }
@@ -107,9 +106,17 @@ mod tests {
         roles.note(Role::Replica);
         roles.note(Role::Unknown);
         assert!((0..100).all(|second| !roles.is_evidence(Role::Replica, at(second))));
-        assert!(roles.is_evidence(Role::Unknown, at(100)), "it may have been a primary");
         roles.note(Role::Primary);
         assert!(roles.is_evidence(Role::Replica, at(200)), "it was promoted, and is a replica again");
+    }
+
+    #[test]
+    fn a_server_that_does_not_say_what_it_is_is_asked_again_at_the_same_pace_and_forgiven_after_a_while() {
+        let roles = Roles::default();
+        let renewed =
+            |from: u64, to: u64| -> Vec<u64> { (from..to).filter(|now| roles.is_evidence(Role::Unknown, at(*now))).collect() };
+        assert_eq!(renewed(100, 200), [100, 101, 103, 107, 115, 131, 161, 191]);
+        assert_eq!(renewed(400, 404), [400, 401, 403]);
     }
 
     /// Seen to bite: with a pause that does not double, that has no bound, that outlives a primary.

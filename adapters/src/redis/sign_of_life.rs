@@ -32,11 +32,7 @@ pub(crate) fn judge(reply: Value, nonce: Option<&str>, echo: Echo) -> Result<Ech
 }
 
 fn is_pong(reply: &Value) -> bool {
-    match reply {
-        Value::SimpleString(text) => text == "PONG",
-        Value::BulkString(bytes) => bytes == b"PONG",
-        _ => false,
-    }
+    matches!(reply, Value::SimpleString(text) if text == "PONG") || matches!(reply, Value::BulkString(bytes) if bytes == b"PONG")
 }
 
 /// Whether the node says that it is not ready, or that we are not let in.

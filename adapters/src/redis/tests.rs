@@ -1,5 +1,6 @@
 //! What a scripted server sees and says, on one thread of tokio; beside the tests against real ones.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -83,23 +84,52 @@ fn a_cancelled_command_of_a_shared_client_is_answered_before_its_connection_is_l
 
 #[test]
 fn a_shared_connection_that_got_no_reply_in_time_carries_no_more() {
+    let (heard, gone) = (Heard::default(), Arc::new(AtomicBool::new(false)));
+    let (notes, flag) = (heard.clone(), Arc::clone(&gone));
+    let server = ScriptedServer::start(move |mut client: Conversation| {
+        if !client.log_in() || client.number > 0 {
+            return client.serve();
+        }
+        while let Some(words) = client.hear() {
+            notes.note(&words);
+        }
+        flag.store(true, Ordering::SeqCst);
+    });
+    on_tokio(async {
+        let args = PoolArgs { command_timeout: 300 * MS, ..PoolArgs::default() };
+        let manager = manager_of(&server, RedisManager::builder().max_connection_size(2).pool_args(args)).await;
+        let mut shared = manager.get_shared_client(&server.url()).await.expect("a shared client");
+        assert!(echo(&mut shared, "lost").await.expect_err("nothing comes").is_timeout());
+        assert_eq!(echo(&mut shared, "token").await.expect("on another connection"), "token");
+        until("the silent connection is closed", || gone.load(Ordering::SeqCst)).await;
+    });
+    assert_eq!(heard.all(), ["ECHO lost"], "it is silent: it is not even asked for a sign of life");
+}
+
+/// As long as bytes come it is not silent, so nothing but the limit of the command itself sends others elsewhere.
+#[test]
+fn a_shared_connection_whose_reply_takes_too_long_is_left() {
     let server = ScriptedServer::start(|mut client: Conversation| {
         if !client.log_in() || client.number > 0 {
             return client.serve();
         }
-        while client.hear().is_some() {}
+        if client.hear().is_some() && client.say("$1000\r\n") {
+            for _ in 0..900 {
+                if !client.say("x") {
+                    return;
+                }
+                std::thread::sleep(10 * MS);
+            }
+        }
     });
     on_tokio(async {
-        let mut args = PoolArgs::default();
-        args.command_timeout = 100 * MS;
+        let args = PoolArgs { command_timeout: 300 * MS, ..PoolArgs::default() };
         let manager = manager_of(&server, RedisManager::builder().max_connection_size(2).pool_args(args)).await;
         let mut shared = manager.get_shared_client(&server.url()).await.expect("a shared client");
-        assert!(echo(&mut shared, "token").await.expect_err("nothing comes").is_timeout());
+        assert!(echo(&mut shared, "lost").await.expect_err("it is not whole").is_timeout());
         assert_eq!(echo(&mut shared, "token").await.expect("on another connection"), "token");
-        let status = manager.fetch_pool_status().pop_first().expect("a node").1;
-        let told = status.last_error.as_deref().unwrap_or_default();
-        assert!(told.contains("a command was not answered in time"), "{told}");
     });
+    assert_eq!(server.accepted(), 2);
 }
 
 #[test]

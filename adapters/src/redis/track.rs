@@ -123,6 +123,11 @@ impl Track {
         self.link.outstanding.answered(begun_at);
     }
 
+    /// It is checked when it goes back to the pool.
+    pub(crate) fn check_later(&self) {
+        self.outstanding.store(true, Ordering::SeqCst);
+    }
+
     /// A command that has begun is dropped, or given up, before its reply.
     pub(crate) fn abandon(&self, now: Instant) {
         self.link.outstanding.leave(now);

@@ -55,8 +55,9 @@ impl Client {
     /// into a pipeline, and executes that pipeline at once if nobody has changed them since; otherwise begins again, up to
     /// [`TRANSACTION_ATTEMPTS`](Client::TRANSACTION_ATTEMPTS) times. Gives the replies to the commands of the pipeline.
     ///
-    /// Between attempts it pauses for a random time, 1 ms at first and 50 ms at most; while others on the node are disturbed, it
-    /// begins a moment later, too. So many at once on one key all get their turn.
+    /// Between attempts it pauses for a random time, 1 ms at first and 50 ms at most. While one of them is being disturbed,
+    /// transactions of this manager whose first key is the same go one after the other: none waits for that for more than
+    /// half a second an attempt.
     ///
     /// ```no_run
     /// # async fn example(manager: redis_manager::RedisManager) -> Result<(), Box<dyn std::error::Error>> {
@@ -108,13 +109,16 @@ impl Client {
         mut body: impl for<'a> FnMut(Attempt<'a, 'env>) -> Preparation<'a> + Send,
     ) -> Result<T, TransactionError> {
         let attempts = attempts.max(1);
-        let mut contender = self.contender();
-        if let Some(contender) = &mut contender {
-            self.pause(contender.before_first()).await;
-        }
-        for attempt in 1..=attempts {
-            if keys.num_of_args() > 0 {
-                redis::cmd("WATCH").arg(&keys).exec_async(self).await?;
+        let mut watch = redis::cmd("WATCH");
+        watch.arg(&keys);
+        let watches = keys.num_of_args() > 0;
+        let mut contender = if watches { self.contender(&watch) } else { None };
+        for number in 1..=attempts {
+            if let Some(contender) = &mut contender {
+                self.wait_in_line(contender).await;
+            }
+            if watches {
+                watch.exec_async(self).await?;
             }
             let mut pipeline = redis::pipe();
             pipeline.atomic();
@@ -132,8 +136,8 @@ impl Client {
             if let Some(replies) = pipeline.query_async::<Option<T>>(self).await? {
                 return Ok(replies);
             }
-            if let Some(contender) = contender.as_mut().filter(|_| attempt < attempts) {
-                self.pause(contender.after_conflict()).await;
+            if let Some(contender) = contender.as_mut().filter(|_| number < attempts) {
+                self.pause(contender).await;
             }
         }
         Err(TransactionError::Conflict { attempts })

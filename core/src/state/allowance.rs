@@ -165,7 +165,8 @@ impl<C> Ledger<C> {
 
     /// Whether what idles is held back from the line, until others have said whether they need it for their floor.
     pub(super) fn is_yielding(&self) -> bool {
-        self.share.given.stance == Stance::Yielding && self.roster.tally().open() > self.share.given.floor
+        let tally = self.roster.tally();
+        self.share.given.stance == Stance::Yielding && tally.total() - tally.of(Phase::Closing) > self.share.given.floor
     }
 
     /// Whether there is room for a dial, and the allowance is used up.

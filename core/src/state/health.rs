@@ -159,7 +159,9 @@ impl Dialling {
     /// A probe was due but there was no room for it: look again later.
     pub(crate) fn postpone(&mut self, now: Instant, someone_waits: bool, chance: &mut Chance) {
         if let Gate::Failing { failures, timeouts, .. } = self.gate {
-            let next_at = now + self.delay(failures, someone_waits, chance).max(Duration::from_millis(1));
+            // A mere suspicion is looked into as soon as there is room: see `made_room`.
+            let pause = if failures == 0 { self.backoff.max_with_waiters } else { self.delay(failures, someone_waits, chance) };
+            let next_at = now + pause.max(Duration::from_millis(1));
             self.gate = Gate::Failing { failures, timeouts, next_at };
         }
     }

@@ -25,8 +25,8 @@ pub enum Health {
     Up,
     /// The last dial failed or a server did not answer in time, but some connections may still work.
     Suspect,
-    /// The last dial failed and no connection is left that is not known to be dead, or no dial has ever succeeded. The
-    /// node is probed, for ever, until it answers.
+    /// No connection is left that is not known to be dead, and the last dial failed, or none can be made because borrowers
+    /// hold dead ones in all places; or no dial has ever succeeded. The node is probed, for ever, until it answers.
     Down,
 }
 

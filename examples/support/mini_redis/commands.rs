@@ -119,9 +119,9 @@ impl Server {
             "BLPOP" => {
                 let index = session.database;
                 let popped = self.databases[index].run("LPOP", &args[..2]);
-                return popped.unwrap_or_else(|| Err(unknown_command(args))).map(|element| match element {
-                    Reply::Bulk(element) => Reply::Array(vec![Reply::Bulk(args[1].clone()), Reply::Bulk(element)]),
-                    other => other,
+                return popped.unwrap_or_else(|| Err(unknown_command(args))).map(|element| {
+                    let Reply::Bulk(element) = element else { return element };
+                    Reply::Array(vec![Reply::Bulk(args[1].clone()), Reply::Bulk(element)])
                 });
             }
             "CLIENT" => return self.client(id, args),

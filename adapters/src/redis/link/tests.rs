@@ -1,3 +1,5 @@
+//! The stream of a connection, driven by hand: turns, bytes that were not asked for, and the bound of the inbox.
+
 use std::sync::atomic::AtomicUsize;
 use std::task::Wake;
 
@@ -95,9 +97,12 @@ fn a_turn_reads_so_much_and_asks_for_the_next_one() {
     }
 }
 
+/// What is done to a link before bytes come.
+type Preparation = fn(&Link);
+
 #[test]
 fn bytes_end_a_link_unless_a_reply_may_come() {
-    let may_come: [(&str, fn(&Link)); 5] = [
+    let may_come: [(&str, Preparation); 5] = [
         ("hello is said", |_| {}),
         ("one borrower has asked", |link| link.outstanding.set_asked(true)),
         ("pushes were asked for", |link| {
@@ -119,7 +124,7 @@ fn bytes_end_a_link_unless_a_reply_may_come() {
         prepare(&link);
         assert!(read(&mut stream, &wakes) > Some(0) && !link.is_dead(), "{why}");
     }
-    let none: [(&str, fn(&Link)); 4] = [
+    let none: [(&str, Preparation); 4] = [
         ("nobody has asked", |link| link.outstanding.set_asked(false)),
         ("the shared clients have their replies", |link| {
             link.outstanding.set_asked(false);

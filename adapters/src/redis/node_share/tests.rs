@@ -1,7 +1,10 @@
+//! Errors after which replies may no longer belong to their requests.
+
 use redis_manager_tests::scripted_server::{Conversation, ScriptedServer};
 
 use super::*;
 use crate::RedisManager;
+use crate::redis_node::patience::Patience;
 use crate::tokio::TokioRuntime;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -17,18 +20,18 @@ fn a_stream_that_is_out_of_step_is_closed_for_all() {
         let hub = manager.hub(&server.url()).expect("a node");
         let mut share = NodeShare::ready(hub, SECOND).await.expect("a connection");
         let track = Arc::clone(&share.seat.as_ref().expect("it is ready").track);
-        let patience = Patience::Ordinary(Some(SECOND));
+        let request = Request { patience: Patience::Ordinary(Some(SECOND)), ..Request::UNBOUNDED };
         for (kind, is_closed) in [(io::ErrorKind::Other, false), (io::ErrorKind::InvalidData, true)] {
             let error = match is_closed {
                 true => RedisError::from(io::Error::from(kind)),
                 false => RedisError::from((ErrorKind::Client, "the request is not valid")),
             };
-            let answer: RedisResult<Value> = share.ask(patience, Asked::Ours, async move |_| Err(error)).await;
+            let answer: RedisResult<Value> = share.ask(request, Asked::Ours, async move |_| Err(error)).await;
             assert_eq!(answer.expect_err("an error").to_string().contains("outcome unknown"), is_closed);
             assert_eq!(track.link.is_dead(), is_closed);
         }
         let answer =
-            share.ask(patience, Asked::Ours, async |handle| handle.send_packed_command(redis::cmd("ECHO").arg(1)).await).await;
+            share.ask(request, Asked::Ours, async |handle| handle.send_packed_command(redis::cmd("ECHO").arg(1)).await).await;
         assert_eq!(answer, Ok(Value::BulkString(b"1".to_vec())), "on another connection");
     });
     assert_eq!(server.accepted(), 2);
