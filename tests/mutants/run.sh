@@ -2,12 +2,14 @@
 # Applies each mutant to a copy of the code and prints what kills it. A mutant that survives is a failure, unless
 # EQUIVALENT.md says why nobody could tell.
 #
-# - tests/mutants/*.patch, bugs of the core: killed by a seed of the simulator, or by a test.
-# - tests/mutants/adapters/*.patch, bugs of the adapters: killed by the test that the first line of the patch names, as in
-#   `# killed by: -p redis-manager --lib NAME` or `# killed by: -p redis-manager-tests --test redis NAME`.
+# - tests/mutants/core/, bugs of the core: killed by a seed of the simulator, or by a test.
+# - tests/mutants/adapters/, bugs of the adapters: killed by the test that the entry names, as in
+#   `killed by: -p redis-manager --lib NAME` or `killed by: -p redis-manager-tests --test redis NAME`.
+#
+# There is a table for each file of the code; table.pl reads them, and says what they look like.
 #
 # usage: tests/mutants/run.sh [core | adapters | NAME ...]
-#        tests/mutants/run.sh --check        only whether all of them still apply; takes seconds
+#        tests/mutants/run.sh --check        only whether all of them still apply; takes a second
 #
 # MUTANT_SEEDS=500    seeds for each mutant of the core
 # MUTANT_JOBS=2       copies at work
@@ -35,42 +37,8 @@ export CARGO_PROFILE_TEST_RELEASE_DEBUG_ASSERTIONS=true CARGO_PROFILE_TEST_RELEA
 export CARGO_PROFILE_DEV_DEBUG=0
 export CARGO_TERM_COLOR=never RUST_BACKTRACE=0
 
-if ! command -v patch >/dev/null 2>&1; then
-    as_root=""
-    if [ "$(id -u)" -ne 0 ]; then
-        as_root="sudo"
-    fi
-    echo "patch is missing: installing it with apt-get"
-    $as_root apt-get update
-    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends patch
-fi
-
-# Where a mutant of this name is.
-patch_of() {
-    if [ -f "$mutants/$1.patch" ]; then
-        echo "$mutants/$1.patch"
-    else
-        echo "$mutants/adapters/$1.patch"
-    fi
-}
-
-half_of() {
-    case $(patch_of "$1") in
-        */adapters/*) echo adapters ;;
-        *) echo core ;;
-    esac
-}
-
-# The names of all mutants of one half.
-all_of() {
-    local folder=$mutants
-    [ "$1" = core ] || folder=$mutants/$1
-    (cd "$folder" && printf '%s\n' *.patch | sed 's/\.patch$//')
-}
-
-# What is to kill a mutant of the adapters: a package, its target, and the names of tests.
-named_killer() {
-    sed -nE '1s/^# killed by: (-p [a-z-]+ --[a-z]+.*)$/\1/p' "$(patch_of "$1")"
+table() {
+    perl "$mutants/table.pl" "$@"
 }
 
 # Builds a test of the copy that is the working directory, and says where it is.
@@ -198,7 +166,7 @@ prepare() {
 
 # What the code without any mutant fails at, or nothing.
 original_killer() {
-    local found='' words target names
+    local found='' killers target names
     enter_copy "$1" 0
     cd "$work"
     out=$log/original
@@ -208,29 +176,29 @@ original_killer() {
     fi
     # All tests of a target at once.
     patience=500
+    killers=$(table killers)
     while read -r target; do
-        names=$(for name in $(all_of adapters); do named_killer "$name"; done | sed -nE "s/^$target +//p" | tr ' ' '\n' | sort -u)
+        names=$(sed -nE "s/^$target +//p" <<<"$killers" | tr ' ' '\n' | sort -u)
         # shellcheck disable=SC2086
         found=$(adapters_killer $target $names)
         [ -z "$found" ] || break
-    done < <(for name in $(all_of adapters); do named_killer "$name"; done | sed -nE 's/^(-p [a-z-]+ (--lib|--test [a-z_]+)) .*/\1/p' | sort -u)
+    done < <(sed -nE 's/^(-p [a-z-]+ (--lib|--test [a-z_]+)) .*/\1/p' <<<"$killers" | sort -u)
     printf '%s' "$found"
 }
 
 # One mutant, in the copy of this number.
 judge() {
-    local name=$2 half patch found
-    half=$(half_of "$name")
-    patch=$(patch_of "$name")
+    local name=$2 half found
+    half=$(table half "$name")
     enter_copy "$half" "$1"
     out=$log/$name
     cd "$work"
-    if ! patch -p1 -s --fuzz=0 --dry-run <"$patch" >"$out" 2>&1; then
+    if ! table apply "$name" "$work" >"$out" 2>&1; then
+        cat "$out" >&2
         found='no longer applies'
     else
-        patch -p1 -s --fuzz=0 --no-backup-if-mismatch <"$patch"
-        found=$(killer "$half" "$(named_killer "$name")")
-        patch -p1 -s --fuzz=0 --no-backup-if-mismatch -R <"$patch"
+        found=$(killer "$half" "$(table killers "$name")")
+        table revert "$work"
     fi
     if [ "$found" = 'no longer applies' ] || [ "$found" = 'does not compile' ] || [ "$found" = 'names no test' ]; then
         printf '%-40s FAILED: %s\n' "$name" "$found"
@@ -245,22 +213,6 @@ judge() {
     fi
 }
 
-# Whether every patch applies to the code as it is, and those of the adapters name their killers.
-check() {
-    local failed=0 name
-    for name in $(all_of core) $(all_of adapters); do
-        if ! patch -p1 -s --fuzz=0 --dry-run -d "$root" <"$(patch_of "$name")" >/dev/null 2>&1; then
-            printf '%-40s FAILED: no longer applies\n' "$name"
-            failed=$((failed + 1))
-        elif [ "$(half_of "$name")" = adapters ] && [ -z "$(named_killer "$name")" ]; then
-            printf '%-40s FAILED: names no test\n' "$name"
-            failed=$((failed + 1))
-        fi
-    done
-    echo "$failed of $(($(all_of core | wc -l) + $(all_of adapters | wc -l))) failed"
-    [ "$failed" -eq 0 ]
-}
-
 # How this script calls itself, once for each mutant: its number in the order, and its name.
 if [ "${1:-}" = --one ]; then
     if [ -z "$budget" ] || [ "$2" -le "$at_least" ] || [ "$(date +%s)" -lt "$MUTANT_UNTIL" ]; then
@@ -269,7 +221,7 @@ if [ "${1:-}" = --one ]; then
     exit
 fi
 if [ "${1:-}" = --check ]; then
-    check
+    table check
     exit
 fi
 
@@ -280,9 +232,11 @@ case ${1:-} in
 esac
 names=("$@")
 if [ ${#whole[@]} -gt 0 ]; then
-    mapfile -t names < <(for half in "${whole[@]}"; do all_of "$half"; done)
+    mapfile -t names < <(for half in "${whole[@]}"; do table names "$half"; done)
 fi
-mapfile -t halves < <(for name in "${names[@]}"; do half_of "$name"; done | sort -u)
+# Ends here if a name is wrong.
+halves=$(table half "${names[@]}" | sort -u)
+mapfile -t halves <<<"$halves"
 for half in "${halves[@]}"; do
     prepare "$half" 0
 done
