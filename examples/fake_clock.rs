@@ -35,7 +35,7 @@ impl Prices {
 
 fn service(runtime: &FakeRuntime, server: &FakeServer) -> Prices {
     let config = NodeConfig::builder().max_connection_size(4).on_node_down(OnNodeDown::Wait).build();
-    let pool = NodePool::new(server.connector(), config.expect("these knobs are valid"), Arc::new(runtime.clone()));
+    let pool = NodePool::new(server.connector(), config.expect("these settings are valid"), Arc::new(runtime.clone()));
     Prices { pool, last_known: 0 }
 }
 

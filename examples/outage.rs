@@ -25,7 +25,7 @@ fn main() {
     let server = FakeServer::new(&runtime);
     server.set_connect_latency(Duration::from_millis(2));
     server.set_latency(Duration::from_millis(1));
-    let config = NodeConfig::builder().max_connection_size(4).max_pools_per_node(1).build().expect("these knobs are valid");
+    let config = NodeConfig::builder().max_connection_size(4).max_pools_per_node(1).build().expect("these settings are valid");
     let pool = NodePool::new(server.connector(), config, Arc::new(runtime.clone()));
     let tally = Arc::new(Tally::default());
     for caller in 0..CALLERS {

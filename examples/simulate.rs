@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use redis_manager::state::Marks;
-use redis_manager::testing::simulation::{Fault, Plan, Report, Tally, shrink, simulate};
+use redis_manager::state::Coverage;
+use redis_manager::testing::simulation::{Fault, OutcomeCounts, Report, SeedPlan, shrink, simulate};
 
 struct Arguments {
     first: u64,
@@ -34,19 +34,19 @@ fn arguments() -> Result<Arguments, String> {
 #[derive(Default)]
 struct Sum {
     steps: u64,
-    tally: Tally,
+    counts: OutcomeCounts,
     dials: usize,
     checks: usize,
     faults: BTreeMap<String, usize>,
-    marks: Marks,
+    marks: Coverage,
     virtual_time: Duration,
     hash: u64,
 }
 
 impl Sum {
-    fn add(&mut self, plan: &Plan, report: &Report) {
+    fn add(&mut self, plan: &SeedPlan, report: &Report) {
         self.steps += report.steps;
-        self.tally = self.tally.plus(report.tally);
+        self.counts = self.counts.plus(report.counts);
         self.dials += report.dials;
         self.checks += report.checks;
         for (_, fault) in plan.faults.iter().take(report.faults) {
@@ -81,7 +81,7 @@ fn main() -> ExitCode {
     let (began_at, mut told_at) = (Instant::now(), Instant::now());
     let mut sum = Sum::default();
     for seed in arguments.first..arguments.first + arguments.seeds {
-        let plan = Plan::from_seed(seed);
+        let plan = SeedPlan::from_seed(seed);
         let report = match simulate(&plan) {
             Ok(report) => report,
             Err(failure) => {
@@ -100,7 +100,7 @@ fn main() -> ExitCode {
         sum.add(&plan, &report);
         if told_at.elapsed() > Duration::from_secs(5) {
             told_at = Instant::now();
-            eprintln!("{} seeds, {} gets, {:.0?}", seed + 1 - arguments.first, sum.tally.gets, began_at.elapsed());
+            eprintln!("{} seeds, {} gets, {:.0?}", seed + 1 - arguments.first, sum.counts.gets, began_at.elapsed());
         }
     }
     let wall = began_at.elapsed();
@@ -108,7 +108,7 @@ fn main() -> ExitCode {
     println!("steps        {} ({:.0} a second)", sum.steps, sum.steps as f64 / wall.as_secs_f64());
     println!(
         "gets         {}: {} ok, {} refused, {} cancelled",
-        sum.tally.gets, sum.tally.oks, sum.tally.refused, sum.tally.cancels
+        sum.counts.gets, sum.counts.oks, sum.counts.refused, sum.counts.cancels
     );
     println!("dials        {}", sum.dials);
     println!("checks       {}", sum.checks);

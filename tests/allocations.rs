@@ -12,7 +12,7 @@ use redis_manager_tests::redis_server::RedisServer;
 async fn a_lease_that_changed_nothing_allocates_nothing() {
     let server = RedisServer::start();
     let runtime = TokioRuntime::current().expect("inside tokio");
-    let manager = RedisManager::builder().build(runtime).expect("valid knobs");
+    let manager = RedisManager::builder().build(runtime).expect("valid settings");
     manager.add_node_pool(&server.url()).await.expect("the server is up");
     manager.start_cleanup();
     let url = server.url();

@@ -17,7 +17,7 @@ fn resident() -> usize {
 
 async fn manager(server: &RedisServer, limit: usize, runtime: impl Network) -> RedisManager {
     let builder = RedisManager::builder().max_pools_per_node(1).max_connection_size(limit).pool_args(PoolArgs::default());
-    let manager = builder.build(runtime).expect("valid knobs");
+    let manager = builder.build(runtime).expect("valid settings");
     manager.add_node_pool(&server.url()).await.expect("the server is up");
     manager
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use redis_manager_core::state::Marks;
-use redis_manager_core::testing::simulation::{Plan, simulate};
+use redis_manager_core::state::Coverage;
+use redis_manager_core::testing::simulation::{SeedPlan, simulate};
 
 /// With fewer seeds than this, a rare turn may be missed without anything being wrong.
 const ENOUGH_FOR_ALL_MARKS: u64 = 2_000;
@@ -22,10 +22,10 @@ fn no_seed_breaks_a_rule() {
     let at = Arc::new(AtomicU64::new(first));
     name_the_seed_of_a_panic(&at);
     watch_for_hangs(&at);
-    let mut marks = Marks::default();
+    let mut marks = Coverage::default();
     for seed in first..first + seeds {
         at.store(seed, Ordering::Relaxed);
-        match simulate(&Plan::from_seed(seed)) {
+        match simulate(&SeedPlan::from_seed(seed)) {
             Ok(report) => marks = marks.and(report.marks),
             Err(failure) => panic!("{failure}"),
         }

@@ -1,4 +1,4 @@
-//! The builder of a manager: every knob with its default and range, and the one gate that checks them.
+//! The builder of a manager: every setting with its default and range, and the one gate that checks them.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use redis_manager_core::{ConfigError, Manager, NodeConfig, NodeConfigBuilder, OnNodeDown, Runtime, TotalLimit};
 
 #[cfg(feature = "cluster")]
-use crate::cluster::{ClusterArgs, Clusters, Plan};
+use crate::cluster::{ClusterArgs, ClusterConfig, Clusters};
 use crate::manager::RedisManager;
 use crate::network::Network;
 use crate::redis_node::{PoolArgs, Tls};
@@ -15,7 +15,7 @@ use crate::redis_node::{PoolArgs, Tls};
 pub(crate) const SHARED_CONNECTIONS: RangeInclusive<usize> = 1..=256;
 pub(crate) const DEFAULT_SHARED_CONNECTIONS: usize = 1;
 
-/// Sets the knobs of a [`RedisManager`]; [`build`](RedisManagerBuilder::build) checks them. The defaults are valid.
+/// Sets the settings of a [`RedisManager`]; [`build`](RedisManagerBuilder::build) checks them. The defaults are valid.
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until it is built"]
 pub struct RedisManagerBuilder {
@@ -27,7 +27,7 @@ pub struct RedisManagerBuilder {
     min_connections_per_node: usize,
     shared_connections_per_node: usize,
     #[cfg(feature = "cluster")]
-    plan: Plan,
+    plan: ClusterConfig,
     /// The first value of the environment that could not be read; told by `build`.
     unreadable: Option<ConfigError>,
 }
@@ -43,21 +43,21 @@ impl Default for RedisManagerBuilder {
             min_connections_per_node: TotalLimit::DEFAULT_MIN_CONNECTIONS_PER_NODE,
             shared_connections_per_node: DEFAULT_SHARED_CONNECTIONS,
             #[cfg(feature = "cluster")]
-            plan: Plan::default(),
+            plan: ClusterConfig::default(),
             unreadable: None,
         }
     }
 }
 
-/// Passes a knob on to the node's builder, where it is documented, too.
-macro_rules! node_knobs {
+/// Passes a setting on to the node's builder, where it is documented, too.
+macro_rules! node_settings {
     ($($(#[$doc:meta])* $name:ident: $type:ty,)*) => {
         $($(#[$doc])* pub fn $name(mut self, $name: $type) -> Self { self.node = self.node.$name($name); self })*
     };
 }
 
 impl RedisManagerBuilder {
-    node_knobs! {
+    node_settings! {
         /// Pools that a node has from the start and never fewer. Count, default 1, 1 to 256.
         connection_pools_per_node_at_start: usize,
         /// Connections of one pool at most, in whatever phase. Count, default 50, 1 to 65 536.
@@ -68,7 +68,7 @@ impl RedisManagerBuilder {
         /// Connections that each pool at start keeps open, borrowed ones included. Count, default 1, 0 to
         /// `max_connection_size`.
         min_idle: usize,
-        /// Callers in line for one node at most; the next one gets `Saturated`. Count, default 10 000, 1 to 10 000 000.
+        /// Callers in the queue for one node at most; the next one gets `Saturated`. Count, default 10 000, 1 to 10 000 000.
         max_waiters: usize,
         /// The deadline of calls that name none. Default 10 s, 10 ms to 7 days.
         default_timeout: Duration,
@@ -103,7 +103,7 @@ impl RedisManagerBuilder {
     /// Each node may always have [`min_connections_per_node`](RedisManagerBuilder::min_connections_per_node), and has more
     /// while there is some left. When there is not, nodes that have more close what idles to make room for nodes whose
     /// callers wait, the one who has waited longest first. What is on loan is not taken back, and while a node has callers
-    /// in line it keeps what it has: only for the floor of a node that is being added, what comes back from a borrower is
+    /// in the queue it keeps what it has: only for the floor of a node that is being added, what comes back from a borrower is
     /// closed.
     pub fn max_total_connections(mut self, connections: usize) -> Self {
         self.max_total_connections = Some(connections);
@@ -162,7 +162,7 @@ impl RedisManagerBuilder {
         self
     }
 
-    /// Takes knobs from the environment, where they are set: `MAX_CONNECTION_SIZE` (a count), `HEALTH_CHECK_INTERVAL`,
+    /// Takes settings from the environment, where they are set: `MAX_CONNECTION_SIZE` (a count), `HEALTH_CHECK_INTERVAL`,
     /// `CLEANUP_INTERVAL` and `MAX_IDLE_TIME` (seconds, decimals allowed), `USE_REDIS_CLUSTER` (true or false; true needs the
     /// feature `cluster`). What cannot be read is told by [`build`](RedisManagerBuilder::build).
     pub fn from_env(self) -> Self {
@@ -170,7 +170,7 @@ impl RedisManagerBuilder {
     }
 
     fn set_from(mut self, variable: impl Fn(&'static str) -> Option<String>) -> Self {
-        let unreadable = |knob, value, expected| ConfigError::Unreadable { knob, value, expected };
+        let unreadable = |setting, value, expected| ConfigError::Unreadable { setting, value, expected };
         let seconds = |name: &'static str| -> Result<Option<Duration>, ConfigError> {
             let Some(value) = variable(name) else { return Ok(None) };
             let length = value.trim().parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
@@ -219,11 +219,11 @@ impl RedisManagerBuilder {
         self
     }
 
-    /// Checks every knob and makes the manager; certificates and keys are read, if there are any. Nothing is connected yet.
+    /// Checks every setting and makes the manager; certificates and keys are read, if there are any. Nothing is connected yet.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] names the knob, its value and what it may be.
+    /// [`ConfigError`] names the setting, its value and what it may be.
     #[cfg_attr(not(feature = "tls-rustls"), expect(unused_mut, reason = "taken from only with TLS"))]
     pub fn build(mut self, runtime: impl Network) -> Result<RedisManager, ConfigError> {
         if let Some(unreadable) = self.unreadable {
@@ -238,23 +238,23 @@ impl RedisManagerBuilder {
         let total = self.total_limit()?;
         let config: NodeConfig = self.node.connect_timeout(self.args.connect_timeout).build()?;
         let shared = self.shared_connections_per_node;
-        let (knob, value) = ("shared_connections_per_node", shared.to_string());
+        let (setting, value) = ("shared_connections_per_node", shared.to_string());
         let most = config.max_connection_size() * config.max_pools_per_node();
         if !SHARED_CONNECTIONS.contains(&shared) {
             let range = format!("{} to {}", SHARED_CONNECTIONS.start(), SHARED_CONNECTIONS.end());
-            return Err(ConfigError::OutOfRange { knob, value, range });
+            return Err(ConfigError::OutOfRange { setting, value, range });
         }
         if shared > most {
-            let limit_knob = "max_connection_size times max_pools_per_node";
-            return Err(ConfigError::Contradiction { knob, value, limit_knob, limit: most.to_string() });
+            let limit_setting = "max_connection_size times max_pools_per_node";
+            return Err(ConfigError::Contradiction { setting, value, limit_setting, limit: most.to_string() });
         }
         #[cfg(feature = "cluster")]
         let startup = self.plan.check(self.args.protocol, &tls)?;
         if let Some(total) = total {
             total.check(&config)?;
             if shared > total.max_total_connections {
-                let (limit_knob, limit) = ("max_total_connections", total.max_total_connections.to_string());
-                return Err(ConfigError::Contradiction { knob, value, limit_knob, limit });
+                let (limit_setting, limit) = ("max_total_connections", total.max_total_connections.to_string());
+                return Err(ConfigError::Contradiction { setting, value, limit_setting, limit });
             }
         }
         let network: Arc<dyn Network> = Arc::new(runtime);

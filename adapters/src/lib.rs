@@ -40,6 +40,8 @@
 mod builder;
 #[cfg(all(feature = "cluster", any(feature = "tokio", feature = "smol")))]
 mod cluster;
+#[cfg(all(feature = "cluster", any(feature = "tokio", feature = "smol")))]
+mod future_util;
 #[cfg(any(feature = "tokio", feature = "smol"))]
 mod manager;
 #[cfg(any(feature = "tokio", feature = "smol"))]
@@ -51,8 +53,6 @@ mod redis_node;
 pub mod smol;
 #[cfg(feature = "tokio")]
 pub mod tokio;
-#[cfg(all(feature = "cluster", any(feature = "tokio", feature = "smol")))]
-mod waits;
 
 pub use redis_manager_core::*;
 

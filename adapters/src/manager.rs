@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use redis_manager_core::{
-    Closed, GetClientError, Knob, Loop, Manager, NodeConfig, NodeStatus, Runtime, TotalConnections, TotalLimit,
+    Closed, GetClientError, Loop, Manager, NodeConfig, NodeStatus, Runtime, Setting, TotalConnections, TotalLimit,
 };
 
 use crate::builder::{DEFAULT_SHARED_CONNECTIONS, RedisManagerBuilder, SHARED_CONNECTIONS};
@@ -15,7 +15,7 @@ use crate::builder::{DEFAULT_SHARED_CONNECTIONS, RedisManagerBuilder, SHARED_CON
 use crate::cluster::{ClusterArgs, ClusterStatus, Clusters};
 use crate::network::Network;
 use crate::redis_node::{
-    AddNodeError, Address, Client, Hub, NodeHandle, PoolArgs, RedisConnector, Session, SharedClient, Tls, redact,
+    AddNodeError, Address, Client, NodeHandle, PoolArgs, RedisConnector, Session, SharedClient, SharedConnections, Tls, redact,
 };
 
 /// Pools of connections to many Redis nodes, by URL. Cheap to clone; clones are the same manager. When the last one is
@@ -36,32 +36,32 @@ pub struct RedisManager {
     #[cfg(feature = "cluster")]
     pub(crate) clusters: Option<Clusters>,
     /// What the shared clients of each node have in common, for as long as there is one.
-    pub(crate) hubs: Arc<Mutex<HashMap<String, Weak<Hub>>>>,
+    pub(crate) hubs: Arc<Mutex<HashMap<String, Weak<SharedConnections>>>>,
 }
 
 impl RedisManager {
-    /// The table of all knobs with their defaults and ranges.
+    /// The table of all settings with their defaults and ranges.
     #[must_use]
-    pub fn knobs() -> Vec<Knob> {
-        let shared = Knob::new(
+    pub fn settings() -> Vec<Setting> {
+        let shared = Setting::new(
             "shared_connections_per_node",
             "connections",
             DEFAULT_SHARED_CONNECTIONS.to_string(),
             format!("{} to {}", SHARED_CONNECTIONS.start(), SHARED_CONNECTIONS.end()),
             "what all shared clients of a node send their commands over, each over the one with the fewest in flight",
         );
-        let knobs = NodeConfig::knobs()
+        let settings = NodeConfig::settings()
             .into_iter()
-            .chain(TotalLimit::knobs())
+            .chain(TotalLimit::settings())
             .chain([shared])
-            .chain(Tls::knob())
-            .chain(PoolArgs::knobs());
+            .chain(Tls::setting())
+            .chain(PoolArgs::settings());
         #[cfg(feature = "cluster")]
-        let knobs = knobs.chain(ClusterArgs::knobs());
-        knobs.collect()
+        let settings = settings.chain(ClusterArgs::settings());
+        settings.collect()
     }
 
-    /// Every knob at its default.
+    /// Every setting at its default.
     pub fn builder() -> RedisManagerBuilder {
         RedisManagerBuilder::default()
     }
@@ -81,7 +81,7 @@ impl RedisManager {
 
     /// Adds a node and waits until each of its pools at start has `min_idle` connections that have answered (with a
     /// `min_idle` of 0: until one has). With [`max_total_connections`](RedisManagerBuilder::max_total_connections): until it
-    /// has as many of those as the other nodes leave it, and `min_connections_per_node` at least. Adding a node that is
+    /// has as many of those as the other nodes leave it, and `min_connections_per_node` at least. AddClusterGuard a node that is
     /// there already does nothing.
     ///
     /// With `use_cluster` the URL is a name of your choice, which is not parsed; what is added is the cluster of
@@ -124,7 +124,7 @@ impl RedisManager {
     ///
     /// The node is there at once, as `down` until it has answered, and its pools are filled in the background as those of
     /// any node that is down: one probe at a time, with a back-off, for ever. Calls that want a client of it wait, as
-    /// [`on_node_down`](RedisManagerBuilder::on_node_down) says. Adding a node that is there already does nothing.
+    /// [`on_node_down`](RedisManagerBuilder::on_node_down) says. AddClusterGuard a node that is there already does nothing.
     ///
     /// With `use_cluster`, the same for the cluster of `startup_nodes`.
     ///
@@ -170,7 +170,7 @@ impl RedisManager {
     ///
     /// # Cancel safety
     ///
-    /// May be dropped at any time: its place in line is given up, and a client that it was granted goes to the next.
+    /// May be dropped at any time: its position in the queue is given up, and a client that it was granted goes to the next.
     pub async fn get_client_timeout(&self, url: &str, timeout: Duration) -> Result<Client, GetClientError> {
         #[cfg(feature = "cluster")]
         if let Some(clusters) = &self.clusters {
@@ -223,7 +223,7 @@ impl RedisManager {
         if let Some(clusters) = &self.clusters {
             return clusters.get_shared(url, timeout).await.map_err(hide_password);
         }
-        SharedClient::of_node(self.hub(url).map_err(hide_password)?, timeout).await
+        SharedClient::of_node(self.connections(url).map_err(hide_password)?, timeout).await
     }
 
     /// Lends a client of the node that owns a key, within `default_timeout`; see
@@ -363,7 +363,7 @@ impl RedisManager {
         self.close_node_pools_timeout(url, self.nodes.config().default_timeout()).await;
     }
 
-    /// Closes the pools of a node: new gets and new commands of shared clients fail at once, and so do the calls in line.
+    /// Closes the pools of a node: new gets and new commands of shared clients fail at once, and so do the calls in the queue.
     /// Subscriptions end at once, and commands that block on the server. Other clients on loan are closed when they come back,
     /// or where they are at the end of `timeout`. Returns when no connection is left. The node can be added again; one that
     /// was never added is closed already.
@@ -378,8 +378,8 @@ impl RedisManager {
         }
         // First no caller is served any more, then what shared clients have comes back.
         let closing = self.nodes.begin_close_nodes([url], timeout);
-        let hub = self.hubs().remove(url);
-        close_hubs(hub);
+        let connections = self.hubs().remove(url);
+        close_hubs(connections);
         closing.drained().await;
     }
 
@@ -431,27 +431,27 @@ impl RedisManager {
     }
 
     /// What the shared clients of a node have in common; made for the first one.
-    pub(crate) fn hub(&self, url: &str) -> Result<Arc<Hub>, GetClientError> {
+    pub(crate) fn connections(&self, url: &str) -> Result<Arc<SharedConnections>, GetClientError> {
         let pool = self.nodes.node(url)?;
-        if let Some(hub) = self.hubs().get(url).and_then(Weak::upgrade).filter(|hub| hub.is_of(&pool)) {
-            return Ok(hub);
+        if let Some(connections) = self.hubs().get(url).and_then(Weak::upgrade).filter(|connections| connections.is_of(&pool)) {
+            return Ok(connections);
         }
         let address = Address::parse(url, self.args.protocol, &self.tls);
         let login = address.map_err(|_| GetClientError::UnknownNode { node: String::from(url) })?.login;
         let session = Session::fresh(&self.args, login.protocol(), login.db());
         let runtime = Arc::clone(&self.network) as Arc<dyn Runtime>;
-        let made = Arc::new(Hub::new(pool.clone(), runtime, self.shared_connections_per_node, session));
+        let made = Arc::new(SharedConnections::new(pool.clone(), runtime, self.shared_connections_per_node, session));
         let mut hubs = self.hubs();
         // Another call may have been quicker.
-        let hub = hubs.get(url).and_then(Weak::upgrade).filter(|hub| hub.is_of(&pool));
-        if hub.is_none() {
+        let connections = hubs.get(url).and_then(Weak::upgrade).filter(|connections| connections.is_of(&pool));
+        if connections.is_none() {
             hubs.insert(String::from(url), Arc::downgrade(&made));
         }
         drop(hubs);
-        Ok(hub.unwrap_or(made))
+        Ok(connections.unwrap_or(made))
     }
 
-    fn hubs(&self) -> MutexGuard<'_, HashMap<String, Weak<Hub>>> {
+    fn hubs(&self) -> MutexGuard<'_, HashMap<String, Weak<SharedConnections>>> {
         self.hubs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -462,8 +462,8 @@ impl fmt::Debug for RedisManager {
     }
 }
 
-fn close_hubs(hubs: impl IntoIterator<Item = Weak<Hub>>) {
-    hubs.into_iter().filter_map(|hub| hub.upgrade()).for_each(|hub| hub.close());
+fn close_hubs(hubs: impl IntoIterator<Item = Weak<SharedConnections>>) {
+    hubs.into_iter().filter_map(|connections| connections.upgrade()).for_each(|connections| connections.close());
 }
 
 /// The core names a node that is not there, or not any more, as it was asked for; all others by their connector, which hides

@@ -21,12 +21,12 @@ use crate::network::{BoxStream, Network, Reply, TcpOptions};
 /// For async-std use the global one: both are built on the same reactor, and its clients can be used on any executor.
 #[derive(Clone)]
 pub struct SmolRuntime {
-    executor: Place,
+    executor: ExecutorKind,
     epoch: std::time::Instant,
 }
 
 #[derive(Clone)]
-enum Place {
+enum ExecutorKind {
     Global,
     /// Held weakly: the tasks that run there hold the runtime, and an executor that was dropped must end them.
     Given(Weak<::smol::Executor<'static>>),
@@ -36,13 +36,13 @@ impl SmolRuntime {
     /// smol's global executor, which runs on threads of its own (`SMOL_THREADS` says how many; one by default).
     #[must_use]
     pub fn new() -> Self {
-        Self { executor: Place::Global, epoch: std::time::Instant::now() }
+        Self { executor: ExecutorKind::Global, epoch: std::time::Instant::now() }
     }
 
     /// An executor of yours. It has to be kept, and run, for as long as the manager is used.
     #[must_use]
     pub fn with_executor(executor: &Arc<::smol::Executor<'static>>) -> Self {
-        Self { executor: Place::Given(Arc::downgrade(executor)), ..Self::new() }
+        Self { executor: ExecutorKind::Given(Arc::downgrade(executor)), ..Self::new() }
     }
 }
 
@@ -71,8 +71,8 @@ impl Timer for SmolRuntime {
 impl Spawn for SmolRuntime {
     fn spawn(&self, task: Task) {
         match &self.executor {
-            Place::Global => ::smol::spawn(task).detach(),
-            Place::Given(executor) => match executor.upgrade() {
+            ExecutorKind::Global => ::smol::spawn(task).detach(),
+            ExecutorKind::Given(executor) => match executor.upgrade() {
                 Some(executor) => executor.spawn(task).detach(),
                 None => drop(task),
             },
@@ -81,8 +81,8 @@ impl Spawn for SmolRuntime {
 
     fn has_ended(&self) -> bool {
         match &self.executor {
-            Place::Global => false,
-            Place::Given(executor) => executor.strong_count() == 0,
+            ExecutorKind::Global => false,
+            ExecutorKind::Given(executor) => executor.strong_count() == 0,
         }
     }
 }

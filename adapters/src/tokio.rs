@@ -29,19 +29,19 @@ use crate::network::{BoxStream, Network, Reply, TcpOptions};
 pub struct TokioRuntime {
     handle: Handle,
     epoch: time::Instant,
-    life: Arc<Life>,
+    life: Arc<RuntimeSentinel>,
 }
 
 /// Whether a runtime has ended, known by the end of a task of it that does nothing: it is ended before the clock.
-struct Life {
+struct RuntimeSentinel {
     ended: Arc<AtomicBool>,
     sentinel: AbortHandle,
 }
 
-impl Life {
+impl RuntimeSentinel {
     fn of(runtime: &Handle) -> Self {
         let ended = Arc::default();
-        let end = End(Arc::clone(&ended));
+        let end = SentinelGuard(Arc::clone(&ended));
         let sentinel = runtime.spawn(async move {
             let _end = end;
             pending::<()>().await;
@@ -54,15 +54,15 @@ impl Life {
     }
 }
 
-impl Drop for Life {
+impl Drop for RuntimeSentinel {
     fn drop(&mut self) {
         self.sentinel.abort();
     }
 }
 
-struct End(Arc<AtomicBool>);
+struct SentinelGuard(Arc<AtomicBool>);
 
-impl Drop for End {
+impl Drop for SentinelGuard {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Release);
     }
@@ -82,7 +82,7 @@ impl TokioRuntime {
     /// it has to be kept running.
     #[must_use]
     pub fn new(handle: Handle) -> Self {
-        let life = Arc::new(Life::of(&handle));
+        let life = Arc::new(RuntimeSentinel::of(&handle));
         Self { handle, epoch: time::Instant::now(), life }
     }
 }

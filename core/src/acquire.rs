@@ -1,4 +1,4 @@
-//! The future of `get()`: takes what idles, else waits in line; leaving early at any point loses nothing.
+//! The future of `get()`: takes what idles, else waits in the queue; leaving early at any point loses nothing.
 
 use std::fmt;
 use std::future::Future;
@@ -8,10 +8,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::connector::Connector;
-use crate::door::Door;
 use crate::error::GetClientError;
 use crate::lease::Lease;
-use crate::state::{Acquired, Input, Loan, Outcome, Verdict, WaiterId, Want};
+use crate::node::Node;
+use crate::state::{Acquired, Input, Loan, Outcome, ReleaseKind, WaitKind, WaiterId};
 
 /// Waits for a connection; made by [`NodePool::get`](crate::NodePool::get).
 ///
@@ -19,34 +19,34 @@ use crate::state::{Acquired, Input, Loan, Outcome, Verdict, WaiterId, Want};
 ///
 /// # Cancel safety
 ///
-/// May be dropped at any time: its place in line is given up, and a connection that it was granted already goes to the
-/// next in line.
+/// May be dropped at any time: its position in the queue is given up, and a connection that it was granted already goes to the
+/// next in the queue.
 #[must_use = "futures do nothing unless polled"]
 pub struct Acquire<'a, K: Connector> {
-    door: &'a Arc<Door<K>>,
+    node: &'a Arc<Node<K>>,
     timeout: Duration,
-    state: State,
+    state: WaitState,
 }
 
-enum State {
+enum WaitState {
     New,
-    InLine(WaiterId),
+    Queued(WaiterId),
     Done,
 }
 
 impl<'a, K: Connector> Acquire<'a, K> {
-    pub(crate) fn new(door: &'a Arc<Door<K>>, timeout: Duration) -> Self {
-        Self { door, timeout, state: State::New }
+    pub(crate) fn new(node: &'a Arc<Node<K>>, timeout: Duration) -> Self {
+        Self { node, timeout, state: WaitState::New }
     }
 
     fn lend(&mut self, loan: Loan<K::Connection>) -> Poll<Result<Lease<K>, GetClientError>> {
-        self.state = State::Done;
-        Poll::Ready(Ok(Lease::new(Arc::clone(self.door), loan)))
+        self.state = WaitState::Done;
+        Poll::Ready(Ok(Lease::new(Arc::clone(self.node), loan)))
     }
 
     fn fail(&mut self, outcome: Outcome<K::Connection>) -> Poll<Result<Lease<K>, GetClientError>> {
-        self.state = State::Done;
-        Poll::Ready(Err(self.door.error(outcome)))
+        self.state = WaitState::Done;
+        Poll::Ready(Err(self.node.error(outcome)))
     }
 }
 
@@ -56,52 +56,52 @@ impl<K: Connector> Future for Acquire<'_, K> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let mut asked = match this.state {
-            State::New => match this.door.take_idle() {
+            WaitState::New => match this.node.take_idle() {
                 Some(loan) => return this.lend(loan),
                 None => {
                     let timeout = this.timeout;
-                    let acquired = this.door.acquire(|now| now + timeout, cx.waker());
+                    let acquired = this.node.acquire(|now| now + timeout, cx.waker());
                     if let Acquired::Waiting(id) = acquired {
                         // Its outcome will come with a wake.
-                        this.state = State::InLine(id);
+                        this.state = WaitState::Queued(id);
                         return Poll::Pending;
                     }
                     acquired
                 }
             },
-            State::InLine(id) => Acquired::Waiting(id),
-            State::Done => panic!("a get() was polled after it had ended"),
+            WaitState::Queued(id) => Acquired::Waiting(id),
+            WaitState::Done => panic!("a get() was polled after it had ended"),
         };
         loop {
             asked = match asked {
                 Acquired::Loan(mut loan) => {
-                    if this.door.is_sound(&mut loan) {
+                    if this.node.is_sound(&mut loan) {
                         return this.lend(loan);
                     }
-                    this.door.put(Input::Release(loan, Verdict::Stale));
+                    this.node.put(Input::Release(loan, ReleaseKind::Stale));
                     let timeout = this.timeout;
-                    this.door.acquire(|now| now + timeout, cx.waker())
+                    this.node.acquire(|now| now + timeout, cx.waker())
                 }
                 Acquired::Waiting(id) => {
-                    this.state = State::InLine(id);
-                    match this.door.collect(id, cx.waker()) {
+                    this.state = WaitState::Queued(id);
+                    match this.node.collect(id, cx.waker()) {
                         None => return Poll::Pending,
                         Some(Outcome::Granted(mut loan, place)) => {
-                            this.state = State::Done;
-                            if this.door.is_sound(&mut loan) {
+                            this.state = WaitState::Done;
+                            if this.node.is_sound(&mut loan) {
                                 return this.lend(loan);
                             }
-                            this.door.refuse(loan, place, cx.waker())
+                            this.node.refuse(loan, place, cx.waker())
                         }
                         Some(outcome) => return this.fail(outcome),
                     }
                 }
                 Acquired::Saturated { waiting } => {
-                    this.state = State::Done;
-                    let node = String::from(this.door.name());
+                    this.state = WaitState::Done;
+                    let node = String::from(this.node.name());
                     return Poll::Ready(Err(GetClientError::Saturated { node, waiting }));
                 }
-                Acquired::Down(refusal) => return this.fail(Outcome::Down(refusal)),
+                Acquired::Down(failure) => return this.fail(Outcome::Down(failure)),
                 Acquired::Closed => return this.fail(Outcome::Closed),
             };
         }
@@ -110,29 +110,29 @@ impl<K: Connector> Future for Acquire<'_, K> {
 
 impl<K: Connector> Drop for Acquire<'_, K> {
     fn drop(&mut self) {
-        if let State::InLine(id) = self.state {
-            self.door.cancel(id);
+        if let WaitState::Queued(id) = self.state {
+            self.node.cancel(id);
         }
     }
 }
 
 impl<K: Connector> fmt::Debug for Acquire<'_, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Acquire").field("node", &self.door.name()).finish_non_exhaustive()
+        f.debug_struct("Acquire").field("node", &self.node.name()).finish_non_exhaustive()
     }
 }
 
 /// Waits for something else than a connection: the node warm, or the pool drained.
 pub(crate) struct WaitFor<'a, K: Connector> {
-    door: &'a Arc<Door<K>>,
-    want: Want,
+    node: &'a Arc<Node<K>>,
+    want: WaitKind,
     timeout: Duration,
-    state: State,
+    state: WaitState,
 }
 
 impl<'a, K: Connector> WaitFor<'a, K> {
-    pub(crate) fn new(door: &'a Arc<Door<K>>, want: Want, timeout: Duration) -> Self {
-        Self { door, want, timeout, state: State::New }
+    pub(crate) fn new(node: &'a Arc<Node<K>>, want: WaitKind, timeout: Duration) -> Self {
+        Self { node, want, timeout, state: WaitState::New }
     }
 }
 
@@ -142,27 +142,27 @@ impl<K: Connector> Future for WaitFor<'_, K> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let id = match this.state {
-            State::New => match this.door.wait_for(this.want, |now| now + this.timeout, cx.waker()) {
+            WaitState::New => match this.node.wait_for(this.want, |now| now + this.timeout, cx.waker()) {
                 Acquired::Waiting(id) => id,
-                Acquired::Down(refusal) => {
-                    this.state = State::Done;
-                    return Poll::Ready(Err(this.door.error(Outcome::Down(refusal))));
+                Acquired::Down(failure) => {
+                    this.state = WaitState::Done;
+                    return Poll::Ready(Err(this.node.error(Outcome::Down(failure))));
                 }
                 Acquired::Loan(_) | Acquired::Saturated { .. } | Acquired::Closed => {
-                    this.state = State::Done;
-                    return Poll::Ready(Err(this.door.error(Outcome::Closed)));
+                    this.state = WaitState::Done;
+                    return Poll::Ready(Err(this.node.error(Outcome::Closed)));
                 }
             },
-            State::InLine(id) => id,
-            State::Done => panic!("a wait was polled after it had ended"),
+            WaitState::Queued(id) => id,
+            WaitState::Done => panic!("a wait was polled after it had ended"),
         };
-        this.state = State::InLine(id);
-        let Some(outcome) = this.door.collect(id, cx.waker()) else { return Poll::Pending };
-        this.state = State::Done;
+        this.state = WaitState::Queued(id);
+        let Some(outcome) = this.node.collect(id, cx.waker()) else { return Poll::Pending };
+        this.state = WaitState::Done;
         Poll::Ready(match outcome {
             Outcome::Ready => Ok(()),
             told @ (Outcome::Granted(..) | Outcome::TimedOut(_) | Outcome::Down(_) | Outcome::Closed) => {
-                Err(this.door.error(told))
+                Err(this.node.error(told))
             }
         })
     }
@@ -170,8 +170,8 @@ impl<K: Connector> Future for WaitFor<'_, K> {
 
 impl<K: Connector> Drop for WaitFor<'_, K> {
     fn drop(&mut self) {
-        if let State::InLine(id) = self.state {
-            self.door.cancel(id);
+        if let WaitState::Queued(id) = self.state {
+            self.node.cancel(id);
         }
     }
 }

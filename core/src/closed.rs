@@ -11,19 +11,19 @@ use crate::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Given once, for good.
 pub(crate) struct ClosedSignal {
-    state: Mutex<State>,
+    state: Mutex<SignalState>,
 }
 
-struct State {
+struct SignalState {
     is_given: bool,
-    /// By the seat of the future.
+    /// By the entry of the future.
     waiters: Vec<Option<Waker>>,
     free: Vec<usize>,
 }
 
 impl ClosedSignal {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { state: Mutex::new(State { is_given: false, waiters: Vec::new(), free: Vec::new() }) })
+        Arc::new(Self { state: Mutex::new(SignalState { is_given: false, waiters: Vec::new(), free: Vec::new() }) })
     }
 
     pub(crate) fn give(&self) {
@@ -38,7 +38,7 @@ impl ClosedSignal {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, SignalState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -54,12 +54,12 @@ impl ClosedSignal {
 #[must_use = "futures do nothing unless polled"]
 pub struct Closed {
     signal: Arc<ClosedSignal>,
-    seat: Option<usize>,
+    slot: Option<usize>,
 }
 
 impl Closed {
     pub(crate) fn of(signal: &Arc<ClosedSignal>) -> Self {
-        Self { signal: Arc::clone(signal), seat: None }
+        Self { signal: Arc::clone(signal), slot: None }
     }
 }
 
@@ -74,30 +74,30 @@ impl Future for Closed {
         if state.is_given {
             return Poll::Ready(());
         }
-        let seat = match this.seat.or_else(|| state.free.pop()) {
-            Some(seat) => seat,
+        let slot = match this.slot.or_else(|| state.free.pop()) {
+            Some(slot) => slot,
             None => {
                 state.waiters.push(None);
                 state.waiters.len() - 1
             }
         };
-        std::mem::swap(&mut state.waiters[seat], &mut waker);
+        std::mem::swap(&mut state.waiters[slot], &mut waker);
         drop(state);
-        this.seat = Some(seat);
+        this.slot = Some(slot);
         Poll::Pending
     }
 }
 
 impl Drop for Closed {
     fn drop(&mut self) {
-        let Some(seat) = self.seat else { return };
+        let Some(slot) = self.slot else { return };
         let waker = {
             let mut state = self.signal.state();
             if state.is_given {
                 return;
             }
-            state.free.push(seat);
-            state.waiters[seat].take()
+            state.free.push(slot);
+            state.waiters[slot].take()
         };
         drop(waker);
     }

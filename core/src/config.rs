@@ -1,4 +1,4 @@
-//! The knobs of a node: set on a builder, checked once by its `build`, constant from then on.
+//! The settings of a node: set on a builder, checked once by its `build`, constant from then on.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -12,7 +12,7 @@ pub enum OnNodeDown {
     /// It waits until its deadline: the node may be back by then.
     #[default]
     Wait,
-    /// It gets `NoHealthyPools` at once, and so do those in line when the node goes down.
+    /// It gets `NoHealthyPools` at once, and so do those in the queue when the node goes down.
     FailFast,
 }
 
@@ -37,10 +37,10 @@ pub struct ProbeBackoff {
     pub max_without_waiters: Duration,
 }
 
-/// One row of the table of knobs; see [`NodeConfig::knobs`].
+/// One row of the table of settings; see [`NodeConfig::settings`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Knob {
+pub struct Setting {
     /// The method of the builder.
     pub name: &'static str,
     /// What a bare number of it counts, or `duration`.
@@ -53,7 +53,7 @@ pub struct Knob {
     pub why: &'static str,
 }
 
-impl Knob {
+impl Setting {
     /// A row of a table.
     #[must_use]
     pub fn new(name: &'static str, unit: &'static str, default: String, range: String, why: &'static str) -> Self {
@@ -74,15 +74,15 @@ const DEFAULT_BACKOFF: ProbeBackoff = ProbeBackoff {
     max_without_waiters: Duration::from_secs(5),
 };
 
-/// The checked knobs of a node. Made by [`NodeConfig::builder`].
+/// The checked settings of a node. Made by [`NodeConfig::builder`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeConfig {
-    knobs: NodeConfigBuilder,
+    settings: NodeConfigBuilder,
     max_pools_per_node: usize,
     probe_backoff: ProbeBackoff,
 }
 
-/// Sets the knobs of a node; [`build`](NodeConfigBuilder::build) checks them. The defaults are valid.
+/// Sets the settings of a node; [`build`](NodeConfigBuilder::build) checks them. The defaults are valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "a builder does nothing until it is built"]
 pub struct NodeConfigBuilder {
@@ -130,18 +130,18 @@ impl Default for NodeConfig {
 }
 
 /// A setter and a getter of the same name and type, with the same documentation.
-macro_rules! knobs {
+macro_rules! settings {
     ($($(#[$doc:meta])* $name:ident: $type:ty,)*) => {
         impl NodeConfigBuilder {
             $($(#[$doc])* pub fn $name(mut self, $name: $type) -> Self { self.$name = $name; self })*
         }
         impl NodeConfig {
-            $($(#[$doc])* #[must_use] pub fn $name(&self) -> $type { self.knobs.$name })*
+            $($(#[$doc])* #[must_use] pub fn $name(&self) -> $type { self.settings.$name })*
         }
     };
 }
 
-knobs! {
+settings! {
     /// Pools that a node has from the start and never fewer. Count, default 1, 1 to 256.
     connection_pools_per_node_at_start: usize,
     /// Connections of one pool at most, in whatever phase. Count, default 50, 1 to 65 536.
@@ -151,7 +151,7 @@ knobs! {
     ///
     /// Cleanup never goes below it; what breaks or expires is replaced up to it in the background.
     min_idle: usize,
-    /// Callers in line for one node at most; the next one gets `Saturated`. Count, default 10 000, 1 to 10 000 000.
+    /// Callers in the queue for one node at most; the next one gets `Saturated`. Count, default 10 000, 1 to 10 000 000.
     max_waiters: usize,
     /// The deadline of calls that name none. Default 10 s, 10 ms to 7 days.
     default_timeout: Duration,
@@ -188,11 +188,11 @@ impl NodeConfigBuilder {
         self
     }
 
-    /// Checks every knob: the only gate.
+    /// Checks every setting: the only gate.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] names the first knob that is out of its range, or the two that contradict each other.
+    /// [`ConfigError`] names the first setting that is out of its range, or the two that contradict each other.
     pub fn build(self) -> Result<NodeConfig, ConfigError> {
         count("connection_pools_per_node_at_start", self.connection_pools_per_node_at_start, POOLS)?;
         count("max_connection_size", self.max_connection_size, CONNECTIONS)?;
@@ -207,8 +207,8 @@ impl NodeConfigBuilder {
             ("max_idle_time", self.max_idle_time),
             ("max_lifetime", self.max_lifetime),
         ];
-        for (knob, value) in durations {
-            duration(knob, value)?;
+        for (setting, value) in durations {
+            duration(setting, value)?;
         }
         at_most("min_idle", self.min_idle, "max_connection_size", self.max_connection_size)?;
         let at_start = self.connection_pools_per_node_at_start;
@@ -219,16 +219,16 @@ impl NodeConfigBuilder {
             Some(given) => given.checked(self.default_timeout)?,
             None => DEFAULT_BACKOFF.within(self.default_timeout),
         };
-        Ok(NodeConfig { knobs: self, max_pools_per_node, probe_backoff })
+        Ok(NodeConfig { settings: self, max_pools_per_node, probe_backoff })
     }
 }
 
 impl NodeConfig {
-    /// What a knob that is a length of time may be. The floor is what makes quick tests possible; the ceiling is a guard
+    /// What a setting that is a length of time may be. The floor is what makes quick tests possible; the ceiling is a guard
     /// against a wrong unit.
     pub const DURATIONS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(7 * DAY);
 
-    /// Every knob at its default.
+    /// Every setting at its default.
     pub fn builder() -> NodeConfigBuilder {
         NodeConfigBuilder::default()
     }
@@ -247,44 +247,44 @@ impl NodeConfig {
         self.probe_backoff
     }
 
-    /// The table of knobs with the defaults and ranges that the code uses; the README's table is checked against it.
+    /// The table of settings with the defaults and ranges that the code uses; the README's table is checked against it.
     #[must_use]
-    pub fn knobs() -> Vec<Knob> {
+    pub fn settings() -> Vec<Setting> {
         let config = Self::default();
         let counts = |range: RangeInclusive<usize>| format!("{} to {}", range.start(), range.end());
         let durations = || in_words(&Self::DURATIONS);
-        let length = |name, default: Duration, why| Knob::duration(name, default, &Self::DURATIONS, why);
+        let length = |name, default: Duration, why| Setting::duration(name, default, &Self::DURATIONS, why);
         let ProbeBackoff { start, max_with_waiters, max_without_waiters } = config.probe_backoff;
         vec![
-            Knob::new(
+            Setting::new(
                 "connection_pools_per_node_at_start",
                 "pools",
                 config.connection_pools_per_node_at_start().to_string(),
                 counts(POOLS),
                 "pools that a node always has",
             ),
-            Knob::new(
+            Setting::new(
                 "max_connection_size",
                 "connections",
                 config.max_connection_size().to_string(),
                 counts(CONNECTIONS),
                 "the most connections of one pool; times the pools it must fit the server's `maxclients`",
             ),
-            Knob::new(
+            Setting::new(
                 "max_pools_per_node",
                 "pools",
                 format!("{}, or the pools at start if more", config.max_pools_per_node()),
                 counts(POOLS),
                 "how far a node grows when all its pools are full",
             ),
-            Knob::new(
+            Setting::new(
                 "min_idle",
                 "connections",
                 config.min_idle().to_string(),
                 String::from("0 to `max_connection_size`"),
                 "kept open in each pool at start, so that the first callers need not dial",
             ),
-            Knob::new(
+            Setting::new(
                 "max_waiters",
                 "callers",
                 config.max_waiters().to_string(),
@@ -297,14 +297,14 @@ impl NodeConfig {
             length("cleanup_interval", config.cleanup_interval(), "how often cleanup looks, once it was started"),
             length("max_idle_time", config.max_idle_time(), "longer idle than this: closed by cleanup"),
             length("max_lifetime", config.max_lifetime(), "less up to 25 %, fixed at birth: bounds what a connection piles up"),
-            Knob::new(
+            Setting::new(
                 "on_node_down",
                 "choice",
                 config.on_node_down().to_string(),
                 format!("{} or {}", OnNodeDown::Wait, OnNodeDown::FailFast),
                 "whether callers wait for a node that is down",
             ),
-            Knob::new(
+            Setting::new(
                 "probe_backoff",
                 "3 durations",
                 format!("{start:?}, {max_with_waiters:?}, {max_without_waiters:?}"),
@@ -320,11 +320,11 @@ impl ProbeBackoff {
         duration("probe_backoff", self.start)?;
         duration("probe_backoff", self.max_with_waiters)?;
         duration("probe_backoff", self.max_without_waiters)?;
-        let at_most = |value: Duration, limit_knob, limit: Duration| match value > limit {
+        let at_most = |value: Duration, limit_setting, limit: Duration| match value > limit {
             true => Err(ConfigError::Contradiction {
-                knob: "probe_backoff",
+                setting: "probe_backoff",
                 value: format!("{value:?}"),
-                limit_knob,
+                limit_setting,
                 limit: format!("{limit:?}"),
             }),
             false => Ok(()),
@@ -345,33 +345,33 @@ impl ProbeBackoff {
     }
 }
 
-pub(crate) fn count(knob: &'static str, value: usize, range: RangeInclusive<usize>) -> Result<(), ConfigError> {
+pub(crate) fn count(setting: &'static str, value: usize, range: RangeInclusive<usize>) -> Result<(), ConfigError> {
     if range.contains(&value) {
         return Ok(());
     }
-    Err(ConfigError::OutOfRange { knob, value: value.to_string(), range: format!("{} to {}", range.start(), range.end()) })
+    Err(ConfigError::OutOfRange { setting, value: value.to_string(), range: format!("{} to {}", range.start(), range.end()) })
 }
 
-fn duration(knob: &'static str, value: Duration) -> Result<(), ConfigError> {
-    ConfigError::unless_within(knob, value, &NodeConfig::DURATIONS)
+fn duration(setting: &'static str, value: Duration) -> Result<(), ConfigError> {
+    ConfigError::unless_within(setting, value, &NodeConfig::DURATIONS)
 }
 
 impl ConfigError {
-    /// Checks a knob that is a length of time; for packages that add knobs of their own.
+    /// Checks a setting that is a length of time; for packages that add settings of their own.
     ///
     /// # Errors
     ///
     /// [`OutOfRange`](ConfigError::OutOfRange) if `value` is outside of `range`.
-    pub fn unless_within(knob: &'static str, value: Duration, range: &RangeInclusive<Duration>) -> Result<(), Self> {
+    pub fn unless_within(setting: &'static str, value: Duration, range: &RangeInclusive<Duration>) -> Result<(), Self> {
         if range.contains(&value) {
             return Ok(());
         }
-        Err(Self::OutOfRange { knob, value: format!("{value:?}"), range: in_words(range) })
+        Err(Self::OutOfRange { setting, value: format!("{value:?}"), range: in_words(range) })
     }
 }
 
-impl Knob {
-    /// The row of a knob that is a length of time.
+impl Setting {
+    /// The row of a setting that is a length of time.
     #[must_use]
     pub fn duration(name: &'static str, default: Duration, range: &RangeInclusive<Duration>, why: &'static str) -> Self {
         Self::new(name, "duration", format!("{default:?}"), in_words(range), why)
@@ -386,11 +386,11 @@ fn in_words(range: &RangeInclusive<Duration>) -> String {
     format!("{} to {}", word(range.start()), word(range.end()))
 }
 
-pub(crate) fn at_most(knob: &'static str, value: usize, limit_knob: &'static str, limit: usize) -> Result<(), ConfigError> {
+pub(crate) fn at_most(setting: &'static str, value: usize, limit_setting: &'static str, limit: usize) -> Result<(), ConfigError> {
     if value <= limit {
         return Ok(());
     }
-    Err(ConfigError::Contradiction { knob, value: value.to_string(), limit_knob, limit: limit.to_string() })
+    Err(ConfigError::Contradiction { setting, value: value.to_string(), limit_setting, limit: limit.to_string() })
 }
 
 #[cfg(test)]

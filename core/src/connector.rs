@@ -2,13 +2,13 @@
 
 use std::future::Future;
 
-use crate::alarm::Alarm;
+use crate::connection_monitor::ConnectionMonitor;
 
 /// Why a connection was closed; every connection leaves with exactly one of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum CloseReason {
-    /// It was found broken: on return, by its alarm, or when it was about to be handed out.
+    /// It was found broken: on return, by its monitor, or when it was about to be handed out.
     Broken,
     /// Its holder asked for it to be closed.
     Discarded,
@@ -18,14 +18,14 @@ pub enum CloseReason {
     Unclean,
     /// It has grown beyond what one that idles may hold.
     Oversized,
-    /// The server at the other end is no longer the one that is wanted; see [`Alarm::renew`].
+    /// The server at the other end is no longer the one that is wanted; see [`ConnectionMonitor::renew`].
     Outdated,
     /// It had been idle for longer than `max_idle_time`.
     IdleTooLong,
     /// It had reached its `max_lifetime`.
     Expired,
     /// It idled, its node had more than `min_connections_per_node`, and another node needed its place: it was below
-    /// that, or had callers in line, and `max_total_connections` left nothing.
+    /// that, or had callers in the queue, and `max_total_connections` left nothing.
     Yielded,
     /// The pool was closed.
     PoolClosed,
@@ -45,7 +45,7 @@ pub enum Residue {
 }
 
 /// Ends a connection on loan from outside; see [`Connector::kill_switch`].
-pub type KillSwitch = Box<dyn FnOnce() + Send>;
+pub type AbortHandle = Box<dyn FnOnce() + Send>;
 
 /// Makes, checks and ends the connections of one node.
 ///
@@ -97,15 +97,15 @@ pub trait Connector: Send + Sync + 'static {
         drop(conn);
     }
 
-    /// Given once for each new connection: raise the alarm as soon as the connection is known to be dead.
+    /// Given once for each new connection: it is to be called as soon as the connection is known to be dead.
     ///
-    /// An idle connection is then replaced at once instead of at the next check. By default the alarm is not used.
-    fn watch(&self, conn: &mut Self::Connection, alarm: Alarm) {
-        let _ = (conn, alarm);
+    /// An idle connection is then replaced at once instead of at the next check. By default the monitor is not used.
+    fn watch(&self, conn: &mut Self::Connection, monitor: ConnectionMonitor) {
+        let _ = (conn, monitor);
     }
 
     /// A way to end `conn` while it is on loan, for a close whose deadline has passed. By default there is none.
-    fn kill_switch(&self, conn: &mut Self::Connection) -> Option<KillSwitch> {
+    fn abort_handle(&self, conn: &mut Self::Connection) -> Option<AbortHandle> {
         let _ = conn;
         None
     }

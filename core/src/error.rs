@@ -3,50 +3,50 @@
 use std::time::Duration;
 
 use crate::state::status::Snapshot;
-use crate::state::token::{Refusal, WaitPhase};
+use crate::state::token::{WaitFailure, WaitPhase};
 use crate::total_limit::TotalLimit;
 
 /// Why a configuration was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// A value is outside of what its knob allows.
-    #[error("{knob} is {value}: must be {range}")]
+    /// A value is outside of what its setting allows.
+    #[error("{setting} is {value}: must be {range}")]
     OutOfRange {
-        /// Which knob.
-        knob: &'static str,
+        /// Which setting.
+        setting: &'static str,
         /// What it was set to.
         value: String,
         /// What it may be.
         range: String,
     },
-    /// Two knobs contradict each other.
-    #[error("{knob} is {value}: must be at most {limit_knob}, which is {limit}")]
+    /// Two settings contradict each other.
+    #[error("{setting} is {value}: must be at most {limit_setting}, which is {limit}")]
     Contradiction {
-        /// Which knob is too high.
-        knob: &'static str,
+        /// Which setting is too high.
+        setting: &'static str,
         /// What it was set to.
         value: String,
-        /// Which knob bounds it.
-        limit_knob: &'static str,
+        /// Which setting bounds it.
+        limit_setting: &'static str,
         /// What that one is set to.
         limit: String,
     },
     /// A value, from the environment say, could not be read.
-    #[error("{knob} is {value:?}: expected {expected}")]
+    #[error("{setting} is {value:?}: expected {expected}")]
     Unreadable {
-        /// Which knob or variable.
-        knob: &'static str,
+        /// Which setting or variable.
+        setting: &'static str,
         /// What it was set to.
         value: String,
         /// What would have been understood.
         expected: &'static str,
     },
     /// A value was read, but is of no use.
-    #[error("{knob} is {value}: {reason}")]
+    #[error("{setting} is {value}: {reason}")]
     Unusable {
-        /// Which knob.
-        knob: &'static str,
+        /// Which setting.
+        setting: &'static str,
         /// What it was set to, without secrets.
         value: String,
         /// What is wrong with it.
@@ -93,7 +93,7 @@ pub enum GetClientError {
         /// The last error of a dial or check.
         last_error: Option<Box<str>>,
     },
-    /// The line of the node is full.
+    /// The queue of the node is full.
     #[error("the line for {node} is full: {waiting} callers wait already (max_waiters)")]
     Saturated {
         /// Which node.
@@ -137,13 +137,13 @@ impl GetClientError {
         Self::NoFloorLeft { node, nodes, min_connections_per_node, max_total_connections }
     }
 
-    pub(crate) fn timeout(node: String, refusal: Refusal) -> Self {
-        let Refusal { waited, phase, seen, last_error } = refusal;
+    pub(crate) fn timeout(node: String, failure: WaitFailure) -> Self {
+        let WaitFailure { waited, phase, seen, last_error } = failure;
         Self::Timeout { node, phase, waited, seen, last_error: last_error.map(|text| Box::from(&*text)) }
     }
 
-    pub(crate) fn down(node: String, refusal: Refusal) -> Self {
-        let Refusal { waited, phase: _, seen, last_error } = refusal;
+    pub(crate) fn down(node: String, failure: WaitFailure) -> Self {
+        let WaitFailure { waited, phase: _, seen, last_error } = failure;
         Self::NoHealthyPools { node, waited, seen, last_error: last_error.map(|text| Box::from(&*text)) }
     }
 }

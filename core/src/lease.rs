@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use crate::connector::Connector;
-use crate::door::Door;
+use crate::node::Node;
 use crate::state::Loan;
 
 /// A connection on loan from a [`NodePool`](crate::NodePool).
@@ -13,27 +13,27 @@ use crate::state::Loan;
 /// Dropping it gives the connection back: without blocking, without a runtime, from any thread, also in a panic and
 /// after the runtime's end. It cannot be cloned.
 pub struct Lease<K: Connector> {
-    door: Arc<Door<K>>,
+    node: Arc<Node<K>>,
     /// None only while it is being dropped.
     loan: Option<Loan<K::Connection>>,
 }
 
 impl<K: Connector> Lease<K> {
-    pub(crate) fn new(door: Arc<Door<K>>, loan: Loan<K::Connection>) -> Self {
-        Self { door, loan: Some(loan) }
+    pub(crate) fn new(node: Arc<Node<K>>, loan: Loan<K::Connection>) -> Self {
+        Self { node, loan: Some(loan) }
     }
 
     /// Whether the pool will close the connection when it comes back: it is too old, dead, or outdated. Whoever keeps a
     /// lease for long asks now and then, and gives it back if so.
     #[must_use]
     pub fn is_retired(&self) -> bool {
-        self.loan.as_ref().is_none_or(|loan| self.door.is_retired(loan.id()))
+        self.loan.as_ref().is_none_or(|loan| self.node.is_retired(loan.id()))
     }
 
     /// Gives the connection back to be closed instead of lent again.
     pub fn discard(mut self) {
         if let Some(loan) = self.loan.take() {
-            self.door.discard(loan);
+            self.node.discard(loan);
         }
     }
 }
@@ -55,13 +55,13 @@ impl<K: Connector> DerefMut for Lease<K> {
 impl<K: Connector> Drop for Lease<K> {
     fn drop(&mut self) {
         if let Some(loan) = self.loan.take() {
-            self.door.give_back(loan);
+            self.node.give_back(loan);
         }
     }
 }
 
 impl<K: Connector> fmt::Debug for Lease<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lease").field("node", &self.door.name()).finish_non_exhaustive()
+        f.debug_struct("Lease").field("node", &self.node.name()).finish_non_exhaustive()
     }
 }

@@ -7,26 +7,26 @@
 //!
 //! - [`NodePool`] lends the connections of one node, [`Manager`] those of many by name; a [`Lease`] goes back on drop.
 //! - [`Connector`] is all that is asked of a server, [`Runtime`] all that is asked of an executor.
-//! - [`NodeConfig`] has the knobs, [`NodeStatus`] the picture of a node, [`GetClientError`] the bad news.
-//! - [`state`] is the pure part: one [`Ledger`](state::Ledger) for each node owns the idle connections, counts all
-//!   others, and holds the line of waiting callers.
+//! - [`NodeConfig`] has the settings, [`NodeStatus`] the picture of a node, [`GetClientError`] the errors.
+//! - [`state`] is the pure part: one [`NodeState`](state::NodeState) for each node owns the idle connections, counts all
+//!   others, and holds the queue of waiting callers.
 //!
-//! One request, followed: `acquire` asks the door; the door locks, puts one input into the ledger, takes its outputs,
-//! unlocks, and wakes; the driver performs actions and sleeps until the ledger's next deadline.
+//! One request, followed: `acquire` asks the node; the node locks, puts one input into the node's state, takes its outputs,
+//! unlocks, and wakes; the driver performs actions and sleeps until the node's state's next deadline.
 
 #![forbid(unsafe_code)]
 
 mod acquire;
-mod alarm;
-mod budget;
 mod closed;
 mod config;
+mod connection_limiter;
+mod connection_monitor;
 mod connector;
-mod door;
 mod driver;
 mod error;
 mod lease;
 mod manager;
+mod node;
 mod node_pool;
 mod pending_close;
 mod runtime;
@@ -38,11 +38,11 @@ mod time;
 mod total_limit;
 
 pub use acquire::Acquire;
-pub use alarm::Alarm;
-pub use budget::TotalConnections;
 pub use closed::Closed;
-pub use config::{Knob, NodeConfig, NodeConfigBuilder, OnNodeDown, ProbeBackoff};
-pub use connector::{CloseReason, Connector, KillSwitch, Residue};
+pub use config::{NodeConfig, NodeConfigBuilder, OnNodeDown, ProbeBackoff, Setting};
+pub use connection_limiter::TotalConnections;
+pub use connection_monitor::ConnectionMonitor;
+pub use connector::{AbortHandle, CloseReason, Connector, Residue};
 pub use error::{ConfigError, GetClientError};
 pub use lease::Lease;
 pub use manager::Manager;

@@ -5,9 +5,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::budget::{Budget, TotalConnections};
 use crate::closed::{Closed, ClosedSignal};
 use crate::config::NodeConfig;
+use crate::connection_limiter::{ConnectionLimiter, TotalConnections};
 use crate::connector::Connector;
 use crate::error::{ConfigError, GetClientError};
 use crate::lease::Lease;
@@ -20,15 +20,15 @@ use crate::total_limit::TotalLimit;
 
 /// Pools of many nodes, by name. Cheap to clone; when the last clone is dropped, all pools close.
 pub struct Manager<K: Connector> {
-    shared: Arc<Shared<K>>,
+    shared: Arc<ManagerInner<K>>,
 }
 
-struct Shared<K: Connector> {
+struct ManagerInner<K: Connector> {
     config: NodeConfig,
     runtime: Arc<dyn Runtime>,
     /// What all nodes may have together, if that is limited.
-    budget: Option<Arc<Budget>>,
-    nodes: RwLock<HashMap<String, Node<K>>>,
+    limiter: Option<Arc<ConnectionLimiter>>,
+    nodes: RwLock<HashMap<String, ManagedNode<K>>>,
     checks: AtomicBool,
     cleanup: AtomicBool,
     closed: AtomicBool,
@@ -36,7 +36,7 @@ struct Shared<K: Connector> {
     closed_signal: Arc<ClosedSignal>,
 }
 
-impl<K: Connector> Drop for Shared<K> {
+impl<K: Connector> Drop for ManagerInner<K> {
     /// Closes the nodes in the order of their names, so that a run in virtual time repeats.
     fn drop(&mut self) {
         let nodes = std::mem::take(self.nodes.get_mut().unwrap_or_else(PoisonError::into_inner));
@@ -47,23 +47,23 @@ impl<K: Connector> Drop for Shared<K> {
     }
 }
 
-struct Node<K: Connector> {
+struct ManagedNode<K: Connector> {
     pool: NodePool<K>,
-    stage: Stage,
+    stage: Readiness,
 }
 
 /// A node lends from the start; one that does not become warm in time is forgotten.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum Readiness {
     /// So many calls wait for it to become warm.
-    Adding {
+    AddGuard {
         callers: usize,
     },
     Ready,
 }
 
 impl<K: Connector> Manager<K> {
-    /// A manager without nodes; all of its nodes will have the same knobs.
+    /// A manager without nodes; all of its nodes will have the same settings.
     #[must_use]
     pub fn new(config: NodeConfig, runtime: Arc<dyn Runtime>) -> Self {
         Self::of(config, None, runtime)
@@ -87,10 +87,10 @@ impl<K: Connector> Manager<K> {
 
     fn of(config: NodeConfig, limit: Option<TotalLimit>, runtime: Arc<dyn Runtime>) -> Self {
         Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(ManagerInner {
                 config,
                 runtime,
-                budget: limit.map(|limit| Arc::new(Budget::new(limit))),
+                limiter: limit.map(|limit| Arc::new(ConnectionLimiter::new(limit))),
                 nodes: RwLock::new(HashMap::new()),
                 checks: AtomicBool::new(true),
                 cleanup: AtomicBool::new(false),
@@ -100,7 +100,7 @@ impl<K: Connector> Manager<K> {
         }
     }
 
-    /// The knobs of every node.
+    /// The settings of every node.
     #[must_use]
     pub fn config(&self) -> &NodeConfig {
         &self.shared.config
@@ -111,7 +111,7 @@ impl<K: Connector> Manager<K> {
     /// Nodes that are being added or closed are counted, too, as long as they have connections.
     #[must_use]
     pub fn total_connections(&self) -> Option<TotalConnections> {
-        self.shared.budget.as_ref().map(|budget| budget.status())
+        self.shared.limiter.as_ref().map(|limiter| limiter.status())
     }
 
     /// Adds a node and waits until its pools are warm (with a limit of all nodes together: as warm as that lets them be,
@@ -134,7 +134,7 @@ impl<K: Connector> Manager<K> {
         warmed
     }
 
-    /// Adds a node without waiting for it: it is known at once, and whoever asks it waits in its line. One that is there
+    /// Adds a node without waiting for it: it is known at once, and whoever asks it waits in its queue. One that is there
     /// already is left as it is.
     ///
     /// # Errors
@@ -144,7 +144,7 @@ impl<K: Connector> Manager<K> {
     /// for it.
     pub fn open(&self, name: &str, connector: impl FnOnce() -> K) -> Result<NodePool<K>, GetClientError> {
         match self.begin_adding(name, connector)? {
-            Some(adding) if adding.pool.door().has_lost_runtime() => {
+            Some(adding) if adding.pool.node().has_lost_runtime() => {
                 Err(GetClientError::RuntimeEnded { node: String::from(adding.pool.name()) })
             }
             Some(mut adding) => {
@@ -172,11 +172,11 @@ impl<K: Connector> Manager<K> {
                 drop(nodes);
                 return Err(self.no_such_node(name));
             };
-            let door = Arc::clone(node.pool.door());
+            let node = Arc::clone(node.pool.node());
             drop(nodes);
             // Most calls end here: one clone, for the lease.
-            if let Some(loan) = door.take_idle() {
-                return Ok(Lease::new(door, loan));
+            if let Some(loan) = node.take_idle() {
+                return Ok(Lease::new(node, loan));
             }
         }
         // Should the node be forgotten meanwhile, its pools live on until this wait has ended.
@@ -306,9 +306,9 @@ impl<K: Connector> Manager<K> {
 
     /// How many connections the nodes have that are known by name, and the rare turns that they have taken.
     #[cfg(feature = "testing")]
-    pub(crate) fn seen(&self) -> (usize, crate::state::Marks) {
-        self.nodes().values().fold((0, crate::state::Marks::default()), |(total, marks), node| {
-            (total + node.pool.door().counts().total(), marks.and(node.pool.marks()))
+    pub(crate) fn seen(&self) -> (usize, crate::state::Coverage) {
+        self.nodes().values().fold((0, crate::state::Coverage::default()), |(total, marks), node| {
+            (total + node.pool.node().counts().total(), marks.and(node.pool.marks()))
         })
     }
 
@@ -337,7 +337,7 @@ impl<K: Connector> Manager<K> {
     }
 
     /// None if the node is there already.
-    fn begin_adding(&self, name: &str, connector: impl FnOnce() -> K) -> Result<Option<Adding<K>>, GetClientError> {
+    fn begin_adding(&self, name: &str, connector: impl FnOnce() -> K) -> Result<Option<AddGuard<K>>, GetClientError> {
         if let Some(known) = self.join_adding(&mut self.nodes_mut(), name) {
             return Ok(known);
         }
@@ -352,12 +352,12 @@ impl<K: Connector> Manager<K> {
             if let Some(known) = self.join_adding(&mut nodes, name) {
                 return Ok(known);
             }
-            if let Some(budget) = &self.shared.budget {
-                let joined = budget.join();
-                let full = |nodes| GetClientError::no_floor_left(String::from(pool.name()), nodes, budget.limit());
-                pool.door().take_seat(joined.map_err(full)?);
+            if let Some(limiter) = &self.shared.limiter {
+                let joined = limiter.join();
+                let full = |nodes| GetClientError::no_floor_left(String::from(pool.name()), nodes, limiter.limit());
+                pool.node().join_limiter(joined.map_err(full)?);
             }
-            let node = Node { pool: pool.clone(), stage: Stage::Adding { callers: 0 } };
+            let node = ManagedNode { pool: pool.clone(), stage: Readiness::AddGuard { callers: 0 } };
             (nodes.insert(String::from(name), node), self.join_adding(&mut nodes, name))
         };
         drop(replaced);
@@ -367,14 +367,14 @@ impl<K: Connector> Manager<K> {
     }
 
     /// None if there is no such node, or a closed one; inside it none if it is ready.
-    fn join_adding(&self, nodes: &mut HashMap<String, Node<K>>, name: &str) -> Option<Option<Adding<K>>> {
+    fn join_adding(&self, nodes: &mut HashMap<String, ManagedNode<K>>, name: &str) -> Option<Option<AddGuard<K>>> {
         let node = nodes.get_mut(name).filter(|node| node.pool.is_open())?;
         match &mut node.stage {
-            Stage::Ready => Some(None),
-            Stage::Adding { callers } => {
+            Readiness::Ready => Some(None),
+            Readiness::AddGuard { callers } => {
                 *callers += 1;
                 let pool = node.pool.clone();
-                Some(Some(Adding { manager: self.clone(), name: String::from(name), pool, succeeded: false }))
+                Some(Some(AddGuard { manager: self.clone(), name: String::from(name), pool, succeeded: false }))
             }
         }
     }
@@ -401,38 +401,38 @@ impl<K: Connector> Manager<K> {
         pools.into_iter().map(|(_, pool)| pool).collect()
     }
 
-    fn nodes(&self) -> RwLockReadGuard<'_, HashMap<String, Node<K>>> {
+    fn nodes(&self) -> RwLockReadGuard<'_, HashMap<String, ManagedNode<K>>> {
         self.shared.nodes.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn nodes_mut(&self) -> RwLockWriteGuard<'_, HashMap<String, Node<K>>> {
+    fn nodes_mut(&self) -> RwLockWriteGuard<'_, HashMap<String, ManagedNode<K>>> {
         self.shared.nodes.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// One call that waits for a node to become warm; dropped, it no longer does.
-struct Adding<K: Connector> {
+struct AddGuard<K: Connector> {
     manager: Manager<K>,
     name: String,
     pool: NodePool<K>,
     succeeded: bool,
 }
 
-impl<K: Connector> Drop for Adding<K> {
+impl<K: Connector> Drop for AddGuard<K> {
     fn drop(&mut self) {
         let mut nodes = self.manager.nodes_mut();
         let Some(node) = nodes.get_mut(&self.name).filter(|node| node.pool.is_same(&self.pool)) else { return };
         let forgotten = match &mut node.stage {
-            Stage::Ready => None,
-            Stage::Adding { .. } if self.succeeded => {
-                node.stage = Stage::Ready;
+            Readiness::Ready => None,
+            Readiness::AddGuard { .. } if self.succeeded => {
+                node.stage = Readiness::Ready;
                 None
             }
-            Stage::Adding { callers } if *callers > 1 => {
+            Readiness::AddGuard { callers } if *callers > 1 => {
                 *callers -= 1;
                 None
             }
-            Stage::Adding { .. } => nodes.remove(&self.name),
+            Readiness::AddGuard { .. } => nodes.remove(&self.name),
         };
         // The pool of a forgotten node closes with its last handle, which must not happen under the lock.
         drop(nodes);

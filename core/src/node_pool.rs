@@ -8,13 +8,13 @@ use std::time::Duration;
 use crate::acquire::{Acquire, WaitFor};
 use crate::config::NodeConfig;
 use crate::connector::Connector;
-use crate::door::Door;
 use crate::driver::Driver;
 use crate::error::GetClientError;
 use crate::lease::Lease;
+use crate::node::Node;
 use crate::pending_close::PendingClose;
 use crate::runtime::Runtime;
-use crate::state::{Input, Loop, NodeStatus, Want};
+use crate::state::{Input, Loop, NodeStatus, WaitKind};
 
 /// The pools of one node. Cheap to clone; when the last clone is dropped, the pools close: idle connections at once,
 /// those on loan when they come back.
@@ -33,16 +33,16 @@ use crate::state::{Input, Loop, NodeStatus, Want};
 /// });
 /// ```
 pub struct NodePool<K: Connector> {
-    handle: Arc<Handle<K>>,
+    handle: Arc<PoolHandle<K>>,
 }
 
-struct Handle<K: Connector> {
-    door: Arc<Door<K>>,
+struct PoolHandle<K: Connector> {
+    node: Arc<Node<K>>,
 }
 
-impl<K: Connector> Drop for Handle<K> {
+impl<K: Connector> Drop for PoolHandle<K> {
     fn drop(&mut self) {
-        self.door.abandon();
+        self.node.abandon();
     }
 }
 
@@ -60,18 +60,18 @@ impl<K: Connector> NodePool<K> {
 
     /// The same, before it has begun to do anything.
     pub(crate) fn at_rest(connector: K, config: NodeConfig, runtime: Arc<dyn Runtime>) -> Self {
-        Self { handle: Arc::new(Handle { door: Arc::new(Door::new(connector, config, runtime)) }) }
+        Self { handle: Arc::new(PoolHandle { node: Arc::new(Node::new(connector, config, runtime)) }) }
     }
 
     pub(crate) fn start(&self) {
-        let door = self.door();
-        door.put(Input::Tick);
-        door.runtime().spawn(Box::pin(Driver::new(door)));
+        let node = self.node();
+        node.put(Input::Tick);
+        node.runtime().spawn(Box::pin(Driver::new(node)));
     }
 
     /// Lends a connection within `default_timeout`; see [`get_timeout`](NodePool::get_timeout).
     pub fn get(&self) -> Acquire<'_, K> {
-        self.get_timeout(self.door().config().default_timeout())
+        self.get_timeout(self.node().config().default_timeout())
     }
 
     /// Lends a connection: the one used last of the pool with the fewest on loan; if none idles, the first to come free
@@ -90,7 +90,7 @@ impl<K: Connector> NodePool<K> {
     ///
     /// The future may be dropped at any time; see [`Acquire`].
     pub fn get_timeout(&self, timeout: Duration) -> Acquire<'_, K> {
-        Acquire::new(self.door(), timeout)
+        Acquire::new(self.node(), timeout)
     }
 
     /// Lends a connection that idles now, and never waits. If there is none, one is dialled in the background where the
@@ -100,8 +100,8 @@ impl<K: Connector> NodePool<K> {
     ///
     /// As [`get_timeout`](NodePool::get_timeout) after a wait of no length.
     pub fn try_get(&self) -> Result<Lease<K>, GetClientError> {
-        let loan = self.door().try_acquire().map_err(|outcome| self.door().error(outcome))?;
-        Ok(Lease::new(Arc::clone(self.door()), loan))
+        let loan = self.node().try_acquire().map_err(|outcome| self.node().error(outcome))?;
+        Ok(Lease::new(Arc::clone(self.node()), loan))
     }
 
     /// Waits until each pool at start has `min_idle` connections, and the server has answered at least once.
@@ -115,46 +115,46 @@ impl<K: Connector> NodePool<K> {
     ///
     /// May be dropped at any time.
     pub async fn warm(&self, timeout: Duration) -> Result<(), GetClientError> {
-        WaitFor::new(self.door(), Want::Warm, timeout).await
+        WaitFor::new(self.node(), WaitKind::Warm, timeout).await
     }
 
     /// One consistent picture of the node.
     #[must_use]
     pub fn status(&self) -> NodeStatus {
-        self.door().status()
+        self.node().status()
     }
 
-    /// The checked knobs.
+    /// The checked settings.
     #[must_use]
     pub fn config(&self) -> &NodeConfig {
-        self.door().config()
+        self.node().config()
     }
 
     /// Whether the pool still lends.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.door().is_open()
+        self.node().is_open()
     }
 
     /// The node's name, as its connector gives it.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.door().name()
+        self.node().name()
     }
 
     /// Starts or stops the periodic health checks. Connections that are suspected for a reason are checked all the same.
     pub fn set_health_checks(&self, state: Loop) {
-        self.door().put(Input::SetChecks(state));
+        self.node().put(Input::SetChecks(state));
     }
 
     /// Starts or stops the periodic cleanup of idle connections and empty surplus pools.
     pub fn set_cleanup(&self, state: Loop) {
-        self.door().put(Input::SetCleanup(state));
+        self.node().put(Input::SetCleanup(state));
     }
 
     /// Closes within `default_timeout`; see [`close_timeout`](NodePool::close_timeout).
     pub fn close(&self) -> impl Future<Output = ()> + Send + '_ {
-        self.close_timeout(self.door().config().default_timeout())
+        self.close_timeout(self.node().config().default_timeout())
     }
 
     /// Closes the pools: new gets fail and waiters are told at once, idle connections are closed, those on loan when
@@ -180,12 +180,12 @@ impl<K: Connector> NodePool<K> {
     /// The rare turns that were taken so far.
     #[cfg(feature = "testing")]
     #[must_use]
-    pub fn marks(&self) -> crate::state::Marks {
-        self.door().marks()
+    pub fn marks(&self) -> crate::state::Coverage {
+        self.node().marks()
     }
 
-    pub(crate) fn door(&self) -> &Arc<Door<K>> {
-        &self.handle.door
+    pub(crate) fn node(&self) -> &Arc<Node<K>> {
+        &self.handle.node
     }
 }
 

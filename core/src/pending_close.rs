@@ -7,10 +7,10 @@ use std::time::Duration;
 use crate::acquire::WaitFor;
 use crate::closed::ClosedSignal;
 use crate::connector::Connector;
-use crate::door::Errands;
 use crate::manager::Manager;
+use crate::node::Effects;
 use crate::node_pool::NodePool;
-use crate::state::Want;
+use crate::state::WaitKind;
 
 /// How much longer than its deadline a close may take: the time for closes that hang to be cut off.
 const CLOSE_MARGIN: Duration = Duration::from_millis(1_500);
@@ -18,10 +18,10 @@ const CLOSE_MARGIN: Duration = Duration::from_millis(1_500);
 /// Pools that lend nothing any more; made by [`Manager::begin_close`] and [`Manager::begin_close_nodes`].
 ///
 /// A close has two steps. With the first, which is taken when this value is there, all of the pools refuse callers. With
-/// the second, [`tell`](PendingClose::tell), those in line get their errors and idle connections are closed. So whatever
+/// the second, [`tell`](PendingClose::tell), those in the queue get their errors and idle connections are closed. So whatever
 /// comes back because of the close, comes back to a pool that serves nobody any more. Between the two, close what else
 /// belongs to the same deployment. When this value is dropped, the second step is taken.
-#[must_use = "callers in line get their errors when it is awaited or dropped"]
+#[must_use = "callers in queue get their errors when it is awaited or dropped"]
 pub struct PendingClose<K: Connector> {
     /// The names by which the manager knows the pools, to be forgotten at the end.
     manager: Option<Manager<K>>,
@@ -35,7 +35,7 @@ struct Begun<K: Connector> {
     name: String,
     pool: NodePool<K>,
     /// None once they are done.
-    errands: Option<Errands<K::Connection>>,
+    effects: Option<Effects<K::Connection>>,
 }
 
 impl<K: Connector> PendingClose<K> {
@@ -55,12 +55,12 @@ impl<K: Connector> PendingClose<K> {
         Self { manager: Some(manager.clone()), pools, signal, timeout }
     }
 
-    /// Callers in line get their errors, idle connections are closed, and what waits at the server for its own sake
+    /// Callers in the queue get their errors, idle connections are closed, and what waits at the server for its own sake
     /// ([`Connector::pool_closing`]) is ended. A second call does nothing.
     pub fn tell(&mut self) {
         for begun in &mut self.pools {
-            if let Some(errands) = begun.errands.take() {
-                begun.pool.door().tell_close(errands);
+            if let Some(effects) = begun.effects.take() {
+                begun.pool.node().tell_close(effects);
             }
         }
         if let Some(signal) = self.signal.take() {
@@ -79,7 +79,7 @@ impl<K: Connector> PendingClose<K> {
         let pools: Vec<_> = std::mem::take(&mut self.pools).into_iter().map(|begun| (begun.name, begun.pool)).collect();
         for (_, pool) in &pools {
             // All ends by its deadline or is cut off; a pool that was closed before is drained already.
-            let _drained = WaitFor::new(pool.door(), Want::Drained, timeout).await;
+            let _drained = WaitFor::new(pool.node(), WaitKind::Drained, timeout).await;
         }
         if let Some(manager) = &self.manager {
             pools.iter().for_each(|(name, pool)| manager.forget(name, pool));
@@ -89,9 +89,9 @@ impl<K: Connector> PendingClose<K> {
 
 impl<K: Connector> Begun<K> {
     fn new(name: String, pool: NodePool<K>, timeout: Duration) -> Self {
-        let door = pool.door();
-        let errands = door.begin_close(door.runtime().now() + timeout);
-        Self { name, errands: Some(errands), pool }
+        let node = pool.node();
+        let effects = node.begin_close(node.runtime().now() + timeout);
+        Self { name, effects: Some(effects), pool }
     }
 }
 

@@ -1,4 +1,4 @@
-//! All that the core asks of an executor: the time, a sleep, a task, and a seed for chance.
+//! All that the core asks of an executor: the time, a sleep, a task, and a seed for random numbers.
 
 use std::future::Future;
 use std::hash::{BuildHasher, Hasher};
@@ -45,7 +45,7 @@ pub trait Spawn: Send + Sync + 'static {
 
 /// An executor as the core sees it; held as `Arc<dyn Runtime>`, so that a pool is one type on all of them.
 pub trait Runtime: Timer + Spawn {
-    /// Where chance enters (jitter of back-offs and lifetimes); read once for each node.
+    /// The seed of the random numbers (jitter of back-offs and lifetimes); read once for each node.
     ///
     /// By default a fresh random number of std's `RandomState`.
     fn seed(&self) -> u64 {

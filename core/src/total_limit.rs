@@ -1,8 +1,8 @@
-//! The knobs of a limit that all nodes of a manager share; checked once, together with those of the nodes.
+//! The settings of a limit that all nodes of a manager share; checked once, together with those of the nodes.
 
 use std::ops::RangeInclusive;
 
-use crate::config::{Knob, NodeConfig, at_most, count};
+use crate::config::{NodeConfig, Setting, at_most, count};
 use crate::error::ConfigError;
 
 /// As many as a node of the largest pools could have.
@@ -34,21 +34,21 @@ impl TotalLimit {
         Self { max_total_connections, min_connections_per_node: Self::DEFAULT_MIN_CONNECTIONS_PER_NODE }
     }
 
-    /// Checks it for nodes with these knobs.
+    /// Checks it for nodes with these settings.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] names the first knob that is out of its range, or the two that contradict each other.
+    /// [`ConfigError`] names the first setting that is out of its range, or the two that contradict each other.
     pub fn check(&self, config: &NodeConfig) -> Result<(), ConfigError> {
         let (total, floor) = (self.max_total_connections, self.min_connections_per_node);
-        let limit_knob = "max_total_connections";
-        count(limit_knob, total, TOTAL)?;
+        let limit_setting = "max_total_connections";
+        count(limit_setting, total, TOTAL)?;
         Self::check_floor(floor)?;
-        at_most("min_connections_per_node", floor, limit_knob, total)?;
+        at_most("min_connections_per_node", floor, limit_setting, total)?;
         let most = config.max_connection_size() * config.max_pools_per_node();
         at_most("min_connections_per_node", floor, "max_connection_size times max_pools_per_node", most)?;
         let warm = config.min_idle() * config.connection_pools_per_node_at_start();
-        at_most("min_idle times connection_pools_per_node_at_start", warm, limit_knob, total)
+        at_most("min_idle times connection_pools_per_node_at_start", warm, limit_setting, total)
     }
 
     /// Checks a floor alone, which is of no effect then.
@@ -60,19 +60,19 @@ impl TotalLimit {
         count("min_connections_per_node", floor, FLOOR)
     }
 
-    /// The rows of these knobs.
+    /// The rows of these settings.
     #[must_use]
-    pub fn knobs() -> Vec<Knob> {
+    pub fn settings() -> Vec<Setting> {
         let range = |range: RangeInclusive<usize>| format!("{} to {}", range.start(), range.end());
         vec![
-            Knob::new(
+            Setting::new(
                 "max_total_connections",
                 "connections",
                 String::from("none"),
                 format!("{}, at least what one node keeps warm", range(TOTAL)),
-                "the most connections of all nodes together, for servers whose `maxclients` a whole fleet shares",
+                "the most connections of all nodes together, for servers whose `maxclients` a whole fleet arbiter",
             ),
-            Knob::new(
+            Setting::new(
                 "min_connections_per_node",
                 "connections",
                 Self::DEFAULT_MIN_CONNECTIONS_PER_NODE.to_string(),
@@ -89,7 +89,7 @@ mod tests {
     use crate::config::NodeConfigBuilder;
 
     fn message(limit: TotalLimit, builder: NodeConfigBuilder) -> String {
-        let config = builder.build().expect("the test's knobs are valid");
+        let config = builder.build().expect("the test's settings are valid");
         limit.check(&config).expect_err("must be refused").to_string()
     }
 

@@ -29,8 +29,8 @@ macro_rules! stories {
     )*};
 }
 
-fn pool_of(server: &FakeServer, runtime: &(impl Runtime + Clone), knobs: NodeConfigBuilder) -> NodePool<FakeConnector> {
-    NodePool::new(server.connector(), knobs.build().expect("valid knobs"), Arc::new(runtime.clone()))
+fn pool_of(server: &FakeServer, runtime: &(impl Runtime + Clone), settings: NodeConfigBuilder) -> NodePool<FakeConnector> {
+    NodePool::new(server.connector(), settings.build().expect("valid settings"), Arc::new(runtime.clone()))
 }
 
 fn one_pool(limit: usize) -> NodeConfigBuilder {
@@ -187,8 +187,8 @@ async fn a_killed_server_is_noticed_probed_and_healed(runtime: impl Runtime + Cl
 
 async fn a_silent_server_is_distrusted_and_healed(runtime: impl Runtime + Clone) {
     let server = FakeServer::on(Arc::new(runtime.clone()));
-    let knobs = one_pool(2).min_idle(2).health_check_interval(30 * MS).health_check_timeout(40 * MS);
-    let pool = pool_of(&server, &runtime, knobs);
+    let settings = one_pool(2).min_idle(2).health_check_interval(30 * MS).health_check_timeout(40 * MS);
+    let pool = pool_of(&server, &runtime, settings);
     pool.warm(1_000 * MS).await.expect("the server is up");
     server.set_mode(FakeMode::Void);
     until(&runtime, "checks time out", || server.closes().contains(&CloseReason::CheckFailed)).await;
@@ -202,8 +202,8 @@ async fn a_silent_server_is_distrusted_and_healed(runtime: impl Runtime + Clone)
 
 async fn a_hung_check_costs_no_caller_a_connection(runtime: impl Runtime + Clone) {
     let server = FakeServer::on(Arc::new(runtime.clone()));
-    let knobs = one_pool(2).health_check_interval(20 * MS).health_check_timeout(300 * MS);
-    let pool = pool_of(&server, &runtime, knobs);
+    let settings = one_pool(2).health_check_interval(20 * MS).health_check_timeout(300 * MS);
+    let pool = pool_of(&server, &runtime, settings);
     pool.warm(1_000 * MS).await.expect("the server is up");
     server.set_latency(10_000 * MS);
     until(&runtime, "a check hangs", || pool.status().checking == 1).await;
@@ -230,8 +230,8 @@ async fn a_refusal_for_good_is_told_at_once(runtime: impl Runtime + Clone) {
 
 async fn cleanup_closes_what_idles_and_keeps_the_minimum(runtime: impl Runtime + Clone) {
     let server = FakeServer::on(Arc::new(runtime.clone()));
-    let knobs = one_pool(4).max_idle_time(50 * MS).cleanup_interval(20 * MS);
-    let pool = pool_of(&server, &runtime, knobs);
+    let settings = one_pool(4).max_idle_time(50 * MS).cleanup_interval(20 * MS);
+    let pool = pool_of(&server, &runtime, settings);
     assert_full_capacity(&pool, &server, 4).await;
     runtime.sleep(120 * MS).await;
     assert_eq!(pool.status().idle, 4, "cleanup runs when it is asked to");
@@ -273,7 +273,7 @@ async fn the_last_handle_closes_everything(runtime: impl Runtime + Clone) {
 
 async fn a_manager_adds_lends_and_closes_by_name(runtime: impl Runtime + Clone) {
     let server = FakeServer::on(Arc::new(runtime.clone()));
-    let manager = Manager::new(one_pool(2).build().expect("valid knobs"), Arc::new(runtime.clone()));
+    let manager = Manager::new(one_pool(2).build().expect("valid settings"), Arc::new(runtime.clone()));
     assert!(matches!(manager.try_get("a"), Err(GetClientError::UnknownNode { .. })));
     manager.add("a", 1_000 * MS, || server.connector()).await.expect("the server is up");
     manager.add("a", 1_000 * MS, || server.connector()).await.expect("there already");
@@ -295,7 +295,7 @@ async fn a_manager_adds_lends_and_closes_by_name(runtime: impl Runtime + Clone) 
 async fn an_add_that_is_dropped_leaves_nothing(runtime: impl Runtime + Clone) {
     let server = FakeServer::on(Arc::new(runtime.clone()));
     server.set_connect_latency(5_000 * MS);
-    let manager = Manager::new(one_pool(2).build().expect("valid knobs"), Arc::new(runtime.clone()));
+    let manager = Manager::new(one_pool(2).build().expect("valid settings"), Arc::new(runtime.clone()));
     assert!(within(&runtime, 20 * MS, manager.add("a", 10_000 * MS, || server.connector())).await.is_none());
     assert!(matches!(manager.try_get("a"), Err(GetClientError::UnknownNode { .. })));
     server.set_connect_latency(Duration::ZERO);

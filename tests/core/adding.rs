@@ -17,7 +17,7 @@ struct Fleet {
 fn fleet(seed: u64, on_node_down: OnNodeDown) -> Fleet {
     let runtime = FakeRuntime::new(seed);
     let server = FakeServer::new(&runtime);
-    let config = one_pool(4).min_idle(1).on_node_down(on_node_down).build().expect("valid knobs");
+    let config = one_pool(4).min_idle(1).on_node_down(on_node_down).build().expect("valid settings");
     Fleet { manager: Manager::new(config, Arc::new(runtime.clone())), runtime, server }
 }
 
@@ -63,7 +63,7 @@ fn a_get_waits_with_the_node_that_is_being_added() {
     }
 }
 
-/// Seen to bite: with a `Manager::get` that holds no more than the door of a node (it gets `Closed`).
+/// Seen to bite: with a `Manager::get` that holds no more than the node of a node (it gets `Closed`).
 #[test]
 fn a_get_keeps_its_own_deadline_when_the_node_could_not_be_added() {
     for seed in 0..10 {
@@ -140,8 +140,8 @@ fn a_node_that_is_opened_is_there_at_once_as_down_and_heals_by_the_rules() {
 fn h13_a_server_killed_with_a_client_on_loan_is_down_within_one_dial_and_healed_while_it_is_held() {
     for seed in 0..20 {
         for (on_node_down, min_idle) in [(OnNodeDown::Wait, 0), (OnNodeDown::FailFast, 0), (OnNodeDown::FailFast, 1)] {
-            let knobs = one_pool(2).min_idle(min_idle).on_node_down(on_node_down);
-            let world = super::support::world(seed, knobs);
+            let settings = one_pool(2).min_idle(min_idle).on_node_down(on_node_down);
+            let world = super::support::world(seed, settings);
             let held = world.get();
             world.runtime.advance(2 * SECOND);
             world.server.set_mode(FakeMode::Refusing);

@@ -47,14 +47,14 @@ fn c2_ten_thousand_acquires_dropped_at_any_await_point_cost_nothing() {
 }
 
 /// Bites when a connect that panics does not give its ticket back, and when a connection that could not be asked what was
-/// left on it goes back to the shelf.
+/// left on it goes back to the idle stack.
 #[test]
 fn c3_hooks_that_panic_fail_and_hang_leave_the_capacity_at_the_limit() {
     const LIMIT: usize = 4;
     for seed in 0..20 {
         let moody = RefCell::new(None);
-        let knobs = one_pool(LIMIT).min_idle(2).connect_timeout(200 * MS).health_check_timeout(50 * MS);
-        let world = world_of(seed, knobs.health_check_interval(100 * MS), |server| {
+        let settings = one_pool(LIMIT).min_idle(2).connect_timeout(200 * MS).health_check_timeout(50 * MS);
+        let world = world_of(seed, settings.health_check_interval(100 * MS), |server| {
             let connector = Moody::new(server.connector(), seed, Mood::Wild);
             moody.replace(Some(connector.clone()));
             connector
@@ -174,8 +174,8 @@ fn a_node_of_several_pools_can_be_held_in_full_and_never_more() {
 fn t1_the_counts_of_a_status_add_up_at_any_moment() {
     for seed in 0..10 {
         let limit = 3;
-        let knobs = NodeConfig::builder().max_connection_size(limit).max_pools_per_node(2).health_check_interval(20 * MS);
-        let world = world(seed, knobs.max_idle_time(30 * MS).cleanup_interval(20 * MS).max_lifetime(200 * MS));
+        let settings = NodeConfig::builder().max_connection_size(limit).max_pools_per_node(2).health_check_interval(20 * MS);
+        let world = world(seed, settings.max_idle_time(30 * MS).cleanup_interval(20 * MS).max_lifetime(200 * MS));
         world.pool.set_cleanup(Loop::Running);
         world.server.set_connect_latency(3 * MS);
         world.server.set_latency(2 * MS);

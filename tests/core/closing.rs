@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
 use redis_manager_core::testing::{FakeConnection, FakeConnector, FakeError, FakeRuntime, FakeServer};
-use redis_manager_core::{Alarm, CloseReason, Connector, GetClientError, Instant, Lease, Manager, Spawn, Timer};
+use redis_manager_core::{CloseReason, ConnectionMonitor, Connector, GetClientError, Instant, Lease, Manager, Spawn, Timer};
 
 use crate::support::{Bell, MS, SECOND, World, one_pool, poll_for, world, world_of};
 
@@ -16,7 +16,7 @@ type Getting = Pin<Box<dyn Future<Output = Result<Lease<FakeConnector>, GetClien
 fn manager_of(names: &[&str], seed: u64) -> (FakeRuntime, FakeServer, Manager<FakeConnector>) {
     let runtime = FakeRuntime::new(seed);
     let server = FakeServer::new(&runtime);
-    let config = one_pool(1).build().expect("the test's knobs are valid");
+    let config = one_pool(1).build().expect("the test's settings are valid");
     let manager = Manager::new(config, Arc::new(runtime.clone()));
     for name in names {
         runtime.block_on(manager.add(name, SECOND, || server.connector())).expect("the server is up");
@@ -29,7 +29,7 @@ fn getting(manager: &Manager<FakeConnector>, name: &'static str) -> Getting {
     Box::pin(async move { manager.get(name, 10 * SECOND).await })
 }
 
-/// A task that is told of the close of one node gives back what it has of another, and the caller in line there is quick.
+/// A task that is told of the close of one node gives back what it has of another, and the caller in the queue there is quick.
 struct GivesBack {
     held: Mutex<Option<Lease<FakeConnector>>>,
     in_line: Mutex<Getting>,
@@ -141,8 +141,8 @@ impl Connector for Listening {
         self.0.is_broken(conn)
     }
 
-    fn watch(&self, conn: &mut FakeConnection, alarm: Alarm) {
-        self.0.watch(conn, alarm);
+    fn watch(&self, conn: &mut FakeConnection, monitor: ConnectionMonitor) {
+        self.0.watch(conn, monitor);
     }
 
     fn pool_closing(&self) {
@@ -162,7 +162,7 @@ fn e4_what_waits_at_the_server_for_its_own_sake_is_ended_when_the_pool_closes() 
     drop(held);
 }
 
-/// Seen to bite: with a close that does not give the signal, with one that gives it to the first only, and with a seat that
+/// Seen to bite: with a close that does not give the signal, with one that gives it to the first only, and with a membership that
 /// is kept when its future is dropped.
 #[test]
 fn e4_any_number_of_tasks_can_wait_for_the_close_and_leave() {

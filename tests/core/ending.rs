@@ -71,13 +71,13 @@ impl Spawn for Hesitant {
 
 impl Runtime for Hesitant {}
 
-/// Bites when a kill switch is taken by its slot alone.
+/// Bites when a abort handle is taken by its slot alone.
 #[test]
 fn e1_a_close_that_hung_takes_no_kill_switch_from_the_next_connection() {
     let inner = FakeRuntime::new(3);
     let server = FakeServer::new(&inner);
     let runtime = Arc::new(Hesitant { inner: inner.clone(), hesitates: AtomicBool::new(false), kept: Mutex::default() });
-    let config = one_pool(1).build().expect("the test's knobs are valid");
+    let config = one_pool(1).build().expect("the test's settings are valid");
     let pool = NodePool::new(server.connector(), config, runtime.clone());
     let first = inner.block_on(pool.get()).expect("the server is up");
     runtime.hesitates.store(true, Ordering::Relaxed);
@@ -101,7 +101,7 @@ fn i8_a_close_whose_task_is_dropped_before_it_ran_is_done_all_the_same() {
     let inner = FakeRuntime::new(4);
     let server = FakeServer::new(&inner);
     let runtime = Arc::new(Hesitant { inner: inner.clone(), hesitates: AtomicBool::new(false), kept: Mutex::default() });
-    let config = one_pool(1).build().expect("the test's knobs are valid");
+    let config = one_pool(1).build().expect("the test's settings are valid");
     let pool = NodePool::new(server.connector(), config, runtime.clone());
     let lease = inner.block_on(pool.get()).expect("the server is up");
     runtime.hesitates.store(true, Ordering::Relaxed);
@@ -289,7 +289,7 @@ fn e3_a_lease_dropped_in_a_panic_goes_back() {
     world.assert_capacity(1);
 }
 
-/// Bites when the actions of a closing pool without handles are left to its driver, which cannot hold the door open.
+/// Bites when the actions of a closing pool without handles are left to its driver, which cannot hold the node open.
 #[test]
 fn i8_a_lease_that_comes_back_last_to_a_closing_pool_without_handles_is_closed_by_its_connector() {
     for seed in 0..10 {

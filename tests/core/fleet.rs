@@ -32,8 +32,8 @@ fn a_node_takes_what_is_left_but_the_floors_of_the_others_are_kept_for_them() {
     assert!(is_at_the_limit(&fleet.get(1, SECOND)));
 }
 
-/// Bites when every node that is asked gives up one (`collect` without what is coming), when a line is not told to others
-/// (`appetite` without callers), and when somebody closes for a `try_get`.
+/// Bites when every node that is asked gives up one (`collect` without what is coming), when a queue is not told to others
+/// (`demand` without callers), and when somebody closes for a `try_get`.
 #[test]
 fn what_idles_is_given_up_to_callers_one_for_each_and_nothing_for_nobody() {
     for seed in 0..20 {
@@ -80,7 +80,7 @@ fn what_comes_back_goes_to_who_waits_elsewhere_unless_it_has_left() {
 }
 
 /// Bites when callers are served by the order of their nodes (`next_served` without `waits_since`), and when a node that
-/// closes a connection keeps the place for its own line, which is younger.
+/// closes a connection keeps the place for its own queue, which is younger.
 #[test]
 fn whoever_waits_longest_is_served_first() {
     for seed in 0..20 {
@@ -93,7 +93,7 @@ fn whoever_waits_longest_is_served_first() {
             fleet.runtime.advance(MS);
         }
         for (lease, expected) in held.drain(..).zip([vec![3], vec![3, 1], vec![3, 1, 2]]) {
-            // A connection that is given back serves its own line; one that breaks leaves its place to all.
+            // A connection that is given back serves its own queue; one that breaks leaves its place to all.
             lease.discard();
             fleet.runtime.settle();
             assert_eq!(nodes_of(&served), expected, "seed {seed}");
@@ -102,7 +102,7 @@ fn whoever_waits_longest_is_served_first() {
     }
 }
 
-/// Bites when a node with a line keeps what comes back in spite of another one's floor (`grant` without `is_yielding`), and
+/// Bites when a node with a queue keeps what comes back in spite of another one's floor (`grant` without `is_yielding`), and
 /// when a floor has to wait behind callers (`next_served`).
 #[test]
 fn a_node_that_is_added_gets_its_floor_from_what_idles_or_comes_back() {
@@ -148,7 +148,7 @@ fn a_node_without_a_floor_is_refused_at_once_in_words_that_name_the_knobs() {
     assert_eq!(fleet.add(3, SECOND), Ok(()), "its floor is free again");
 }
 
-/// Bites when a driver that has news is not woken (`Seat::report`), and when a node that closes is not counted to its end.
+/// Bites when a driver that has a new quota is not woken (`Seat::report`), and when a node that closes is not counted to its end.
 #[test]
 fn a_node_that_closes_leaves_all_to_those_who_wait() {
     for seed in 0..10 {
@@ -169,7 +169,7 @@ fn a_node_that_closes_leaves_all_to_those_who_wait() {
     }
 }
 
-/// Bites when a line is not told to others (`appetite` without callers).
+/// Bites when a queue is not told to others (`demand` without callers).
 #[test]
 fn what_is_left_of_a_dropped_manager_has_the_total_to_itself() {
     let runtime = FakeRuntime::new(1);

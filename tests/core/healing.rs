@@ -52,7 +52,7 @@ fn h1_nothing_is_asked_on_the_hot_path_and_a_dead_idle_connection_is_never_lent(
 #[test]
 fn h1_a_connection_that_dies_unnoticed_is_found_out_before_it_is_lent() {
     let world = world(1, one_pool(3).min_idle(3));
-    // No alarm is raised: only the flag of the connection says so.
+    // No monitor is raised: only the flag of the connection says so.
     world.server.forget_connections();
     for _ in 0..3 {
         assert!(world.get().is_alive());
@@ -60,7 +60,7 @@ fn h1_a_connection_that_dies_unnoticed_is_found_out_before_it_is_lent() {
     world.assert_capacity(3);
 }
 
-/// Bites when `on_died` leaves idle connections on the shelf.
+/// Bites when `on_died` leaves idle connections on the idle stack.
 #[test]
 fn h3_every_failed_connect_leads_to_another_and_its_reason_is_told() {
     for seed in 0..10 {

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use redis_manager_core::testing::{FakeConnection, FakeConnector, FakeError, FakeMode};
 use redis_manager_core::{
-    Alarm, CloseReason, Connector, GetClientError, Health, KillSwitch, Lease, Loop, NodeConfigBuilder, Residue, Spawn,
+    AbortHandle, CloseReason, ConnectionMonitor, Connector, GetClientError, Health, Lease, Loop, NodeConfigBuilder, Residue,
+    Spawn,
 };
 
 use crate::support::{Dice, MS, SECOND, World, one_pool, within, world, world_of};
@@ -93,19 +94,19 @@ impl Connector for Careful {
         self.inner.close(conn, reason);
     }
 
-    fn watch(&self, conn: &mut FakeConnection, alarm: Alarm) {
-        self.inner.watch(conn, alarm);
+    fn watch(&self, conn: &mut FakeConnection, monitor: ConnectionMonitor) {
+        self.inner.watch(conn, monitor);
     }
 
-    fn kill_switch(&self, conn: &mut FakeConnection) -> Option<KillSwitch> {
-        self.inner.kill_switch(conn)
+    fn abort_handle(&self, conn: &mut FakeConnection) -> Option<AbortHandle> {
+        self.inner.abort_handle(conn)
     }
 }
 
-fn careful_world(seed: u64, knobs: NodeConfigBuilder) -> (World<Careful>, Careful) {
+fn careful_world(seed: u64, settings: NodeConfigBuilder) -> (World<Careful>, Careful) {
     let (stains, cleanings) = (Arc::default(), Arc::default());
     let make = |inner| Careful { inner, stains: Arc::clone(&stains), cleanings: Arc::clone(&cleanings) };
-    let world = world_of(seed, knobs, |server| make(server.connector()));
+    let world = world_of(seed, settings, |server| make(server.connector()));
     let careful = make(world.server.connector());
     (world, careful)
 }

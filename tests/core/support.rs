@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use redis_manager_core::testing::{FakeConnection, FakeConnector, FakeError, FakeRuntime, FakeServer};
 use redis_manager_core::{
-    Alarm, CloseReason, Connector, GetClientError, KillSwitch, Lease, NodeConfig, NodeConfigBuilder, NodePool, Residue, Timer,
+    AbortHandle, CloseReason, ConnectionMonitor, Connector, GetClientError, Lease, NodeConfig, NodeConfigBuilder, NodePool,
+    Residue, Timer,
 };
 
 pub(crate) const MS: Duration = Duration::from_millis(1);
@@ -30,14 +31,14 @@ pub(crate) fn one_pool(limit: usize) -> NodeConfigBuilder {
 }
 
 /// A world whose pool has had the time to fill to its minimum.
-pub(crate) fn world(seed: u64, knobs: NodeConfigBuilder) -> World {
-    world_of(seed, knobs, FakeServer::connector)
+pub(crate) fn world(seed: u64, settings: NodeConfigBuilder) -> World {
+    world_of(seed, settings, FakeServer::connector)
 }
 
-pub(crate) fn world_of<K: Connector>(seed: u64, knobs: NodeConfigBuilder, connector: impl Fn(&FakeServer) -> K) -> World<K> {
+pub(crate) fn world_of<K: Connector>(seed: u64, settings: NodeConfigBuilder, connector: impl Fn(&FakeServer) -> K) -> World<K> {
     let runtime = FakeRuntime::new(seed);
     let server = FakeServer::new(&runtime);
-    let config = knobs.build().expect("the test's knobs are valid");
+    let config = settings.build().expect("the test's settings are valid");
     let pool = NodePool::new(connector(&server), config, Arc::new(runtime.clone()));
     runtime.settle();
     World { runtime, server, pool, seed }
@@ -160,7 +161,7 @@ pub(crate) struct Moody {
     pub(crate) has_panicked: Arc<AtomicBool>,
     /// How many connections were to be cleaned.
     pub(crate) cleanings: Arc<AtomicUsize>,
-    /// Each kill switch holds one.
+    /// Each abort handle holds one.
     pub(crate) switches: Arc<()>,
 }
 
@@ -246,14 +247,14 @@ impl Connector for Moody {
         self.inner.close(conn, reason);
     }
 
-    fn watch(&self, conn: &mut FakeConnection, alarm: Alarm) {
+    fn watch(&self, conn: &mut FakeConnection, monitor: ConnectionMonitor) {
         self.may_panic();
-        self.inner.watch(conn, alarm);
+        self.inner.watch(conn, monitor);
     }
 
-    fn kill_switch(&self, conn: &mut FakeConnection) -> Option<KillSwitch> {
+    fn abort_handle(&self, conn: &mut FakeConnection) -> Option<AbortHandle> {
         self.may_panic();
-        let (kill, held) = (self.inner.kill_switch(conn)?, Arc::clone(&self.switches));
+        let (kill, held) = (self.inner.abort_handle(conn)?, Arc::clone(&self.switches));
         Some(Box::new(move || {
             kill();
             drop(held);

@@ -1,4 +1,4 @@
-//! W1 to W10: the line, its deadlines, and what becomes of those who leave it.
+//! W1 to W10: the queue, its deadlines, and what becomes of those who leave it.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,7 +11,7 @@ use redis_manager_core::{Acquire, GetClientError, Manager, NodeConfig, NodePool,
 
 use crate::support::{Bell, Dice, SECOND, one_pool, poll_for, world};
 
-/// Bites when `put_back` shelves a connection although somebody waits.
+/// Bites when `put_back` idle stacks a connection although somebody waits.
 #[test]
 fn w1_one_greedy_caller_does_not_starve_three_waiters() {
     for seed in 0..20 {
@@ -49,7 +49,7 @@ fn w1_one_greedy_caller_does_not_starve_three_waiters() {
     }
 }
 
-/// Bites when `put_back` shelves whoever waits.
+/// Bites when `put_back` idle stacks whoever waits.
 #[test]
 fn w2_a_release_that_races_with_enqueueing_leaves_nobody_beside_an_idle_connection() {
     for seed in 0..50 {

@@ -23,8 +23,8 @@ fn h2_an_idle_connection_is_checked_at_most_once_per_interval_and_a_leased_one_n
 #[test]
 fn h9_probing_is_not_use() {
     for seed in 0..10 {
-        let knobs = one_pool(4).health_check_interval(SECOND).max_idle_time(20 * SECOND).cleanup_interval(SECOND);
-        let world = world(seed, knobs);
+        let settings = one_pool(4).health_check_interval(SECOND).max_idle_time(20 * SECOND).cleanup_interval(SECOND);
+        let world = world(seed, settings);
         world.pool.set_cleanup(Loop::Running);
         let held: Vec<_> = (0..4).map(|_| world.get()).collect();
         drop(held);
@@ -81,8 +81,8 @@ fn h12_of_a_hundred_connections_made_together_no_second_sees_more_than_three_go(
 #[test]
 fn i10_cleanup_keeps_the_minimum_and_never_touches_a_lease() {
     for seed in 0..10 {
-        let knobs = one_pool(6).min_idle(2).max_idle_time(5 * SECOND).cleanup_interval(SECOND);
-        let world = world(seed, knobs);
+        let settings = one_pool(6).min_idle(2).max_idle_time(5 * SECOND).cleanup_interval(SECOND);
+        let world = world(seed, settings);
         world.pool.set_cleanup(Loop::Running);
         let mut held: Vec<_> = (0..6).map(|_| world.get()).collect();
         drop(held.split_off(1));
@@ -100,8 +100,8 @@ fn i10_cleanup_keeps_the_minimum_and_never_touches_a_lease() {
 
 #[test]
 fn c6_a_check_that_hangs_costs_only_its_own_timeout() {
-    let knobs = one_pool(2).min_idle(2).health_check_interval(SECOND).health_check_timeout(300 * MS);
-    let world = world(1, knobs);
+    let settings = one_pool(2).min_idle(2).health_check_interval(SECOND).health_check_timeout(300 * MS);
+    let world = world(1, settings);
     world.server.set_mode(FakeMode::Silent);
     world.runtime.advance(2 * SECOND);
     world.server.set_mode(FakeMode::Up);

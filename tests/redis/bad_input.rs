@@ -1,4 +1,4 @@
-//! What bad input gets: a typed error that names the knob or the node, by its deadline, and nothing left behind.
+//! What bad input gets: a typed error that names the setting or the node, by its deadline, and nothing left behind.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -26,24 +26,27 @@ on_every_runtime! {
 async fn knobs_out_of_range_are_named(runtime: impl Network + Clone) {
     let build = |builder: redis_manager::RedisManagerBuilder| builder.build(runtime.clone()).expect_err("must be refused");
     let error = build(RedisManager::builder().max_connection_size(0));
-    assert!(matches!(error, ConfigError::OutOfRange { knob: "max_connection_size", .. }), "{error:?}");
+    assert!(matches!(error, ConfigError::OutOfRange { setting: "max_connection_size", .. }), "{error:?}");
     let error = build(RedisManager::builder().cleanup_interval(Duration::ZERO));
-    assert!(matches!(error, ConfigError::OutOfRange { knob: "cleanup_interval", .. }), "{error:?}");
+    assert!(matches!(error, ConfigError::OutOfRange { setting: "cleanup_interval", .. }), "{error:?}");
     let error = build(RedisManager::builder().min_idle(51));
-    assert!(matches!(error, ConfigError::Contradiction { knob: "min_idle", limit_knob: "max_connection_size", .. }), "{error:?}");
+    assert!(
+        matches!(error, ConfigError::Contradiction { setting: "min_idle", limit_setting: "max_connection_size", .. }),
+        "{error:?}"
+    );
     let error = build(RedisManager::builder().probe_backoff(50 * MS, 20_000 * MS, 20_000 * MS));
     assert!(
-        matches!(error, ConfigError::Contradiction { knob: "probe_backoff", limit_knob: "default_timeout", .. }),
+        matches!(error, ConfigError::Contradiction { setting: "probe_backoff", limit_setting: "default_timeout", .. }),
         "{error:?}"
     );
     let mut args = PoolArgs::default();
     args.connect_timeout = Duration::ZERO;
     let error = build(RedisManager::builder().pool_args(args));
-    assert!(matches!(error, ConfigError::OutOfRange { knob: "connect_timeout", .. }), "{error:?}");
+    assert!(matches!(error, ConfigError::OutOfRange { setting: "connect_timeout", .. }), "{error:?}");
 }
 
 async fn what_is_no_url_is_refused_at_once(runtime: impl Network + Clone) {
-    let manager = RedisManager::builder().build(runtime.clone()).expect("valid knobs");
+    let manager = RedisManager::builder().build(runtime.clone()).expect("valid settings");
     for url in ["", "localhost:6379", "http://localhost", "redis://:hush@localhost/db", "redis://:hush@localhost:99999"] {
         let started_at = runtime.now();
         let error = manager.add_node_pool(url).await.expect_err(url);
@@ -56,7 +59,7 @@ async fn what_is_no_url_is_refused_at_once(runtime: impl Network + Clone) {
 
 async fn an_unreachable_node_is_told_at_the_deadline_and_leaves_nothing_behind(runtime: impl Network + Clone) {
     let unused = ReservedPort::any();
-    let manager = RedisManager::builder().build(runtime.clone()).expect("valid knobs");
+    let manager = RedisManager::builder().build(runtime.clone()).expect("valid settings");
     let urls = [
         (format!("redis://:hush@127.0.0.1:{}", unused.number()), "cannot connect to 127.0.0.1"),
         (String::from("redis://:hush@no-such-host.invalid"), "cannot look up no-such-host.invalid"),
@@ -106,7 +109,7 @@ async fn a_server_that_is_not_redis_is_told_by_the_deadline(runtime: impl Networ
             let _ = stream.write_all(b"+OK\r\n+OK\r\n+OK\r\n+OK\r\n+OK\r\n");
         }
     };
-    let manager = RedisManager::builder().build(runtime.clone()).expect("valid knobs");
+    let manager = RedisManager::builder().build(runtime.clone()).expect("valid settings");
     for serve in [read_on as fn(TcpStream), http, hang_up, half_a_reply, parrot] {
         let url = stranger(serve);
         let started_at = runtime.now();
@@ -121,7 +124,7 @@ async fn a_server_that_is_not_redis_is_told_by_the_deadline(runtime: impl Networ
 
 async fn a_server_that_refuses_for_good_is_told_at_once(runtime: impl Network + Clone) {
     let server = RedisServer::start_with(&["--requirepass", "right"]);
-    let manager = RedisManager::builder().build(runtime.clone()).expect("valid knobs");
+    let manager = RedisManager::builder().build(runtime.clone()).expect("valid settings");
     let port = server.port();
     let urls = [
         format!("redis://:wrong@127.0.0.1:{port}"),
@@ -158,7 +161,7 @@ async fn a_node_that_was_never_added_is_unknown(runtime: impl Network + Clone) {
 async fn a_node_that_could_not_be_added_can_be_added_later(runtime: impl Network + Clone) {
     let mut server = RedisServer::start();
     server.kill();
-    let manager = one_pool(2).build(runtime.clone()).expect("valid knobs");
+    let manager = one_pool(2).build(runtime.clone()).expect("valid settings");
     let url = server.url();
     let error = manager.add_node_pool_timeout(&url, 60 * MS).await.expect_err("it is down");
     assert!(matches!(error, AddNodeError::NoHealthyPools { .. }), "{error:?}");
@@ -167,7 +170,7 @@ async fn a_node_that_could_not_be_added_can_be_added_later(runtime: impl Network
     let _client = manager.get_client(&url).await.expect("a client");
 
     // One who waits long enough need not ask again.
-    let late = one_pool(2).build(runtime.clone()).expect("valid knobs");
+    let late = one_pool(2).build(runtime.clone()).expect("valid settings");
     server.kill();
     let mut adding = Box::pin(late.add_node_pool_timeout(&url, 10_000 * MS));
     assert!(redis_manager_tests::tasks::within(&runtime, 100 * MS, &mut adding).await.is_none());

@@ -56,7 +56,7 @@ pub(crate) fn builder(cluster: &TestCluster) -> RedisManagerBuilder {
 }
 
 pub(crate) async fn manager_of(cluster: &TestCluster, runtime: impl Network) -> RedisManager {
-    let manager = builder(cluster).build(runtime).expect("valid knobs");
+    let manager = builder(cluster).build(runtime).expect("valid settings");
     manager.add_node_pool(NAME).await.expect("the cluster is up");
     manager
 }
@@ -314,7 +314,7 @@ async fn an_exclusive_client_is_lent_by_the_owner_of_its_key(runtime: impl Netwo
 async fn what_is_no_cluster_is_told(runtime: impl Network + Clone) {
     let plain = RedisServer::start();
     let manager =
-        RedisManager::builder().use_cluster(true).startup_nodes([plain.url()]).build(runtime.clone()).expect("valid knobs");
+        RedisManager::builder().use_cluster(true).startup_nodes([plain.url()]).build(runtime.clone()).expect("valid settings");
     let start = Instant::now();
     let error = manager.add_node_pool_timeout(NAME, 3_000 * MS).await.expect_err("no cluster");
     assert!(start.elapsed() < 2_000 * MS, "told at once");
@@ -323,7 +323,7 @@ async fn what_is_no_cluster_is_told(runtime: impl Network + Clone) {
         "{error}"
     );
     let nobody =
-        RedisManager::builder().use_cluster(true).startup_nodes(["redis://127.0.0.1:1"]).build(runtime).expect("valid knobs");
+        RedisManager::builder().use_cluster(true).startup_nodes(["redis://127.0.0.1:1"]).build(runtime).expect("valid settings");
     let error = nobody.add_node_pool_timeout(NAME, 2_000 * MS).await.expect_err("nobody there");
     assert!(error.to_string().contains("127.0.0.1:1"), "{error}");
 }

@@ -150,7 +150,7 @@ async fn commands_for_many_slots_survive_a_promotion(runtime: impl Network + Clo
     let cluster = TestCluster::options().require_full_coverage(false).start();
     let mut args = ClusterArgs::default();
     args.retries = 1_000;
-    let manager = builder(&cluster).cluster_args(args).build(runtime.clone()).expect("valid knobs");
+    let manager = builder(&cluster).cluster_args(args).build(runtime.clone()).expect("valid settings");
     manager.add_node_pool(NAME).await.expect("the cluster is up");
     let primaries = cluster.primaries();
     let keys: Vec<_> = primaries.iter().map(|primary| cluster.key_in(primary)).collect();

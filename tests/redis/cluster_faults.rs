@@ -23,7 +23,7 @@ async fn replicas_are_read_while_they_live(runtime: impl Network + Clone) {
     let cluster = TestCluster::options().require_full_coverage(false).start();
     let mut args = ClusterArgs::default();
     args.read_from_replicas = true;
-    let manager = builder(&cluster).cluster_args(args).build(runtime.clone()).expect("valid knobs");
+    let manager = builder(&cluster).cluster_args(args).build(runtime.clone()).expect("valid settings");
     manager.add_node_pool(NAME).await.expect("the cluster is up");
     let primaries = cluster.primaries();
     let keys: Vec<_> = primaries.iter().map(|primary| cluster.key_in(primary)).collect();
@@ -83,7 +83,7 @@ async fn a_primary_that_wakes_up_gets_no_writes(runtime: impl Network + Clone) {
     // So long that its connections are not known to be silent before the promotion.
     let mut args = PoolArgs::default();
     args.command_timeout = Duration::from_secs(20);
-    let manager = builder(&cluster).pool_args(args).build(runtime.clone()).expect("valid knobs");
+    let manager = builder(&cluster).pool_args(args).build(runtime.clone()).expect("valid settings");
     manager.add_node_pool(NAME).await.expect("the cluster is up");
     let primary = cluster.primaries()[0].clone();
     let key = cluster.key_in(&primary);
@@ -159,7 +159,7 @@ async fn a_node_that_was_reset_is_not_believed(runtime: &(impl Network + Clone))
     let (primary, replica) = (cluster.primaries()[0].clone(), cluster.replicas()[0].clone());
     let mut args = ClusterArgs::default();
     args.topology_refresh_interval = 10 * MS;
-    let manager = builder(&cluster).cluster_args(args).build(runtime.clone()).expect("valid knobs");
+    let manager = builder(&cluster).cluster_args(args).build(runtime.clone()).expect("valid settings");
     manager.add_node_pool(NAME).await.expect("the cluster is up");
     primary.command(&["CLUSTER", "FORGET", replica.id()]);
     replica.command(&["CLUSTER", "RESET", "SOFT"]);
@@ -176,7 +176,7 @@ async fn a_node_that_was_reset_is_not_believed(runtime: &(impl Network + Clone))
 
 async fn who_waits_for_a_dead_owner_goes_on_to_the_next(runtime: impl Network + Clone) {
     let cluster = TestCluster::start();
-    let manager = builder(&cluster).max_connection_size(2).max_pools_per_node(1).build(runtime.clone()).expect("valid knobs");
+    let manager = builder(&cluster).max_connection_size(2).max_pools_per_node(1).build(runtime.clone()).expect("valid settings");
     manager.add_node_pool(NAME).await.expect("the cluster is up");
     let primaries = cluster.primaries();
     let keys: Vec<_> = primaries.iter().map(|primary| cluster.key_in(primary)).collect();

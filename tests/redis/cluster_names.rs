@@ -30,8 +30,8 @@ fn waits(manager: &RedisManager) -> bool {
 
 async fn names_are_closed_one_by_one(runtime: impl Network + Clone) {
     let cluster = TestCluster::options().replicas(0).start();
-    let knobs = builder(&cluster).max_connection_size(3).max_pools_per_node(1);
-    let manager = knobs.build(runtime.clone()).expect("valid");
+    let settings = builder(&cluster).max_connection_size(3).max_pools_per_node(1);
+    let manager = settings.build(runtime.clone()).expect("valid");
     manager.add_node_pool(NAME).await.expect("the cluster is up");
     manager.add_node_pool(OTHER).await.expect("the same cluster");
     let key = cluster.key_in(&cluster.primaries()[0]);
@@ -158,8 +158,8 @@ async fn what_cannot_be_added_leaves_nothing(runtime: impl Network + Clone) {
 async fn a_node_that_is_busy_is_not_taken_for_dead(cluster: &TestCluster, runtime: &(impl Network + Clone)) {
     let mut args = ClusterArgs::default();
     args.node_check_interval = 20 * MS;
-    let knobs = builder(cluster).cluster_args(args).max_connection_size(1).max_pools_per_node(1);
-    let manager = knobs.health_check_timeout(500 * MS).build(runtime.clone()).expect("valid");
+    let settings = builder(cluster).cluster_args(args).max_connection_size(1).max_pools_per_node(1);
+    let manager = settings.health_check_timeout(500 * MS).build(runtime.clone()).expect("valid");
     manager.add_node_pool(NAME).await.expect("it is up");
     let waiting = {
         let manager = manager.clone();
@@ -198,13 +198,13 @@ fn what_the_builder_cannot_use_is_named() {
         assert!(!format!("{told} {told:?}").contains("secret"), "{told}");
         told
     };
-    let knob = |told: ConfigError| match &told {
-        ConfigError::OutOfRange { knob, .. } | ConfigError::Unusable { knob, .. } => *knob,
+    let setting = |told: ConfigError| match &told {
+        ConfigError::OutOfRange { setting, .. } | ConfigError::Unusable { setting, .. } => *setting,
         ConfigError::Contradiction { .. } | ConfigError::Unreadable { .. } | _ => panic!("{told:?}"),
     };
-    assert_eq!(knob(build(|b| b.use_cluster(true))), "startup_nodes");
-    assert_eq!(knob(build(|b| b.startup_nodes(["redis://:secret@a"]))), "startup_nodes");
-    assert_eq!(knob(build(|b| b.cluster_args(ClusterArgs::default()))), "cluster_args");
+    assert_eq!(setting(build(|b| b.use_cluster(true))), "startup_nodes");
+    assert_eq!(setting(build(|b| b.startup_nodes(["redis://:secret@a"]))), "startup_nodes");
+    assert_eq!(setting(build(|b| b.cluster_args(ClusterArgs::default()))), "cluster_args");
     for urls in [
         ["redis://:secret@a", "redis://b"],
         ["redis://:secret@a/1", "redis://:secret@b"],
@@ -215,7 +215,7 @@ fn what_the_builder_cannot_use_is_named() {
         let told = RedisManager::builder().use_cluster(true).startup_nodes(urls).build(redis_manager::smol::SmolRuntime::new());
         let told = told.expect_err("not valid");
         assert!(!format!("{told} {told:?}").contains("secret"), "{told}");
-        assert_eq!(knob(told), "startup_nodes");
+        assert_eq!(setting(told), "startup_nodes");
     }
     let shown = format!("{:?}", RedisManager::builder().use_cluster(true).startup_nodes(["redis://:secret@a"]));
     assert!(!shown.contains("secret"), "{shown}");
@@ -253,7 +253,7 @@ async fn all_nodes_of_a_cluster_share_one_limit(runtime: impl Network + Clone) {
     const LIMIT: usize = 6;
     let cluster = TestCluster::options().replicas(0).start();
     let builder = builder(&cluster).max_total_connections(LIMIT);
-    let manager = builder.build(runtime.clone()).expect("valid knobs");
+    let manager = builder.build(runtime.clone()).expect("valid settings");
     manager.add_node_pool(NAME).await.expect("the cluster is up");
     let keys: Vec<_> = cluster.primaries().iter().map(|primary| cluster.key_in(primary)).collect();
     let tasks: Vec<_> = (0..12)

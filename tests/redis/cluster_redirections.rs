@@ -158,10 +158,10 @@ async fn a_slot_without_an_owner_is_told(runtime: impl Network + Clone) {
     let mut args = ClusterArgs::default();
     args.require_full_coverage = false;
     args.topology_refresh_interval = 100 * MS;
-    let lenient = builder(&cluster).cluster_args(args.clone()).build(runtime.clone()).expect("valid knobs");
+    let lenient = builder(&cluster).cluster_args(args.clone()).build(runtime.clone()).expect("valid settings");
     lenient.add_node_pool(NAME).await.expect("the cluster is up");
     args.require_full_coverage = true;
-    let strict = builder(&cluster).cluster_args(args).build(runtime.clone()).expect("valid knobs");
+    let strict = builder(&cluster).cluster_args(args).build(runtime.clone()).expect("valid settings");
     strict.add_node_pool(NAME).await.expect("the cluster is up");
     for node in cluster.nodes() {
         node.command(&["CLUSTER", "DELSLOTS", "3"]);

@@ -51,7 +51,7 @@ async fn every_node_of_a_cluster_is_reached_over_tls(runtime: impl Network + Clo
     let cluster = TestCluster::options().tls(&args).password("secret").replicas(0).start();
     let startup: Vec<_> = cluster.nodes().iter().map(ClusterNode::tls_url).collect();
     let builder = RedisManager::builder().use_cluster(true).startup_nodes(startup).pool_args(trusting(&authority));
-    let manager = builder.build(runtime).expect("valid knobs");
+    let manager = builder.build(runtime).expect("valid settings");
     manager.add_node_pool("rediss://cluster").await.expect("the cluster is up");
     let mut client = manager.get_client("rediss://cluster").await.expect("a client");
     for n in 0..30 {

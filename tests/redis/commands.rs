@@ -63,7 +63,7 @@ async fn every_kind_of_address_works(runtime: impl Network + Clone) {
     let server = RedisServer::start_with(&["--requirepass", "s3cr&t/@"]);
     let mut args = PoolArgs::default();
     args.client_name = Some(String::from("matrix"));
-    let manager = RedisManager::builder().pool_args(args).build(runtime).expect("valid knobs");
+    let manager = RedisManager::builder().pool_args(args).build(runtime).expect("valid settings");
     let (port, socket) = (server.port(), server.unixsocket());
     let urls = [
         format!("redis://:s3cr%26t%2F%40@127.0.0.1:{port}"),
@@ -98,7 +98,7 @@ async fn a_blocking_pop_outlasts_the_command_timeout(runtime: impl Network + Clo
     let server = RedisServer::start();
     let mut args = PoolArgs::default();
     args.command_timeout = 400 * MS;
-    let manager = one_pool(2).pool_args(args).build(runtime.clone()).expect("valid knobs");
+    let manager = one_pool(2).pool_args(args).build(runtime.clone()).expect("valid settings");
     manager.add_node_pool(&server.url()).await.expect("the server is up");
     let mut client = manager.get_client(&server.url()).await.expect("a client");
     let popped = spawn(&runtime, async move {
@@ -120,7 +120,7 @@ async fn a_command_that_gets_no_reply_ends_at_its_timeout_and_its_connection_goe
     let server = RedisServer::start();
     let mut args = PoolArgs::default();
     args.command_timeout = 300 * MS;
-    let manager = one_pool(1).pool_args(args).build(runtime.clone()).expect("valid knobs");
+    let manager = one_pool(1).pool_args(args).build(runtime.clone()).expect("valid settings");
     manager.add_node_pool(&server.url()).await.expect("the server is up");
     let mut client = manager.get_client(&server.url()).await.expect("a client");
     let id: i64 = redis::cmd("CLIENT").arg("ID").query_async(&mut client).await.expect("CLIENT ID");

@@ -150,7 +150,7 @@ async fn h16_a_silent_address_costs_a_moment_once(runtime: impl Network + Clone)
     let server = RedisServer::start();
     let live = Answer::After(Duration::ZERO, server.port());
     let network = Directory::of(&[Answer::Never, live], runtime.clone());
-    let manager = one_pool(4).pool_args(patient()).build(network.clone()).expect("valid knobs");
+    let manager = one_pool(4).pool_args(patient()).build(network.clone()).expect("valid settings");
     let begun_at = runtime.now();
     manager.add_node_pool(URL).await.expect("one address lives");
     let waited = runtime.now().saturating_duration_since(begun_at);
@@ -173,7 +173,7 @@ async fn h16_an_address_that_falls_silent_costs_a_moment_once(runtime: impl Netw
     let server = RedisServer::start();
     let live = Answer::After(Duration::ZERO, server.port());
     let network = Directory::of(&[live, live], runtime.clone());
-    let manager = one_pool(2).pool_args(patient()).build(network.clone()).expect("valid knobs");
+    let manager = one_pool(2).pool_args(patient()).build(network.clone()).expect("valid settings");
     manager.add_node_pool(URL).await.expect("both live");
     network.set(1, Answer::Never);
     let dialled_before = network.dialled(1);
@@ -198,7 +198,7 @@ async fn h16_of_two_addresses_that_accept_one_is_kept(runtime: impl Network + Cl
     let server = RedisServer::start();
     let slow = Answer::After(300 * MS, server.port());
     let network = Directory::of(&[slow, slow], runtime.clone());
-    let manager = one_pool(1).build(network.clone()).expect("valid knobs");
+    let manager = one_pool(1).build(network.clone()).expect("valid settings");
     let received = || {
         let stats = server.command(&["INFO", "stats"]);
         let count = stats.lines().find_map(|line| line.strip_prefix("total_connections_received:")).expect("a count");
@@ -219,7 +219,7 @@ async fn h16_a_refusal_lets_the_next_address_be_dialled_at_once(runtime: impl Ne
     let mut answers = [Answer::Refused; 9];
     answers[8] = live;
     let network = Directory::of(&answers, runtime.clone());
-    let manager = one_pool(1).build(network.clone()).expect("valid knobs");
+    let manager = one_pool(1).build(network.clone()).expect("valid settings");
     let begun_at = runtime.now();
     manager.add_node_pool(URL).await.expect("one address lives");
     let waited = runtime.now().saturating_duration_since(begun_at);
@@ -236,7 +236,7 @@ async fn h16_an_address_that_accepts_and_says_nothing_goes_last(runtime: impl Ne
     let network = Directory::of(&[deaf, live], runtime.clone());
     let mut args = PoolArgs::default();
     args.connect_timeout = 200 * MS;
-    let manager = one_pool(1).pool_args(args).build(network).expect("valid knobs");
+    let manager = one_pool(1).pool_args(args).build(network).expect("valid settings");
     manager.add_node_pool_timeout(URL, 5_000 * MS).await.expect("one of them answers");
 }
 
@@ -245,7 +245,7 @@ async fn h16_the_error_names_every_address_and_why_it_failed(runtime: impl Netwo
     let network = Directory::of(&[Answer::Never, Answer::Refused, Answer::Never], runtime.clone());
     let mut args = PoolArgs::default();
     args.dial_timeout = 300 * MS;
-    let manager = one_pool(1).pool_args(args).build(network).expect("valid knobs");
+    let manager = one_pool(1).pool_args(args).build(network).expect("valid settings");
     let error = manager.add_node_pool_timeout(URL, 1_500 * MS).await.expect_err("nobody accepts").to_string();
     let words = |last: u8, why: &str| format!("10.0.0.{last}:6379: {why}");
     let silent = "no answer within 300ms";

@@ -77,7 +77,7 @@ async fn e1_a_closed_node_can_be_added_again(runtime: impl Network + Clone) {
 
 async fn e2_the_last_handle_ends_it_all(runtime: impl Network + Clone) {
     let server = RedisServer::start();
-    let manager = one_pool(3).min_idle(3).build(runtime.clone()).expect("valid knobs");
+    let manager = one_pool(3).min_idle(3).build(runtime.clone()).expect("valid settings");
     manager.add_node_pool(&server.url()).await.expect("the server is up");
     assert_eq!(server.client_count(), 3);
     drop(manager.clone());
@@ -247,7 +247,7 @@ fn e3_callers_on_another_runtime_get_errors_when_the_managers_runtime_ends() {
 
 #[tokio::test(start_paused = true)]
 async fn a_paused_clock_of_tokio_is_the_managers_clock() {
-    let manager = RedisManager::builder().build(TokioRuntime::current().expect("inside")).expect("valid knobs");
+    let manager = RedisManager::builder().build(TokioRuntime::current().expect("inside")).expect("valid settings");
     let started_at = tokio::time::Instant::now();
     let told = manager.add_node_pool_timeout("redis://127.0.0.1:1", 3_000_000 * MS).await;
     assert!(matches!(told, Err(AddNodeError::NoHealthyPools { .. })), "{told:?}");

@@ -144,7 +144,7 @@ async fn f2_stopped_for_five_seconds_under_load(runtime: impl Network + Clone) {
 
 async fn f1_idle_connections_are_known_to_be_dead_and_replaced_without_a_call(runtime: impl Network + Clone) {
     let mut server = RedisServer::start();
-    let manager = one_pool(3).min_idle(3).build(runtime.clone()).expect("valid knobs");
+    let manager = one_pool(3).min_idle(3).build(runtime.clone()).expect("valid settings");
     manager.add_node_pool(&server.url()).await.expect("the server is up");
     server.kill();
     until(&runtime, "all three are gone", || status(&manager).idle == 0 && status(&manager).health == Health::Down).await;
@@ -157,7 +157,7 @@ async fn f1_idle_connections_are_known_to_be_dead_and_replaced_without_a_call(ru
 
 async fn f12_client_kill_is_healed_at_once(runtime: impl Network + Clone) {
     let server = RedisServer::start();
-    let manager = one_pool(3).min_idle(2).build(runtime.clone()).expect("valid knobs");
+    let manager = one_pool(3).min_idle(2).build(runtime.clone()).expect("valid settings");
     manager.add_node_pool(&server.url()).await.expect("the server is up");
     until(&runtime, "both are there", || status(&manager).idle == 2).await;
     let mut held = manager.get_client(&server.url()).await.expect("a client");
@@ -220,7 +220,7 @@ async fn f8_a_server_that_loads_is_waited_for(runtime: impl Network + Clone) {
 
 async fn f13_a_changed_password_is_told_and_healed(runtime: impl Network + Clone) {
     let mut server = RedisServer::start_with(&["--requirepass", "old"]);
-    let manager = one_pool(2).probe_backoff(10 * MS, 50 * MS, 100 * MS).build(runtime.clone()).expect("valid knobs");
+    let manager = one_pool(2).probe_backoff(10 * MS, 50 * MS, 100 * MS).build(runtime.clone()).expect("valid settings");
     let url = server.url();
     manager.add_node_pool(&url).await.expect("the server is up");
     server.command(&["CONFIG", "SET", "requirepass", "new"]);
@@ -238,7 +238,7 @@ async fn f13_a_changed_password_is_told_and_healed(runtime: impl Network + Clone
 
 async fn f16_a_silent_node_leaves_the_others_as_they_were(runtime: impl Network + Clone) {
     let (silent, sound) = (RedisServer::start(), RedisServer::start());
-    let manager = one_pool(2).build(runtime.clone()).expect("valid knobs");
+    let manager = one_pool(2).build(runtime.clone()).expect("valid settings");
     manager.add_node_pool(&silent.url()).await.expect("the server is up");
     manager.add_node_pool(&sound.url()).await.expect("the server is up");
     silent.stop_process();

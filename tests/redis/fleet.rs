@@ -20,7 +20,7 @@ const TOTAL: usize = 6;
 
 async fn pair_of(runtime: impl Network) -> (RedisServer, RedisServer, RedisManager) {
     let (one, other) = (RedisServer::start(), RedisServer::start());
-    let manager = RedisManager::builder().max_total_connections(TOTAL).build(runtime).expect("valid knobs");
+    let manager = RedisManager::builder().max_total_connections(TOTAL).build(runtime).expect("valid settings");
     for server in [&one, &other] {
         manager.add_node_pool(&server.url()).await.expect("the server is up");
     }
@@ -102,7 +102,7 @@ async fn what_idles_at_one_server_makes_room_at_the_other(runtime: impl Network 
 
 async fn a_third_node_is_refused_or_waits_for_its_floor(runtime: impl Network + Clone) {
     let servers = [RedisServer::start(), RedisServer::start(), RedisServer::start()];
-    let manager = RedisManager::builder().max_total_connections(2).build(runtime.clone()).expect("valid knobs");
+    let manager = RedisManager::builder().max_total_connections(2).build(runtime.clone()).expect("valid settings");
     manager.add_node_pool(&servers[0].url()).await.expect("the server is up");
     let first = manager.get_client(&servers[0].url()).await.expect("its floor");
     let second = manager.get_client(&servers[0].url()).await.expect("what is left");

@@ -38,7 +38,7 @@ pub(crate) async fn refusal(
     timeout: Duration,
     runtime: &(impl Network + Clone),
 ) -> (String, Duration) {
-    let manager = one_pool(1).pool_args(args).build(runtime.clone()).expect("valid knobs");
+    let manager = one_pool(1).pool_args(args).build(runtime.clone()).expect("valid settings");
     loop {
         let begun_at = runtime.now();
         let error = manager.add_node_pool_timeout(url, timeout).await.expect_err("it must be refused");
@@ -66,7 +66,7 @@ async fn h17_twemproxy_serves_with_the_least_handshake(runtime: impl Network + C
     let proxy = Nutcracker::before(&server);
     let url = proxy.url() + "?protocol=resp2";
     let builder = one_pool(4).pool_args(least()).health_check_interval(50 * MS);
-    let manager = builder.build(runtime.clone()).expect("valid knobs");
+    let manager = builder.build(runtime.clone()).expect("valid settings");
     manager.add_node_pool(&url).await.expect("the proxy is up");
     let mut client = manager.get_client(&url).await.expect("a client");
     let mut shared = manager.get_shared_client(&url).await.expect("a shared client");
@@ -112,7 +112,7 @@ async fn h17_where_hello_is_not_known_resp2_is_spoken(runtime: impl Network + Cl
     server.command(&["ACL", "SETUSER", "alice", "on", ">wonder", "allkeys", "allcommands"]);
     let place = format!("127.0.0.1:{}", server.port());
     for url in [format!("redis://:right@{place}"), format!("redis://alice:wonder@{place}/3")] {
-        let manager = one_pool(1).build(runtime.clone()).expect("valid knobs");
+        let manager = one_pool(1).build(runtime.clone()).expect("valid settings");
         manager.add_node_pool(&url).await.expect("RESP2 does as well");
         let mut client = manager.get_client(&url).await.expect("a client");
         let () = client.set("where", &url).await.expect("SET");
@@ -141,14 +141,14 @@ async fn h17_what_is_sent_for_comfort_may_be_refused(runtime: impl Network + Clo
     args.client_name = Some(String::from("billing"));
     for suffix in ["", "?protocol=resp2"] {
         let url = server.url() + suffix;
-        let manager = one_pool(1).pool_args(args.clone()).build(runtime.clone()).expect("valid knobs");
+        let manager = one_pool(1).pool_args(args.clone()).build(runtime.clone()).expect("valid settings");
         manager.add_node_pool(&url).await.expect("a name is no need");
         let mut client = manager.get_client(&url).await.expect("a client");
         let () = client.set("a", 1).await.expect("SET");
     }
     // Where it is not refused, it shows.
     let server = RedisServer::start();
-    let manager = one_pool(1).pool_args(args).build(runtime.clone()).expect("valid knobs");
+    let manager = one_pool(1).pool_args(args).build(runtime.clone()).expect("valid settings");
     manager.add_node_pool(&server.url()).await.expect("the server is up");
     let list = server.client_list();
     assert!(list.iter().all(|line| line.contains(" name=billing ")) && list.len() == 1, "{list:?}");
@@ -160,7 +160,7 @@ async fn h14_a_server_that_does_not_know_ping_is_alive(runtime: impl Network + C
     let server = RedisServer::start_with(&["--rename-command", "PING", ""]);
     for suffix in ["", "?protocol=resp2"] {
         let url = server.url() + suffix;
-        let manager = one_pool(1).health_check_interval(40 * MS).build(runtime.clone()).expect("valid knobs");
+        let manager = one_pool(1).health_check_interval(40 * MS).build(runtime.clone()).expect("valid settings");
         manager.add_node_pool(&url).await.expect("it answers");
         let ids = || server.client_list().iter().filter_map(|line| line.split(' ').next().map(String::from)).collect::<Vec<_>>();
         until(&runtime, "the one before has gone", || ids().len() == 1).await;
@@ -204,7 +204,7 @@ fn serve_pongs(mut stream: TcpStream) {
 /// Seen to bite: with `PONG` as a wrong answer.
 async fn h14_a_proxy_that_gives_the_argument_of_a_ping_no_thought_is_alive(runtime: impl Network + Clone) {
     let port = stranger(serve_pongs);
-    let manager = one_pool(2).health_check_interval(40 * MS).build(runtime.clone()).expect("valid knobs");
+    let manager = one_pool(2).health_check_interval(40 * MS).build(runtime.clone()).expect("valid settings");
     let url = format!("redis://127.0.0.1:{port}");
     manager.add_node_pool(&url).await.expect("it lives");
     runtime.sleep(200 * MS).await;
@@ -232,7 +232,7 @@ async fn h14_a_refusal_that_waiting_cannot_mend_is_told_at_once(runtime: impl Ne
         }
     }
     // What is not needed, a user need not be allowed: no PING, no CLIENT.
-    let manager = one_pool(1).build(runtime).expect("valid knobs");
+    let manager = one_pool(1).build(runtime).expect("valid settings");
     let url = format!("redis://alice:wonder@{place}");
     manager.add_node_pool(&url).await.expect("GET is all that she may");
     let mut client = manager.get_client(&url).await.expect("a client");

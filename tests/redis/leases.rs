@@ -40,7 +40,7 @@ async fn manager_with(server: &RedisServer, protocol: ProtocolVersion, runtime: 
     let mut args = PoolArgs::default();
     args.protocol = protocol;
     args.command_timeout = 400 * MS;
-    let manager = one_pool(1).pool_args(args).build(runtime).expect("valid knobs");
+    let manager = one_pool(1).pool_args(args).build(runtime).expect("valid settings");
     manager.add_node_pool(&server.url()).await.expect("the server is up");
     manager
 }
@@ -159,7 +159,7 @@ async fn l2_a_login_that_may_not_even_ping_is_closed_not_lent(runtime: impl Netw
     let server = RedisServer::start();
     server.command(&["ACL", "SETUSER", "poor", "on", ">pass", "~*", "+get", "+watch", "+client"]);
     let url = server.url().replace("redis://", "redis://poor:pass@");
-    let manager = one_pool(1).build(runtime).expect("valid knobs");
+    let manager = one_pool(1).build(runtime).expect("valid settings");
     manager.add_node_pool(&url).await.expect("a server that refuses PING is alive");
     for _ in 0..3 {
         let mut client = manager.get_client(&url).await.expect("a client");

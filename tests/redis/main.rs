@@ -44,7 +44,7 @@ const SLACK: Duration = Duration::from_millis(500);
 
 /// A manager of one node with one pool of at most `limit` connections.
 async fn manager_of(server: &RedisServer, limit: usize, runtime: impl Network) -> RedisManager {
-    let manager = one_pool(limit).build(runtime).expect("valid knobs");
+    let manager = one_pool(limit).build(runtime).expect("valid settings");
     manager.add_node_pool(&server.url()).await.expect("the server is up");
     manager
 }

@@ -24,7 +24,7 @@ on_every_runtime! {
 async fn pools_start_warm_and_the_least_active_one_lends(runtime: impl Network + Clone) {
     let server = RedisServer::start();
     let builder = RedisManager::builder().connection_pools_per_node_at_start(3).min_idle(2).max_connection_size(4);
-    let manager = builder.build(runtime).expect("valid knobs");
+    let manager = builder.build(runtime).expect("valid settings");
     manager.add_node_pool(&server.url()).await.expect("the server is up");
     let warm = status(&manager);
     assert_eq!((warm.health, warm.total_pools, warm.healthy_pools, warm.idle, warm.active), (Health::Up, 3, 3, 6, 0), "{warm:?}");
@@ -48,7 +48,7 @@ async fn pools_start_warm_and_the_least_active_one_lends(runtime: impl Network +
 async fn pools_are_added_when_all_are_full_and_removed_when_they_are_empty(runtime: impl Network + Clone) {
     let server = RedisServer::start();
     let builder = RedisManager::builder().max_connection_size(2).max_pools_per_node(3).max_idle_time(60 * MS);
-    let manager = builder.cleanup_interval(30 * MS).build(runtime.clone()).expect("valid knobs");
+    let manager = builder.cleanup_interval(30 * MS).build(runtime.clone()).expect("valid settings");
     manager.add_node_pool(&server.url()).await.expect("the server is up");
     let mut held = Vec::new();
     for (clients, pools) in [(1, 1), (2, 1), (3, 2), (4, 2), (5, 3), (6, 3)] {
@@ -74,7 +74,7 @@ async fn pools_are_added_when_all_are_full_and_removed_when_they_are_empty(runti
 async fn cleanup_keeps_the_minimum_and_stays_stopped(runtime: impl Network + Clone) {
     let server = RedisServer::start();
     let builder = one_pool(5).min_idle(2).max_idle_time(40 * MS).cleanup_interval(20 * MS);
-    let manager = builder.build(runtime.clone()).expect("valid knobs");
+    let manager = builder.build(runtime.clone()).expect("valid settings");
     manager.add_node_pool(&server.url()).await.expect("the server is up");
     let grow = async || {
         let mut held = Vec::new();
@@ -103,7 +103,7 @@ async fn cleanup_keeps_the_minimum_and_stays_stopped(runtime: impl Network + Clo
 
 async fn health_checks_ping_idle_connections_and_can_be_stopped(runtime: impl Network + Clone) {
     let server = RedisServer::start();
-    let manager = one_pool(4).min_idle(4).health_check_interval(30 * MS).build(runtime.clone()).expect("valid knobs");
+    let manager = one_pool(4).min_idle(4).health_check_interval(30 * MS).build(runtime.clone()).expect("valid settings");
     manager.add_node_pool(&server.url()).await.expect("the server is up");
     assert!(manager.is_health_check_running());
     let pings = || -> u64 {
@@ -150,7 +150,7 @@ async fn waiting_callers_are_served_in_order(runtime: impl Network + Clone) {
 
 async fn a_full_line_is_told_at_once_and_a_timeout_says_why(runtime: impl Network + Clone) {
     let server = RedisServer::start();
-    let manager = one_pool(1).max_waiters(1).build(runtime.clone()).expect("valid knobs");
+    let manager = one_pool(1).max_waiters(1).build(runtime.clone()).expect("valid settings");
     manager.add_node_pool(&server.url()).await.expect("the server is up");
     let held = manager.get_client(&server.url()).await.expect("a client");
     let (manager_of_caller, url) = (manager.clone(), server.url());
@@ -221,7 +221,7 @@ async fn ten_thousand_dropped_futures_leave_the_capacity_whole(runtime: impl Net
 
 async fn a_connection_grows_no_older_than_its_lifetime(runtime: impl Network + Clone) {
     let server = RedisServer::start();
-    let manager = one_pool(2).max_lifetime(100 * MS).build(runtime.clone()).expect("valid knobs");
+    let manager = one_pool(2).max_lifetime(100 * MS).build(runtime.clone()).expect("valid settings");
     manager.add_node_pool(&server.url()).await.expect("the server is up");
     let id = async || {
         let mut client = manager.get_client(&server.url()).await.expect("a client");

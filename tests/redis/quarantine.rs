@@ -25,7 +25,7 @@ fn cmd(words: &str) -> Cmd {
 async fn manager_with(server: &RedisServer, unknown_commands: UnknownCommands, runtime: impl Network) -> RedisManager {
     let mut args = PoolArgs::default();
     args.unknown_commands = unknown_commands;
-    let manager = one_pool(1).pool_args(args).build(runtime).expect("valid knobs");
+    let manager = one_pool(1).pool_args(args).build(runtime).expect("valid settings");
     manager.add_node_pool(&server.url()).await.expect("the server is up");
     manager
 }
@@ -137,7 +137,7 @@ async fn l9_after_a_borrower_that_killed_its_own_connection_no_other_gets_an_err
     for protocol in [ProtocolVersion::RESP2, ProtocolVersion::RESP3] {
         let mut args = PoolArgs::default();
         args.protocol = protocol;
-        let manager = one_pool(1).pool_args(args).build(runtime.clone()).expect("valid knobs");
+        let manager = one_pool(1).pool_args(args).build(runtime.clone()).expect("valid settings");
         manager.add_node_pool(&server.url()).await.expect("the server is up");
         for round in 0..200 {
             let mut client = manager.get_client(&server.url()).await.expect("a client");

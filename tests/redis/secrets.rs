@@ -66,7 +66,7 @@ impl Shown {
 /// What is shown by a manager that cannot add a node.
 async fn refusal(url: &str, timeout: Duration, runtime: &(impl Network + Clone)) -> Shown {
     let mut shown = Shown::default();
-    let manager = one_pool(2).build(runtime.clone()).expect("valid knobs");
+    let manager = one_pool(2).build(runtime.clone()).expect("valid settings");
     let mut adding = Box::pin(manager.add_node_pool_timeout(url, timeout));
     // While it is being added it has a status.
     assert!(within(runtime, 100 * MS, &mut adding).await.is_none_or(|added| {
@@ -117,7 +117,7 @@ async fn t5_a_wrong_password_is_told_without_it(runtime: impl Network + Clone) {
     let server = RedisServer::start();
     server.command(&["ACL", "SETUSER", "clerk", "on", &format!(">{SECRET}"), "+@all", "~*"]);
     let url = format!("redis://clerk:{}@127.0.0.1:{}", in_url(SECRET), server.port());
-    let manager = one_pool(2).build(runtime.clone()).expect("valid knobs");
+    let manager = one_pool(2).build(runtime.clone()).expect("valid settings");
     manager.add_node_pool(&url).await.expect("the server is up");
     server.command(&["ACL", "SETUSER", "clerk", "resetpass", ">other"]);
     server.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
@@ -261,7 +261,7 @@ async fn t5_a_server_that_quotes_a_login_in_whatever_way_gives_nothing_away(runt
         let mut args = PoolArgs::default();
         args.command_timeout = 200 * MS;
         let builder = one_pool(3).pool_args(args).health_check_interval(20 * MS);
-        let manager = builder.build(runtime.clone()).expect("valid knobs");
+        let manager = builder.build(runtime.clone()).expect("valid settings");
         manager.add_node_pool(&url).await.unwrap_or_else(|error| panic!("{name}: {error}"));
         let mut client = manager.get_client(&url).await.expect("a client");
         let mut shared = manager.get_shared_client(&url).await.expect("a shared client");
@@ -317,10 +317,10 @@ async fn t5_no_debug_output_holds_a_secret(runtime: impl Network + Clone) {
         shown.debug(&clusters);
         shown.error(&clusters.build(runtime.clone()).expect_err("not of a cluster"));
     }
-    for knob in RedisManager::knobs() {
-        shown.debug(&knob);
+    for setting in RedisManager::settings() {
+        shown.debug(&setting);
     }
-    let manager = one_pool(1).build(runtime.clone()).expect("valid knobs");
+    let manager = one_pool(1).build(runtime.clone()).expect("valid settings");
     let login = in_url(SECRET);
     for url in [
         format!("unix:/no/such?pass={login}"),

@@ -217,7 +217,7 @@ async fn f2_a_silent_server_is_told_at_the_deadline_and_left(runtime: impl Netwo
     let mut args = PoolArgs::default();
     args.command_timeout = 1_000 * MS;
     let builder = one_pool(2).pool_args(args).health_check_timeout(100 * MS);
-    let manager = builder.build(runtime.clone()).expect("valid knobs");
+    let manager = builder.build(runtime.clone()).expect("valid settings");
     manager.add_node_pool(&server.url()).await.expect("the server is up");
     let mut shared = manager.get_shared_client(&server.url()).await.expect("a shared client");
     server.stop_process();
@@ -244,7 +244,7 @@ async fn f2_a_silent_server_is_told_to_the_pool_however_soon_callers_give_up(run
     let server = RedisServer::start();
     let mut args = PoolArgs::default();
     args.command_timeout = 500 * MS;
-    let manager = one_pool(2).pool_args(args).build(runtime.clone()).expect("valid knobs");
+    let manager = one_pool(2).pool_args(args).build(runtime.clone()).expect("valid settings");
     manager.add_node_pool(&server.url()).await.expect("the server is up");
     let mut shared = manager.get_shared_client(&server.url()).await.expect("a shared client");
     server.stop_process();
@@ -305,7 +305,7 @@ async fn e1_closing_does_not_wait_for_shared_clients_that_are_made_meanwhile(run
 
 async fn several_connections_are_opened_as_they_are_needed(runtime: impl Network + Clone) {
     let server = RedisServer::start();
-    let manager = one_pool(4).shared_connections_per_node(3).build(runtime.clone()).expect("valid knobs");
+    let manager = one_pool(4).shared_connections_per_node(3).build(runtime.clone()).expect("valid settings");
     manager.add_node_pool(&server.url()).await.expect("the server is up");
     let shared = manager.get_shared_client(&server.url()).await.expect("a shared client");
     assert_eq!(status(&manager).active, 1);
@@ -334,7 +334,7 @@ async fn several_connections_are_opened_as_they_are_needed(runtime: impl Network
 
 async fn a_node_that_is_not_there_is_told(runtime: impl Network + Clone) {
     let mut server = RedisServer::start();
-    let manager = RedisManager::builder().build(runtime.clone()).expect("valid knobs");
+    let manager = RedisManager::builder().build(runtime.clone()).expect("valid settings");
     let url = server.url();
     assert!(matches!(manager.get_shared_client(&url).await, Err(GetClientError::UnknownNode { .. })));
     manager.add_node_pool(&url).await.expect("the server is up");

@@ -22,7 +22,7 @@ const HEALED: Duration = Duration::from_millis(800);
 async fn a_node_that_is_added_lazily_is_down_until_its_server_comes_up(runtime: impl Network + Clone) {
     let mut server = RedisServer::start();
     server.kill();
-    let manager = one_pool(3).build(runtime.clone()).expect("valid knobs");
+    let manager = one_pool(3).build(runtime.clone()).expect("valid settings");
     let node = manager.add_node_pool_lazy(&server.url()).expect("a URL");
     assert_eq!((status(&manager).health, node.status().health), (Health::Down, Health::Down));
     assert!(manager.add_node_pool_lazy(&server.url()).is_ok(), "it is there already");
@@ -46,7 +46,7 @@ async fn a_node_that_is_added_lazily_is_down_until_its_server_comes_up(runtime: 
 async fn a_client_is_waited_for_while_its_node_is_being_added(runtime: impl Network + Clone) {
     let mut server = RedisServer::start();
     server.kill();
-    let manager = one_pool(3).build(runtime.clone()).expect("valid knobs");
+    let manager = one_pool(3).build(runtime.clone()).expect("valid settings");
     let (adding, url) = (manager.clone(), server.url());
     let added = spawn(&runtime, async move { adding.add_node_pool_timeout(&url, 5_000 * MS).await });
     until(&runtime, "the node is there", || !manager.fetch_pool_status().is_empty()).await;
@@ -70,7 +70,7 @@ async fn h13_a_server_killed_with_a_client_on_loan_is_down_and_heals_while_it_is
     for fails_fast in [true, false] {
         let mut server = RedisServer::start();
         let on_node_down = if fails_fast { OnNodeDown::FailFast } else { OnNodeDown::Wait };
-        let manager = one_pool(4).on_node_down(on_node_down).build(runtime.clone()).expect("valid knobs");
+        let manager = one_pool(4).on_node_down(on_node_down).build(runtime.clone()).expect("valid settings");
         manager.add_node_pool(&server.url()).await.expect("the server is up");
         let mut shared = manager.get_shared_client(&server.url()).await.expect("the server is up");
         let held = manager.get_client(&server.url()).await.expect("the server is up");
@@ -105,7 +105,7 @@ async fn h13_a_server_killed_with_a_client_on_loan_is_down_and_heals_while_it_is
 /// What a service does that may start before its server, as a new user would write it.
 #[test]
 fn adding_lazily_needs_no_executor() {
-    let manager = RedisManager::builder().build(redis_manager::smol::SmolRuntime::new()).expect("valid knobs");
+    let manager = RedisManager::builder().build(redis_manager::smol::SmolRuntime::new()).expect("valid settings");
     let node = manager.add_node_pool_lazy("redis://127.0.0.1:1").expect("a URL");
     assert_eq!(node.status().health, Health::Down);
 }

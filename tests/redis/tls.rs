@@ -45,7 +45,7 @@ pub(crate) fn shown(certificate: &Certificate) -> Option<ClientCertificate> {
 }
 
 async fn manager_with(builder: RedisManagerBuilder, url: &str, runtime: impl Network) -> RedisManager {
-    let manager = builder.build(runtime).expect("valid knobs");
+    let manager = builder.build(runtime).expect("valid settings");
     manager.add_node_pool(url).await.expect("the server is up");
     manager
 }
@@ -130,7 +130,7 @@ async fn an_insecure_url_needs_the_switch(runtime: impl Network + Clone) {
     let certificate = authority.issue_expired(&["somebody.else"]);
     let server = RedisServer::start_tls(&authority, &certificate, &NO_CLIENT_CERTIFICATES);
     let url = server.tls_url() + "#insecure";
-    let careful = RedisManager::builder().build(runtime.clone()).expect("valid knobs");
+    let careful = RedisManager::builder().build(runtime.clone()).expect("valid settings");
     let refused = careful.add_node_pool(&url).await.expect_err("it must be asked for").to_string();
     assert!(refused.starts_with("invalid node URL") && refused.contains("allow_insecure_tls(true)"), "{refused}");
 
@@ -148,7 +148,7 @@ async fn connections_resume_sessions_of_their_own_node(runtime: impl Network + C
     for args in [&NO_CLIENT_CERTIFICATES[..], &ONLY_TLS_1_2] {
         let (authority, first) = server_with(args);
         let second = RedisServer::start_tls(&authority, &authority.issue(&["localhost"]), args);
-        let manager = one_pool(2).min_idle(0).pool_args(trusting(&authority)).build(runtime.clone()).expect("valid knobs");
+        let manager = one_pool(2).min_idle(0).pool_args(trusting(&authority)).build(runtime.clone()).expect("valid settings");
         let wires = [TlsWire::to(first.tls_port()), TlsWire::to(second.tls_port())];
         let urls = wires.each_ref().map(|wire| format!("rediss://localhost:{}", wire.port()));
         for url in &urls {
@@ -232,7 +232,7 @@ async fn until_it_lends(manager: &RedisManager, url: &str, runtime: &impl Timer)
     panic!("the node is never tried again");
 }
 
-/// The flag of death, the end of a blocking command, and the kill switch go through the encrypted stream. Seen to bite:
+/// The flag of death, the end of a blocking command, and the abort handle go through the encrypted stream. Seen to bite:
 /// with an end of the stream that is not passed on.
 async fn leases_end_as_without_tls(runtime: impl Network + Clone) {
     let (authority, server) = server_with(&NO_CLIENT_CERTIFICATES);
@@ -298,8 +298,8 @@ async fn what_cannot_be_read_is_named_by_build(runtime: impl Network + Clone) {
         ("tls.client_certificate.key", with(&|tls| tls.client_certificate = pair(&other.pem, &one.key))),
     ];
     for (expected, error) in errors {
-        assert!(matches!(&error, ConfigError::Unusable { knob, .. } if *knob == expected), "{error:?}");
+        assert!(matches!(&error, ConfigError::Unusable { setting, .. } if *setting == expected), "{error:?}");
     }
     let error = with(&|tls| tls.server_name = Some(String::from("not a name")));
-    assert!(matches!(error, ConfigError::Unreadable { knob: "tls.server_name", .. }), "{error:?}");
+    assert!(matches!(error, ConfigError::Unreadable { setting: "tls.server_name", .. }), "{error:?}");
 }

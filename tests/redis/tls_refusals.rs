@@ -25,7 +25,7 @@ on_every_runtime! {
 
 /// What it says of a node that cannot be added, and after how long.
 async fn refusal(url: &str, args: PoolArgs, timeout: Duration, runtime: &(impl Network + Clone)) -> (String, Duration) {
-    let manager = RedisManager::builder().pool_args(args).build(runtime.clone()).expect("valid knobs");
+    let manager = RedisManager::builder().pool_args(args).build(runtime.clone()).expect("valid settings");
     let started_at = runtime.now();
     let error = manager.add_node_pool_timeout(url, timeout).await.expect_err("it must be refused");
     let waited = runtime.now().saturating_duration_since(started_at);
@@ -53,7 +53,7 @@ async fn a_certificate_that_is_not_good_is_told_at_once(runtime: impl Network + 
         }
         if words.contains("UnknownIssuer") {
             // The platform's roots do not know its CA, either. A machine without any says so at once.
-            let manager = RedisManager::builder().build(runtime.clone()).expect("valid knobs");
+            let manager = RedisManager::builder().build(runtime.clone()).expect("valid settings");
             let error = manager.add_node_pool(&server.tls_url()).await.expect_err("nobody vouches for it").to_string();
             assert!(error.contains(words) || error.contains("this machine has no root certificates"), "{error}");
         }
@@ -147,7 +147,7 @@ async fn no_tls_to_a_port_that_wants_it_is_told_by_the_deadline(runtime: impl Ne
 
 /// Seen to bite: with any fragment taken for none.
 async fn urls_with_tls_are_checked_at_once(runtime: impl Network + Clone) {
-    let manager = RedisManager::builder().build(runtime).expect("valid knobs");
+    let manager = RedisManager::builder().build(runtime).expect("valid settings");
     for (url, words) in [
         ("rediss://:hush@localhost#insecure", "allow_insecure_tls(true)"),
         ("rediss://:hush@localhost#secure", "only #insecure may follow"),

@@ -262,7 +262,7 @@ async fn subscriptions_need_resp3(runtime: impl Network + Clone) {
     let server = RedisServer::start();
     let mut args = PoolArgs::default();
     args.protocol = ProtocolVersion::RESP2;
-    let manager = one_pool(1).pool_args(args).build(runtime).expect("valid knobs");
+    let manager = one_pool(1).pool_args(args).build(runtime).expect("valid settings");
     manager.add_node_pool(&server.url()).await.expect("the server is up");
     let client = manager.get_client(&server.url()).await.expect("a client");
     let error: RedisError = client.into_pub_sub().expect_err("RESP2");

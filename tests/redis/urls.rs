@@ -10,7 +10,7 @@ on_every_runtime! {
 
 /// What CLIENT LIST says of the one connection of a node with this URL.
 async fn seen(server: &RedisServer, url: &str, runtime: &(impl Network + Clone)) -> String {
-    let manager = RedisManager::builder().build(runtime.clone()).expect("valid knobs");
+    let manager = RedisManager::builder().build(runtime.clone()).expect("valid settings");
     manager.add_node_pool(url).await.unwrap_or_else(|error| panic!("{error}"));
     drop(manager.get_client(url).await.expect("a client"));
     let list = server.client_list();

@@ -40,7 +40,7 @@ impl Cost {
 
 /// Without checks of its own accord.
 async fn quiet_manager(server: &RedisServer, limit: usize, runtime: impl Network) -> RedisManager {
-    let manager = one_pool(limit).health_check_interval(Duration::from_secs(600)).build(runtime).expect("valid knobs");
+    let manager = one_pool(limit).health_check_interval(Duration::from_secs(600)).build(runtime).expect("valid settings");
     manager.add_node_pool(&server.url()).await.expect("the server is up");
     manager
 }

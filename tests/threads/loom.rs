@@ -1,8 +1,8 @@
-//! Every schedule of two or three threads at the door, with at most three preemptions: one race in each model.
+//! Every schedule of two or three threads at the node, with at most three preemptions: one race in each model.
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test --release --target-dir target/loom -p redis-manager-core --test loom`
 //!
-//! A wake-up that is lost is a deadlock, which loom reports. Which mistakes in the door a model was seen to find is
+//! A wake-up that is lost is a deadlock, which loom reports. Which mistakes in the node a model was seen to find is
 //! said above it. (A waker that `put_back` looks up after its lock is no mistake: whoever sits there by then is woken for
 //! nothing and leaves another one.)
 #![cfg(loom)]
@@ -132,8 +132,8 @@ fn a_soiled_release_meets_a_close() {
 #[test]
 fn a_change_of_the_server_meets_a_loan() {
     both_returns(|world, server, pool| {
-        let alarm = server.take_alarm();
-        let telling = world.thread(move || alarm.renew("a replica"));
+        let monitor = server.take_alarm();
+        let telling = world.thread(move || monitor.failed_over("a replica"));
         if let Ok(lease) = pool.try_get() {
             drop(lease);
         }
@@ -185,7 +185,7 @@ fn a_cancel_that_meets_its_grant_alone_loses_no_connection() {
     });
 }
 
-/// Found: a cancel that looks whether it is in line under one lock and leaves under the next; one whose fast path leaves in
+/// Found: a cancel that looks whether it is in the queue under one lock and leaves under the next; one whose fast path leaves in
 /// whatever state it is, or is all there is; a hand-over that chooses its waiter under one lock and grants under the next.
 #[test]
 fn a_cancel_meets_a_hand_over_and_a_release_by_the_slow_path() {
@@ -268,7 +268,7 @@ fn a_deadline_that_meets_a_grant_ends_in_one_of_them() {
     });
 }
 
-/// Found: a turn that reads the next deadline under one lock and notes its sleep under the next; a door that does not
+/// Found: a turn that reads the next deadline under one lock and notes its sleep under the next; a node that does not
 /// tell the driver of an earlier deadline.
 #[test]
 fn a_driver_on_its_way_to_sleep_hears_of_an_earlier_deadline() {
@@ -356,8 +356,8 @@ fn a_forced_close_meets_a_release() {
 #[test]
 fn a_death_meets_a_loan() {
     both_returns(|world, server, pool| {
-        let alarm = server.take_alarm();
-        let raising = world.thread(move || alarm.raise());
+        let monitor = server.take_alarm();
+        let raising = world.thread(move || monitor.closed());
         if let Ok(lease) = pool.try_get() {
             drop(lease);
         }
@@ -375,8 +375,8 @@ fn a_death_meets_a_loan() {
 #[test]
 fn a_death_meets_the_last_handle() {
     both_returns(|world, server, pool| {
-        let alarm = server.take_alarm();
-        let raising = world.thread(move || alarm.raise());
+        let monitor = server.take_alarm();
+        let raising = world.thread(move || monitor.closed());
         world.step();
         drop(pool);
         raising.join().unwrap();
@@ -390,7 +390,7 @@ fn a_death_meets_the_last_handle() {
 fn the_last_handle_meets_a_release_and_the_driver() {
     both_returns(|world, server, pool| {
         let lease = pool.try_get().unwrap();
-        // So that the driver has a reason to come through the door.
+        // So that the driver has a reason to come through the node.
         let mut waiting = get(&pool, SOON);
         assert!(poll(waiting.as_mut()).0.is_pending());
         drop(waiting);
@@ -421,7 +421,7 @@ fn two_handles_dropped_at_once_are_one_end() {
     });
 }
 
-/// Found: a driver that closes the pool under one lock and is gone under the next; a door that leaves the actions to a
+/// Found: a driver that closes the pool under one lock and is gone under the next; a node that leaves the actions to a
 /// driver that is gone.
 #[test]
 fn the_end_of_the_runtime_meets_a_get() {
@@ -440,7 +440,7 @@ fn the_end_of_the_runtime_meets_a_get() {
     });
 }
 
-/// Found: a door that lets callers wait for what only the driver would tell them.
+/// Found: a node that lets callers wait for what only the driver would tell them.
 #[test]
 fn the_end_of_the_runtime_meets_a_close() {
     both_returns(|world, server, pool| {
@@ -456,13 +456,13 @@ fn the_end_of_the_runtime_meets_a_close() {
     });
 }
 
-/// Found: a driver that has news and is not woken.
+/// Found: a driver that has a new quota and is not woken.
 #[test]
 fn what_a_node_gives_up_reaches_the_other_one() {
     model(|| {
         let (world, server) = (World::new(), Server::new(Answer::AtOnce));
-        let knobs = config(2).min_idle(0).build().unwrap();
-        let manager = Manager::with_total_limit(knobs, TotalLimit::new(3), Arc::new(world.clone())).unwrap();
+        let settings = config(2).min_idle(0).build().unwrap();
+        let manager = Manager::with_total_limit(settings, TotalLimit::new(3), Arc::new(world.clone())).unwrap();
         for name in ["a", "b"] {
             world.block_on(manager.add(name, FOREVER, || server.clone())).unwrap();
         }

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex as Unseen};
 
-use redis_manager_core::{Alarm, CloseReason, Connector, KillSwitch, Residue};
+use redis_manager_core::{AbortHandle, CloseReason, ConnectionMonitor, Connector, Residue};
 
 /// A server that answers at once, or never.
 #[derive(Clone)]
@@ -28,7 +28,7 @@ struct Counts {
     dropped: AtomicUsize,
     killed: AtomicUsize,
     closes: Unseen<Vec<CloseReason>>,
-    alarms: Unseen<Vec<Alarm>>,
+    monitors: Unseen<Vec<ConnectionMonitor>>,
 }
 
 pub(crate) struct Connection {
@@ -62,7 +62,7 @@ impl Server {
         self.shared.killed.load(SeqCst)
     }
 
-    /// Whether no pool, connection or kill switch of it is left.
+    /// Whether no pool, connection or abort handle of it is left.
     pub(crate) fn is_alone(&self) -> bool {
         Arc::strong_count(&self.shared) == 1
     }
@@ -72,9 +72,9 @@ impl Server {
         self.shared.closes.lock().unwrap().clone()
     }
 
-    /// The alarm of the connection that was opened last.
-    pub(crate) fn take_alarm(&self) -> Alarm {
-        self.shared.alarms.lock().unwrap().pop().expect("a connection was opened")
+    /// The monitor of the connection that was opened last.
+    pub(crate) fn take_alarm(&self) -> ConnectionMonitor {
+        self.shared.monitors.lock().unwrap().pop().expect("a connection was opened")
     }
 }
 
@@ -114,11 +114,11 @@ impl Connector for Server {
         drop(conn);
     }
 
-    fn watch(&self, _conn: &mut Connection, alarm: Alarm) {
-        self.shared.alarms.lock().unwrap().push(alarm);
+    fn watch(&self, _conn: &mut Connection, monitor: ConnectionMonitor) {
+        self.shared.monitors.lock().unwrap().push(monitor);
     }
 
-    fn kill_switch(&self, _conn: &mut Connection) -> Option<KillSwitch> {
+    fn abort_handle(&self, _conn: &mut Connection) -> Option<AbortHandle> {
         let counts = Arc::clone(&self.shared);
         Some(Box::new(move || {
             counts.killed.fetch_add(1, SeqCst);

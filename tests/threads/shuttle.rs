@@ -1,4 +1,4 @@
-//! Random schedules of more threads than loom can try: a crowd at the door, and everything that can happen to it.
+//! Random schedules of more threads than loom can try: a crowd at the node, and everything that can happen to it.
 //!
 //! `RUSTFLAGS="--cfg shuttle" cargo test --release --target-dir target/shuttle -p redis-manager-core --test shuttle`
 //!
@@ -223,8 +223,8 @@ fn the_last_handle_leaves_with_the_crowd() {
         if let Ok(lease) = pool.try_get() {
             crowd.join(move || drop(lease));
         }
-        let alarm = server.take_alarm();
-        crowd.join(move || alarm.raise());
+        let monitor = server.take_alarm();
+        crowd.join(move || monitor.closed());
         drop(pool);
         crowd.disperse();
         world.settle();
@@ -284,7 +284,7 @@ fn nodes_are_added_and_closed_by_many_at_once() {
 
 /// What one node gives up reaches the other, in whatever order both look: a wake-up that is lost is a deadlock.
 ///
-/// Found: a driver that has news and is not woken.
+/// Found: a driver that has a new quota and is not woken.
 #[test]
 fn nodes_that_share_a_total_meet_a_crowd() {
     check(|| {

@@ -1,4 +1,4 @@
-//! Real threads at the door of a real pool, on all cores: what no model can try, millions of times.
+//! Real threads at the node of a real pool, on all cores: what no model can try, millions of times.
 //!
 //! `STRESS_OPERATIONS=20000000 cargo test --release -p redis-manager-tests --test stress`
 //!

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use redis_manager_core::{ConfigError, Knob, NodeConfig};
+use redis_manager_core::{ConfigError, NodeConfig, Setting};
 
 const RETRIES: RangeInclusive<u32> = 0..=1_000;
 
@@ -57,23 +57,23 @@ impl ClusterArgs {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         if !RETRIES.contains(&self.retries) {
             let range = format!("{} to {}", RETRIES.start(), RETRIES.end());
-            return Err(ConfigError::OutOfRange { knob: "cluster_args.retries", value: self.retries.to_string(), range });
+            return Err(ConfigError::OutOfRange { setting: "cluster_args.retries", value: self.retries.to_string(), range });
         }
         let durations = &NodeConfig::DURATIONS;
         ConfigError::unless_within("cluster_args.topology_refresh_interval", self.topology_refresh_interval, durations)?;
         ConfigError::unless_within("cluster_args.node_check_interval", self.node_check_interval, durations)
     }
 
-    /// The rows of the table of knobs.
-    pub(crate) fn knobs() -> Vec<Knob> {
+    /// The rows of the table of settings.
+    pub(crate) fn settings() -> Vec<Setting> {
         let args = Self::default();
         let switch =
-            |name, default: bool, why| Knob::new(name, "switch", default.to_string(), String::from("true or false"), why);
-        let length = |name, default: Duration, why| Knob::duration(name, default, &NodeConfig::DURATIONS, why);
+            |name, default: bool, why| Setting::new(name, "switch", default.to_string(), String::from("true or false"), why);
+        let length = |name, default: Duration, why| Setting::duration(name, default, &NodeConfig::DURATIONS, why);
         let none = || String::from("none");
         vec![
             switch("use_cluster", false, "every node that is added is a cluster"),
-            Knob::new(
+            Setting::new(
                 "startup_nodes",
                 "URLs",
                 none(),
@@ -90,7 +90,7 @@ impl ClusterArgs {
                 args.read_from_replicas,
                 "commands that only read go to replicas, which may lag",
             ),
-            Knob::new(
+            Setting::new(
                 "cluster_args.retries",
                 "times",
                 args.retries.to_string(),

@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use redis::ConnectionAddr;
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
-use redis_manager_core::{Connector, KillSwitch};
+use redis_manager_core::{AbortHandle, Connector};
 
 use crate::cluster::error::ClusterError;
-use crate::cluster::members::Cluster;
-use crate::cluster::reads::FitReplicas;
-use crate::cluster::routed::{Routed, Share};
-use crate::cluster::watch::Watch;
+use crate::cluster::monitor::ClusterMonitor;
+use crate::cluster::nodes::Cluster;
+use crate::cluster::replica_routing::FitReplicas;
+use crate::cluster::routed_client::{RoutedConnection, ShareState};
 use crate::cluster::wire::Wire;
 use crate::redis_node::redact;
 
@@ -25,7 +25,7 @@ pub(crate) struct ClusterConnector {
     name: String,
     /// How many share one cluster connection.
     sharers: usize,
-    shared: Mutex<Vec<(ClusterConnection<Wire>, Arc<Share>)>>,
+    shared: Mutex<Vec<(ClusterConnection<Wire>, Arc<ShareState>)>>,
 }
 
 impl ClusterConnector {
@@ -35,7 +35,7 @@ impl ClusterConnector {
     }
 
     /// One that has room for one more.
-    fn vacant(&self) -> Option<(ClusterConnection<Wire>, Arc<Share>)> {
+    fn vacant(&self) -> Option<(ClusterConnection<Wire>, Arc<ShareState>)> {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         // Connections that nobody shares any more go, but for one, and those that are dead.
         let mut idle = 0;
@@ -57,13 +57,13 @@ impl ClusterConnector {
         vacant
     }
 
-    async fn connection(&self) -> Result<(ClusterConnection<Wire>, Arc<Share>), ClusterError> {
+    async fn connection(&self) -> Result<(ClusterConnection<Wire>, Arc<ShareState>), ClusterError> {
         if let Some(vacant) = self.vacant() {
             return Ok(vacant);
         }
         let version = self.cluster.changed.version();
         let made = self.make().await.map_err(ClusterError::Redis)?;
-        let share = (made, Arc::new(Share::of(version)));
+        let share = (made, Arc::new(ShareState::of(version)));
         self.shared.lock().unwrap_or_else(PoisonError::into_inner).push(share.clone());
         Ok(share)
     }
@@ -93,10 +93,10 @@ impl ClusterConnector {
 }
 
 impl Connector for ClusterConnector {
-    type Connection = Box<Routed>;
+    type Connection = Box<RoutedConnection>;
     type Error = ClusterError;
 
-    async fn connect(&self) -> Result<Box<Routed>, ClusterError> {
+    async fn connect(&self) -> Result<Box<RoutedConnection>, ClusterError> {
         if self.cluster.topology().uncovered() > 0 || self.cluster.is_down() {
             self.cluster.refresh().await?;
         }
@@ -105,13 +105,13 @@ impl Connector for ClusterConnector {
         if self.cluster.is_down() {
             return Err(ClusterError::AllDown);
         }
-        Watch::start(&self.cluster);
+        ClusterMonitor::start(&self.cluster);
         let (connection, share) = self.connection().await?;
-        Ok(Box::new(Routed::new(Arc::clone(&self.cluster), connection, share)))
+        Ok(Box::new(RoutedConnection::new(Arc::clone(&self.cluster), connection, share)))
     }
 
     /// Each node's health is that of its own pools; a cluster is well as long as one primary is.
-    async fn check(&self, _: &mut Box<Routed>) -> Result<(), ClusterError> {
+    async fn check(&self, _: &mut Box<RoutedConnection>) -> Result<(), ClusterError> {
         self.cluster.judge();
         if self.cluster.is_down() {
             return Err(ClusterError::AllDown);
@@ -119,12 +119,12 @@ impl Connector for ClusterConnector {
         self.check_coverage()
     }
 
-    fn is_broken(&self, routed: &mut Box<Routed>) -> bool {
+    fn is_broken(&self, routed: &mut Box<RoutedConnection>) -> bool {
         routed.is_broken()
     }
 
-    fn kill_switch(&self, routed: &mut Box<Routed>) -> Option<KillSwitch> {
-        Some(Box::new(routed.kill_switch()))
+    fn abort_handle(&self, routed: &mut Box<RoutedConnection>) -> Option<AbortHandle> {
+        Some(Box::new(routed.abort_handle()))
     }
 
     fn is_permanent(&self, error: &ClusterError) -> bool {

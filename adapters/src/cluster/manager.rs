@@ -11,37 +11,37 @@ use redis_manager_core::{ConfigError, GetClientError, Loop, Manager, NodeStatus,
 
 use crate::cluster::args::ClusterArgs;
 use crate::cluster::connector::ClusterConnector;
-use crate::cluster::members::{Cluster, Setup};
-use crate::cluster::routed::{RoutedShare, SharedLease};
+use crate::cluster::nodes::{Cluster, ClusterContext};
+use crate::cluster::routed_client::{RoutedClient, SharedLease};
 use crate::cluster::status::ClusterStatus;
 use crate::cluster::topology::slot_of;
+use crate::future_util::all;
 use crate::network::Network;
 use crate::redis_node::{AddNodeError, Address, Client, NodeHandle, PoolArgs, RedisConnector, SharedClient, Tls, redact};
-use crate::waits::all;
 
 /// What the builder was told of clusters.
 #[derive(Clone, Default)]
-pub(crate) struct Plan {
+pub(crate) struct ClusterConfig {
     pub(crate) use_cluster: bool,
     pub(crate) startup_nodes: Vec<String>,
     pub(crate) args: Option<ClusterArgs>,
 }
 
-impl fmt::Debug for Plan {
+impl fmt::Debug for ClusterConfig {
     /// Without passwords.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { use_cluster, startup_nodes, args } = self;
         let startup_nodes: Vec<_> = startup_nodes.iter().map(|url| redact(url)).collect();
-        let mut shown = f.debug_struct("Plan");
+        let mut shown = f.debug_struct("ClusterConfig");
         shown.field("use_cluster", use_cluster).field("startup_nodes", &startup_nodes).field("args", args).finish()
     }
 }
 
-impl Plan {
+impl ClusterConfig {
     /// The nodes at startup, in cluster mode.
     pub(crate) fn check(&self, protocol: ProtocolVersion, tls: &Tls) -> Result<Option<Vec<Address>>, ConfigError> {
-        let off = |knob| {
-            Err(ConfigError::OutOfRange { knob, value: String::from("set"), range: String::from("set with use_cluster only") })
+        let off = |setting| {
+            Err(ConfigError::OutOfRange { setting, value: String::from("set"), range: String::from("set with use_cluster only") })
         };
         match (self.use_cluster, &self.args) {
             (false, Some(_)) => return off("cluster_args"),
@@ -51,11 +51,11 @@ impl Plan {
         }
         if self.startup_nodes.is_empty() {
             let range = String::from("at least 1 URL with use_cluster");
-            return Err(ConfigError::OutOfRange { knob: "startup_nodes", value: String::from("empty"), range });
+            return Err(ConfigError::OutOfRange { setting: "startup_nodes", value: String::from("empty"), range });
         }
         let mut places: Vec<Address> = Vec::new();
         for url in &self.startup_nodes {
-            let unusable = |reason: String| ConfigError::Unusable { knob: "startup_nodes", value: redact(url), reason };
+            let unusable = |reason: String| ConfigError::Unusable { setting: "startup_nodes", value: redact(url), reason };
             let place = Address::parse(url, protocol, tls).map_err(|error| unusable(error.to_string()))?;
             if !place.is_tcp() || place.login.db() != 0 {
                 return Err(unusable(String::from("a node of a cluster has a host and a port, and no database but 0")));
@@ -78,12 +78,12 @@ impl Plan {
 pub(crate) struct Clusters {
     cluster: Arc<Cluster>,
     names: Manager<ClusterConnector>,
-    use_of_it: Arc<Mutex<Use>>,
+    use_of_it: Arc<Mutex<ClusterUse>>,
 }
 
 /// What keeps the nodes of a cluster open, beside its names.
 #[derive(Default)]
-struct Use {
+struct ClusterUse {
     /// Calls that add a name.
     adding: usize,
     /// What shared clients hold, by name.
@@ -92,7 +92,7 @@ struct Use {
 
 impl Clusters {
     pub(crate) fn new(
-        plan: Plan,
+        plan: ClusterConfig,
         startup: Vec<Address>,
         nodes: Manager<RedisConnector>,
         network: Arc<dyn Network>,
@@ -101,12 +101,12 @@ impl Clusters {
     ) -> Self {
         let names = Manager::new(nodes.config().clone(), Arc::clone(&network) as Arc<dyn Runtime>);
         let cluster_args = plan.args.unwrap_or_default();
-        let cluster = Cluster::new(Setup { nodes, network, args, cluster_args, startup, lanes });
+        let cluster = Cluster::new(ClusterContext { nodes, network, args, cluster_args, startup, lanes });
         Self { cluster, names, use_of_it: Arc::default() }
     }
 
     pub(crate) async fn add(&self, name: &str, timeout: Duration) -> Result<(), AddNodeError> {
-        let _adding = Adding::begin(self);
+        let _adding = AddClusterGuard::begin(self);
         let connector = || ClusterConnector::new(Arc::clone(&self.cluster), name);
         let added = self.names.add(name, timeout, connector).await;
         added.map_err(|error| AddNodeError::from_wait(error, redact(name)))
@@ -114,7 +114,7 @@ impl Clusters {
 
     /// Adds a name without waiting for the cluster.
     pub(crate) fn open(&self, name: &str) -> Result<NodeHandle, AddNodeError> {
-        let _adding = Adding::begin(self);
+        let _adding = AddClusterGuard::begin(self);
         let opened = self.names.open(name, || ClusterConnector::new(Arc::clone(&self.cluster), name));
         opened.map(NodeHandle::of_cluster).map_err(|error| AddNodeError::from_wait(error, redact(name)))
     }
@@ -129,7 +129,7 @@ impl Clusters {
 
     pub(crate) async fn get_shared(&self, name: &str, timeout: Duration) -> Result<SharedClient, GetClientError> {
         let lease = self.names.get(name, timeout).await?;
-        let share = RoutedShare::new(lease, name);
+        let share = RoutedClient::new(lease, name);
         {
             let mut use_of_it = self.use_of_it();
             let shares = use_of_it.shares.entry(String::from(name)).or_default();
@@ -193,20 +193,20 @@ impl Clusters {
     }
 
     /// Begins to close the nodes if no name is open, nor on its way: no command is sent when this returns.
-    fn close_unless_used(&self, use_of_it: &mut Use, timeout: Duration) -> Option<PendingClose<RedisConnector>> {
+    fn close_unless_used(&self, use_of_it: &mut ClusterUse, timeout: Duration) -> Option<PendingClose<RedisConnector>> {
         let is_used = use_of_it.adding > 0 || !self.names.status().is_empty();
         if is_used { None } else { Some(self.cluster.close(timeout)) }
     }
 
-    fn use_of_it(&self) -> MutexGuard<'_, Use> {
+    fn use_of_it(&self) -> MutexGuard<'_, ClusterUse> {
         self.use_of_it.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A call that adds a name. However it ends: if there is no name then, nothing of the cluster is left behind.
-struct Adding<'a>(&'a Clusters);
+struct AddClusterGuard<'a>(&'a Clusters);
 
-impl<'a> Adding<'a> {
+impl<'a> AddClusterGuard<'a> {
     fn begin(clusters: &'a Clusters) -> Self {
         let mut use_of_it = clusters.use_of_it();
         use_of_it.adding += 1;
@@ -217,7 +217,7 @@ impl<'a> Adding<'a> {
     }
 }
 
-impl Drop for Adding<'_> {
+impl Drop for AddClusterGuard<'_> {
     fn drop(&mut self) {
         let closing = {
             let mut use_of_it = self.0.use_of_it();

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use crate::cluster::members::Cluster;
+use crate::cluster::nodes::Cluster;
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
 static CLUSTERS: Mutex<BTreeMap<u64, Weak<Cluster>>> = Mutex::new(BTreeMap::new());

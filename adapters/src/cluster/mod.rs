@@ -4,7 +4,7 @@
 //!  Client --> ClusterConnection of the redis crate --> Wire (one for each node) --> shared connections of that node's pools
 //!  (lease)    routes, splits, follows redirections      |                            (ours: dialled, checked, healed)
 //!                                                       v
-//!  Watch ------------------------------------------> Cluster: topology and members
+//!  ClusterMonitor ------------------------------------------> Cluster: topology and members
 //!  (asks nodes who owns what)
 //! ```
 //!
@@ -12,29 +12,29 @@
 //! ours: it sees a cluster whose connections never hang, for what it would wait for is answered from the topology here.
 
 mod args;
-mod asking;
-mod attempt;
 mod connector;
+mod discovery;
 mod error;
 mod manager;
 mod map;
-mod members;
-mod pieces;
-mod reads;
-mod refusal;
-mod rerouting;
-mod routed;
+mod monitor;
+mod nodes;
+mod pipeline;
+mod redirection;
+mod replica_routing;
+mod retry;
+mod retry_budget;
+mod routed_client;
 mod signal;
 mod status;
 mod topology;
-mod watch;
 mod wire;
 
 pub use args::ClusterArgs;
-pub(crate) use attempt::Attempt;
 pub(crate) use connector::ClusterConnector;
-pub(crate) use manager::{Clusters, Plan};
-pub(crate) use refusal::note_redirections;
-pub(crate) use routed::RoutedShare;
+pub(crate) use manager::{ClusterConfig, Clusters};
+pub(crate) use redirection::note_redirections;
+pub(crate) use retry_budget::RetryBudget;
+pub(crate) use routed_client::RoutedClient;
 pub use status::{ClusterNode, ClusterStatus};
 pub use topology::ClusterRole;

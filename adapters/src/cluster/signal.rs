@@ -10,13 +10,13 @@ use std::task::{Context, Poll, Waker};
 /// Starts at version 0.
 #[derive(Default)]
 pub(crate) struct Signal {
-    state: Mutex<State>,
+    state: Mutex<SignalPhase>,
     /// The same as in the state; it is looked at before every command.
     version: AtomicU64,
 }
 
 #[derive(Default)]
-struct State {
+struct SignalPhase {
     version: u64,
     next_ticket: u64,
     waiting: HashMap<u64, Waker>,
@@ -43,7 +43,7 @@ impl Signal {
         Beyond { signal: self, seen, ticket: None }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, SignalPhase> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use redis_manager_core::NodeStatus;
 
-use crate::cluster::members::Cluster;
+use crate::cluster::nodes::Cluster;
 use crate::cluster::topology::ClusterRole;
 
 /// A cluster as it is known now. The picture of slots is one; the pools are looked at one after the other.

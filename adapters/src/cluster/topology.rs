@@ -30,7 +30,7 @@ pub enum ClusterRole {
 
 /// One node, as a line of `CLUSTER NODES` describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Seen {
+pub(crate) struct NodeLine {
     id: String,
     /// Host and port, as commands are sent there.
     pub(crate) address: String,
@@ -48,7 +48,7 @@ pub(crate) struct Seen {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Topology {
     /// By address.
-    nodes: BTreeMap<String, Seen>,
+    nodes: BTreeMap<String, NodeLine>,
     /// In the order of slots, without overlap: who owns each range.
     owners: Vec<(RangeInclusive<u16>, String)>,
     /// Slots whose owner was told by a MOVED since.
@@ -58,16 +58,16 @@ pub(crate) struct Topology {
 }
 
 /// Reads the reply to `CLUSTER NODES` of the node at `asked`; lines that cannot be understood are passed over.
-pub(crate) fn read_view(text: &str, asked: &str) -> Vec<Seen> {
+pub(crate) fn read_view(text: &str, asked: &str) -> Vec<NodeLine> {
     text.lines().filter_map(|line| read_line(line, asked)).collect()
 }
 
 /// Whether a view knows the owner of any slot.
-pub(crate) fn is_owned(view: &[Seen]) -> bool {
+pub(crate) fn is_owned(view: &[NodeLine]) -> bool {
     view.iter().any(|seen| !seen.slots.is_empty())
 }
 
-fn read_line(line: &str, asked: &str) -> Option<Seen> {
+fn read_line(line: &str, asked: &str) -> Option<NodeLine> {
     let mut words = line.split_ascii_whitespace();
     let id = String::from(words.next()?);
     let place = words.next()?;
@@ -90,7 +90,7 @@ fn read_line(line: &str, asked: &str) -> Option<Seen> {
     // Slots on the way from or to somebody else are in brackets.
     let slots = words.filter(|word| !word.starts_with('[')).filter_map(read_range).collect();
     let failed = flags.contains(&"fail");
-    Some(Seen { id, address: format!("{host}:{port}"), role, primary, epoch, failed, slots })
+    Some(NodeLine { id, address: format!("{host}:{port}"), role, primary, epoch, failed, slots })
 }
 
 fn read_range(word: &str) -> Option<RangeInclusive<u16>> {
@@ -102,10 +102,10 @@ fn read_range(word: &str) -> Option<RangeInclusive<u16>> {
 impl Topology {
     /// What several nodes say, and what was known before of nodes that they still know. Where they disagree, the claim with
     /// the higher epoch holds: that is how the nodes themselves decide.
-    pub(crate) fn merge(before: &Self, views: Vec<Vec<Seen>>) -> Self {
+    pub(crate) fn merge(before: &Self, views: Vec<Vec<NodeLine>>) -> Self {
         let known: HashSet<String> = views.iter().flatten().map(|seen| seen.id.clone()).collect();
         let old = before.nodes.values().filter(|seen| known.contains(&seen.id)).cloned();
-        let mut latest: HashMap<String, Seen> = HashMap::new();
+        let mut latest: HashMap<String, NodeLine> = HashMap::new();
         let mut claims: Vec<Option<(u64, String)>> = vec![None; usize::from(SLOTS)];
         // What a node owned is no claim any more for those who know as much of it, or more.
         let mut newest: HashMap<String, u64> = HashMap::new();
@@ -137,7 +137,7 @@ impl Topology {
         Self::of_claims(latest, &claims)
     }
 
-    fn of_claims(mut latest: HashMap<String, Seen>, claims: &[Option<(u64, String)>]) -> Self {
+    fn of_claims(mut latest: HashMap<String, NodeLine>, claims: &[Option<(u64, String)>]) -> Self {
         latest.values_mut().for_each(|seen| seen.slots.clear());
         let mut owners: Vec<(RangeInclusive<u16>, String)> = Vec::new();
         for (slot, claim) in (0..SLOTS).zip(claims) {
@@ -210,11 +210,11 @@ impl Topology {
     }
 
     /// Every node, in the order of addresses.
-    pub(crate) fn nodes(&self) -> impl Iterator<Item = &Seen> {
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = &NodeLine> {
         self.nodes.values()
     }
 
-    pub(crate) fn primary_of(&self, seen: &Seen) -> Option<&str> {
+    pub(crate) fn primary_of(&self, seen: &NodeLine) -> Option<&str> {
         let id = seen.primary.as_ref()?;
         self.nodes.values().find(|other| other.id == *id).map(|other| other.address.as_str())
     }
@@ -239,7 +239,7 @@ impl Topology {
     }
 }
 
-impl Seen {
+impl NodeLine {
     pub(crate) fn slots(&self) -> &[RangeInclusive<u16>] {
         &self.slots
     }
@@ -293,7 +293,7 @@ ff 127.0.0.1:0@0 master,noaddr - 0 1 0 disconnected\n";
         assert_eq!(topology.primaries().len(), 3);
     }
 
-    /// Seen to bite: with claims that hold whatever their epoch.
+    /// NodeLine to bite: with claims that hold whatever their epoch.
     #[test]
     fn the_claim_with_the_higher_epoch_holds_whoever_is_asked_last() {
         let failed_over = ONE
@@ -321,7 +321,7 @@ ff 127.0.0.1:0@0 master,noaddr - 0 1 0 disconnected\n";
         assert!(!topology.knows("127.0.0.1:7004"));
     }
 
-    /// Seen to bite: without the cut in `slots_value`.
+    /// NodeLine to bite: without the cut in `slots_value`.
     #[test]
     fn a_slot_that_was_said_to_have_moved_has_its_new_owner_until_the_next_picture() {
         let moved = one().with_moved(100, "127.0.0.1:7003").with_moved(0, "127.0.0.1:7009");

@@ -15,13 +15,13 @@ use redis::{
 };
 use redis_manager_core::GetClientError;
 
-use crate::cluster::attempt::Attempt;
 use crate::cluster::map;
-use crate::cluster::members::{Cluster, Member};
-use crate::cluster::refusal::{Refusal, note_moved, tell};
-use crate::cluster::rerouting::{elsewhere, please_look_again};
-use crate::cluster::routed::conceal;
-use crate::redis_node::{Asked, NodeShare, Request, Session, lost, not_sent};
+use crate::cluster::nodes::{Cluster, ClusterMember};
+use crate::cluster::redirection::{Redirection, note_moved, tell};
+use crate::cluster::retry::{elsewhere, please_look_again};
+use crate::cluster::retry_budget::RetryBudget;
+use crate::cluster::routed_client::conceal;
+use crate::redis_node::{CommandProfile, RequestRef, Session, SharedHandle, lost, not_sent};
 
 /// How long a node that is no owner any more may take to answer what it was sent before: it answers MOVED if it lives.
 const LAST_WORDS: Duration = Duration::from_millis(100);
@@ -32,8 +32,8 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 /// A node of a cluster. Clones are the same node; what follows an ASK is the clone's own.
 pub(crate) struct Wire {
     key: u64,
-    member: Arc<Member>,
-    client: NodeShare,
+    member: Arc<ClusterMember>,
+    client: SharedHandle,
     /// The next command is for a slot that is on its way here.
     asking: bool,
 }
@@ -64,7 +64,7 @@ impl Connect for Wire {
 }
 
 /// What the redis crate asks of a connection for its own sake. Users' commands of the same words come in lower case.
-enum Errand {
+enum CrateRequest {
     Ping,
     ReadOnly,
     Asking,
@@ -82,7 +82,7 @@ pub(crate) fn refresh_errand(number: u64) -> Cmd {
 
 const REFRESH: &str = "REDISMANAGER-REFRESH";
 
-impl Errand {
+impl CrateRequest {
     fn of(cmd: &Cmd) -> Option<Self> {
         let mut words = cmd.args_iter().map(|word| match word {
             Arg::Simple(word) => word,
@@ -104,17 +104,17 @@ impl ConnectionLike for Wire {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
         Box::pin(async move {
             let cluster = map::find(self.key).ok_or_else(closed)?;
-            match Errand::of(cmd) {
-                Some(Errand::Ping) => Ok(Value::SimpleString(String::from("PONG"))),
+            match CrateRequest::of(cmd) {
+                Some(CrateRequest::Ping) => Ok(Value::SimpleString(String::from("PONG"))),
                 // Where it is wanted every connection has said so when it was made.
-                Some(Errand::ReadOnly) => Ok(Value::Okay),
-                Some(Errand::Asking) => {
+                Some(CrateRequest::ReadOnly) => Ok(Value::Okay),
+                Some(CrateRequest::Asking) => {
                     self.asking = true;
                     Ok(Value::Okay)
                 }
-                Some(Errand::Slots) => Ok(cluster.topology().slots_value()),
-                Some(Errand::Refresh(number)) if cluster.is_first_errand(number) => Err(please_look_again()),
-                Some(Errand::Refresh(_)) => Ok(Value::Okay),
+                Some(CrateRequest::Slots) => Ok(cluster.topology().slots_value()),
+                Some(CrateRequest::Refresh(number)) if cluster.is_first_errand(number) => Err(please_look_again()),
+                Some(CrateRequest::Refresh(_)) => Ok(Value::Okay),
                 None => self.send_command(&cluster, cmd).await,
             }
         })
@@ -138,16 +138,16 @@ impl ConnectionLike for Wire {
 
 /// What is sent in one piece.
 #[derive(Clone, Copy)]
-pub(crate) enum Parcel<'a> {
+pub(crate) enum Outgoing<'a> {
     One(&'a Cmd),
     Many { pipeline: &'a Pipeline, offset: usize, count: usize },
 }
 
-impl<'a> Parcel<'a> {
-    fn asked(self) -> Asked<'a> {
+impl<'a> Outgoing<'a> {
+    fn asked(self) -> RequestRef<'a> {
         match self {
-            Self::One(cmd) => Asked::Command(cmd),
-            Self::Many { pipeline, offset, count: _ } => Asked::Pipeline(pipeline, offset),
+            Self::One(cmd) => RequestRef::Command(cmd),
+            Self::Many { pipeline, offset, count: _ } => RequestRef::Pipeline(pipeline, offset),
         }
     }
 
@@ -163,7 +163,7 @@ impl Wire {
     /// The node at an address.
     pub(crate) fn to(cluster: &Cluster, address: &str) -> RedisResult<Self> {
         let member = cluster.member(address).map_err(|error| conceal(not_sent(error)))?;
-        let client = NodeShare::unready(Arc::clone(&member.hub));
+        let client = SharedHandle::unready(Arc::clone(&member.connections));
         Ok(Self { key: cluster.key, member, client, asking: false })
     }
 
@@ -172,8 +172,8 @@ impl Wire {
         std::mem::take(&mut self.asking)
     }
 
-    pub(crate) fn attempt(&self, cluster: &Cluster, request: impl FnOnce(Session) -> Request) -> Attempt {
-        Attempt::new(cluster, request(self.member.hub.session))
+    pub(crate) fn attempt(&self, cluster: &Cluster, request: impl FnOnce(Session) -> CommandProfile) -> RetryBudget {
+        RetryBudget::new(cluster, request(self.member.connections.session))
     }
 
     /// Sends until it is carried out, or refused for more than the moment.
@@ -181,20 +181,20 @@ impl Wire {
         let asking = self.take_asking();
         let led = asking.then(|| behind_asking([cmd]));
         let parcel = match &led {
-            Some(pipeline) => Parcel::Many { pipeline, offset: 1, count: 1 },
-            None => Parcel::One(cmd),
+            Some(pipeline) => Outgoing::Many { pipeline, offset: 1, count: 1 },
+            None => Outgoing::One(cmd),
         };
-        let mut attempt = self.attempt(cluster, |session| Request::of_command(cmd, session));
+        let mut attempt = self.attempt(cluster, |session| CommandProfile::of_command(cmd, session));
         loop {
             let sent = self.send_once(cluster, parcel, &attempt, asking).await?;
             let value = sent.ok_or_else(|| elsewhere(cluster, Some(cmd)))?.pop().ok_or_else(closed)?;
-            match Refusal::of(cmd, &value) {
+            match Redirection::of(cmd, &value) {
                 None => return Ok(spare(value)),
-                Some(Refusal::Elsewhere) => {
+                Some(Redirection::Elsewhere) => {
                     note_refusal(cluster, &value);
                     return Ok(value);
                 }
-                Some(Refusal::NotNow) => {
+                Some(Redirection::NotNow) => {
                     if !attempt.pause(cluster).await {
                         return Ok(tell(value));
                     }
@@ -212,15 +212,15 @@ impl Wire {
     pub(crate) async fn send_once(
         &mut self,
         cluster: &Cluster,
-        parcel: Parcel<'_>,
-        attempt: &Attempt,
+        parcel: Outgoing<'_>,
+        attempt: &RetryBudget,
         asking: bool,
     ) -> RedisResult<Option<Vec<Value>>> {
         // One that was told to ask here does so, whoever owns the slot.
         if !asking && !cluster.serves(&self.member.address) {
             return Ok(None);
         }
-        if self.member.hub.is_closed() {
+        if self.member.connections.is_closed() {
             // It had left, and is back.
             *self = Self::to(cluster, &self.member.address)?;
         }
@@ -265,7 +265,7 @@ pub(crate) fn behind_asking<'a>(commands: impl IntoIterator<Item = &'a Cmd>) -> 
 
 /// What the redis crate would take for a redirection was carried out if it comes here: it is passed on.
 pub(crate) fn spare(value: Value) -> Value {
-    let is_taken_for_one = matches!(&value, Value::ServerError(error) if Refusal::of_error(error).is_some());
+    let is_taken_for_one = matches!(&value, Value::ServerError(error) if Redirection::of_error(error).is_some());
     if is_taken_for_one { tell(value) } else { value }
 }
 
@@ -276,7 +276,7 @@ pub(crate) fn note_refusal(cluster: &Cluster, value: &Value) {
 }
 
 /// Ends when the node is not the one to be asked any more.
-async fn until_elsewhere(cluster: &Cluster, member: &Member, asking: bool) {
+async fn until_elsewhere(cluster: &Cluster, member: &ClusterMember, asking: bool) {
     // Whoever waits has found no connection: somebody should see to it.
     cluster.doubted.raise();
     loop {
@@ -294,7 +294,7 @@ async fn until_elsewhere(cluster: &Cluster, member: &Member, asking: bool) {
 
 /// Ends when the node has lost what it owned, and has had time for its last words. One that is a replica is not asked for
 /// what it might not answer.
-async fn until_deserted(cluster: &Cluster, member: &Member, asking: bool) {
+async fn until_deserted(cluster: &Cluster, member: &ClusterMember, asking: bool) {
     loop {
         let version = cluster.changed.version();
         if !asking && !cluster.topology().is_part(&member.address) {

@@ -16,7 +16,7 @@ const NO_FRAGMENT: &str = "only #insecure may follow, and only a URL with TLS; a
 /// A parsed node URL.
 #[derive(Clone)]
 pub(crate) struct Address {
-    pub(crate) place: Place,
+    pub(crate) place: Endpoint,
     /// User, password, database and protocol.
     pub(crate) login: RedisConnectionInfo,
     /// Whether the URL itself names RESP3: nothing less will do.
@@ -26,7 +26,7 @@ pub(crate) struct Address {
 }
 
 #[derive(Clone, Debug)]
-pub(crate) enum Place {
+pub(crate) enum Endpoint {
     Tcp {
         host: String,
         port: u16,
@@ -101,9 +101,9 @@ impl Address {
         let place = match info.addr() {
             ConnectionAddr::Tcp(host, port) => {
                 let tls = verification.map(|verification| tls.peer(host, verification)).transpose()?;
-                Place::Tcp { host: host.clone(), port: *port, tls }
+                Endpoint::Tcp { host: host.clone(), port: *port, tls }
             }
-            ConnectionAddr::Unix(path) => Place::Unix { path: path.clone() },
+            ConnectionAddr::Unix(path) => Endpoint::Unix { path: path.clone() },
             ConnectionAddr::TcpTls { .. } | _ => return Err(String::from("this kind of address is not supported")),
         };
         let demands_resp3 = parameters.demands_resp3();
@@ -113,7 +113,7 @@ impl Address {
 
     #[cfg(feature = "cluster")]
     pub(crate) fn is_tcp(&self) -> bool {
-        matches!(self.place, Place::Tcp { .. })
+        matches!(self.place, Endpoint::Tcp { .. })
     }
 
     #[cfg(feature = "cluster")]
@@ -130,8 +130,8 @@ impl Address {
     #[cfg(feature = "cluster")]
     pub(crate) fn name_of_place(&self) -> String {
         match &self.place {
-            Place::Tcp { host, port, .. } => format!("{host}:{port}"),
-            Place::Unix { path } => path.display().to_string(),
+            Endpoint::Tcp { host, port, .. } => format!("{host}:{port}"),
+            Endpoint::Unix { path } => path.display().to_string(),
         }
     }
 
@@ -143,15 +143,15 @@ impl Address {
     #[cfg(any(test, feature = "cluster"))]
     pub(crate) fn beside(&self, host: &str, port: u16) -> Result<Self, String> {
         let tls = self.tls().map(|peer| peer.at(host)).transpose()?;
-        let place = Place::Tcp { host: String::from(host), port, tls };
+        let place = Endpoint::Tcp { host: String::from(host), port, tls };
         Ok(Self { place, login: self.login.clone(), demands_resp3: self.demands_resp3, name: format!("{host}:{port}") })
     }
 
     /// Whom to expect at the other side of TLS; none without it.
     pub(crate) fn tls(&self) -> Option<&TlsPeer> {
         match &self.place {
-            Place::Tcp { tls, .. } => tls.as_ref(),
-            Place::Unix { .. } => None,
+            Endpoint::Tcp { tls, .. } => tls.as_ref(),
+            Endpoint::Unix { .. } => None,
         }
     }
 }
@@ -177,17 +177,17 @@ mod tests {
     #[test]
     fn urls_of_every_kind_are_understood() {
         let address = parse("redis://user:p%40ss@example.org:7000/3?protocol=resp2").expect("valid");
-        assert!(matches!(&address.place, Place::Tcp { host, port: 7000, tls: None } if host == "example.org"));
+        assert!(matches!(&address.place, Endpoint::Tcp { host, port: 7000, tls: None } if host == "example.org"));
         assert_eq!((address.login.username(), address.login.password()), (Some("user"), Some("p@ss")));
         assert_eq!((address.login.db(), address.login.protocol()), (3, ProtocolVersion::RESP2));
         assert_eq!(address.name, "redis://user:***@example.org:7000/3?protocol=resp2");
 
         let address = parse("valkey://localhost").expect("valid");
-        assert!(matches!(&address.place, Place::Tcp { host, port: 6379, tls: None } if host == "localhost"));
+        assert!(matches!(&address.place, Endpoint::Tcp { host, port: 6379, tls: None } if host == "localhost"));
         assert_eq!(address.login.protocol(), ProtocolVersion::RESP3);
 
         let address = parse("unix:///run/redis.sock?db=2&pass=secret").expect("valid");
-        assert!(matches!(&address.place, Place::Unix { path } if path.as_os_str() == "/run/redis.sock"));
+        assert!(matches!(&address.place, Endpoint::Unix { path } if path.as_os_str() == "/run/redis.sock"));
         assert_eq!((address.login.db(), address.login.password()), (2, Some("secret")));
         assert_eq!(address.name, "unix:///run/redis.sock?db=2&pass=***");
     }
@@ -280,12 +280,12 @@ mod tests {
         let tls = Tls::new(&args, false).expect("a certificate");
         for url in ["rediss://u:p@example.org/3?protocol=resp2", "valkeys://u:p@example.org:6379/3?protocol=resp2"] {
             let address = Address::parse(url, ProtocolVersion::RESP3, &tls).expect("valid");
-            assert!(matches!(&address.place, Place::Tcp { host, port: 6379, tls: Some(_) } if host == "example.org"));
+            assert!(matches!(&address.place, Endpoint::Tcp { host, port: 6379, tls: Some(_) } if host == "example.org"));
             assert_eq!((address.login.username(), address.login.db()), (Some("u"), 3));
             assert_eq!(address.login.protocol(), ProtocolVersion::RESP2);
             assert!(address.name.contains("s://u:***@example.org"), "{}", address.name);
             let beside = address.beside("10.1.2.3", 7000).expect("an address");
-            assert!(matches!(&beside.place, Place::Tcp { host, port: 7000, tls: Some(_) } if host == "10.1.2.3"));
+            assert!(matches!(&beside.place, Endpoint::Tcp { host, port: 7000, tls: Some(_) } if host == "10.1.2.3"));
             assert!(address.beside("not a name", 7000).is_err());
         }
         let plain = parse("redis://u:p@example.org").expect("valid").beside("10.1.2.3", 7000).expect("an address");

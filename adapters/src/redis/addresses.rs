@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use redis_manager_core::Instant;
 
-/// The next address is dialled so long after the one before it: the "Connection Attempt Delay" of RFC 8305, section 5.
+/// The next address is dialled so long after the one before it: the "Connection AddressAttempt Delay" of RFC 8305, section 5.
 const STAGGER: Duration = Duration::from_millis(250);
 
 /// Addresses that a node remembers of each kind.
@@ -92,7 +92,7 @@ fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 
 /// What is to be done next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum RaceStep {
     /// Dial the address of this number; its attempt has the same number.
     Start(usize),
     /// Drop the attempt of this number: it has had its time.
@@ -111,10 +111,10 @@ pub(crate) enum Step {
 ///                                             it refuses, or dial_timeout has passed ---> failed
 /// ```
 #[derive(Debug)]
-pub(crate) struct Race {
+pub(crate) struct AddressRace {
     order: Vec<SocketAddr>,
     /// Of the first so many addresses.
-    attempts: Vec<Attempt>,
+    attempts: Vec<AddressAttempt>,
     /// The longest that one address may take.
     dial_timeout: Duration,
     /// When the next address has its turn.
@@ -122,13 +122,13 @@ pub(crate) struct Race {
 }
 
 #[derive(Debug)]
-struct Attempt {
+struct AddressAttempt {
     deadline: Instant,
     /// Why it failed; none while it is open.
     failure: Option<String>,
 }
 
-impl Race {
+impl AddressRace {
     pub(crate) fn new(order: Vec<SocketAddr>, dial_timeout: Duration, now: Instant) -> Self {
         Self { order, attempts: Vec::new(), dial_timeout, next_at: now }
     }
@@ -138,24 +138,24 @@ impl Race {
         self.order[number]
     }
 
-    /// Asked again after each step and each failure, until it says to wait.
-    pub(crate) fn next_step(&mut self, now: Instant) -> Step {
-        let has_open = |attempt: &Attempt| attempt.failure.is_none();
+    /// RequestRef again after each step and each failure, until it says to wait.
+    pub(crate) fn next_step(&mut self, now: Instant) -> RaceStep {
+        let has_open = |attempt: &AddressAttempt| attempt.failure.is_none();
         let overdue = self.attempts.iter().position(|attempt| has_open(attempt) && attempt.deadline <= now);
         if let Some(number) = overdue {
             self.failed(number, format!("no answer within {:?}", self.dial_timeout), now);
-            return Step::GiveUp(number);
+            return RaceStep::GiveUp(number);
         }
         let has_more = self.attempts.len() < self.order.len();
         if has_more && self.next_at <= now {
-            self.attempts.push(Attempt { deadline: now + self.dial_timeout, failure: None });
+            self.attempts.push(AddressAttempt { deadline: now + self.dial_timeout, failure: None });
             self.next_at = now + STAGGER;
-            return Step::Start(self.attempts.len() - 1);
+            return RaceStep::Start(self.attempts.len() - 1);
         }
         let deadlines = self.attempts.iter().filter(|attempt| has_open(attempt)).map(|attempt| attempt.deadline);
         match deadlines.chain(has_more.then_some(self.next_at)).min() {
-            Some(at) => Step::Wait(at),
-            None => Step::AllFailed,
+            Some(at) => RaceStep::Wait(at),
+            None => RaceStep::AllFailed,
         }
     }
 
@@ -255,23 +255,23 @@ mod tests {
     /// Seen to bite: with a `next_at` that a failure does not move, and without `STAGGER`.
     #[test]
     fn h16_the_next_address_starts_250_ms_later_or_at_once_when_one_fails() {
-        let mut race = Race::new(addresses("1 2 3 4"), SECOND, at(0));
-        assert_eq!(race.next_step(at(0)), Step::Start(0));
-        assert_eq!(race.next_step(at(0)), Step::Wait(at(250)));
-        assert_eq!(race.next_step(at(249)), Step::Wait(at(250)));
-        assert_eq!(race.next_step(at(250)), Step::Start(1));
-        assert_eq!(race.next_step(at(250)), Step::Wait(at(500)));
+        let mut race = AddressRace::new(addresses("1 2 3 4"), SECOND, at(0));
+        assert_eq!(race.next_step(at(0)), RaceStep::Start(0));
+        assert_eq!(race.next_step(at(0)), RaceStep::Wait(at(250)));
+        assert_eq!(race.next_step(at(249)), RaceStep::Wait(at(250)));
+        assert_eq!(race.next_step(at(250)), RaceStep::Start(1));
+        assert_eq!(race.next_step(at(250)), RaceStep::Wait(at(500)));
         race.failed(1, String::from("refused"), at(300));
-        assert_eq!(race.next_step(at(300)), Step::Start(2));
-        assert_eq!(race.next_step(at(300)), Step::Wait(at(550)));
-        assert_eq!(race.next_step(at(600)), Step::Start(3));
-        assert_eq!(race.next_step(at(600)), Step::Wait(at(1_000)));
+        assert_eq!(race.next_step(at(300)), RaceStep::Start(2));
+        assert_eq!(race.next_step(at(300)), RaceStep::Wait(at(550)));
+        assert_eq!(race.next_step(at(600)), RaceStep::Start(3));
+        assert_eq!(race.next_step(at(600)), RaceStep::Wait(at(1_000)));
         // The first one has had its second.
-        assert_eq!(race.next_step(at(1_000)), Step::GiveUp(0));
-        assert_eq!(race.next_step(at(1_000)), Step::Wait(at(1_300)));
+        assert_eq!(race.next_step(at(1_000)), RaceStep::GiveUp(0));
+        assert_eq!(race.next_step(at(1_000)), RaceStep::Wait(at(1_300)));
         race.failed(3, String::from("unreachable"), at(1_100));
-        assert_eq!(race.next_step(at(1_400)), Step::GiveUp(2));
-        assert_eq!(race.next_step(at(1_400)), Step::AllFailed);
+        assert_eq!(race.next_step(at(1_400)), RaceStep::GiveUp(2));
+        assert_eq!(race.next_step(at(1_400)), RaceStep::AllFailed);
         assert_eq!(
             race.failures(),
             "10.0.0.1:1: no answer within 1s; 10.0.0.2:1: refused; 10.0.0.3:1: no answer within 1s; 10.0.0.4:1: unreachable"
@@ -280,21 +280,21 @@ mod tests {
 
     #[test]
     fn h16_no_address_fails_at_once_and_a_short_timeout_is_kept() {
-        assert_eq!(Race::new(Vec::new(), SECOND, at(0)).next_step(at(0)), Step::AllFailed);
-        let mut race = Race::new(addresses("1 2"), MS * 10, at(0));
-        assert_eq!(race.next_step(at(0)), Step::Start(0));
-        assert_eq!(race.next_step(at(0)), Step::Wait(at(10)));
-        assert_eq!(race.next_step(at(10)), Step::GiveUp(0));
-        assert_eq!(race.next_step(at(10)), Step::Start(1));
+        assert_eq!(AddressRace::new(Vec::new(), SECOND, at(0)).next_step(at(0)), RaceStep::AllFailed);
+        let mut race = AddressRace::new(addresses("1 2"), MS * 10, at(0));
+        assert_eq!(race.next_step(at(0)), RaceStep::Start(0));
+        assert_eq!(race.next_step(at(0)), RaceStep::Wait(at(10)));
+        assert_eq!(race.next_step(at(10)), RaceStep::GiveUp(0));
+        assert_eq!(race.next_step(at(10)), RaceStep::Start(1));
     }
 
     /// Seen to bite: with `lost` noting failures only (the silent address is dialled first for ever).
     #[test]
     fn h16_a_silent_address_is_last_next_time_also_after_a_dial_that_was_cut_off() {
         let mut book = AddressBook::default();
-        let mut race = Race::new(addresses("1 2 3"), SECOND, at(0));
+        let mut race = AddressRace::new(addresses("1 2 3"), SECOND, at(0));
         for now in [0, 250, 500] {
-            assert!(matches!(race.next_step(at(now)), Step::Start(_)));
+            assert!(matches!(race.next_step(at(now)), RaceStep::Start(_)));
         }
         race.won(1, &mut book);
         assert_eq!(book.order(addresses("1 2 3")), addresses("2 3 1"), "the third had no time to answer");
@@ -306,8 +306,8 @@ mod tests {
 
     #[test]
     fn an_error_names_a_bounded_number_of_addresses() {
-        let mut race = Race::new(addresses("1 2 3 4 5 6 7 8 9 10 11"), SECOND, at(0));
-        while let Step::Start(number) = race.next_step(at(0)) {
+        let mut race = AddressRace::new(addresses("1 2 3 4 5 6 7 8 9 10 11"), SECOND, at(0));
+        while let RaceStep::Start(number) = race.next_step(at(0)) {
             race.failed(number, String::from("no"), at(0));
         }
         assert!(race.failures().ends_with("10.0.0.8:1: no; and 3 more"), "{}", race.failures());

@@ -11,9 +11,9 @@ use redis_manager_core::Lease;
 use crate::cluster::ClusterConnector;
 use crate::redis_node::RedisConnector;
 use crate::redis_node::contention::Contender;
-use crate::redis_node::news::Asked;
 use crate::redis_node::pub_sub::PubSub;
-use crate::redis_node::session::Request;
+use crate::redis_node::reply_class::RequestRef;
+use crate::redis_node::session::CommandProfile;
 
 /// A connection on loan. Use it with every command, pipeline and script of the redis crate; drop it to give it back.
 ///
@@ -54,10 +54,10 @@ use crate::redis_node::session::Request;
 /// such clients share the connections behind them, so they refuse what a [`SharedClient`](crate::SharedClient) refuses; a
 /// client that is to have a node's connection for itself comes from `get_client_for_key`.
 pub struct Client {
-    lent: Lent,
+    lent: LeaseKind,
 }
 
-enum Lent {
+enum LeaseKind {
     Node(Lease<RedisConnector>),
     #[cfg(feature = "cluster")]
     Cluster(Lease<ClusterConnector>),
@@ -65,54 +65,54 @@ enum Lent {
 
 impl Client {
     pub(crate) fn new(lease: Lease<RedisConnector>) -> Self {
-        Self { lent: Lent::Node(lease) }
+        Self { lent: LeaseKind::Node(lease) }
     }
 
     #[cfg(feature = "cluster")]
     pub(crate) fn of_cluster(lease: Lease<ClusterConnector>) -> Self {
-        Self { lent: Lent::Cluster(lease) }
+        Self { lent: LeaseKind::Cluster(lease) }
     }
 
     /// Gives the connection back to be closed instead of lent again.
     pub fn discard(self) {
         match self.lent {
-            Lent::Node(lease) => lease.discard(),
+            LeaseKind::Node(lease) => lease.discard(),
             #[cfg(feature = "cluster")]
-            Lent::Cluster(lease) => lease.discard(),
+            LeaseKind::Cluster(lease) => lease.discard(),
         }
     }
 
     /// A transaction of this client that begins with `watch`. None where keys cannot be watched.
     pub(crate) fn contender(&self, watch: &Cmd) -> Option<Contender> {
         match &self.lent {
-            Lent::Node(lease) => Some(lease.contender(watch)),
+            LeaseKind::Node(lease) => Some(lease.contender(watch)),
             #[cfg(feature = "cluster")]
-            Lent::Cluster(_) => None,
+            LeaseKind::Cluster(_) => None,
         }
     }
 
     /// Waits until it is a transaction's turn, if others are disturbed.
     pub(crate) async fn wait_in_line(&mut self, contender: &mut Contender) {
         match &mut self.lent {
-            Lent::Node(lease) if contender.is_in_line() => {
+            LeaseKind::Node(lease) if contender.is_in_line() => {
                 let turn = lease.within(Contender::LONGEST_WAIT, contender.next_turn()).await;
                 contender.begin(turn);
             }
-            Lent::Node(_) => {}
+            LeaseKind::Node(_) => {}
             #[cfg(feature = "cluster")]
-            Lent::Cluster(_) => {}
+            LeaseKind::Cluster(_) => {}
         }
     }
 
     /// Waits after a transaction was disturbed.
     pub(crate) async fn pause(&mut self, contender: &mut Contender) {
         match &mut self.lent {
-            Lent::Node(lease) => {
+            LeaseKind::Node(lease) => {
                 let length = contender.after_conflict(lease.seed());
                 let _nothing = lease.within(length, pending::<()>()).await;
             }
             #[cfg(feature = "cluster")]
-            Lent::Cluster(_) => {}
+            LeaseKind::Cluster(_) => {}
         }
     }
 
@@ -124,9 +124,9 @@ impl Client {
     /// for a client of a whole cluster: get one for the channel's key.
     pub fn into_pub_sub(self) -> RedisResult<PubSub> {
         match self.lent {
-            Lent::Node(lease) => PubSub::new(lease),
+            LeaseKind::Node(lease) => PubSub::new(lease),
             #[cfg(feature = "cluster")]
-            Lent::Cluster(_) => {
+            LeaseKind::Cluster(_) => {
                 let text = "a client of a whole cluster cannot listen: use get_client_for_key";
                 Err(redis::RedisError::from((redis::ErrorKind::Client, text)))
             }
@@ -137,38 +137,38 @@ impl Client {
 impl ConnectionLike for Client {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
         match &mut self.lent {
-            Lent::Node(lease) => {
-                let request = Request::of_command(cmd, lease.session());
+            LeaseKind::Node(lease) => {
+                let request = CommandProfile::of_command(cmd, lease.session());
                 Box::pin(async move {
                     request.check(cmd)?;
-                    lease.ask(request, Asked::Command(cmd), async |handle| handle.send_packed_command(cmd).await).await
+                    lease.ask(request, RequestRef::Command(cmd), async |handle| handle.send_packed_command(cmd).await).await
                 })
             }
             #[cfg(feature = "cluster")]
-            Lent::Cluster(lease) => Box::pin(lease.ask(cmd)),
+            LeaseKind::Cluster(lease) => Box::pin(lease.ask(cmd)),
         }
     }
 
     fn req_packed_commands<'a>(&'a mut self, pipeline: &'a Pipeline, offset: usize, count: usize) -> RedisFuture<'a, Vec<Value>> {
         match &mut self.lent {
-            Lent::Node(lease) => {
-                let request = Request::of_packed_commands(pipeline, offset, count, lease.session());
-                let asked = Asked::Pipeline(pipeline, offset);
+            LeaseKind::Node(lease) => {
+                let request = CommandProfile::of_packed_commands(pipeline, offset, count, lease.session());
+                let asked = RequestRef::Pipeline(pipeline, offset);
                 Box::pin(async move {
                     request.check_pipeline(pipeline)?;
                     lease.ask(request, asked, async |handle| handle.send_packed_commands(pipeline, offset, count).await).await
                 })
             }
             #[cfg(feature = "cluster")]
-            Lent::Cluster(lease) => Box::pin(lease.ask_all(pipeline, offset, count)),
+            LeaseKind::Cluster(lease) => Box::pin(lease.ask_all(pipeline, offset, count)),
         }
     }
 
     fn get_db(&self) -> i64 {
         match &self.lent {
-            Lent::Node(lease) => lease.db(),
+            LeaseKind::Node(lease) => lease.db(),
             #[cfg(feature = "cluster")]
-            Lent::Cluster(_) => 0,
+            LeaseKind::Cluster(_) => 0,
         }
     }
 }
@@ -177,9 +177,9 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("Client");
         match &self.lent {
-            Lent::Node(lease) => shown.field("connection", &***lease),
+            LeaseKind::Node(lease) => shown.field("connection", &***lease),
             #[cfg(feature = "cluster")]
-            Lent::Cluster(lease) => shown.field("connection", &***lease),
+            LeaseKind::Cluster(lease) => shown.field("connection", &***lease),
         };
         shown.finish()
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use redis_manager_core::Runtime;
 
-use crate::redis_node::link::{Link, LinkEnd};
+use crate::redis_node::socket::{Socket, SocketEnd};
 
 /// How long the server has to let go of a command that blocks. It needs a round trip; one that is silent, or starved, gets no
 /// more.
@@ -16,14 +16,14 @@ const LAST_REPLY: Duration = Duration::from_millis(500);
 /// The connections of one node that wait for something at the server. Others pay nothing for it.
 #[derive(Default)]
 pub(crate) struct CloseRegistry {
-    state: Mutex<State>,
+    state: Mutex<RegistryState>,
 }
 
 #[derive(Default)]
-struct State {
+struct RegistryState {
     closed: bool,
     next_number: u64,
-    waiting: BTreeMap<u64, (Arc<Link>, WaitsFor)>,
+    waiting: BTreeMap<u64, (Arc<Socket>, WaitsFor)>,
 }
 
 /// What a connection waits for.
@@ -37,15 +37,15 @@ pub(crate) enum WaitsFor {
 
 impl CloseRegistry {
     /// A wait begins, until the guard is dropped; none if the pools are closing: it must not begin.
-    pub(crate) fn enter(self: &Arc<Self>, link: &Arc<Link>, waits_for: WaitsFor) -> Option<Entry> {
+    pub(crate) fn enter(self: &Arc<Self>, socket: &Arc<Socket>, waits_for: WaitsFor) -> Option<RegistryEntry> {
         let mut state = self.state();
         if state.closed {
             return None;
         }
         state.next_number += 1;
         let number = state.next_number;
-        state.waiting.insert(number, (Arc::clone(link), waits_for));
-        Some(Entry { registry: Arc::clone(self), number })
+        state.waiting.insert(number, (Arc::clone(socket), waits_for));
+        Some(RegistryEntry { registry: Arc::clone(self), number })
     }
 
     /// Ends all that waits, and all that would from now on.
@@ -60,12 +60,12 @@ impl CloseRegistry {
             std::mem::take(&mut state.waiting)
         };
         let mut replying = Vec::new();
-        for (link, waits_for) in waiting.into_values() {
+        for (socket, waits_for) in waiting.into_values() {
             match waits_for {
-                WaitsFor::Messages => link.end(LinkEnd::PoolsClosed),
+                WaitsFor::Messages => socket.end(SocketEnd::PoolsClosed),
                 WaitsFor::Reply => {
-                    link.finish(LinkEnd::PoolsClosed);
-                    replying.push(link);
+                    socket.finish(SocketEnd::PoolsClosed);
+                    replying.push(socket);
                 }
             }
         }
@@ -73,12 +73,12 @@ impl CloseRegistry {
             let sleep = runtime.sleep(LAST_REPLY);
             runtime.spawn(Box::pin(async move {
                 sleep.await;
-                replying.iter().for_each(|link| link.end(LinkEnd::PoolsClosed));
+                replying.iter().for_each(|socket| socket.end(SocketEnd::PoolsClosed));
             }));
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, RegistryState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -91,12 +91,12 @@ impl fmt::Debug for CloseRegistry {
 }
 
 /// One wait; see [`CloseRegistry::enter`].
-pub(crate) struct Entry {
+pub(crate) struct RegistryEntry {
     registry: Arc<CloseRegistry>,
     number: u64,
 }
 
-impl Drop for Entry {
+impl Drop for RegistryEntry {
     fn drop(&mut self) {
         let left = self.registry.state().waiting.remove(&self.number);
         drop(left);

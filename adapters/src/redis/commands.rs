@@ -3,7 +3,7 @@
 use redis::{Arg, Cmd};
 
 use crate::redis_node::harmless::HARMLESS;
-use crate::redis_node::patience::Timeout;
+use crate::redis_node::reply_timeout::BlockTimeout;
 
 /// What of a command outlives its reply, or is to be known before it is sent.
 #[derive(Clone, Copy, Debug)]
@@ -25,9 +25,9 @@ pub(crate) enum Effect {
     /// Another database is in use.
     Select,
     /// The server waits before it answers, and answers nothing else meanwhile. Cancelled, it may still take effect.
-    Blocks(Timeout),
+    Blocks(BlockTimeout),
     /// The server takes its time, up to a limit of the command's own.
-    Takes(Timeout),
+    Takes(BlockTimeout),
     /// The server may close the connection that sent it, a moment after the reply.
     MayClose,
     /// Who the connection is, or how it talks: nothing undoes that for less than a new connection.
@@ -50,16 +50,16 @@ const COMMANDS: [(Name, Effect); 51] = [
     // It is meant for the next command only, whoever sends that.
     (name("ASKING"), Effect::Lasting),
     (name("AUTH"), Effect::Lasting),
-    (name("BLMOVE"), Effect::Blocks(Timeout::LastSeconds)),
-    (name("BLMOVEM"), Effect::Blocks(Timeout::Seconds(5))),
-    (name("BLMPOP"), Effect::Blocks(Timeout::Seconds(1))),
-    (name("BLPOP"), Effect::Blocks(Timeout::LastSeconds)),
-    (name("BRPOP"), Effect::Blocks(Timeout::LastSeconds)),
-    (name("BRPOPLPUSH"), Effect::Blocks(Timeout::LastSeconds)),
-    (name("BZMOVE"), Effect::Blocks(Timeout::LastSeconds)),
-    (name("BZMPOP"), Effect::Blocks(Timeout::Seconds(1))),
-    (name("BZPOPMAX"), Effect::Blocks(Timeout::LastSeconds)),
-    (name("BZPOPMIN"), Effect::Blocks(Timeout::LastSeconds)),
+    (name("BLMOVE"), Effect::Blocks(BlockTimeout::LastSeconds)),
+    (name("BLMOVEM"), Effect::Blocks(BlockTimeout::Seconds(5))),
+    (name("BLMPOP"), Effect::Blocks(BlockTimeout::Seconds(1))),
+    (name("BLPOP"), Effect::Blocks(BlockTimeout::LastSeconds)),
+    (name("BRPOP"), Effect::Blocks(BlockTimeout::LastSeconds)),
+    (name("BRPOPLPUSH"), Effect::Blocks(BlockTimeout::LastSeconds)),
+    (name("BZMOVE"), Effect::Blocks(BlockTimeout::LastSeconds)),
+    (name("BZMPOP"), Effect::Blocks(BlockTimeout::Seconds(1))),
+    (name("BZPOPMAX"), Effect::Blocks(BlockTimeout::LastSeconds)),
+    (name("BZPOPMIN"), Effect::Blocks(BlockTimeout::LastSeconds)),
     (name("CLIENT"), Effect::Container(&CLIENT, &Effect::Lasting)),
     (name("CLUSTER"), Effect::Container(&CLUSTER, &Effect::None)),
     (name("DEBUG"), Effect::MayClose),
@@ -70,7 +70,7 @@ const COMMANDS: [(Name, Effect); 51] = [
     (name("HIMPORT"), Effect::Container(&HIMPORT, &Effect::Lasting)),
     // A server takes it, and POST, for an attack by way of HTTP.
     (name("HOST:"), Effect::Lasting),
-    (name("MIGRATE"), Effect::Takes(Timeout::Millis(5))),
+    (name("MIGRATE"), Effect::Takes(BlockTimeout::Millis(5))),
     (name("MONITOR"), Effect::Uncounted),
     (name("MULTI"), Effect::Multi),
     (name("POST"), Effect::Lasting),
@@ -92,14 +92,14 @@ const COMMANDS: [(Name, Effect); 51] = [
     (name("SUNSUBSCRIBE"), Effect::Subscribes),
     (name("SYNC"), Effect::Uncounted),
     // Its key and its first time come first, whatever words they are.
-    (name("TS.READ"), Effect::Blocks(Timeout::AfterBlock(2))),
+    (name("TS.READ"), Effect::Blocks(BlockTimeout::AfterBlock(2))),
     (name("UNSUBSCRIBE"), Effect::Subscribes),
     (name("UNWATCH"), Effect::Unwatch),
-    (name("WAIT"), Effect::Blocks(Timeout::LastMillis)),
-    (name("WAITAOF"), Effect::Blocks(Timeout::LastMillis)),
+    (name("WAIT"), Effect::Blocks(BlockTimeout::LastMillis)),
+    (name("WAITAOF"), Effect::Blocks(BlockTimeout::LastMillis)),
     (name("WATCH"), Effect::Watch),
-    (name("XREAD"), Effect::Blocks(Timeout::AfterBlock(0))),
-    (name("XREADGROUP"), Effect::Blocks(Timeout::AfterBlock(0))),
+    (name("XREAD"), Effect::Blocks(BlockTimeout::AfterBlock(0))),
+    (name("XREADGROUP"), Effect::Blocks(BlockTimeout::AfterBlock(0))),
 ];
 
 /// What is not listed here may change users, and with that close their connections.

@@ -11,30 +11,30 @@ use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, Pipeline, ProtocolVersion, RedisError, RedisResult, Value};
 use redis_manager_core::{Instant, Residue, Runtime};
 
-use crate::redis_node::close_registry::{CloseRegistry, Entry, WaitsFor};
+use crate::redis_node::close_registry::{CloseRegistry, RegistryEntry, WaitsFor};
 use crate::redis_node::contention::{Contender, Contention};
-use crate::redis_node::link::{Link, LinkEnd};
-use crate::redis_node::news::{Answer, Asked, News};
-use crate::redis_node::patience::{Awaited, KeptTimer, Patience};
-use crate::redis_node::received::Mark;
-use crate::redis_node::session::{Request, Session, Traces};
+use crate::redis_node::received::ReceivedMark;
+use crate::redis_node::reply_class::{ReplyClass, ReplyValues, RequestRef};
+use crate::redis_node::reply_timeout::{Awaited, ReplyTimeout, ReusableSleep};
+use crate::redis_node::session::{CommandProfile, DirtyFlags, Session};
 use crate::redis_node::sign_of_life::Echo;
+use crate::redis_node::socket::{Socket, SocketEnd};
 
 const RUNTIME_ENDED: &str = "connection lost, outcome unknown: the runtime of its pools has ended";
 
 /// A connection that one borrower uses at a time. Dropping it closes the socket, whatever is in flight.
 pub(crate) struct RedisConnection {
     handle: MultiplexedConnection,
-    link: Arc<Link>,
+    socket: Arc<Socket>,
     registry: Arc<CloseRegistry>,
     runtime: Arc<dyn Runtime>,
     contention: Arc<Contention>,
     /// Whether it gives the nonce of a PING back.
     pub(crate) echo: Echo,
-    timer: KeptTimer,
-    state: State,
+    timer: ReusableSleep,
+    state: ReplyState,
     /// What the server had sent when the last command was sent.
-    asked_at: Mark,
+    asked_at: ReceivedMark,
     /// What its borrower has left on it so far, and what it was before.
     session: Session,
     /// The number of the cluster that its node is a part of.
@@ -45,17 +45,17 @@ pub(crate) struct RedisConnection {
 /// What the commands of its borrowers have made of a connection.
 ///
 /// ```text
-///  Clear --- a command is sent ---> Asked --- its reply arrives, or that of a later one ---> Clear
+///  Clear --- a command is sent ---> RequestRef --- its reply arrives, or that of a later one ---> Clear
 ///                                     |
 ///                                     '--- no reply in time ---> Silent      an I/O or protocol error ---> Broken
 /// ```
 ///
-/// A borrower that leaves while it is `Asked` leaves it so: a late reply may still come.
+/// A borrower that leaves while it is `RequestRef` leaves it so: a late reply may still come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum ReplyState {
     Clear,
     /// Since when; none if the server may take its time.
-    Asked(Option<Instant>),
+    RequestRef(Option<Instant>),
     Silent,
     Broken,
 }
@@ -63,23 +63,23 @@ enum State {
 impl RedisConnection {
     pub(crate) fn new(
         handle: MultiplexedConnection,
-        link: Arc<Link>,
+        socket: Arc<Socket>,
         registry: Arc<CloseRegistry>,
         runtime: Arc<dyn Runtime>,
         contention: Arc<Contention>,
         session: Session,
     ) -> Self {
-        link.outstanding.set_asked(false);
+        socket.outstanding.set_asked(false);
         Self {
             handle,
-            link,
+            socket,
             registry,
             runtime,
             contention,
             echo: Echo::Untried,
-            timer: KeptTimer::default(),
-            state: State::Clear,
-            asked_at: Mark::default(),
+            timer: ReusableSleep::default(),
+            state: ReplyState::Clear,
+            asked_at: ReceivedMark::default(),
             session,
             #[cfg(feature = "cluster")]
             cluster: None,
@@ -97,16 +97,16 @@ impl RedisConnection {
         self.session
     }
 
-    pub(crate) fn link(&self) -> &Arc<Link> {
-        &self.link
+    pub(crate) fn socket(&self) -> &Arc<Socket> {
+        &self.socket
     }
 
     /// From now on it listens: until the guard is dropped, or the pools close, which ends it at once.
-    pub(crate) fn listen(&self) -> Option<Entry> {
-        self.link.listen();
-        let entry = self.registry.enter(&self.link, WaitsFor::Messages);
+    pub(crate) fn listen(&self) -> Option<RegistryEntry> {
+        self.socket.listen();
+        let entry = self.registry.enter(&self.socket, WaitsFor::Messages);
         if entry.is_none() {
-            self.link.end(LinkEnd::PoolsClosed);
+            self.socket.end(SocketEnd::PoolsClosed);
         }
         entry
     }
@@ -124,33 +124,33 @@ impl RedisConnection {
         self.session.home
     }
 
-    /// Whether it must not be lent again; a reply that has been outstanding for `patience` will not come.
-    pub(crate) fn is_broken(&self, patience: Duration) -> bool {
-        self.link.is_dead()
+    /// Whether it must not be lent again; a reply that has been outstanding for `reply_timeout` will not come.
+    pub(crate) fn is_broken(&self, reply_timeout: Duration) -> bool {
+        self.socket.is_dead()
             || match self.state {
-                State::Clear => false,
-                State::Asked(Some(since)) => self.has_waited(since, patience),
-                State::Asked(None) | State::Silent | State::Broken => true,
+                ReplyState::Clear => false,
+                ReplyState::RequestRef(Some(since)) => self.has_waited(since, reply_timeout),
+                ReplyState::RequestRef(None) | ReplyState::Silent | ReplyState::Broken => true,
             }
     }
 
-    /// Whether a command was sent and got no reply for at least `patience`.
-    pub(crate) fn is_silent(&self, patience: Duration) -> bool {
+    /// Whether a command was sent and got no reply for at least `reply_timeout`.
+    pub(crate) fn is_silent(&self, reply_timeout: Duration) -> bool {
         match self.state {
-            // Also if the link was closed for it.
-            State::Silent => true,
-            State::Asked(Some(since)) => !self.link.is_dead() && self.has_waited(since, patience),
-            State::Clear | State::Asked(None) | State::Broken => false,
+            // Also if the socket was closed for it.
+            ReplyState::Silent => true,
+            ReplyState::RequestRef(Some(since)) => !self.socket.is_dead() && self.has_waited(since, reply_timeout),
+            ReplyState::Clear | ReplyState::RequestRef(None) | ReplyState::Broken => false,
         }
     }
 
     /// What its borrower has left on it, if it is sound.
     pub(crate) fn residue(&self) -> Residue {
-        if self.session.traces.has(Traces::LASTING) {
+        if self.session.traces.has(DirtyFlags::LASTING) {
             Residue::Lasting
-        } else if self.link.buffers().have_outgrown() {
+        } else if self.socket.buffers().have_outgrown() {
             Residue::Oversized
-        } else if self.session.traces.is_none() && self.state == State::Clear {
+        } else if self.session.traces.is_none() && self.state == ReplyState::Clear {
             Residue::None
         } else {
             Residue::Removable
@@ -158,17 +158,17 @@ impl RedisConnection {
     }
 
     /// Notes what a borrower leaves that does not send its commands by [`ask`](Self::ask).
-    pub(crate) fn leave(&mut self, traces: Traces) {
+    pub(crate) fn leave(&mut self, traces: DirtyFlags) {
         self.session.traces |= traces;
-        if traces.has(Traces::LASTING) {
-            self.link.outstanding.set_open_ended();
+        if traces.has(DirtyFlags::LASTING) {
+            self.socket.outstanding.set_open_ended();
         }
     }
 
     /// Notes that replies are outstanding, since now or for too long.
     pub(crate) fn note_outstanding(&mut self, silent: bool) {
-        self.asked_at = self.link.received.mark();
-        self.state = if silent { State::Silent } else { State::Asked(Some(self.runtime.now())) };
+        self.asked_at = self.socket.received.mark();
+        self.state = if silent { ReplyState::Silent } else { ReplyState::RequestRef(Some(self.runtime.now())) };
     }
 
     /// Undoes what a borrower has left, in one round trip, and makes sure that every reply before this one has come. Where
@@ -178,63 +178,65 @@ impl RedisConnection {
             return Ok(false);
         }
         let mut pipeline = Pipeline::new();
-        if self.session.traces.has(Traces::MULTI) {
+        if self.session.traces.has(DirtyFlags::MULTI) {
             pipeline.cmd("DISCARD");
         }
-        if self.session.traces.has(Traces::WATCH) {
+        if self.session.traces.has(DirtyFlags::WATCH) {
             pipeline.cmd("UNWATCH");
         }
-        if self.session.traces.has(Traces::DATABASE) {
+        if self.session.traces.has(DirtyFlags::DATABASE) {
             pipeline.cmd("SELECT").arg(self.db());
         }
         pipeline.cmd("PING").arg(nonce);
         let count = pipeline.len();
         let send = async |handle: &mut MultiplexedConnection| handle.send_packed_commands(&pipeline, 0, count).await;
-        let mut answers = self.ask(Request::UNBOUNDED, Asked::Ours, send).await?;
+        let mut answers = self.ask(CommandProfile::UNBOUNDED, RequestRef::Ours, send).await?;
         let echoed = matches!(answers.pop(), Some(Value::BulkString(bytes)) if bytes == nonce.as_bytes());
-        if self.session.traces.has(Traces::MULTI) {
+        if self.session.traces.has(DirtyFlags::MULTI) {
             // An error if MULTI itself had failed; no transaction is open either way, or PING would have been queued.
             answers.remove(0);
         }
         let undone = echoed && answers.iter().all(|answer| *answer == Value::Okay);
         if undone {
             self.echo = Echo::Proven;
-            self.session.traces = Traces::NONE;
+            self.session.traces = DirtyFlags::NONE;
         }
         Ok(undone)
     }
 
-    /// Sends something and waits for its reply, no longer than its patience.
-    pub(crate) async fn ask<T: Answer>(
+    /// Sends something and waits for its reply, no longer than its timeout.
+    pub(crate) async fn ask<T: ReplyValues>(
         &mut self,
-        request: Request,
-        asked: Asked<'_>,
+        request: CommandProfile,
+        asked: RequestRef<'_>,
         send: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
     ) -> RedisResult<T> {
         let now = self.runtime.now();
         let since = match self.state {
-            _ if self.link.is_dead() => return Err(lost_before(self.link.why_ended())),
-            State::Broken => return Err(lost_before(None)),
-            State::Silent | State::Asked(None) => return Err(lost("connection lost: an earlier command got no reply")),
+            _ if self.socket.is_dead() => return Err(lost_before(self.socket.why_ended())),
+            ReplyState::Broken => return Err(lost_before(None)),
+            ReplyState::Silent | ReplyState::RequestRef(None) => {
+                return Err(lost("connection lost: an earlier command got no reply"));
+            }
             // Replies come in the order of the commands: the one to this command ends the wait for all before it.
-            State::Asked(Some(since)) if !self.has_heard() => since,
-            State::Asked(Some(_)) | State::Clear => now,
+            ReplyState::RequestRef(Some(since)) if !self.has_heard() => since,
+            ReplyState::RequestRef(Some(_)) | ReplyState::Clear => now,
         };
-        let blocking = request.patience.is_blocking();
-        let entry = if blocking { self.registry.enter(&self.link, WaitsFor::Reply) } else { None };
+        let blocking = request.reply_timeout.is_blocking();
+        let entry = if blocking { self.registry.enter(&self.socket, WaitsFor::Reply) } else { None };
         if blocking && entry.is_none() {
-            return Err(lost_before(Some(LinkEnd::PoolsClosed)));
+            return Err(lost_before(Some(SocketEnd::PoolsClosed)));
         }
-        self.asked_at = self.link.received.mark();
-        self.link.outstanding.set_asked(true);
-        let deadline = request.patience.limit().map(|limit| now + limit);
+        self.asked_at = self.socket.received.mark();
+        self.socket.outstanding.set_asked(true);
+        let deadline = request.reply_timeout.limit().map(|limit| now + limit);
         self.leave(request.leaves);
-        if self.session.traces.has(Traces::MULTI) && (request.leaves | request.ends).has(Traces::MULTI) {
-            self.session.traces |= Traces::UNSURE;
+        if self.session.traces.has(DirtyFlags::MULTI) && (request.leaves | request.ends).has(DirtyFlags::MULTI) {
+            self.session.traces |= DirtyFlags::UNSURE;
         }
-        self.state = State::Asked(if blocking { None } else { Some(since) });
-        let cancelled = CloseUnlessAnswered(blocking.then_some(&*self.link));
-        let answered = match self.timer.reply(&*self.runtime, now, deadline, &self.link, send(&mut self.handle)).await {
+        self.state = ReplyState::RequestRef(if blocking { None } else { Some(since) });
+        let cancelled = CloseUnlessAnswered(blocking.then_some(&*self.socket));
+        let answered = match self.timer.reply(&*self.runtime, now, deadline, &self.socket, send(&mut self.handle)).await {
             Awaited::Reply(answered) => Some(answered),
             Awaited::TimedOut => None,
             Awaited::Unanswered => Some(Err(unanswered())),
@@ -246,23 +248,23 @@ impl RedisConnection {
         }
         drop(entry);
         let (state, result) = match answered {
-            Some(Ok(value)) => (State::Clear, Ok(value)),
-            Some(Err(error)) if is_fatal(&error) => (State::Broken, Err(outcome_unknown(&error, &self.link))),
-            Some(Err(error)) => (State::Clear, Err(error)),
-            None => (State::Silent, Err(timed_out(request.patience, &*self.runtime))),
+            Some(Ok(value)) => (ReplyState::Clear, Ok(value)),
+            Some(Err(error)) if is_fatal(&error) => (ReplyState::Broken, Err(outcome_unknown(&error, &self.socket))),
+            Some(Err(error)) => (ReplyState::Clear, Err(error)),
+            None => (ReplyState::Silent, Err(timed_out(request.reply_timeout, &*self.runtime))),
         };
         self.state = state;
-        self.link.outstanding.set_asked(state != State::Clear);
+        self.socket.outstanding.set_asked(state != ReplyState::Clear);
         #[cfg(feature = "cluster")]
         if let Some(cluster) = self.cluster {
             crate::cluster::note_redirections(cluster, &result);
         }
-        let news = News::of(&result, asked);
-        if news == News::AllWell {
-            self.session.traces = self.session.traces.without(request.ends | Traces::UNSURE);
-        } else if !self.session.traces.has(Traces::LASTING) {
+        let news = ReplyClass::of(&result, asked);
+        if news == ReplyClass::AllWell {
+            self.session.traces = self.session.traces.without(request.ends | DirtyFlags::UNSURE);
+        } else if !self.session.traces.has(DirtyFlags::LASTING) {
             // One who has logged out, say, is told what others are not.
-            self.link.tell(&news, self.runtime.now());
+            self.socket.tell(&news, self.runtime.now());
         }
         result
     }
@@ -279,8 +281,8 @@ impl RedisConnection {
     /// Waits for something that is no reply, at most for so long, and no longer than the connection lives: its end is looked
     /// at before the timer, which may be that of a runtime that has ended.
     pub(crate) async fn within<T>(&mut self, length: Duration, event: impl Future<Output = T>) -> Option<T> {
-        let (link, mut event) = (&self.link, pin!(event));
-        let happened = poll_fn(|cx| if link.is_dead() { Poll::Ready(None) } else { event.as_mut().poll(cx).map(Some) });
+        let (socket, mut event) = (&self.socket, pin!(event));
+        let happened = poll_fn(|cx| if socket.is_dead() { Poll::Ready(None) } else { event.as_mut().poll(cx).map(Some) });
         let deadline = self.runtime.now() + length;
         self.timer.by(&*self.runtime, Some(deadline), happened).await.flatten()
     }
@@ -289,31 +291,31 @@ impl RedisConnection {
     /// more. It may be a push, too, which is no reply but shows that the server is there; whether it answers shows when the
     /// connection is cleaned.
     fn has_heard(&self) -> bool {
-        self.link.received.mark().is_beyond(self.asked_at)
+        self.socket.received.mark().is_beyond(self.asked_at)
     }
 
     /// Whether nothing was heard for so long.
-    fn has_waited(&self, since: Instant, patience: Duration) -> bool {
-        !self.has_heard() && self.runtime.now().saturating_duration_since(since) >= patience
+    fn has_waited(&self, since: Instant, reply_timeout: Duration) -> bool {
+        !self.has_heard() && self.runtime.now().saturating_duration_since(since) >= reply_timeout
     }
 }
 
 impl Drop for RedisConnection {
     fn drop(&mut self) {
         // Without this a command in flight would keep the socket open for as long as the server stays silent.
-        self.link.close();
+        self.socket.close();
     }
 }
 
 impl std::fmt::Debug for RedisConnection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RedisConnection").field("state", &self.state).field("link", &self.link).finish_non_exhaustive()
+        f.debug_struct("RedisConnection").field("state", &self.state).field("socket", &self.socket).finish_non_exhaustive()
     }
 }
 
 /// A command that blocks and is dropped before its reply, or gets none in time, closes the socket: what it waits for
 /// would be taken by nobody.
-struct CloseUnlessAnswered<'a>(Option<&'a Link>);
+struct CloseUnlessAnswered<'a>(Option<&'a Socket>);
 
 impl CloseUnlessAnswered<'_> {
     fn answered(mut self) {
@@ -323,8 +325,8 @@ impl CloseUnlessAnswered<'_> {
 
 impl Drop for CloseUnlessAnswered<'_> {
     fn drop(&mut self) {
-        if let Some(link) = self.0 {
-            link.close();
+        if let Some(socket) = self.0 {
+            socket.close();
         }
     }
 }
@@ -336,22 +338,22 @@ pub(crate) fn is_fatal(error: &RedisError) -> bool {
 
 /// What a command gets that may have been sent before its connection ended. The error may quote what the server has sent,
 /// which may be what we have sent.
-pub(crate) fn outcome_unknown(error: &RedisError, link: &Link) -> RedisError {
-    match link.why_ended() {
-        Some(LinkEnd::PoolsClosed) => lost("connection closed, outcome unknown: the pools were closed, and no reply had come"),
-        Some(LinkEnd::RuntimeEnded) => lost(RUNTIME_ENDED),
-        Some(LinkEnd::Lost) | None => {
-            lost(&format!("connection lost, outcome unknown: {}", link.secrets().clean(&error.to_string())))
+pub(crate) fn outcome_unknown(error: &RedisError, socket: &Socket) -> RedisError {
+    match socket.why_ended() {
+        Some(SocketEnd::PoolsClosed) => lost("connection closed, outcome unknown: the pools were closed, and no reply had come"),
+        Some(SocketEnd::RuntimeEnded) => lost(RUNTIME_ENDED),
+        Some(SocketEnd::Lost) | None => {
+            lost(&format!("connection lost, outcome unknown: {}", socket.secrets().clean(&error.to_string())))
         }
     }
 }
 
 /// What a command gets whose connection had ended before.
-fn lost_before(why: Option<LinkEnd>) -> RedisError {
+fn lost_before(why: Option<SocketEnd>) -> RedisError {
     lost(match why {
-        Some(LinkEnd::PoolsClosed) => "not sent: the pools of this client are closed",
-        Some(LinkEnd::RuntimeEnded) => "not sent: the runtime of this client's pools has ended",
-        Some(LinkEnd::Lost) | None => "connection lost before the command was sent",
+        Some(SocketEnd::PoolsClosed) => "not sent: the pools of this client are closed",
+        Some(SocketEnd::RuntimeEnded) => "not sent: the runtime of this client's pools has ended",
+        Some(SocketEnd::Lost) | None => "connection lost before the command was sent",
     })
 }
 
@@ -365,10 +367,10 @@ pub(crate) fn lost(text: &str) -> RedisError {
 }
 
 /// What a command gets that was sent and has no reply when the wait for it is over.
-pub(crate) fn timed_out(patience: Patience, runtime: &dyn Runtime) -> RedisError {
+pub(crate) fn timed_out(reply_timeout: ReplyTimeout, runtime: &dyn Runtime) -> RedisError {
     if runtime.has_ended() {
         return lost(RUNTIME_ENDED);
     }
-    let waited = patience.limit().unwrap_or_default();
+    let waited = reply_timeout.limit().unwrap_or_default();
     RedisError::from(io::Error::new(io::ErrorKind::TimedOut, format!("no reply within {waited:?}, outcome unknown")))
 }

@@ -4,25 +4,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
-use redis_manager_core::{Alarm, Connector, KillSwitch, Residue, Runtime};
+use redis_manager_core::{AbortHandle, ConnectionMonitor, Connector, Residue, Runtime};
 
 use crate::network::Network;
-use crate::redis_node::address::{Address, Place};
+use crate::redis_node::address::{Address, Endpoint};
 use crate::redis_node::close_registry::CloseRegistry;
+use crate::redis_node::connect_phase::{ConnectPhase, ConnectTrace};
 use crate::redis_node::connection::RedisConnection;
 use crate::redis_node::contention::Contention;
-use crate::redis_node::dial::{Dialler, Trial};
+use crate::redis_node::dial::{AddressTrial, Dialler};
 use crate::redis_node::error::{ConnectError, ConnectFailure};
-use crate::redis_node::link::LinkEnd;
 use crate::redis_node::pool_args::PoolArgs;
 use crate::redis_node::roles::Roles;
 use crate::redis_node::secrets::Secrets;
-use crate::redis_node::stage::{Progress, Stage};
+use crate::redis_node::socket::SocketEnd;
 
 /// What a node is to its cluster.
 #[cfg(feature = "cluster")]
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Membership {
+pub(crate) struct ClusterMembership {
     /// The number of the cluster, which is told of slots that have moved.
     pub(crate) cluster: u64,
     /// Its connections may read, should it be a replica.
@@ -46,8 +46,8 @@ pub(crate) struct RedisConnector {
     pub(crate) contention: Arc<Contention>,
     /// The cluster that the node is a part of.
     #[cfg(feature = "cluster")]
-    pub(crate) membership: Option<Membership>,
-    /// The [`Stage`] of the connect that was cut off last.
+    pub(crate) membership: Option<ClusterMembership>,
+    /// The [`ConnectPhase`] of the connect that was cut off last.
     cut_off_at: AtomicU8,
 }
 
@@ -74,32 +74,32 @@ impl RedisConnector {
 
     /// The same for a node of a cluster.
     #[cfg(feature = "cluster")]
-    pub(crate) fn within(mut self, membership: Membership) -> Self {
+    pub(crate) fn within(mut self, membership: ClusterMembership) -> Self {
         self.membership = Some(membership);
         self
     }
 
     async fn dial_and_log_in(&self) -> Result<Box<RedisConnection>, ConnectError> {
-        let mut progress = Progress::new(&self.cut_off_at);
+        let mut progress = ConnectTrace::new(&self.cut_off_at);
         let (stream, trial) = match &self.address.place {
-            Place::Tcp { host, port, tls: _ } => {
+            Endpoint::Tcp { host, port, tls: _ } => {
                 self.dialler.dial(host, *port).await.map(|(stream, trial)| (stream, Some(trial)))?
             }
-            Place::Unix { path } => (self.dialler.dial_unix(path).await?, None),
+            Endpoint::Unix { path } => (self.dialler.dial_unix(path).await?, None),
         };
         let connected = match self.address.tls() {
             None => {
-                progress.reach(Stage::Login);
+                progress.reach(ConnectPhase::Login);
                 self.log_in(stream).await?
             }
             Some(tls) => {
-                progress.reach(Stage::Tls);
+                progress.reach(ConnectPhase::Tls);
                 let (stream, verdict) = tls.handshake(stream).await?;
-                progress.reach(Stage::Login);
+                progress.reach(ConnectPhase::Login);
                 self.log_in(stream).await.map_err(|error| verdict.reached().map_or(error, ConnectError::Tls))?
             }
         };
-        trial.into_iter().for_each(Trial::passed);
+        trial.into_iter().for_each(AddressTrial::passed);
         Ok(connected)
     }
 
@@ -148,13 +148,13 @@ impl Connector for RedisConnector {
         }
     }
 
-    fn watch(&self, conn: &mut Self::Connection, alarm: Alarm) {
-        conn.link().watch(alarm);
+    fn watch(&self, conn: &mut Self::Connection, monitor: ConnectionMonitor) {
+        conn.socket().watch(monitor);
     }
 
-    fn kill_switch(&self, conn: &mut Self::Connection) -> Option<KillSwitch> {
-        let link = Arc::clone(conn.link());
-        Some(Box::new(move || link.end(LinkEnd::PoolsClosed)))
+    fn abort_handle(&self, conn: &mut Self::Connection) -> Option<AbortHandle> {
+        let socket = Arc::clone(conn.socket());
+        Some(Box::new(move || socket.end(SocketEnd::PoolsClosed)))
     }
 
     fn pool_closing(&self) {
@@ -162,7 +162,7 @@ impl Connector for RedisConnector {
     }
 
     fn unanswered(&self) -> Option<&'static str> {
-        Some(Stage::of_last(&self.cut_off_at).unanswered())
+        Some(ConnectPhase::of_last(&self.cut_off_at).unanswered())
     }
 
     fn is_permanent(&self, error: &ConnectFailure) -> bool {

@@ -23,11 +23,11 @@ const PLACES: usize = 64;
 /// The transactions on the keys of a node.
 #[derive(Debug)]
 pub(crate) struct Contention {
-    places: [Place; PLACES],
+    places: [KeyQueue; PLACES],
 }
 
 #[derive(Debug, Default)]
-struct Place {
+struct KeyQueue {
     /// Transactions that have been disturbed and are not at their end.
     disturbed: AtomicUsize,
     /// Whose turn it is, while there are any.
@@ -36,7 +36,7 @@ struct Place {
 
 impl Default for Contention {
     fn default() -> Self {
-        Self { places: std::array::from_fn(|_| Place::default()) }
+        Self { places: std::array::from_fn(|_| KeyQueue::default()) }
     }
 }
 
@@ -63,7 +63,7 @@ impl Contender {
         Self { contention, place: (hash % PLACES as u64) as usize, conflicts: 0, turn: None }
     }
 
-    fn place(&self) -> &Place {
+    fn place(&self) -> &KeyQueue {
         &self.contention.places[self.place]
     }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use redis_manager_core::{Instant, Task};
 
 use crate::network::{BoxStream, Network, Reply, TcpOptions};
-use crate::redis_node::addresses::{AddressBook, Race, Step};
+use crate::redis_node::addresses::{AddressBook, AddressRace, RaceStep};
 use crate::redis_node::error::ConnectError;
 
 /// Dials one node again and again, and remembers what worked.
@@ -33,7 +33,7 @@ impl Dialler {
     /// # Cancel safety
     ///
     /// Every attempt is dropped with the future; the addresses that have not answered are dialled last next time.
-    pub(crate) async fn dial(&self, host: &str, port: u16) -> Result<(BoxStream, Trial<'_>), ConnectError> {
+    pub(crate) async fn dial(&self, host: &str, port: u16) -> Result<(BoxStream, AddressTrial<'_>), ConnectError> {
         let resolved = self.network.resolve(host, port).await;
         let resolved = resolved.map_err(|source| ConnectError::Resolve { host: String::from(host), source })?;
         let order = self.book().order(resolved);
@@ -61,8 +61,9 @@ impl Dialler {
     }
 
     /// The error is what became of each address.
-    async fn race(&self, order: Vec<SocketAddr>) -> Result<(BoxStream, Trial<'_>), String> {
-        let mut course = Course { dialler: self, race: Race::new(order, self.dial_timeout, self.network.now()), won: false };
+    async fn race(&self, order: Vec<SocketAddr>) -> Result<(BoxStream, AddressTrial<'_>), String> {
+        let mut course =
+            RaceGuard { dialler: self, race: AddressRace::new(order, self.dial_timeout, self.network.now()), won: false };
         let mut attempts: Vec<Option<Reply<'_, BoxStream>>> = Vec::new();
         let mut timer: Option<(Instant, Task)> = None;
         poll_fn(|cx| {
@@ -76,12 +77,12 @@ impl Dialler {
                     }
                 }
                 match course.race.next_step(self.network.now()) {
-                    Step::Start(number) => {
+                    RaceStep::Start(number) => {
                         attempts.push(Some(self.network.connect_tcp(course.race.address(number), &self.tcp)));
                     }
-                    Step::GiveUp(number) => attempts[number] = None,
-                    Step::AllFailed => return Poll::Ready(Err(course.race.failures())),
-                    Step::Wait(at) => {
+                    RaceStep::GiveUp(number) => attempts[number] = None,
+                    RaceStep::AllFailed => return Poll::Ready(Err(course.race.failures())),
+                    RaceStep::Wait(at) => {
                         if timer.as_ref().is_some_and(|(until, _)| *until != at) {
                             timer = None;
                         }
@@ -103,21 +104,21 @@ impl Dialler {
 }
 
 /// A race under way. However it ends, also by being dropped, it is remembered who did not answer.
-struct Course<'a> {
+struct RaceGuard<'a> {
     dialler: &'a Dialler,
-    race: Race,
+    race: AddressRace,
     won: bool,
 }
 
-impl<'a> Course<'a> {
-    fn won(&mut self, winner: usize) -> Trial<'a> {
+impl<'a> RaceGuard<'a> {
+    fn won(&mut self, winner: usize) -> AddressTrial<'a> {
         self.won = true;
         self.race.won(winner, &mut self.dialler.book());
-        Trial { dialler: self.dialler, address: Some(self.race.address(winner)) }
+        AddressTrial { dialler: self.dialler, address: Some(self.race.address(winner)) }
     }
 }
 
-impl Drop for Course<'_> {
+impl Drop for RaceGuard<'_> {
     fn drop(&mut self) {
         if !self.won {
             self.race.ended(&mut self.dialler.book());
@@ -125,20 +126,20 @@ impl Drop for Course<'_> {
     }
 }
 
-/// An address that has accepted, and has yet to show that it is of any use: unless it [passes](Trial::passed), it goes last.
+/// An address that has accepted, and has yet to show that it is of any use: unless it [passes](AddressTrial::passed), it goes last.
 #[must_use]
-pub(crate) struct Trial<'a> {
+pub(crate) struct AddressTrial<'a> {
     dialler: &'a Dialler,
     address: Option<SocketAddr>,
 }
 
-impl Trial<'_> {
+impl AddressTrial<'_> {
     pub(crate) fn passed(mut self) {
         self.address = None;
     }
 }
 
-impl Drop for Trial<'_> {
+impl Drop for AddressTrial<'_> {
     fn drop(&mut self) {
         if let Some(address) = self.address {
             self.dialler.book().note_failed(address);

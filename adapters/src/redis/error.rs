@@ -247,7 +247,7 @@ mod tests {
         }
         for line in [
             "LOADING Redis is loading the dataset in memory",
-            "MASTERDOWN Link with MASTER is down",
+            "MASTERDOWN Socket with MASTER is down",
             "BUSY Redis is busy running a script.",
             "ERR max number of clients reached",
             "ERR Connection refused",

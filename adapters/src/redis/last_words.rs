@@ -35,9 +35,9 @@ impl LastWords {
         self.unread = stream;
     }
 
-    /// The error that the server has sent last, if that was an error. What has arrived already is read until `patience`
+    /// The error that the server has sent last, if that was an error. What has arrived already is read until `reply_timeout`
     /// has passed.
-    pub(crate) async fn tell(mut self, mut patience: Task) -> Option<String> {
+    pub(crate) async fn tell(mut self, mut reply_timeout: Task) -> Option<String> {
         if let Some(mut stream) = self.unread.take() {
             let mut bytes = [0; MOST_BYTES];
             let mut rest = ReadBuf::new(&mut bytes);
@@ -47,7 +47,7 @@ impl LastWords {
                     match Pin::new(&mut stream).poll_read(cx, &mut rest) {
                         Poll::Ready(Ok(())) if rest.filled().len() > before && rest.remaining() > 0 => {}
                         Poll::Ready(_) => return Poll::Ready(()),
-                        Poll::Pending => return patience.as_mut().poll(cx),
+                        Poll::Pending => return reply_timeout.as_mut().poll(cx),
                     }
                 }
             })

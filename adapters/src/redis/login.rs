@@ -9,16 +9,16 @@ use redis::{AsyncConnectionConfig, Pipeline, ProtocolVersion, PushInfo, RedisCon
 use redis_manager_core::Runtime;
 
 use crate::network::BoxStream;
-use crate::redis_node::address::Place;
+use crate::redis_node::address::Endpoint;
 use crate::redis_node::connection::RedisConnection;
 use crate::redis_node::connector::RedisConnector;
 use crate::redis_node::error::{ConnectError, says};
-use crate::redis_node::link::{Link, LinkEnd, LinkStream};
-use crate::redis_node::news::Asked;
 use crate::redis_node::pool_args::Handshake;
+use crate::redis_node::reply_class::RequestRef;
 use crate::redis_node::roles::Role;
-use crate::redis_node::session::{Request, Session};
+use crate::redis_node::session::{CommandProfile, Session};
 use crate::redis_node::sign_of_life::judge;
+use crate::redis_node::socket::{Socket, SocketEnd, SocketIo};
 
 /// Commands that wait for the redis driver before those who send more wait for each other; that matters to shared clients.
 const MOST_QUEUED: usize = 1_024;
@@ -34,7 +34,7 @@ const WANTS_TLS_OR_IS_A_PROXY: &str = "as a port does that wants TLS (rediss://)
 
 /// What depends on the reply to a command of the login.
 #[derive(Clone, Copy, Debug)]
-enum Matter {
+enum ReplyUse {
     /// Nothing: it is sent for the comfort of whoever looks at the server.
     Comfort,
     /// What the server is; one that does not say so is as good.
@@ -46,34 +46,34 @@ enum Matter {
 impl RedisConnector {
     /// All that comes once there is a stream to speak Redis on.
     pub(crate) async fn log_in(&self, stream: BoxStream) -> Result<Box<RedisConnection>, ConnectError> {
-        let link = Link::new(stream, Arc::clone(&self.secrets));
-        let greeted = self.greet(&link).await;
+        let socket = Socket::new(stream, Arc::clone(&self.secrets));
+        let greeted = self.greet(&socket).await;
         // Whatever comes later is noted anew.
-        let heard = link.has_heard();
+        let heard = socket.has_heard();
         let introduced = match greeted {
             Ok(mut conn) => self.introduce(&mut conn).await.map(|()| conn),
             Err(error) => Err(error),
         };
         match introduced {
             Ok(conn) => {
-                link.logged_in();
+                socket.logged_in();
                 Ok(conn)
             }
-            Err(error) => Err(self.explain(error, &link, heard || link.has_heard()).await),
+            Err(error) => Err(self.explain(error, &socket, heard || socket.has_heard()).await),
         }
     }
 
     /// What it means that a login failed, where the error itself does not say.
-    async fn explain(&self, error: ConnectError, link: &Link, heard: bool) -> ConnectError {
+    async fn explain(&self, error: ConnectError, socket: &Socket, heard: bool) -> ConnectError {
         let ConnectError::Redis { step, source } = error else { return error };
-        let is_plain = matches!(self.address.place, Place::Tcp { tls: None, .. });
-        if is_plain && link.speaks_tls() {
+        let is_plain = matches!(self.address.place, Endpoint::Tcp { tls: None, .. });
+        if is_plain && socket.speaks_tls() {
             return ConnectError::WantsTls { step };
         }
         if !source.is_io_error() {
             return ConnectError::Redis { step, source };
         }
-        if let Some(words) = link.last_words(self.network.sleep(LAST_WORDS_WITHIN)).await {
+        if let Some(words) = socket.last_words(self.network.sleep(LAST_WORDS_WITHIN)).await {
             return ConnectError::LastWords { step, words };
         }
         let bends = self.args.handshake != Handshake::Least || self.address.login.protocol() != ProtocolVersion::RESP2;
@@ -86,13 +86,13 @@ impl RedisConnector {
     }
 
     /// Says hello if RESP3 is wanted. Where that is not known, RESP2 is spoken on the same stream.
-    async fn greet(&self, link: &Arc<Link>) -> Result<Box<RedisConnection>, ConnectError> {
+    async fn greet(&self, socket: &Arc<Socket>) -> Result<Box<RedisConnection>, ConnectError> {
         let protocol = self.address.login.protocol();
-        match self.open(link, protocol).await {
+        match self.open(socket, protocol).await {
             Err(ConnectError::Redis { source, .. }) if protocol != ProtocolVersion::RESP2 && self.is_unknown_hello(&source) => {
                 match self.address.demands_resp3 {
                     true => Err(ConnectError::NoResp3),
-                    false => self.open(link, ProtocolVersion::RESP2).await,
+                    false => self.open(socket, ProtocolVersion::RESP2).await,
                 }
             }
             opened => opened,
@@ -107,7 +107,7 @@ impl RedisConnector {
 
     /// Makes a connection of the stream, with HELLO and who we are for RESP3, and with nothing said for RESP2. The redis
     /// driver runs as a task of its own from then on.
-    async fn open(&self, link: &Arc<Link>, protocol: ProtocolVersion) -> Result<Box<RedisConnection>, ConnectError> {
+    async fn open(&self, socket: &Arc<Socket>, protocol: ProtocolVersion) -> Result<Box<RedisConnection>, ConnectError> {
         // No timeouts of redis-rs: it would look for a runtime of its own choice at every command.
         let mut config = AsyncConnectionConfig::new()
             .set_response_timeout(None)
@@ -116,28 +116,28 @@ impl RedisConnector {
         // All but HELLO is said by ourselves: redis-rs keeps the server's words to itself, or says more than is wanted.
         let mut hello = RedisConnectionInfo::default().set_skip_set_lib_name().set_protocol(protocol);
         if protocol != ProtocolVersion::RESP2 {
-            let inbox = Arc::clone(link);
+            let inbox = Arc::clone(socket);
             config = config.set_push_sender(move |push: PushInfo| -> Result<(), Infallible> {
                 inbox.push(push);
                 Ok(())
             });
             hello = self.address.login.clone().set_skip_set_lib_name().set_db(0);
         }
-        link.buffers().set_bound(self.args.max_idle_buffer);
-        let stream = LinkStream::new(Arc::clone(link));
+        socket.buffers().set_bound(self.args.max_idle_buffer);
+        let stream = SocketIo::new(Arc::clone(socket));
         let greeting = MultiplexedConnection::new_with_config(&hello, stream, config);
         let (handle, driver) =
-            link.received.in_turns(greeting).await.map_err(|source| ConnectError::Redis { step: "handshake", source })?;
-        let end = EndOfDriver { link: Arc::clone(link), why: LinkEnd::RuntimeEnded };
+            socket.received.in_turns(greeting).await.map_err(|source| ConnectError::Redis { step: "handshake", source })?;
+        let end = EndOfDriver { socket: Arc::clone(socket), why: SocketEnd::RuntimeEnded };
         self.network.spawn(Box::pin(async move {
             let mut end = end;
-            end.link.received.in_turns(driver).await;
-            end.why = LinkEnd::Lost;
+            end.socket.received.in_turns(driver).await;
+            end.why = SocketEnd::Lost;
         }));
         let runtime = Arc::clone(&self.network) as Arc<dyn Runtime>;
         let (registry, contention) = (Arc::clone(&self.close_registry), Arc::clone(&self.contention));
         let session = Session::fresh(&self.args, protocol, self.address.login.db());
-        Ok(Box::new(RedisConnection::new(handle, Arc::clone(link), registry, runtime, contention, session)))
+        Ok(Box::new(RedisConnection::new(handle, Arc::clone(socket), registry, runtime, contention, session)))
     }
 
     async fn introduce(&self, conn: &mut RedisConnection) -> Result<(), ConnectError> {
@@ -161,51 +161,51 @@ impl RedisConnector {
         let login = &self.address.login;
         if let Some(password) = login.password().filter(|_| conn.protocol() == ProtocolVersion::RESP2) {
             pipeline.cmd("AUTH").arg(user).arg(password);
-            matters.push(Matter::Need("AUTH"));
+            matters.push(ReplyUse::Need("AUTH"));
         }
         if login.db() != 0 {
             pipeline.cmd("SELECT").arg(login.db());
-            matters.push(Matter::Need("SELECT"));
+            matters.push(ReplyUse::Need("SELECT"));
         }
         if self.args.handshake == Handshake::Full {
             pipeline.cmd("CLIENT").arg("SETINFO").arg("LIB-NAME").arg(env!("CARGO_PKG_NAME"));
             pipeline.cmd("CLIENT").arg("SETINFO").arg("LIB-VER").arg(env!("CARGO_PKG_VERSION"));
-            matters.extend([Matter::Comfort; 2]);
+            matters.extend([ReplyUse::Comfort; 2]);
             if let Some(name) = &self.args.client_name {
                 pipeline.cmd("CLIENT").arg("SETNAME").arg(name);
-                matters.push(Matter::Comfort);
+                matters.push(ReplyUse::Comfort);
             }
         }
         #[cfg(feature = "cluster")]
         if self.membership.as_ref().is_some_and(|membership| membership.reading) {
             pipeline.cmd("READONLY");
-            matters.push(Matter::Need("READONLY"));
+            matters.push(ReplyUse::Need("READONLY"));
         }
         let asks_role = self.asks_role();
         if asks_role {
             pipeline.cmd("ROLE");
-            matters.push(Matter::Role);
+            matters.push(ReplyUse::Role);
         }
         let nonce = self.nonce_of_ping();
         pipeline.cmd("PING").arg(nonce.as_deref());
         let count = pipeline.len();
         let send = async |handle: &mut MultiplexedConnection| handle.send_packed_commands(&pipeline, 0, count).await;
-        let replies = conn.ask(Request::UNBOUNDED, Asked::Ours, send).await;
+        let replies = conn.ask(CommandProfile::UNBOUNDED, RequestRef::Ours, send).await;
         let mut replies = replies.map_err(|source| ConnectError::Redis { step: "handshake", source })?;
         let pong = replies.pop().unwrap_or(Value::Nil);
         let mut role = Role::Unknown;
         for (matter, reply) in matters.into_iter().zip(replies) {
             match (matter, reply) {
-                (Matter::Need(step), Value::ServerError(error)) => {
+                (ReplyUse::Need(step), Value::ServerError(error)) => {
                     return Err(ConnectError::Redis { step, source: error.into() });
                 }
-                (Matter::Role, reply) => role = Role::of(&reply),
-                (Matter::Need(_) | Matter::Comfort, _) => {}
+                (ReplyUse::Role, reply) => role = Role::of(&reply),
+                (ReplyUse::Need(_) | ReplyUse::Comfort, _) => {}
             }
         }
         conn.echo = judge(pong, nonce.as_deref(), conn.echo)?;
         if asks_role {
-            conn.link().note_role(role, &self.roles);
+            conn.socket().note_role(role, &self.roles);
         }
         Ok(())
     }
@@ -226,7 +226,8 @@ impl RedisConnector {
         let mut cmd = redis::cmd("PING");
         cmd.arg(nonce.as_deref());
         // Bounded by whoever drives the check.
-        let reply = conn.ask(Request::UNBOUNDED, Asked::Ours, async |handle| handle.send_packed_command(&cmd).await).await;
+        let reply =
+            conn.ask(CommandProfile::UNBOUNDED, RequestRef::Ours, async |handle| handle.send_packed_command(&cmd).await).await;
         let reply = reply.map_err(|source| ConnectError::Redis { step: "PING", source })?;
         conn.echo = judge(reply, nonce.as_deref(), conn.echo)?;
         Ok(())
@@ -241,15 +242,15 @@ impl RedisConnector {
     }
 }
 
-/// However the driver ends: the link is dead then. One that is dropped before its end has ended with its runtime.
+/// However the driver ends: the socket is dead then. One that is dropped before its end has ended with its runtime.
 struct EndOfDriver {
-    link: Arc<Link>,
-    why: LinkEnd,
+    socket: Arc<Socket>,
+    why: SocketEnd,
 }
 
 impl Drop for EndOfDriver {
     fn drop(&mut self) {
         // A panic of the driver's is not the end of its runtime.
-        self.link.driver_ended(if std::thread::panicking() { LinkEnd::Lost } else { self.why });
+        self.socket.driver_ended(if std::thread::panicking() { SocketEnd::Lost } else { self.why });
     }
 }

@@ -6,33 +6,35 @@ mod buffers;
 mod client;
 mod close_registry;
 mod commands;
+mod connect_phase;
 mod connection;
 mod connector;
 mod contention;
 mod dial;
+mod dirty_flags;
 mod error;
 mod harmless;
-mod hub;
 mod last_words;
-mod link;
 mod login;
-mod news;
 mod node_handle;
-mod node_share;
 mod outstanding;
 mod parameters;
-mod patience;
 mod pool_args;
 mod pub_sub;
 mod received;
 mod redact;
 mod replies;
+mod reply_class;
+mod reply_timeout;
 mod roles;
 mod secrets;
 mod session;
 mod shared;
+mod shared_connection;
+mod shared_connections;
+mod shared_handle;
 mod sign_of_life;
-mod stage;
+mod socket;
 #[cfg(all(test, feature = "tokio"))]
 mod tests;
 #[cfg(feature = "tls-rustls")]
@@ -40,8 +42,6 @@ mod tls;
 #[cfg(not(feature = "tls-rustls"))]
 #[path = "no_tls.rs"]
 mod tls;
-mod traces;
-mod track;
 mod transaction;
 
 pub(crate) use address::Address;
@@ -49,26 +49,26 @@ pub use client::Client;
 #[cfg(feature = "cluster")]
 pub(crate) use connection::{lost, timed_out};
 #[cfg(feature = "cluster")]
-pub(crate) use connector::Membership;
+pub(crate) use connector::ClusterMembership;
 pub(crate) use connector::RedisConnector;
 pub use error::AddNodeError;
-pub(crate) use hub::Hub;
-#[cfg(feature = "cluster")]
-pub(crate) use news::{Answer, Asked};
 pub use node_handle::NodeHandle;
-#[cfg(feature = "cluster")]
-pub(crate) use node_share::{NodeShare, not_sent, refuse_unless_plain, refuse_unless_plain_pipeline};
-#[cfg(feature = "cluster")]
-pub(crate) use patience::KeptTimer;
 pub use pool_args::{Handshake, Keepalive, PoolArgs, UnknownCommands};
 pub use pub_sub::{PubSub, PubSubEnd};
 pub(crate) use redact::redact;
 #[cfg(feature = "cluster")]
+pub(crate) use reply_class::{ReplyValues, RequestRef};
+#[cfg(feature = "cluster")]
+pub(crate) use reply_timeout::ReusableSleep;
+#[cfg(feature = "cluster")]
 pub(crate) use secrets::Secrets;
 #[cfg(feature = "cluster")]
-pub(crate) use session::Request;
+pub(crate) use session::CommandProfile;
 pub(crate) use session::Session;
 pub use shared::SharedClient;
+pub(crate) use shared_connections::SharedConnections;
+#[cfg(feature = "cluster")]
+pub(crate) use shared_handle::{SharedHandle, not_sent, refuse_unless_plain, refuse_unless_plain_pipeline};
 pub(crate) use tls::Tls;
 #[cfg(feature = "tls-rustls")]
 pub use tls::{ClientCertificate, Pem, TlsArgs};

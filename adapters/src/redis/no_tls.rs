@@ -1,6 +1,6 @@
 //! What stands in for TLS where the feature `tls-rustls` is off: no address that wants it is accepted.
 
-use redis_manager_core::Knob;
+use redis_manager_core::Setting;
 
 use crate::network::BoxStream;
 use crate::redis_node::address::Verification;
@@ -9,14 +9,14 @@ use crate::redis_node::address::Verification;
 #[derive(Debug)]
 pub(crate) struct Tls;
 
-/// No knobs.
-pub(crate) fn knobs() -> Option<Knob> {
+/// No settings.
+pub(crate) fn settings() -> Option<Setting> {
     None
 }
 
 impl Tls {
     /// No row.
-    pub(crate) fn knob() -> Option<Knob> {
+    pub(crate) fn setting() -> Option<Setting> {
         None
     }
 
@@ -36,15 +36,15 @@ impl TlsPeer {
         match *self {}
     }
 
-    pub(crate) async fn handshake(&self, _stream: BoxStream) -> Result<(BoxStream, Verdict), TlsError> {
+    pub(crate) async fn handshake(&self, _stream: BoxStream) -> Result<(BoxStream, TlsVerdict), TlsError> {
         match *self {}
     }
 }
 
 /// There is none.
-pub(crate) enum Verdict {}
+pub(crate) enum TlsVerdict {}
 
-impl Verdict {
+impl TlsVerdict {
     pub(crate) fn reached(&self) -> Option<TlsError> {
         match *self {}
     }

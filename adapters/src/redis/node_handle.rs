@@ -13,11 +13,11 @@ use crate::redis_node::{Client, RedisConnector};
 /// It keeps the node's pools alive for as long as it lives, unless they are closed.
 #[derive(Clone, Debug)]
 pub struct NodeHandle {
-    of: Of,
+    of: HandleKind,
 }
 
 #[derive(Clone, Debug)]
-enum Of {
+enum HandleKind {
     Node(NodePool<RedisConnector>),
     #[cfg(feature = "cluster")]
     Cluster(NodePool<ClusterConnector>),
@@ -25,12 +25,12 @@ enum Of {
 
 impl NodeHandle {
     pub(crate) fn new(pool: NodePool<RedisConnector>) -> Self {
-        Self { of: Of::Node(pool) }
+        Self { of: HandleKind::Node(pool) }
     }
 
     #[cfg(feature = "cluster")]
     pub(crate) fn of_cluster(pool: NodePool<ClusterConnector>) -> Self {
-        Self { of: Of::Cluster(pool) }
+        Self { of: HandleKind::Cluster(pool) }
     }
 
     /// Lends a client within `default_timeout`; see [`RedisManager::get_client_timeout`](crate::RedisManager::get_client_timeout).
@@ -44,9 +44,9 @@ impl NodeHandle {
     /// May be dropped at any time.
     pub async fn get_client(&self) -> Result<Client, GetClientError> {
         match &self.of {
-            Of::Node(pool) => pool.get().await.map(Client::new),
+            HandleKind::Node(pool) => pool.get().await.map(Client::new),
             #[cfg(feature = "cluster")]
-            Of::Cluster(pool) => pool.get().await.map(Client::of_cluster),
+            HandleKind::Cluster(pool) => pool.get().await.map(Client::of_cluster),
         }
     }
 
@@ -61,9 +61,9 @@ impl NodeHandle {
     /// May be dropped at any time.
     pub async fn get_client_timeout(&self, timeout: Duration) -> Result<Client, GetClientError> {
         match &self.of {
-            Of::Node(pool) => pool.get_timeout(timeout).await.map(Client::new),
+            HandleKind::Node(pool) => pool.get_timeout(timeout).await.map(Client::new),
             #[cfg(feature = "cluster")]
-            Of::Cluster(pool) => pool.get_timeout(timeout).await.map(Client::of_cluster),
+            HandleKind::Cluster(pool) => pool.get_timeout(timeout).await.map(Client::of_cluster),
         }
     }
 
@@ -74,9 +74,9 @@ impl NodeHandle {
     /// As there, but the node is known.
     pub fn try_get_client(&self) -> Result<Client, GetClientError> {
         match &self.of {
-            Of::Node(pool) => pool.try_get().map(Client::new),
+            HandleKind::Node(pool) => pool.try_get().map(Client::new),
             #[cfg(feature = "cluster")]
-            Of::Cluster(pool) => pool.try_get().map(Client::of_cluster),
+            HandleKind::Cluster(pool) => pool.try_get().map(Client::of_cluster),
         }
     }
 
@@ -84,9 +84,9 @@ impl NodeHandle {
     #[must_use]
     pub fn status(&self) -> NodeStatus {
         match &self.of {
-            Of::Node(pool) => pool.status(),
+            HandleKind::Node(pool) => pool.status(),
             #[cfg(feature = "cluster")]
-            Of::Cluster(pool) => pool.status(),
+            HandleKind::Cluster(pool) => pool.status(),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use redis::ProtocolVersion;
-use redis_manager_core::{ConfigError, Knob, NodeConfig};
+use redis_manager_core::{ConfigError, NodeConfig, Setting};
 
 use crate::network::TcpOptions;
 #[cfg(feature = "tls-rustls")]
@@ -138,16 +138,16 @@ impl PoolArgs {
             ConfigError::unless_within("keepalive interval", interval, &KEEPALIVE_TIME)?;
             if !KEEPALIVE_RETRIES.contains(&retries) {
                 let range = format!("{} to {}", KEEPALIVE_RETRIES.start(), KEEPALIVE_RETRIES.end());
-                return Err(ConfigError::OutOfRange { knob: "keepalive retries", value: retries.to_string(), range });
+                return Err(ConfigError::OutOfRange { setting: "keepalive retries", value: retries.to_string(), range });
             }
         }
         if !IDLE_BUFFER.contains(&self.max_idle_buffer) {
             let range = format!("{} to {}", IDLE_BUFFER.start(), IDLE_BUFFER.end());
-            return Err(ConfigError::OutOfRange { knob: "max_idle_buffer", value: self.max_idle_buffer.to_string(), range });
+            return Err(ConfigError::OutOfRange { setting: "max_idle_buffer", value: self.max_idle_buffer.to_string(), range });
         }
         match &self.client_name {
             Some(name) if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic()) => Err(ConfigError::Unreadable {
-                knob: "client_name",
+                setting: "client_name",
                 value: name.clone(),
                 expected: "printable ASCII without spaces",
             }),
@@ -159,9 +159,9 @@ impl PoolArgs {
         TcpOptions { nodelay: self.nodelay, keepalive: self.keepalive, user_timeout: self.tcp_user_timeout }
     }
 
-    /// The table of these knobs, as [`NodeConfig::knobs`](crate::NodeConfig::knobs).
+    /// The table of these settings, as [`NodeConfig::settings`](crate::NodeConfig::settings).
     #[must_use]
-    pub fn knobs() -> Vec<Knob> {
+    pub fn settings() -> Vec<Setting> {
         let Self {
             connect_timeout,
             dial_timeout,
@@ -177,7 +177,7 @@ impl PoolArgs {
             #[cfg(feature = "tls-rustls")]
                 tls: _,
         } = Self::default();
-        let length = |name, default: Duration, why| Knob::duration(name, default, &NodeConfig::DURATIONS, why);
+        let length = |name, default: Duration, why| Setting::duration(name, default, &NodeConfig::DURATIONS, why);
         let user_timeout = length(
             "pool_args.tcp_user_timeout",
             tcp_user_timeout.unwrap_or_default(),
@@ -187,7 +187,7 @@ impl PoolArgs {
             || String::from("none"),
             |Keepalive { idle, interval, retries }| format!("{idle:?} / {interval:?} / {retries}"),
         );
-        let mut knobs = vec![
+        let mut settings = vec![
             length("pool_args.connect_timeout", connect_timeout, "look-up, dial, handshakes and first PING together"),
             length(
                 "pool_args.dial_timeout",
@@ -195,14 +195,14 @@ impl PoolArgs {
                 "for one address of a node; the next is dialled 250 ms later, or at once when one fails",
             ),
             length("pool_args.command_timeout", command_timeout, "for one command; a blocking one gets its own timeout on top"),
-            Knob::new(
+            Setting::new(
                 "pool_args.nodelay",
                 "switch",
                 nodelay.to_string(),
                 String::from("true or false"),
                 "large values take 2.7 times as long without it",
             ),
-            Knob::new(
+            Setting::new(
                 "pool_args.keepalive",
                 "idle / interval / probes",
                 keepalive,
@@ -210,35 +210,35 @@ impl PoolArgs {
                 "the kernel finds a dead idle peer",
             ),
             user_timeout,
-            Knob::new(
+            Setting::new(
                 "pool_args.protocol",
                 "choice",
                 format!("{protocol:?}"),
                 String::from("RESP2 or RESP3"),
                 "where the URL names none; RESP3 becomes RESP2 where HELLO is not known",
             ),
-            Knob::new(
+            Setting::new(
                 "pool_args.handshake",
                 "choice",
                 format!("{handshake:?}"),
                 String::from("Full or Least"),
                 "Least sends only what proxies know",
             ),
-            Knob::new(
+            Setting::new(
                 "pool_args.client_name",
                 "text",
                 String::from("none"),
                 String::from("printable ASCII without spaces"),
                 "what `CLIENT LIST` shows",
             ),
-            Knob::new(
+            Setting::new(
                 "pool_args.max_idle_buffer",
                 "bytes",
                 max_idle_buffer.to_string(),
                 format!("{} to {}", IDLE_BUFFER.start(), IDLE_BUFFER.end()),
                 "a connection whose buffers one large value has made larger is closed when it comes back",
             ),
-            Knob::new(
+            Setting::new(
                 "pool_args.unknown_commands",
                 "choice",
                 format!("{unknown_commands:?}"),
@@ -246,8 +246,8 @@ impl PoolArgs {
                 "commands of no list: the connection is checked before it is lent again, or not, or shared clients refuse them",
             ),
         ];
-        knobs.extend(tls::knobs());
-        knobs
+        settings.extend(tls::settings());
+        settings
     }
 }
 

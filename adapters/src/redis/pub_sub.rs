@@ -11,11 +11,11 @@ use redis::{ErrorKind, Msg, ProtocolVersion, RedisError, RedisResult, ToRedisArg
 use redis_manager_core::Lease;
 
 use crate::redis_node::RedisConnector;
-use crate::redis_node::close_registry::Entry;
-use crate::redis_node::link::LinkEnd;
-use crate::redis_node::news::Asked;
-use crate::redis_node::patience::Patience;
-use crate::redis_node::session::{Request, Traces};
+use crate::redis_node::close_registry::RegistryEntry;
+use crate::redis_node::reply_class::RequestRef;
+use crate::redis_node::reply_timeout::ReplyTimeout;
+use crate::redis_node::session::{CommandProfile, DirtyFlags};
+use crate::redis_node::socket::SocketEnd;
 
 /// A client that listens to channels; made by [`Client::into_pub_sub`](crate::Client::into_pub_sub). It needs RESP3.
 ///
@@ -38,7 +38,7 @@ use crate::redis_node::session::{Request, Traces};
 pub struct PubSub {
     lease: Lease<RedisConnector>,
     /// Has it ended when the pools close.
-    _entry: Option<Entry>,
+    _entry: Option<RegistryEntry>,
 }
 
 /// Why a [`PubSub`] gets no more messages.
@@ -59,7 +59,7 @@ impl PubSub {
         if lease.protocol() == ProtocolVersion::RESP2 {
             return Err(RedisError::from((ErrorKind::InvalidClientConfig, "subscriptions on a lease need RESP3")));
         }
-        lease.leave(Traces::LASTING);
+        lease.leave(DirtyFlags::LASTING);
         let entry = lease.listen();
         Ok(Self { lease, _entry: entry })
     }
@@ -107,10 +107,10 @@ impl PubSub {
     /// Why no more messages come; none as long as they may. Messages that have come before the end can still be had.
     #[must_use]
     pub fn end(&self) -> Option<PubSubEnd> {
-        self.lease.link().why_ended().map(|why| match why {
-            LinkEnd::Lost => PubSubEnd::ConnectionLost,
-            LinkEnd::PoolsClosed => PubSubEnd::Closed,
-            LinkEnd::RuntimeEnded => PubSubEnd::RuntimeEnded,
+        self.lease.socket().why_ended().map(|why| match why {
+            SocketEnd::Lost => PubSubEnd::ConnectionLost,
+            SocketEnd::PoolsClosed => PubSubEnd::Closed,
+            SocketEnd::RuntimeEnded => PubSubEnd::RuntimeEnded,
         })
     }
 
@@ -130,7 +130,7 @@ impl PubSub {
     fn poll_message(&self, cx: &mut Context<'_>) -> Poll<Option<Msg>> {
         loop {
             // Others say that it has subscribed, for example.
-            match self.lease.link().poll_push(cx).map(|push| push.map(Msg::from_push_info)) {
+            match self.lease.socket().poll_push(cx).map(|push| push.map(Msg::from_push_info)) {
                 Poll::Ready(Some(None)) => {}
                 Poll::Ready(Some(message)) => return Poll::Ready(message),
                 Poll::Ready(None) => return Poll::Ready(None),
@@ -140,9 +140,9 @@ impl PubSub {
     }
 
     async fn ask(&mut self, send: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<()>) -> RedisResult<()> {
-        let patience = Patience::Ordinary(Some(self.lease.session().command_timeout));
-        let _everything = self.lease.link().read_on();
-        self.lease.ask(Request { patience, ..Request::UNBOUNDED }, Asked::Ours, send).await
+        let reply_timeout = ReplyTimeout::Ordinary(Some(self.lease.session().command_timeout));
+        let _everything = self.lease.socket().read_on();
+        self.lease.ask(CommandProfile { reply_timeout, ..CommandProfile::UNBOUNDED }, RequestRef::Ours, send).await
     }
 }
 

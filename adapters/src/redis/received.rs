@@ -21,8 +21,8 @@ impl Received {
         Self { reads: AtomicU32::new(0), pushes: AtomicU32::new(0), left: AtomicUsize::new(BYTES_A_TURN) }
     }
 
-    pub(crate) fn mark(&self) -> Mark {
-        Mark { reads: self.reads.load(Ordering::Relaxed), pushes: self.pushes.load(Ordering::Relaxed) }
+    pub(crate) fn mark(&self) -> ReceivedMark {
+        ReceivedMark { reads: self.reads.load(Ordering::Relaxed), pushes: self.pushes.load(Ordering::Relaxed) }
     }
 
     pub(crate) fn note_read(&self, bytes: usize) {
@@ -58,12 +58,12 @@ fn count(counter: &AtomicU32) {
 
 /// How much a server had sent at some time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Mark {
+pub(crate) struct ReceivedMark {
     reads: u32,
     pushes: u32,
 }
 
-impl Mark {
+impl ReceivedMark {
     /// Whether anything has come since `earlier`.
     pub(crate) fn is_beyond(self, earlier: Self) -> bool {
         self.reads != earlier.reads

@@ -6,11 +6,11 @@
 use redis::{Arg, Cmd, ErrorKind, Pipeline, ProtocolVersion, RedisError};
 
 use crate::redis_node::commands::Effect;
-use crate::redis_node::session::{Session, Traces};
+use crate::redis_node::session::{DirtyFlags, Session};
 
 /// How a command is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
+pub(crate) enum RequestForm {
     Alone,
     /// In a pipeline, which waits for one reply to each of its commands.
     InPipeline,
@@ -37,16 +37,16 @@ pub(crate) enum Mismatch {
 
 impl Mismatch {
     /// Of a command, whose effect is known.
-    pub(crate) fn of_command(cmd: &Cmd, effect: Effect, form: Form, session: Session) -> Option<Self> {
+    pub(crate) fn of_command(cmd: &Cmd, effect: Effect, form: RequestForm, session: Session) -> Option<Self> {
         if is_astray(session) {
             return Some(Self::Astray);
         }
-        let alone = form == Form::Alone;
+        let alone = form == RequestForm::Alone;
         match effect {
             _ if !alone && cmd.is_no_response() => Some(Self::NoResponse),
             Effect::Empty => Some(Self::Empty),
             Effect::Subscribes => {
-                let is_one = cmd.args_iter().len() == 2 && alone && !session.traces.has(Traces::MULTI);
+                let is_one = cmd.args_iter().len() == 2 && alone && !session.traces.has(DirtyFlags::MULTI);
                 (!is_one).then_some(Self::Uncounted)
             }
             Effect::Uncounted => (!alone).then_some(Self::Uncounted),
@@ -54,7 +54,7 @@ impl Mismatch {
                 let is_counted = is_on(cmd) || (alone && cmd.is_no_response());
                 (!is_counted).then_some(Self::Uncounted)
             }
-            Effect::Multi | Effect::EndMulti | Effect::Protocol if form == Form::InTransaction => Some(Self::Transaction),
+            Effect::Multi | Effect::EndMulti | Effect::Protocol if form == RequestForm::InTransaction => Some(Self::Transaction),
             Effect::None
             | Effect::Unknown
             | Effect::Watch
@@ -120,8 +120,8 @@ pub(crate) fn name_of(cmd: &Cmd) -> String {
 /// Whether what comes next on the stream may be no reply: what is published is one of its own kind in RESP3 only.
 fn is_astray(session: Session) -> bool {
     let traces = session.traces;
-    let is_plain = session.protocol == ProtocolVersion::RESP2 || traces.has(Traces::PROTOCOL);
-    traces.has(Traces::ASTRAY) || (traces.has(Traces::LISTENS) && is_plain)
+    let is_plain = session.protocol == ProtocolVersion::RESP2 || traces.has(DirtyFlags::PROTOCOL);
+    traces.has(DirtyFlags::ASTRAY) || (traces.has(DirtyFlags::LISTENS) && is_plain)
 }
 
 /// Whether the second argument is ON.
@@ -135,10 +135,10 @@ mod tests {
 
     use super::*;
     use crate::redis_node::pool_args::UnknownCommands;
-    use crate::redis_node::session::Request;
+    use crate::redis_node::session::CommandProfile;
 
     const FRESH: Session = Session {
-        traces: Traces::NONE,
+        traces: DirtyFlags::NONE,
         home: 0,
         command_timeout: Duration::from_secs(1),
         protocol: ProtocolVersion::RESP3,
@@ -171,7 +171,7 @@ mod tests {
     fn is_sent(commands: &str, atomic: bool, session: Session) -> bool {
         let pipeline = pipeline(commands, atomic);
         let (offset, count) = if atomic { (pipeline.len() + 1, 1) } else { (0, pipeline.len()) };
-        Request::of_packed_commands(&pipeline, offset, count, session).check_pipeline(&pipeline).is_ok()
+        CommandProfile::of_packed_commands(&pipeline, offset, count, session).check_pipeline(&pipeline).is_ok()
     }
 
     /// Guards against: with offset and count taken together, and with either left out.
@@ -182,7 +182,7 @@ mod tests {
             for (asked_offset, asked_count) in
                 (0..7).flat_map(|offset| (0..7).map(move |count| (offset, count))).chain([(usize::MAX, 1), (0, usize::MAX)])
             {
-                let request = Request::of_packed_commands(&pipeline, asked_offset, asked_count, FRESH);
+                let request = CommandProfile::of_packed_commands(&pipeline, asked_offset, asked_count, FRESH);
                 let right = (asked_offset, asked_count) == (offset, count);
                 assert_eq!(request.check_pipeline(&pipeline).is_ok(), right, "{atomic} {asked_offset} {asked_count}");
             }
@@ -217,7 +217,7 @@ mod tests {
         for words in ["CLIENT REPLY ON", "GET a", "HELLO 2", "no-such-command", "MULTI|GET a|EXEC"] {
             assert!(is_sent(words, false, FRESH), "{words}");
         }
-        assert!(Request::of_packed_commands(&Pipeline::new(), 0, 0, FRESH).check_pipeline(&Pipeline::new()).is_err());
+        assert!(CommandProfile::of_packed_commands(&Pipeline::new(), 0, 0, FRESH).check_pipeline(&Pipeline::new()).is_err());
     }
 
     #[test]
@@ -225,23 +225,23 @@ mod tests {
         for words in ["MULTI", "GET a|EXEC", "DISCARD|GET a", "reset"] {
             assert!(!is_sent(words, true, FRESH), "{words}");
         }
-        let open = Session { traces: Traces::MULTI, ..FRESH };
+        let open = Session { traces: DirtyFlags::MULTI, ..FRESH };
         assert!(!is_sent("GET a", true, open));
         assert!(is_sent("GET a|EXEC", false, open));
         // It may have ended: who cannot know must be able to go on.
-        assert!(is_sent("GET a", true, Session { traces: Traces::MULTI | Traces::UNSURE, ..FRESH }));
+        assert!(is_sent("GET a", true, Session { traces: DirtyFlags::MULTI | DirtyFlags::UNSURE, ..FRESH }));
     }
 
     #[test]
     fn l10_a_command_alone_is_sent_if_it_has_the_reply_that_is_waited_for() {
-        let is_sent = |words, session| Request::of_command(&cmd(words), session).check(&cmd(words)).is_ok();
+        let is_sent = |words, session| CommandProfile::of_command(&cmd(words), session).check(&cmd(words)).is_ok();
         for words in ["MONITOR", "SUBSCRIBE a", "CLIENT REPLY ON", "CLIENT REPLY OFF (no-response)", "SET a b (no-response)"] {
             assert!(is_sent(words, FRESH), "{words}");
         }
         for words in ["", "SUBSCRIBE a b", "SUBSCRIBE", "UNSUBSCRIBE", "CLIENT REPLY OFF", "CLIENT REPLY SKIP"] {
             assert!(!is_sent(words, FRESH), "{words}");
         }
-        assert!(!is_sent("SUBSCRIBE a", Session { traces: Traces::MULTI, ..FRESH }), "one in the reply to EXEC");
+        assert!(!is_sent("SUBSCRIBE a", Session { traces: DirtyFlags::MULTI, ..FRESH }), "one in the reply to EXEC");
     }
 
     /// Guards against: with a check that looks at the protocol only as it was at first.
@@ -259,9 +259,9 @@ mod tests {
         ] {
             let mut session = Session { protocol, ..FRESH };
             for words in before.split('|') {
-                session.traces |= Request::of_command(&cmd(words), session).leaves;
+                session.traces |= CommandProfile::of_command(&cmd(words), session).leaves;
             }
-            let error = Request::of_command(&cmd("get a"), session).check(&cmd("get a"));
+            let error = CommandProfile::of_command(&cmd("get a"), session).check(&cmd("get a"));
             assert_eq!(error.is_ok(), sent, "{protocol:?} {before}");
             if let Err(error) = error {
                 assert_eq!((error.kind(), error.detail()), (ErrorKind::Client, Some("GET")), "{error}");

@@ -36,11 +36,11 @@ impl Role {
 /// What the logins of one node have found.
 #[derive(Debug, Default)]
 pub(crate) struct Roles {
-    found: Mutex<Found>,
+    found: Mutex<RoleHistory>,
 }
 
 #[derive(Debug, Default)]
-struct Found {
+struct RoleHistory {
     /// A primary was found once: a replica is not what is wanted.
     primary: bool,
     /// When connections were renewed that had found a replica, the next ones are before then, and how long that pause is.
@@ -52,7 +52,7 @@ impl Roles {
     pub(crate) fn note(&self, role: Role) {
         if role == Role::Primary {
             let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-            *found = Found { primary: true, pause: None };
+            *found = RoleHistory { primary: true, pause: None };
         }
     }
 

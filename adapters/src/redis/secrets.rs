@@ -60,17 +60,17 @@ impl fmt::Debug for Secrets {
 
 /// A byte that a text stands for, and where in the text it is.
 #[derive(Clone, Copy)]
-struct Seen {
+struct DecodedByte {
     byte: u8,
     start: usize,
     end: usize,
 }
 
-type Reading = Vec<Seen>;
+type Reading = Vec<DecodedByte>;
 
 /// What a text may stand for.
 fn readings(text: &str) -> Vec<Reading> {
-    let plain: Reading = text.bytes().enumerate().map(|(at, byte)| Seen { byte, start: at, end: at + 1 }).collect();
+    let plain: Reading = text.bytes().enumerate().map(|(at, byte)| DecodedByte { byte, start: at, end: at + 1 }).collect();
     let mut all = vec![plain];
     // One on top of the other.
     let mut first = 0;
@@ -92,7 +92,7 @@ fn readings(text: &str) -> Vec<Reading> {
 /// The bytes that the beginning of a text stands for, and how many it takes; none if it stands for itself.
 type Decoder = fn(&[u8]) -> Option<(Vec<u8>, usize)>;
 
-fn decode(reading: &[Seen], decoder: Decoder) -> Reading {
+fn decode(reading: &[DecodedByte], decoder: Decoder) -> Reading {
     let bytes: Vec<u8> = reading.iter().map(|seen| seen.byte).collect();
     let mut decoded = Vec::with_capacity(reading.len());
     let mut at = 0;
@@ -101,7 +101,7 @@ fn decode(reading: &[Seen], decoder: Decoder) -> Reading {
         let rest = &bytes[at..bytes.len().min(at + 16)];
         let (stands_for, taken) = decoder(rest).unwrap_or_else(|| (vec![bytes[at]], 1));
         let (start, end) = (reading[at].start, reading[at + taken - 1].end);
-        decoded.extend(stands_for.into_iter().map(|byte| Seen { byte, start, end }));
+        decoded.extend(stands_for.into_iter().map(|byte| DecodedByte { byte, start, end }));
         at += taken;
     }
     decoded
@@ -163,7 +163,7 @@ fn is_same(seen: u8, secret: u8) -> bool {
 }
 
 /// Hides whatever the reading has in common with the secret, from `shortest` bytes on, or all of it.
-fn hide_pieces(reading: &[Seen], secret: &[u8], shortest: usize, hidden: &mut [bool]) {
+fn hide_pieces(reading: &[DecodedByte], secret: &[u8], shortest: usize, hidden: &mut [bool]) {
     let shortest = shortest.min(secret.len());
     // How many bytes up to the present one are those of the secret up to each of its bytes.
     let mut lengths = vec![0; secret.len() + 1];
@@ -179,7 +179,7 @@ fn hide_pieces(reading: &[Seen], secret: &[u8], shortest: usize, hidden: &mut [b
 }
 
 /// Hides what remains of a secret that was cut: a word in quotes, or the last one, if the secret begins or ends with it.
-fn hide_ends(reading: &[Seen], secret: &[u8], hidden: &mut [bool]) {
+fn hide_ends(reading: &[DecodedByte], secret: &[u8], hidden: &mut [bool]) {
     let mut next = 0;
     for word in reading.split(|seen| parts_words(seen.byte)) {
         let at = next;
@@ -247,7 +247,7 @@ mod tests {
         Secrets { password: password.as_bytes().to_vec() }
     }
 
-    /// Seen to bite: with each decoder left out, with readings that are not read again, with case told apart, without
+    /// DecodedByte to bite: with each decoder left out, with readings that are not read again, with case told apart, without
     /// `hide_ends`, without what is joined.
     #[test]
     fn a_secret_is_taken_out_of_whatever_a_server_makes_of_it() {
@@ -283,7 +283,7 @@ mod tests {
         }
     }
 
-    /// Seen to bite: with each of these forms passed over, with a text of any length cleaned.
+    /// DecodedByte to bite: with each of these forms passed over, with a text of any length cleaned.
     #[test]
     fn a_secret_is_read_in_every_form_of_its_letters() {
         for form in ["é€ß!", "\\u{e9}\\u{20ac}\\u{df}!", "\\u00e9\\u20AC\\u00df!", "\\303\\251\\342\\202\\254\\303\\237!"] {
@@ -309,7 +309,7 @@ mod tests {
         }
     }
 
-    /// Seen to bite: with secrets below `SHORTEST_PIECE` passed over, with only the secret itself replaced.
+    /// DecodedByte to bite: with secrets below `SHORTEST_PIECE` passed over, with only the secret itself replaced.
     #[test]
     fn short_secrets_are_taken_out_with_the_words_that_they_are_in() {
         assert_eq!(secrets("e").clean("PING failed: no answer at 7"), "PING *** no *** at 7");

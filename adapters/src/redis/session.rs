@@ -6,34 +6,34 @@ use redis::{Arg, Cmd, Pipeline, ProtocolVersion, RedisResult};
 
 use crate::redis_node::PoolArgs;
 use crate::redis_node::commands::{Effect, effect_of};
-use crate::redis_node::patience::Patience;
+pub(crate) use crate::redis_node::dirty_flags::DirtyFlags;
 use crate::redis_node::pool_args::UnknownCommands;
-use crate::redis_node::replies::{Form, Mismatch};
-pub(crate) use crate::redis_node::traces::Traces;
+use crate::redis_node::replies::{Mismatch, RequestForm};
+use crate::redis_node::reply_timeout::ReplyTimeout;
 
 /// What is known of a command or pipeline before it is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Request {
+pub(crate) struct CommandProfile {
     /// How long its reply may take.
-    pub(crate) patience: Patience,
+    pub(crate) reply_timeout: ReplyTimeout,
     /// What it leaves on the session if the worst comes of it.
-    pub(crate) leaves: Traces,
+    pub(crate) leaves: DirtyFlags,
     /// What is gone from the session once it has been answered without an error.
-    pub(crate) ends: Traces,
+    pub(crate) ends: DirtyFlags,
     /// Why it must not be sent, and for which command of a pipeline.
     pub(crate) mismatch: Option<(Mismatch, Option<usize>)>,
 }
 
-impl Request {
+impl CommandProfile {
     /// A request that leaves nothing, bounded by somebody else.
     pub(crate) const UNBOUNDED: Self =
-        Self { patience: Patience::Ordinary(None), leaves: Traces::NONE, ends: Traces::NONE, mismatch: None };
+        Self { reply_timeout: ReplyTimeout::Ordinary(None), leaves: DirtyFlags::NONE, ends: DirtyFlags::NONE, mismatch: None };
 
     pub(crate) fn of_command(cmd: &Cmd, session: Session) -> Self {
-        let mut request = Self::of(cmd, session, Form::Alone);
+        let mut request = Self::of(cmd, session, RequestForm::Alone);
         if cmd.is_no_response() {
             // Nobody waits for its reply: it may still be carried out, or answered.
-            request.leaves |= Traces::LASTING;
+            request.leaves |= DirtyFlags::LASTING;
         }
         request
     }
@@ -44,13 +44,13 @@ impl Request {
         let atomic = pipeline.is_transaction();
         let mut now = session;
         if atomic {
-            now.traces = (now.traces | Traces::MULTI).without(Traces::UNSURE);
+            now.traces = (now.traces | DirtyFlags::MULTI).without(DirtyFlags::UNSURE);
         }
-        let form = if atomic { Form::InTransaction } else { Form::InPipeline };
-        let mut whole = Self { patience: session.ordinary(), ..Self::UNBOUNDED };
+        let form = if atomic { RequestForm::InTransaction } else { RequestForm::InPipeline };
+        let mut whole = Self { reply_timeout: session.ordinary(), ..Self::UNBOUNDED };
         for (index, cmd) in pipeline.cmd_iter().enumerate() {
             let next = Self::of(cmd, now, form);
-            whole.patience = whole.patience.then(next.patience);
+            whole.reply_timeout = whole.reply_timeout.then(next.reply_timeout);
             whole.leaves |= next.leaves;
             whole.ends = (whole.ends | next.ends).without(next.leaves);
             whole.mismatch = whole.mismatch.or(next.mismatch.map(|(mismatch, _)| (mismatch, Some(index))));
@@ -58,8 +58,8 @@ impl Request {
         }
         if atomic {
             // It is sent as one piece, EXEC included.
-            whole.ends |= Traces::WATCH | Traces::MULTI;
-            whole.leaves = whole.leaves.without(Traces::WATCH | Traces::MULTI);
+            whole.ends |= DirtyFlags::WATCH | DirtyFlags::MULTI;
+            whole.leaves = whole.leaves.without(DirtyFlags::WATCH | DirtyFlags::MULTI);
         }
         whole
     }
@@ -83,42 +83,44 @@ impl Request {
         Err(mismatch.refuse(at.and_then(|at| pipeline.cmd_iter().nth(at))))
     }
 
-    fn of(cmd: &Cmd, session: Session, form: Form) -> Self {
+    fn of(cmd: &Cmd, session: Session, form: RequestForm) -> Self {
         let effect = effect_of(cmd);
         let (leaves, ends) = match effect {
             Effect::None | Effect::Empty | Effect::Container(..) | Effect::Blocks(_) | Effect::Takes(_) => {
-                (Traces::NONE, Traces::NONE)
+                (DirtyFlags::NONE, DirtyFlags::NONE)
             }
             Effect::Unknown => match session.unknown_commands {
-                UnknownCommands::Check => (Traces::CHECK, Traces::NONE),
-                UnknownCommands::Trust => (Traces::NONE, Traces::NONE),
-                UnknownCommands::Refuse => (Traces::CHECK | Traces::UNKNOWN, Traces::NONE),
+                UnknownCommands::Check => (DirtyFlags::CHECK, DirtyFlags::NONE),
+                UnknownCommands::Trust => (DirtyFlags::NONE, DirtyFlags::NONE),
+                UnknownCommands::Refuse => (DirtyFlags::CHECK | DirtyFlags::UNKNOWN, DirtyFlags::NONE),
             },
-            Effect::MayClose => (Traces::CHECK, Traces::NONE),
-            Effect::Watch => (Traces::WATCH, Traces::NONE),
-            Effect::Unwatch => (Traces::NONE, Traces::WATCH),
-            Effect::Multi => (Traces::MULTI, Traces::NONE),
-            Effect::EndMulti => (Traces::NONE, Traces::WATCH | Traces::MULTI),
+            Effect::MayClose => (DirtyFlags::CHECK, DirtyFlags::NONE),
+            Effect::Watch => (DirtyFlags::WATCH, DirtyFlags::NONE),
+            Effect::Unwatch => (DirtyFlags::NONE, DirtyFlags::WATCH),
+            Effect::Multi => (DirtyFlags::MULTI, DirtyFlags::NONE),
+            Effect::EndMulti => (DirtyFlags::NONE, DirtyFlags::WATCH | DirtyFlags::MULTI),
             // Queued, it may never be carried out.
-            Effect::Select if session.is_home(cmd) && !session.traces.has(Traces::MULTI) => (Traces::NONE, Traces::DATABASE),
-            Effect::Select => (Traces::DATABASE, Traces::NONE),
-            Effect::Lasting => (Traces::LASTING, Traces::NONE),
-            Effect::Protocol => (Traces::LASTING | Traces::PROTOCOL, Traces::NONE),
-            Effect::Subscribes => (Traces::LASTING | Traces::LISTENS, Traces::NONE),
-            Effect::Uncounted => (Traces::LASTING | Traces::ASTRAY, Traces::NONE),
+            Effect::Select if session.is_home(cmd) && !session.traces.has(DirtyFlags::MULTI) => {
+                (DirtyFlags::NONE, DirtyFlags::DATABASE)
+            }
+            Effect::Select => (DirtyFlags::DATABASE, DirtyFlags::NONE),
+            Effect::Lasting => (DirtyFlags::LASTING, DirtyFlags::NONE),
+            Effect::Protocol => (DirtyFlags::LASTING | DirtyFlags::PROTOCOL, DirtyFlags::NONE),
+            Effect::Subscribes => (DirtyFlags::LASTING | DirtyFlags::LISTENS, DirtyFlags::NONE),
+            Effect::Uncounted => (DirtyFlags::LASTING | DirtyFlags::ASTRAY, DirtyFlags::NONE),
             // Replies come, but for how long?
-            Effect::Reply if !cmd.is_no_response() => (Traces::LASTING, Traces::NONE),
-            Effect::Reply => (Traces::LASTING | Traces::ASTRAY, Traces::NONE),
+            Effect::Reply if !cmd.is_no_response() => (DirtyFlags::LASTING, DirtyFlags::NONE),
+            Effect::Reply => (DirtyFlags::LASTING | DirtyFlags::ASTRAY, DirtyFlags::NONE),
         };
         let mismatch = Mismatch::of_command(cmd, effect, form, session).map(|mismatch| (mismatch, None));
-        Self { patience: session.patience(effect, cmd), leaves, ends, mismatch }
+        Self { reply_timeout: session.reply_timeout(effect, cmd), leaves, ends, mismatch }
     }
 }
 
 /// What a request finds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Session {
-    pub(crate) traces: Traces,
+    pub(crate) traces: DirtyFlags,
     /// The database that the node's URL names.
     pub(crate) home: i64,
     pub(crate) command_timeout: Duration,
@@ -131,19 +133,19 @@ impl Session {
     /// Of a new connection.
     pub(crate) fn fresh(args: &PoolArgs, protocol: ProtocolVersion, home: i64) -> Self {
         let &PoolArgs { command_timeout, unknown_commands, .. } = args;
-        Self { traces: Traces::NONE, home, command_timeout, protocol, unknown_commands }
+        Self { traces: DirtyFlags::NONE, home, command_timeout, protocol, unknown_commands }
     }
 
     /// Whether a transaction is known to be open.
     pub(crate) fn is_in_transaction(self) -> bool {
-        self.traces.has(Traces::MULTI) && !self.traces.has(Traces::UNSURE)
+        self.traces.has(DirtyFlags::MULTI) && !self.traces.has(DirtyFlags::UNSURE)
     }
 
-    fn ordinary(self) -> Patience {
-        Patience::Ordinary(Some(self.command_timeout))
+    fn ordinary(self) -> ReplyTimeout {
+        ReplyTimeout::Ordinary(Some(self.command_timeout))
     }
 
-    fn patience(self, effect: Effect, cmd: &Cmd) -> Patience {
+    fn reply_timeout(self, effect: Effect, cmd: &Cmd) -> ReplyTimeout {
         let (timeout, blocks) = match effect {
             // Inside MULTI it is only queued.
             Effect::Blocks(_) | Effect::Takes(_) if self.is_in_transaction() => return self.ordinary(),
@@ -155,11 +157,11 @@ impl Session {
             Effect::Subscribes | Effect::Uncounted | Effect::Reply => return self.ordinary(),
         };
         match timeout.read(cmd) {
-            None if blocks && timeout.is_certain() => Patience::Blocking(Some(self.command_timeout)),
+            None if blocks && timeout.is_certain() => ReplyTimeout::Blocking(Some(self.command_timeout)),
             None => self.ordinary(),
-            Some(Duration::ZERO) if blocks => Patience::Blocking(None),
-            Some(own) if blocks => Patience::Blocking(Some(own.saturating_add(self.command_timeout))),
-            Some(own) => Patience::Ordinary(Some(own.saturating_add(self.command_timeout))),
+            Some(Duration::ZERO) if blocks => ReplyTimeout::Blocking(None),
+            Some(own) if blocks => ReplyTimeout::Blocking(Some(own.saturating_add(self.command_timeout))),
+            Some(own) => ReplyTimeout::Ordinary(Some(own.saturating_add(self.command_timeout))),
         }
     }
 
@@ -178,7 +180,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
     const FRESH: Session = Session {
-        traces: Traces::NONE,
+        traces: DirtyFlags::NONE,
         home: 2,
         command_timeout: SECOND,
         protocol: ProtocolVersion::RESP3,
@@ -192,22 +194,22 @@ mod tests {
         cmd
     }
 
-    fn request(words: &str) -> Request {
-        Request::of_command(&cmd(words), FRESH)
+    fn request(words: &str) -> CommandProfile {
+        CommandProfile::of_command(&cmd(words), FRESH)
     }
 
     #[test]
     fn commands_that_block_get_their_own_timeout_on_top() {
-        let ordinary = Patience::Ordinary(Some(SECOND));
-        let blocking = |millis| Patience::Blocking(Some(Duration::from_millis(millis) + SECOND));
-        for (words, patience) in [
+        let ordinary = ReplyTimeout::Ordinary(Some(SECOND));
+        let blocking = |millis| ReplyTimeout::Blocking(Some(Duration::from_millis(millis) + SECOND));
+        for (words, reply_timeout) in [
             ("GET key", ordinary),
             ("blpop a b 2.5", blocking(2_500)),
             ("BLMPOP 3 1 key LEFT", blocking(3_000)),
             ("WAIT 1 500", blocking(500)),
             ("XREAD COUNT 5 BLOCK 700 STREAMS s 0", blocking(700)),
-            ("XREADGROUP GROUP g c BLOCK 0 STREAMS s >", Patience::Blocking(None)),
-            ("XREADGROUP BLOCK 0 GROUP g c STREAMS s >", Patience::Blocking(None)),
+            ("XREADGROUP GROUP g c BLOCK 0 STREAMS s >", ReplyTimeout::Blocking(None)),
+            ("XREADGROUP BLOCK 0 GROUP g c STREAMS s >", ReplyTimeout::Blocking(None)),
             ("xreadgroup noack group block streams count 5 block 700 streams s >", blocking(700)),
             ("XREAD COUNT 5 STREAMS s 0", ordinary),
             ("XREAD STREAMS block 0", ordinary),
@@ -220,61 +222,61 @@ mod tests {
             ("TS.READ BLOCK 700", ordinary),
             ("TS.READ BLOCK 0 MAX_COUNT 5", ordinary),
             ("ts.read block 0 max_count 5 block 700 2", blocking(700)),
-            ("TS.READ series $ BLOCK 0 1", Patience::Blocking(None)),
-            ("MIGRATE host 1 key 0 900 KEYS 0", Patience::Ordinary(Some(Duration::from_millis(1_900)))),
-            ("BRPOP key 0", Patience::Blocking(None)),
-            ("BRPOP key soon", Patience::Blocking(Some(SECOND))),
+            ("TS.READ series $ BLOCK 0 1", ReplyTimeout::Blocking(None)),
+            ("MIGRATE host 1 key 0 900 KEYS 0", ReplyTimeout::Ordinary(Some(Duration::from_millis(1_900)))),
+            ("BRPOP key 0", ReplyTimeout::Blocking(None)),
+            ("BRPOP key soon", ReplyTimeout::Blocking(Some(SECOND))),
         ] {
-            assert_eq!(request(words).patience, patience, "{words}");
+            assert_eq!(request(words).reply_timeout, reply_timeout, "{words}");
         }
-        let in_multi = Session { traces: Traces::MULTI, ..FRESH };
-        assert_eq!(Request::of_command(&cmd("BLPOP a 0"), in_multi).patience, ordinary, "it is only queued");
-        let unsure = Session { traces: Traces::MULTI | Traces::UNSURE, ..FRESH };
-        assert_eq!(Request::of_command(&cmd("BLPOP a 2"), unsure).patience, blocking(2_000), "it may block");
+        let in_multi = Session { traces: DirtyFlags::MULTI, ..FRESH };
+        assert_eq!(CommandProfile::of_command(&cmd("BLPOP a 0"), in_multi).reply_timeout, ordinary, "it is only queued");
+        let unsure = Session { traces: DirtyFlags::MULTI | DirtyFlags::UNSURE, ..FRESH };
+        assert_eq!(CommandProfile::of_command(&cmd("BLPOP a 2"), unsure).reply_timeout, blocking(2_000), "it may block");
     }
 
     #[test]
     fn a_pipeline_adds_up_what_blocks_in_it() {
         let mut pipeline = redis::pipe();
         pipeline.cmd("BLPOP").arg("a").arg(1).cmd("GET").arg("b").cmd("BLPOP").arg("a").arg(2);
-        assert_eq!(Request::of_pipeline(&pipeline, FRESH).patience, Patience::Blocking(Some(SECOND * 5)));
+        assert_eq!(CommandProfile::of_pipeline(&pipeline, FRESH).reply_timeout, ReplyTimeout::Blocking(Some(SECOND * 5)));
         pipeline.atomic();
-        assert_eq!(Request::of_pipeline(&pipeline, FRESH).patience, Patience::Ordinary(Some(SECOND)));
+        assert_eq!(CommandProfile::of_pipeline(&pipeline, FRESH).reply_timeout, ReplyTimeout::Ordinary(Some(SECOND)));
     }
 
     #[test]
     fn names_tell_what_is_left_in_any_case_and_by_subcommand() {
         for (words, leaves, ends) in [
-            ("GET watch", Traces::NONE, Traces::NONE),
-            ("watch a", Traces::WATCH, Traces::NONE),
-            ("UnWatch", Traces::NONE, Traces::WATCH),
-            ("MULTI", Traces::MULTI, Traces::NONE),
-            ("exec", Traces::NONE, Traces::WATCH | Traces::MULTI),
-            ("SELECT 5", Traces::DATABASE, Traces::NONE),
-            ("SELECT 2", Traces::NONE, Traces::DATABASE),
-            ("client id", Traces::NONE, Traces::NONE),
-            ("CLIENT SETNAME x", Traces::LASTING, Traces::NONE),
-            ("client no-such-thing", Traces::LASTING, Traces::NONE),
-            ("client", Traces::NONE, Traces::NONE),
-            ("SCRIPT LOAD x", Traces::NONE, Traces::NONE),
-            ("SCRIPT DEBUG YES", Traces::LASTING | Traces::ASTRAY, Traces::NONE),
-            ("hello 2", Traces::LASTING | Traces::PROTOCOL, Traces::NONE),
-            ("HIMPORT PREPARE u name", Traces::LASTING, Traces::NONE),
-            ("himport discard u", Traces::LASTING, Traces::NONE),
-            ("HIMPORT DISCARDALL", Traces::LASTING, Traces::NONE),
-            ("HIMPORT SET key u value", Traces::NONE, Traces::NONE),
-            ("CLIENT KILL ID 7", Traces::CHECK, Traces::NONE),
-            ("ACL DELUSER me", Traces::CHECK, Traces::NONE),
-            ("ACL WHOAMI", Traces::NONE, Traces::NONE),
-            ("CLUSTER FAILOVER", Traces::CHECK, Traces::NONE),
-            ("CLUSTER SLOTS", Traces::NONE, Traces::NONE),
-            ("no-such-command", Traces::CHECK, Traces::NONE),
+            ("GET watch", DirtyFlags::NONE, DirtyFlags::NONE),
+            ("watch a", DirtyFlags::WATCH, DirtyFlags::NONE),
+            ("UnWatch", DirtyFlags::NONE, DirtyFlags::WATCH),
+            ("MULTI", DirtyFlags::MULTI, DirtyFlags::NONE),
+            ("exec", DirtyFlags::NONE, DirtyFlags::WATCH | DirtyFlags::MULTI),
+            ("SELECT 5", DirtyFlags::DATABASE, DirtyFlags::NONE),
+            ("SELECT 2", DirtyFlags::NONE, DirtyFlags::DATABASE),
+            ("client id", DirtyFlags::NONE, DirtyFlags::NONE),
+            ("CLIENT SETNAME x", DirtyFlags::LASTING, DirtyFlags::NONE),
+            ("client no-such-thing", DirtyFlags::LASTING, DirtyFlags::NONE),
+            ("client", DirtyFlags::NONE, DirtyFlags::NONE),
+            ("SCRIPT LOAD x", DirtyFlags::NONE, DirtyFlags::NONE),
+            ("SCRIPT DEBUG YES", DirtyFlags::LASTING | DirtyFlags::ASTRAY, DirtyFlags::NONE),
+            ("hello 2", DirtyFlags::LASTING | DirtyFlags::PROTOCOL, DirtyFlags::NONE),
+            ("HIMPORT PREPARE u name", DirtyFlags::LASTING, DirtyFlags::NONE),
+            ("himport discard u", DirtyFlags::LASTING, DirtyFlags::NONE),
+            ("HIMPORT DISCARDALL", DirtyFlags::LASTING, DirtyFlags::NONE),
+            ("HIMPORT SET key u value", DirtyFlags::NONE, DirtyFlags::NONE),
+            ("CLIENT KILL ID 7", DirtyFlags::CHECK, DirtyFlags::NONE),
+            ("ACL DELUSER me", DirtyFlags::CHECK, DirtyFlags::NONE),
+            ("ACL WHOAMI", DirtyFlags::NONE, DirtyFlags::NONE),
+            ("CLUSTER FAILOVER", DirtyFlags::CHECK, DirtyFlags::NONE),
+            ("CLUSTER SLOTS", DirtyFlags::NONE, DirtyFlags::NONE),
+            ("no-such-command", DirtyFlags::CHECK, DirtyFlags::NONE),
         ] {
             assert_eq!((request(words).leaves, request(words).ends), (leaves, ends), "{words}");
         }
         let mut unanswered = cmd("SET a b");
         unanswered.set_no_response(true);
-        assert_eq!(Request::of_command(&unanswered, FRESH).leaves, Traces::LASTING);
+        assert_eq!(CommandProfile::of_command(&unanswered, FRESH).leaves, DirtyFlags::LASTING);
     }
 
     #[test]
@@ -287,16 +289,16 @@ mod tests {
             if atomic {
                 pipeline.atomic();
             }
-            let Request { leaves, ends, .. } = Request::of_pipeline(&pipeline, FRESH);
+            let CommandProfile { leaves, ends, .. } = CommandProfile::of_pipeline(&pipeline, FRESH);
             (leaves, ends)
         };
-        let both = Traces::WATCH | Traces::MULTI;
+        let both = DirtyFlags::WATCH | DirtyFlags::MULTI;
         assert_eq!(of(&["WATCH a", "MULTI", "SET a b", "EXEC"], false), (both, both));
-        assert_eq!(of(&["EXEC", "WATCH a"], false), (Traces::WATCH, Traces::MULTI));
-        assert_eq!(of(&["SET a b"], true), (Traces::NONE, both));
-        assert_eq!(of(&["WATCH a"], true), (Traces::NONE, both));
+        assert_eq!(of(&["EXEC", "WATCH a"], false), (DirtyFlags::WATCH, DirtyFlags::MULTI));
+        assert_eq!(of(&["SET a b"], true), (DirtyFlags::NONE, both));
+        assert_eq!(of(&["WATCH a"], true), (DirtyFlags::NONE, both));
         // Whether a SELECT back home is carried out shows only after EXEC.
-        assert_eq!(of(&["SELECT 5", "SELECT 2"], true), (Traces::DATABASE, both));
-        assert_eq!(of(&["SELECT 5", "SELECT 2"], false), (Traces::DATABASE, Traces::DATABASE));
+        assert_eq!(of(&["SELECT 5", "SELECT 2"], true), (DirtyFlags::DATABASE, both));
+        assert_eq!(of(&["SELECT 5", "SELECT 2"], false), (DirtyFlags::DATABASE, DirtyFlags::DATABASE));
     }
 }

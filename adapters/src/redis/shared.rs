@@ -9,9 +9,9 @@ use redis::{Cmd, Pipeline, RedisFuture, Value};
 use redis_manager_core::GetClientError;
 
 #[cfg(feature = "cluster")]
-use crate::cluster::RoutedShare;
-use crate::redis_node::hub::Hub;
-use crate::redis_node::node_share::NodeShare;
+use crate::cluster::RoutedClient;
+use crate::redis_node::shared_connections::SharedConnections;
+use crate::redis_node::shared_handle::SharedHandle;
 
 /// A client that any number of tasks use at once. Cheap to clone; made by
 /// [`RedisManager::get_shared_client`](crate::RedisManager::get_shared_client).
@@ -36,49 +36,49 @@ use crate::redis_node::node_share::NodeShare;
 /// A command future may be dropped at any time; a command that was sent may still be carried out. Others do not notice.
 #[derive(Clone)]
 pub struct SharedClient {
-    of: Of,
+    of: SharedKind,
 }
 
 #[derive(Clone)]
-enum Of {
-    Node(NodeShare),
+enum SharedKind {
+    Node(SharedHandle),
     #[cfg(feature = "cluster")]
-    Cluster(RoutedShare),
+    Cluster(RoutedClient),
 }
 
 impl SharedClient {
-    pub(crate) async fn of_node(hub: Arc<Hub>, timeout: Duration) -> Result<Self, GetClientError> {
-        Ok(Self { of: Of::Node(NodeShare::ready(hub, timeout).await?) })
+    pub(crate) async fn of_node(connections: Arc<SharedConnections>, timeout: Duration) -> Result<Self, GetClientError> {
+        Ok(Self { of: SharedKind::Node(SharedHandle::ready(connections, timeout).await?) })
     }
 
     #[cfg(feature = "cluster")]
-    pub(crate) fn of_cluster(share: RoutedShare) -> Self {
-        Self { of: Of::Cluster(share) }
+    pub(crate) fn of_cluster(share: RoutedClient) -> Self {
+        Self { of: SharedKind::Cluster(share) }
     }
 }
 
 impl ConnectionLike for SharedClient {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
         match &mut self.of {
-            Of::Node(share) => share.req_packed_command(cmd),
+            SharedKind::Node(share) => share.req_packed_command(cmd),
             #[cfg(feature = "cluster")]
-            Of::Cluster(share) => Box::pin(share.ask(cmd)),
+            SharedKind::Cluster(share) => Box::pin(share.ask(cmd)),
         }
     }
 
     fn req_packed_commands<'a>(&'a mut self, pipeline: &'a Pipeline, offset: usize, count: usize) -> RedisFuture<'a, Vec<Value>> {
         match &mut self.of {
-            Of::Node(share) => share.req_packed_commands(pipeline, offset, count),
+            SharedKind::Node(share) => share.req_packed_commands(pipeline, offset, count),
             #[cfg(feature = "cluster")]
-            Of::Cluster(share) => Box::pin(share.ask_all(pipeline, offset, count)),
+            SharedKind::Cluster(share) => Box::pin(share.ask_all(pipeline, offset, count)),
         }
     }
 
     fn get_db(&self) -> i64 {
         match &self.of {
-            Of::Node(share) => share.get_db(),
+            SharedKind::Node(share) => share.get_db(),
             #[cfg(feature = "cluster")]
-            Of::Cluster(_) => 0,
+            SharedKind::Cluster(_) => 0,
         }
     }
 }
@@ -87,9 +87,9 @@ impl fmt::Debug for SharedClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("SharedClient");
         match &self.of {
-            Of::Node(share) => shown.field("node", &share.node()),
+            SharedKind::Node(share) => shown.field("node", &share.node()),
             #[cfg(feature = "cluster")]
-            Of::Cluster(share) => shown.field("cluster", &share.name()),
+            SharedKind::Cluster(share) => shown.field("cluster", &share.name()),
         };
         shown.finish_non_exhaustive()
     }

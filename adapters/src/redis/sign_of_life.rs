@@ -75,7 +75,7 @@ mod tests {
         }
         for line in [
             "LOADING Redis is loading the dataset in memory",
-            "MASTERDOWN Link with MASTER is down",
+            "MASTERDOWN Socket with MASTER is down",
             "NOAUTH Authentication required.",
             "WRONGPASS invalid username-password pair",
             "DENIED Redis is running in protected mode",

@@ -18,7 +18,7 @@ fn on_tokio(story: impl Future<Output = ()>) {
 
 async fn manager_of(server: &ScriptedServer, builder: RedisManagerBuilder) -> RedisManager {
     let builder = builder.max_pools_per_node(1);
-    let manager = builder.build(TokioRuntime::current().expect("within it")).expect("valid knobs");
+    let manager = builder.build(TokioRuntime::current().expect("within it")).expect("valid settings");
     manager.add_node_pool(&server.url()).await.expect("it logs in");
     manager
 }
@@ -39,9 +39,9 @@ async fn echo(client: &mut SharedClient, word: &str) -> RedisResult<String> {
 
 /// The commands that a server has heard, without those of the login.
 #[derive(Clone, Default)]
-struct Heard(Arc<Mutex<Vec<String>>>);
+struct CommandLog(Arc<Mutex<Vec<String>>>);
 
-impl Heard {
+impl CommandLog {
     fn note(&self, words: &[String]) {
         self.0.lock().expect("not poisoned").push(words.join(" "));
     }
@@ -53,7 +53,7 @@ impl Heard {
 
 #[test]
 fn a_cancelled_command_of_a_shared_client_is_answered_before_its_connection_is_lent_again() {
-    let heard = Heard::default();
+    let heard = CommandLog::default();
     let notes = heard.clone();
     let server = ScriptedServer::start(move |mut client| {
         if !client.log_in() {
@@ -84,7 +84,7 @@ fn a_cancelled_command_of_a_shared_client_is_answered_before_its_connection_is_l
 
 #[test]
 fn a_shared_connection_that_got_no_reply_in_time_carries_no_more() {
-    let (heard, gone) = (Heard::default(), Arc::new(AtomicBool::new(false)));
+    let (heard, gone) = (CommandLog::default(), Arc::new(AtomicBool::new(false)));
     let (notes, flag) = (heard.clone(), Arc::clone(&gone));
     let server = ScriptedServer::start(move |mut client: Conversation| {
         if !client.log_in() || client.number > 0 {
@@ -150,7 +150,7 @@ fn no_other_word_is_taken_for_the_nonce_of_a_ping() {
         on_tokio(async {
             let builder = || RedisManager::builder().max_connection_size(1).max_pools_per_node(1);
             if wrong_from == 1 {
-                let manager = builder().build(TokioRuntime::current().expect("within it")).expect("valid knobs");
+                let manager = builder().build(TokioRuntime::current().expect("within it")).expect("valid settings");
                 let refused = manager.add_node_pool_timeout(&server.url(), 100 * MS).await;
                 assert!(refused.is_err(), "a login that ends with {wrong:?}");
                 return;

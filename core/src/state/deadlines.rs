@@ -1,10 +1,10 @@
-//! The node's own deadlines, one for each kind; callers' deadlines are kept by the line.
+//! The node's own deadlines, one for each kind; callers' deadlines are kept by the queue.
 
 use crate::time::Instant;
 
 /// What a deadline is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum DeadlineKind {
     /// When to order the next dial of a node whose last one failed.
     Probe,
     /// When to look for idle connections whose health check is due.
@@ -21,42 +21,42 @@ pub(crate) enum Kind {
     Force,
 }
 
-impl Kind {
+impl DeadlineKind {
     pub(crate) const ALL: [Self; 7] =
         [Self::Probe, Self::Check, Self::Cleanup, Self::Lifetime, Self::Stamp, Self::CloseCutoff, Self::Force];
 }
 
-const WEAR: [Kind; 4] = [Kind::Check, Kind::Cleanup, Kind::Lifetime, Kind::Stamp];
+const WEAR: [DeadlineKind; 4] = [DeadlineKind::Check, DeadlineKind::Cleanup, DeadlineKind::Lifetime, DeadlineKind::Stamp];
 
 /// The table of armed deadlines. It may be early, never late.
 #[derive(Debug, Default)]
 pub(crate) struct Deadlines {
-    at: [Option<Instant>; Kind::ALL.len()],
+    at: [Option<Instant>; DeadlineKind::ALL.len()],
     /// The soonest of them: asked for after every input, while the table seldom changes.
     next: Option<Instant>,
 }
 
 impl Deadlines {
     /// Arms `kind` for `at`, unless it is armed for an earlier time.
-    pub(crate) fn arm(&mut self, kind: Kind, at: Instant) {
+    pub(crate) fn arm(&mut self, kind: DeadlineKind, at: Instant) {
         let slot = &mut self.at[kind as usize];
         *slot = Some(slot.map_or(at, |armed| armed.min(at)));
         self.next = Some(self.next.map_or(at, |next| next.min(at)));
     }
 
-    pub(crate) fn disarm(&mut self, kind: Kind) {
+    pub(crate) fn disarm(&mut self, kind: DeadlineKind) {
         if self.at[kind as usize].take().is_some() {
             self.look();
         }
     }
 
-    pub(crate) fn is_armed(&self, kind: Kind) -> bool {
+    pub(crate) fn is_armed(&self, kind: DeadlineKind) -> bool {
         self.at[kind as usize].is_some()
     }
 
     /// When `kind` is due.
     #[cfg(any(test, debug_assertions, feature = "testing"))]
-    pub(crate) fn at(&self, kind: Kind) -> Option<Instant> {
+    pub(crate) fn at(&self, kind: DeadlineKind) -> Option<Instant> {
         self.at[kind as usize]
     }
 
@@ -65,7 +65,7 @@ impl Deadlines {
     }
 
     /// Disarms `kind` and says whether it was due.
-    pub(crate) fn take_due(&mut self, kind: Kind, now: Instant) -> bool {
+    pub(crate) fn take_due(&mut self, kind: DeadlineKind, now: Instant) -> bool {
         let due = self.at[kind as usize].is_some_and(|at| at <= now);
         if due {
             self.disarm(kind);
@@ -99,13 +99,13 @@ mod tests {
     #[test]
     fn arming_keeps_the_earlier_time_and_a_due_one_is_taken_once() {
         let mut deadlines = Deadlines::default();
-        deadlines.arm(Kind::Check, Instant::from_nanos(20));
-        deadlines.arm(Kind::Check, Instant::from_nanos(30));
-        deadlines.arm(Kind::Probe, Instant::from_nanos(25));
+        deadlines.arm(DeadlineKind::Check, Instant::from_nanos(20));
+        deadlines.arm(DeadlineKind::Check, Instant::from_nanos(30));
+        deadlines.arm(DeadlineKind::Probe, Instant::from_nanos(25));
         assert_eq!(deadlines.next(), Some(Instant::from_nanos(20)));
-        assert!(!deadlines.take_due(Kind::Check, Instant::from_nanos(19)));
-        assert!(deadlines.take_due(Kind::Check, Instant::from_nanos(20)));
-        assert!(!deadlines.take_due(Kind::Check, Instant::from_nanos(20)));
+        assert!(!deadlines.take_due(DeadlineKind::Check, Instant::from_nanos(19)));
+        assert!(deadlines.take_due(DeadlineKind::Check, Instant::from_nanos(20)));
+        assert!(!deadlines.take_due(DeadlineKind::Check, Instant::from_nanos(20)));
         assert_eq!(deadlines.next(), Some(Instant::from_nanos(25)));
     }
 }

@@ -1,52 +1,52 @@
 //! The pure part: plain values in, plain values out; no clock, no lock, no future, no thread.
 //!
-//! [`Ledger`] is the truth about one node. One call puts in one fact and the time ([`Ledger::handle`]), or asks for a
-//! connection ([`Ledger::take_idle`], [`Ledger::acquire`]); then the polls say whom to wake and what to do
-//! ([`Ledger::poll_wake`], [`Ledger::poll_action`], [`Ledger::next_deadline`]). It is public so that simulators and
+//! [`NodeState`] is the truth about one node. One call puts in one fact and the time ([`NodeState::handle`]), or asks for a
+//! connection ([`NodeState::take_idle`], [`NodeState::acquire`]); then the polls say whom to wake and what to do
+//! ([`NodeState::poll_wake`], [`NodeState::poll_action`], [`NodeState::next_deadline`]). It is public so that simulators and
 //! model checkers can drive it; it is not covered by the promise of a stable interface.
 
 /// Notes a rare turn; nothing outside of tests.
 macro_rules! mark {
-    ($ledger:expr, $mark:ident) => {
+    ($state:expr, $mark:ident) => {
         #[cfg(feature = "testing")]
-        $ledger.marks.hit(crate::state::marks::Mark::$mark);
+        $state.marks.hit(crate::state::coverage::CoverPoint::$mark);
     };
 }
 
-mod agenda;
-pub(crate) mod allowance;
-mod balance;
-pub(crate) mod chance;
+mod connection_meta;
+mod connection_table;
+#[cfg(feature = "testing")]
+pub(crate) mod coverage;
 mod deadlines;
-mod facts;
-mod health;
+mod dialer;
+mod dispatch;
+mod due_index;
+mod idle_stack;
+mod inputs;
 #[cfg(any(test, debug_assertions, feature = "testing"))]
 mod invariants;
-pub(crate) mod line;
-#[cfg(feature = "testing")]
-pub(crate) mod marks;
-mod node;
+mod least_active_tree;
+mod node_state;
 mod phase;
-mod pool;
-mod ranking;
-mod record;
-mod shelf;
+pub(crate) mod quota;
+pub(crate) mod rng;
 pub(crate) mod status;
-mod sweep;
+mod timers;
 pub(crate) mod token;
+pub(crate) mod wait_queue;
 
 #[cfg(test)]
 mod tests;
 
-pub use allowance::{Allowance, Appetite, Stance};
-pub use line::{Place, WaiterId, Want};
 #[cfg(feature = "testing")]
-pub use marks::{Mark, Marks};
-pub use node::Ledger;
+pub use coverage::{CoverPoint, Coverage};
+pub use node_state::NodeState;
+pub use quota::{Demand, Quota, SharingMode};
 #[cfg(feature = "testing")]
-pub(crate) use status::Counts;
+pub(crate) use status::CheckerCounts;
 pub use status::{Health, NodeStatus, PoolStatus, Snapshot};
 pub use token::{
-    Acquired, Action, Checkup, Closing, ConnId, Failure, FailureKind, Finding, Input, Loan, Loop, Outcome, Refusal, Returned,
-    Ticket, Verdict, WaitPhase,
+    Acquired, Action, CheckResult, Checkup, Closing, ConnId, DialFailure, DialFailureKind, Input, Loan, Loop, Outcome,
+    ReleaseKind, Returned, Ticket, WaitFailure, WaitPhase,
 };
+pub use wait_queue::{QueuePosition, WaitKind, WaiterId};

@@ -45,9 +45,9 @@ impl Phase {
 
 /// How many connections are in each phase.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally([usize; PHASES]);
+pub(crate) struct PhaseCounts([usize; PHASES]);
 
-impl Tally {
+impl PhaseCounts {
     pub(crate) fn of(&self, phase: Phase) -> usize {
         self.0[phase as usize]
     }

@@ -1,12 +1,12 @@
-//! What users see of a node: one consistent picture, derived from the ledger's slots.
+//! What users see of a node: one consistent picture, derived from the node's state's slots.
 
 use std::fmt;
 use std::time::Duration;
 
-use crate::state::line::Want;
-use crate::state::node::{Ledger, Life};
+use crate::state::node_state::{Lifecycle, NodeState};
 use crate::state::phase::Phase;
-use crate::state::token::{Refusal, WaitPhase};
+use crate::state::token::{WaitFailure, WaitPhase};
+use crate::state::wait_queue::WaitKind;
 use crate::time::Instant;
 
 /// How a node is doing.
@@ -68,7 +68,7 @@ pub struct NodeStatus {
     pub cleaning: usize,
     /// Connections being closed.
     pub closing: usize,
-    /// Callers in line.
+    /// Callers in the queue.
     pub waiting: usize,
     /// The last error of a dial or a check, until a dial succeeds again.
     pub last_error: Option<String>,
@@ -118,7 +118,7 @@ pub struct Snapshot {
     pub connecting: u32,
     /// Connections being checked or closed.
     pub housekeeping: u32,
-    /// Callers in line.
+    /// Callers in the queue.
     pub waiting: u32,
 }
 
@@ -132,7 +132,7 @@ impl fmt::Display for Snapshot {
     }
 }
 
-impl<C> Ledger<C> {
+impl<C> NodeState<C> {
     /// How the node is doing: derived, never kept.
     #[must_use]
     pub fn health(&self) -> Health {
@@ -141,10 +141,10 @@ impl<C> Ledger<C> {
 
     /// The same, but a node that has never answered is not down before a dial has failed: its callers have reason to wait.
     pub(super) fn evidence(&self) -> Health {
-        let tally = self.roster.tally();
-        if !self.dialling.is_failing() {
+        let counts = self.connections.counts();
+        if !self.dialer.is_failing() {
             Health::Up
-        } else if tally.alive() == 0 && (self.dialling.has_failed() || self.is_full_of_lost()) {
+        } else if counts.alive() == 0 && (self.dialer.has_failed() || self.is_full_of_lost()) {
             Health::Down
         } else {
             Health::Suspect
@@ -153,36 +153,36 @@ impl<C> Ledger<C> {
 
     /// Whether dead connections that have not come back take all places, so that no dial can show that the node lives.
     fn is_full_of_lost(&self) -> bool {
-        let tally = self.roster.tally();
-        let lost = tally.of(Phase::Lost);
-        lost > 0 && lost == tally.total() && !self.roster.has_room(self.config.max_pools_per_node())
+        let counts = self.connections.counts();
+        let lost = counts.of(Phase::Lost);
+        lost > 0 && lost == counts.total() && !self.connections.has_room(self.config.max_pools_per_node())
     }
 
     /// One consistent picture of the node.
     #[must_use]
     pub fn status(&self, now: Instant) -> NodeStatus {
-        let last_error = self.dialling.last_error();
+        let last_error = self.dialer.last_error();
         let health = self.health();
         let pools: Vec<_> = self
-            .roster
+            .connections
             .pools()
             .map(|(index, pool)| {
-                let lends = pool.tally.alive() > 0;
+                let lends = pool.counts.alive() > 0;
                 PoolStatus {
                     index,
-                    healthy: self.life == Life::Open && (health == Health::Up || (health == Health::Suspect && lends)),
-                    active_calls: pool.tally.on_loan(),
-                    lost: pool.tally.of(Phase::Lost),
-                    idle: pool.tally.of(Phase::Idle),
-                    connecting: pool.tally.dialled(),
-                    checking: pool.tally.examined(),
-                    cleaning: pool.tally.of(Phase::Cleaning),
-                    closing: pool.tally.of(Phase::Closing),
-                    limit: self.roster.limit(),
+                    healthy: self.life == Lifecycle::Open && (health == Health::Up || (health == Health::Suspect && lends)),
+                    active_calls: pool.counts.on_loan(),
+                    lost: pool.counts.of(Phase::Lost),
+                    idle: pool.counts.of(Phase::Idle),
+                    connecting: pool.counts.dialled(),
+                    checking: pool.counts.examined(),
+                    cleaning: pool.counts.of(Phase::Cleaning),
+                    closing: pool.counts.of(Phase::Closing),
+                    limit: self.connections.limit(),
                 }
             })
             .collect();
-        let tally = self.roster.tally();
+        let counts = self.connections.counts();
         let healthy_pools = pools.iter().filter(|pool| pool.healthy).count();
         NodeStatus {
             health,
@@ -190,14 +190,14 @@ impl<C> Ledger<C> {
             total_pools: pools.len(),
             healthy_pools,
             unhealthy_pools: pools.len() - healthy_pools,
-            active: tally.on_loan(),
-            lost: tally.of(Phase::Lost),
-            idle: tally.of(Phase::Idle),
-            connecting: tally.dialled(),
-            checking: tally.examined(),
-            cleaning: tally.of(Phase::Cleaning),
-            closing: tally.of(Phase::Closing),
-            waiting: self.line.len(Want::Loan),
+            active: counts.on_loan(),
+            lost: counts.of(Phase::Lost),
+            idle: counts.of(Phase::Idle),
+            connecting: counts.dialled(),
+            checking: counts.examined(),
+            cleaning: counts.of(Phase::Cleaning),
+            closing: counts.of(Phase::Closing),
+            waiting: self.queue.len(WaitKind::Loan),
             last_error: last_error.as_ref().map(|(text, _)| text.to_string()),
             last_error_age: last_error.map(|(_, at)| now.saturating_duration_since(at)),
             pools,
@@ -205,32 +205,32 @@ impl<C> Ledger<C> {
     }
 
     /// What is told to somebody who waited since `since` and gets nothing.
-    pub(super) fn refusal(&self, now: Instant, since: Instant) -> Refusal {
-        let tally = self.roster.tally();
-        let phase = if self.dialling.is_failing() {
+    pub(super) fn failure(&self, now: Instant, since: Instant) -> WaitFailure {
+        let counts = self.connections.counts();
+        let phase = if self.dialer.is_failing() {
             WaitPhase::DialsFailing
-        } else if tally.dialled() > 0 {
-            WaitPhase::Dialling
-        } else if self.is_short_of_allowance() {
+        } else if counts.dialled() > 0 {
+            WaitPhase::Dialer
+        } else if self.is_short_of_quota() {
             WaitPhase::TotalLimit
-        } else if tally.on_loan() > 0 {
+        } else if counts.on_loan() > 0 {
             WaitPhase::LeasesHeld
         } else {
             WaitPhase::Housekeeping
         };
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        Refusal {
+        WaitFailure {
             waited: now.saturating_duration_since(since),
             phase,
             seen: Snapshot {
-                pools: count(self.roster.pool_count()),
-                active: count(tally.on_loan()),
-                idle: count(tally.of(Phase::Idle)),
-                connecting: count(tally.dialled()),
-                housekeeping: count(tally.examined() + tally.of(Phase::Closing)),
-                waiting: count(self.line.len(Want::Loan)),
+                pools: count(self.connections.pool_count()),
+                active: count(counts.on_loan()),
+                idle: count(counts.of(Phase::Idle)),
+                connecting: count(counts.dialled()),
+                housekeeping: count(counts.examined() + counts.of(Phase::Closing)),
+                waiting: count(self.queue.len(WaitKind::Loan)),
             },
-            last_error: self.dialling.last_error().map(|(text, _)| text),
+            last_error: self.dialer.last_error().map(|(text, _)| text),
         }
     }
 }
@@ -238,7 +238,7 @@ impl<C> Ledger<C> {
 /// The counts of a node as a checker needs them at every step.
 #[cfg(feature = "testing")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Counts {
+pub(crate) struct CheckerCounts {
     pub(crate) idle: usize,
     pub(crate) granted: usize,
     /// Those included that are known to be dead.
@@ -255,28 +255,28 @@ pub(crate) struct Counts {
 }
 
 #[cfg(feature = "testing")]
-impl Counts {
+impl CheckerCounts {
     pub(crate) fn total(&self) -> usize {
         self.idle + self.granted + self.leased + self.connecting + self.checking + self.closing
     }
 }
 
 #[cfg(feature = "testing")]
-impl<C> Ledger<C> {
-    pub(crate) fn counts(&self) -> Counts {
-        let tally = self.roster.tally();
-        Counts {
-            idle: tally.of(Phase::Idle),
-            granted: tally.of(Phase::Granted),
-            leased: tally.of(Phase::Leased) + tally.of(Phase::Lost),
-            lost: tally.of(Phase::Lost),
-            connecting: tally.dialled(),
-            checking: tally.examined(),
-            closing: tally.of(Phase::Closing),
-            waiting: self.line.len(Want::Loan),
+impl<C> NodeState<C> {
+    pub(crate) fn counts(&self) -> CheckerCounts {
+        let counts = self.connections.counts();
+        CheckerCounts {
+            idle: counts.of(Phase::Idle),
+            granted: counts.of(Phase::Granted),
+            leased: counts.of(Phase::Leased) + counts.of(Phase::Lost),
+            lost: counts.of(Phase::Lost),
+            connecting: counts.dialled(),
+            checking: counts.examined(),
+            closing: counts.of(Phase::Closing),
+            waiting: self.queue.len(WaitKind::Loan),
             health: self.evidence(),
-            open: self.life == Life::Open,
-            probe_armed: self.deadlines.is_armed(crate::state::deadlines::Kind::Probe),
+            open: self.life == Lifecycle::Open,
+            probe_armed: self.deadlines.is_armed(crate::state::deadlines::DeadlineKind::Probe),
         }
     }
 }

@@ -1,16 +1,16 @@
-//! Unit tests of the ledger: inputs and outputs as plain values; a connection is a number.
+//! Unit tests of the node's state: inputs and outputs as plain values; a connection is a number.
 
 mod ending;
 mod exhaustive;
 mod healing;
 mod lending;
-mod line;
 mod lost;
 mod machine;
 mod model;
 mod op;
 mod pair;
-mod share;
+mod quota;
+mod wait_queue;
 mod walk;
 mod wear;
 
@@ -19,17 +19,17 @@ use std::time::Duration;
 use crate::config::{NodeConfig, NodeConfigBuilder};
 use crate::connector::CloseReason;
 use crate::state::{
-    Acquired, Action, Checkup, Closing, Failure, FailureKind, Input, Ledger, Loan, NodeStatus, Outcome, Returned, Ticket,
-    Verdict, WaiterId,
+    Acquired, Action, Checkup, Closing, DialFailure, DialFailureKind, Input, Loan, NodeState, NodeStatus, Outcome, ReleaseKind,
+    Returned, Ticket, WaiterId,
 };
 use crate::time::Instant;
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A ledger on a bench: every token it hands out lies here until the test gives it back.
+/// A node's state on a bench: every token it hands out lies here until the test gives it back.
 struct Bench {
-    ledger: Ledger<u32>,
+    state: NodeState<u32>,
     now: Instant,
     connects: Vec<Ticket>,
     checks: Vec<Checkup<u32>>,
@@ -42,15 +42,15 @@ struct Bench {
 }
 
 impl Bench {
-    /// A ledger that has had its first tick.
+    /// A node's state that has had its first tick.
     fn new(builder: NodeConfigBuilder) -> Self {
         Self::seeded(builder, 7)
     }
 
     fn seeded(builder: NodeConfigBuilder, seed: u64) -> Self {
-        let config = builder.build().expect("the test's knobs are valid");
+        let config = builder.build().expect("the test's settings are valid");
         let mut bench = Self {
-            ledger: Ledger::new(config, seed),
+            state: NodeState::new(config, seed),
             now: Instant::ZERO,
             connects: Vec::new(),
             checks: Vec::new(),
@@ -72,18 +72,18 @@ impl Bench {
     }
 
     fn status(&self) -> NodeStatus {
-        self.ledger.status(self.now)
+        self.state.status(self.now)
     }
 
     fn put(&mut self, input: Input<u32>) {
-        self.ledger.handle(self.now, input);
+        self.state.handle(self.now, input);
         self.collect();
     }
 
-    /// Takes all that the ledger has to say.
+    /// Takes all that the node's state has to say.
     fn collect(&mut self) {
-        self.wakes.extend(std::iter::from_fn(|| self.ledger.poll_wake()));
-        while let Some(action) = self.ledger.poll_action() {
+        self.wakes.extend(std::iter::from_fn(|| self.state.poll_wake()));
+        while let Some(action) = self.state.poll_action() {
             match action {
                 Action::Connect(ticket) => self.connects.push(ticket),
                 Action::Check(checkup) => self.checks.push(checkup),
@@ -97,7 +97,7 @@ impl Bench {
     /// Lets time pass as a driver does: a tick at every deadline, none of them late.
     fn pass(&mut self, length: Duration) {
         let end = self.now + length;
-        while let Some(next) = self.ledger.next_deadline().filter(|next| *next <= end) {
+        while let Some(next) = self.state.next_deadline().filter(|next| *next <= end) {
             self.now = self.now.max(next);
             self.tick();
         }
@@ -106,12 +106,12 @@ impl Bench {
 
     fn tick(&mut self) {
         self.put(Input::Tick);
-        let next = self.ledger.next_deadline();
+        let next = self.state.next_deadline();
         assert!(next.is_none_or(|next| next > self.now), "I3: after a tick at {} the next is at {next:?}", self.now);
     }
 
     fn acquire(&mut self, timeout: Duration) -> Acquired<u32> {
-        let acquired = self.ledger.acquire(self.now, self.now + timeout);
+        let acquired = self.state.acquire(self.now, self.now + timeout);
         self.collect();
         acquired
     }
@@ -131,7 +131,7 @@ impl Bench {
         match self.acquire(timeout) {
             Acquired::Waiting(id) => id,
             other @ (Acquired::Loan(_) | Acquired::Saturated { .. } | Acquired::Down(_) | Acquired::Closed) => {
-                panic!("a place in line was expected: {other:?}")
+                panic!("a place in queue was expected: {other:?}")
             }
         }
     }
@@ -139,20 +139,20 @@ impl Bench {
     /// The connection that a waiter was granted.
     #[track_caller]
     fn granted(&mut self, id: WaiterId) -> Loan<u32> {
-        match self.ledger.take_outcome(id) {
+        match self.state.take_outcome(id) {
             Some(Outcome::Granted(loan, _)) => loan,
             other => panic!("a grant was expected: {other:?}"),
         }
     }
 
     fn release(&mut self, loan: Loan<u32>) {
-        self.put(Input::Release(loan, Verdict::Sound));
+        self.put(Input::Release(loan, ReleaseKind::Sound));
     }
 
     /// The fast way back; the loan, if it is not for that one.
     fn put_back(&mut self, loan: Loan<u32>) -> Option<Loan<u32>> {
-        match self.ledger.put_back(loan) {
-            Returned::Shelved => None,
+        match self.state.put_back(loan) {
+            Returned::Idle => None,
             Returned::HandedOver(waiter) => {
                 self.wakes.push(waiter);
                 None
@@ -177,9 +177,9 @@ impl Bench {
     }
 
     /// The oldest dial fails.
-    fn refuse(&mut self, kind: FailureKind) {
+    fn refuse(&mut self, kind: DialFailureKind) {
         let ticket = self.connects.remove(0);
-        self.put(Input::ConnectFailed(ticket, Failure { message: String::from("refused"), kind }));
+        self.put(Input::ConnectFailed(ticket, DialFailure { message: String::from("refused"), kind }));
     }
 
     /// Lets time pass until the next dial is ordered.

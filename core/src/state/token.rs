@@ -1,13 +1,13 @@
-//! What the ledger hands out: tokens that cannot be copied and must come back exactly once.
+//! What the node's state hands out: tokens that cannot be copied and must come back exactly once.
 
 use crate::connector::CloseReason;
-use crate::state::line::Place;
 use crate::state::status::Snapshot;
+use crate::state::wait_queue::QueuePosition;
 use crate::time::Instant;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Which connection: a place in the ledger and how often that place has been reused. An identity, not a token.
+/// Which connection: a place in the node's state and how often that place has been reused. An identity, not a token.
 ///
 /// One word, so that a loan of a boxed connection travels in two registers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,7 +34,7 @@ impl std::fmt::Debug for ConnId {
 }
 
 /// Permission to connect. Comes back as `Connected` or `ConnectFailed`.
-#[must_use = "a ticket must come back to the ledger"]
+#[must_use = "a ticket must come back to the state"]
 #[derive(Debug, PartialEq, Eq)]
 pub struct Ticket {
     pub(crate) id: ConnId,
@@ -43,7 +43,7 @@ pub struct Ticket {
 }
 
 /// A connection out for a health check, or to be cleaned. Comes back as `Checked`.
-#[must_use = "a checkup must come back to the ledger"]
+#[must_use = "a checkup must come back to the state"]
 #[derive(Debug, PartialEq, Eq)]
 pub struct Checkup<C> {
     pub(crate) id: ConnId,
@@ -53,7 +53,7 @@ pub struct Checkup<C> {
 }
 
 /// A connection on loan. Comes back as `Release`.
-#[must_use = "a loan must come back to the ledger"]
+#[must_use = "a loan must come back to the state"]
 #[derive(Debug, PartialEq, Eq)]
 pub struct Loan<C> {
     pub(crate) id: ConnId,
@@ -69,16 +69,16 @@ impl<C> Loan<C> {
 }
 
 /// A connection that is being closed. Comes back as `Closed`.
-#[must_use = "a closing must come back to the ledger"]
+#[must_use = "a closing must come back to the state"]
 #[derive(Debug, PartialEq, Eq)]
 pub struct Closing {
-    /// None when the ledger no longer counts the connection: its loan outlived a forced close.
+    /// None when the node's state no longer counts the connection: its loan outlived a forced close.
     pub(crate) id: Option<ConnId>,
 }
 
 /// What is said of a connection that comes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ReleaseKind {
     /// Fit to be lent again.
     Sound,
     /// To be closed, for this reason.
@@ -93,7 +93,7 @@ pub enum Verdict {
 
 /// What a health check or a cleaning found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Finding {
+pub enum CheckResult {
     /// It answered.
     Sound,
     /// It failed, in the connector's words.
@@ -104,24 +104,24 @@ pub enum Finding {
 
 /// Why a connect failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub struct DialFailure {
     /// The connector's own words.
     pub(crate) message: String,
     /// How it failed, as far as the next attempt is concerned.
-    pub(crate) kind: FailureKind,
+    pub(crate) kind: DialFailureKind,
 }
 
-impl Failure {
-    /// A failure, for those who drive a ledger by hand.
+impl DialFailure {
+    /// A failure, for those who drive a node's state by hand.
     #[must_use]
-    pub fn new(message: String, kind: FailureKind) -> Self {
+    pub fn new(message: String, kind: DialFailureKind) -> Self {
         Self { message, kind }
     }
 }
 
 /// How a connect failed, as far as the next attempt is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FailureKind {
+pub enum DialFailureKind {
     /// Worth trying again soon.
     Passing,
     /// Will fail again until somebody changes something.
@@ -130,21 +130,21 @@ pub enum FailureKind {
     TimedOut,
 }
 
-/// What the ledger says to somebody who asks for a connection.
+/// What the node's state says to somebody who asks for a connection.
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]
 pub enum Acquired<C> {
     /// Here it is.
     Loan(Loan<C>),
     /// In line; the outcome will be there after a wake.
-    Waiting(crate::state::line::WaiterId),
-    /// The line is full.
+    Waiting(crate::state::wait_queue::WaiterId),
+    /// The queue is full.
     Saturated {
         /// How many wait already.
         waiting: usize,
     },
     /// The node is down and its callers are not to wait.
-    Down(Box<Refusal>),
+    Down(Box<WaitFailure>),
     /// The pool is closed.
     Closed,
 }
@@ -154,9 +154,9 @@ pub enum Acquired<C> {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Returned<C> {
     /// It idles.
-    Shelved,
+    Idle,
     /// It was granted to this waiter, which is to be woken.
-    HandedOver(crate::state::line::WaiterId),
+    HandedOver(crate::state::wait_queue::WaiterId),
     /// There is more to do, which is for `Release`.
     Refused(Loan<C>),
 }
@@ -165,41 +165,41 @@ pub enum Returned<C> {
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outcome<C> {
-    /// A connection, and the place in line that it was granted to.
-    Granted(Loan<C>, Place),
+    /// A connection, and the place in the queue that it was granted to.
+    Granted(Loan<C>, QueuePosition),
     /// What was waited for has come true (the node is warm, the pool is drained).
     Ready,
     /// The deadline came first.
-    TimedOut(Box<Refusal>),
+    TimedOut(Box<WaitFailure>),
     /// The node is down.
-    Down(Box<Refusal>),
+    Down(Box<WaitFailure>),
     /// The pool was closed.
     Closed,
 }
 
 /// How a wait ended that brought no connection.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum News {
+pub(crate) enum WaitResult {
     Ready,
-    TimedOut(Box<Refusal>),
-    Down(Box<Refusal>),
+    TimedOut(Box<WaitFailure>),
+    Down(Box<WaitFailure>),
     Closed,
 }
 
-impl<C> From<News> for Outcome<C> {
-    fn from(news: News) -> Self {
-        match news {
-            News::Ready => Outcome::Ready,
-            News::TimedOut(refusal) => Outcome::TimedOut(refusal),
-            News::Down(refusal) => Outcome::Down(refusal),
-            News::Closed => Outcome::Closed,
+impl<C> From<WaitResult> for Outcome<C> {
+    fn from(result: WaitResult) -> Self {
+        match result {
+            WaitResult::Ready => Outcome::Ready,
+            WaitResult::TimedOut(failure) => Outcome::TimedOut(failure),
+            WaitResult::Down(failure) => Outcome::Down(failure),
+            WaitResult::Closed => Outcome::Closed,
         }
     }
 }
 
 /// All that is told to a caller who gets no connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct WaitFailure {
     /// How long the caller waited.
     pub(crate) waited: Duration,
     /// What kept it waiting.
@@ -217,7 +217,7 @@ pub enum WaitPhase {
     /// Every connection was on loan and none came back in time.
     LeasesHeld,
     /// A connection was being dialled, which took too long.
-    Dialling,
+    Dialer,
     /// Dials were failing.
     DialsFailing,
     /// Connections were being checked or closed.
@@ -230,7 +230,7 @@ impl std::fmt::Display for WaitPhase {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::LeasesHeld => "all connections are on loan",
-            Self::Dialling => "a connection is still being dialled",
+            Self::Dialer => "a connection is still being dialled",
             Self::DialsFailing => "dials are failing",
             Self::Housekeeping => "connections are being checked or closed",
             Self::TotalLimit => "other nodes have all that max_total_connections leaves",
@@ -238,15 +238,15 @@ impl std::fmt::Display for WaitPhase {
     }
 }
 
-/// One fact for the ledger.
+/// One fact for the node's state.
 #[derive(Debug)]
 pub enum Input<C> {
     /// What the node may have of what all nodes may have together has changed, or what it is to give up for others.
-    Allowance(crate::state::allowance::Allowance),
+    Quota(crate::state::quota::Quota),
     /// A waiter has left, in whatever state its wait was.
-    Cancel(crate::state::line::WaiterId),
+    Cancel(crate::state::wait_queue::WaiterId),
     /// A health check has ended.
-    Checked(Checkup<C>, Finding),
+    Checked(Checkup<C>, CheckResult),
     /// The pool is to close; connections on loan are ended at `force_at`, or never if none.
     Close {
         /// When to end what is still on loan.
@@ -255,7 +255,7 @@ pub enum Input<C> {
     /// A connection has been closed.
     Closed(Closing),
     /// A connect has failed.
-    ConnectFailed(Ticket, Failure),
+    ConnectFailed(Ticket, DialFailure),
     /// A connect has succeeded.
     Connected(Ticket, C),
     /// A connection is known to be dead.
@@ -267,7 +267,7 @@ pub enum Input<C> {
     /// The server at the other end of a connection is not the one that is wanted, in these words.
     Outdated(ConnId, String),
     /// A borrower gave a connection back.
-    Release(Loan<C>, Verdict),
+    Release(Loan<C>, ReleaseKind),
     /// Periodic health checks were switched on or off.
     SetChecks(Loop),
     /// Periodic cleanup was switched on or off.
@@ -285,7 +285,7 @@ pub enum Loop {
     Stopped,
 }
 
-/// One order of the ledger.
+/// One order of the node's state.
 #[must_use = "an action must be performed"]
 #[derive(Debug, PartialEq, Eq)]
 pub enum Action<C> {
@@ -297,6 +297,6 @@ pub enum Action<C> {
     Clean(Checkup<C>),
     /// Close a connection.
     Close(Closing, C, CloseReason),
-    /// End a connection that is still on loan.
+    /// WaitEnd a connection that is still on loan.
     Kill(Closing),
 }

@@ -5,8 +5,8 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::alarm::Alarm;
-use crate::connector::{CloseReason, Connector, KillSwitch, Residue};
+use crate::connection_monitor::ConnectionMonitor;
+use crate::connector::{AbortHandle, CloseReason, Connector, Residue};
 use crate::runtime::Task;
 use crate::testing::fake_server::Peer;
 use crate::testing::{FakeError, FakeMode, FakeServer};
@@ -36,13 +36,13 @@ impl FakeConnection {
     /// before it lends the connection again.
     pub async fn echo(&mut self, token: u64) -> Result<u64, FakeError> {
         self.answer().await?;
-        let alarm = self.server.alarm_of(self.id);
+        let monitor = self.server.alarm_of(self.id);
         if self.is_loading() {
-            alarm.iter().for_each(|alarm| alarm.distrust("the server is loading"));
+            monitor.iter().for_each(|monitor| monitor.suspect("the server is loading"));
             return Err(FakeError::Loading);
         }
         if self.server.has_demoted(self.id) {
-            alarm.iter().for_each(|alarm| alarm.renew("the server is a replica"));
+            monitor.iter().for_each(|monitor| monitor.failed_over("the server is a replica"));
             return Err(FakeError::Demoted);
         }
         Ok(token)
@@ -156,13 +156,13 @@ impl Connector for FakeConnector {
         drop(conn);
     }
 
-    fn watch(&self, conn: &mut FakeConnection, alarm: Alarm) {
-        if let Some(alarm) = self.server.set_alarm(conn.id, alarm) {
-            alarm.raise();
+    fn watch(&self, conn: &mut FakeConnection, monitor: ConnectionMonitor) {
+        if let Some(monitor) = self.server.set_alarm(conn.id, monitor) {
+            monitor.closed();
         }
     }
 
-    fn kill_switch(&self, conn: &mut FakeConnection) -> Option<KillSwitch> {
+    fn abort_handle(&self, conn: &mut FakeConnection) -> Option<AbortHandle> {
         let (server, id) = (self.server.clone(), conn.id);
         Some(Box::new(move || server.cut_off(id)))
     }

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use crate::runtime::{Runtime, Spawn, Task, Timer};
-use crate::state::chance::Chance;
+use crate::state::rng::Rng;
 use crate::testing::schedule::{Pick, Schedule};
 use crate::time::Instant;
 
@@ -25,16 +25,16 @@ const MOST_POLLS_AN_INSTANT: u64 = 5_000_000;
 /// panics is dropped, as real executors do it.
 #[derive(Clone)]
 pub struct FakeRuntime {
-    world: Arc<Mutex<World>>,
+    world: Arc<Mutex<RuntimeInner>>,
     seed: u64,
 }
 
-struct World {
+struct RuntimeInner {
     now: Instant,
     schedule: Schedule,
-    chance: Chance,
+    rng: Rng,
     /// By number; a place is used again when its task has ended.
-    tasks: Vec<Place>,
+    tasks: Vec<TaskIndex>,
     free: Vec<usize>,
     ready: VecDeque<Arc<TaskWaker>>,
     timers: BTreeMap<(Instant, u64), Waker>,
@@ -46,14 +46,14 @@ struct World {
     ended: bool,
 }
 
-struct Place {
+struct TaskIndex {
     /// None while the task is being polled, or when there is none.
     task: Option<Task>,
     waker: Option<Arc<TaskWaker>>,
 }
 
 /// What is run next.
-enum Next {
+enum NextTask {
     Task(usize, Task, Arc<TaskWaker>),
     /// The future of a `block_on`, or what is left of its waker.
     Main(Arc<TaskWaker>),
@@ -70,10 +70,10 @@ impl FakeRuntime {
     /// A new world with a schedule of your choice, or one [drawn from the seed](Schedule::from_seed).
     #[must_use]
     pub fn with_schedule(seed: u64, schedule: Schedule) -> Self {
-        let world = World {
+        let world = RuntimeInner {
             now: Instant::ZERO,
             schedule,
-            chance: Chance::new(seed),
+            rng: Rng::new(seed),
             tasks: Vec::new(),
             free: Vec::new(),
             ready: VecDeque::new(),
@@ -109,13 +109,13 @@ impl FakeRuntime {
     /// On a livelock.
     pub fn step(&self) -> bool {
         match self.take_next() {
-            Next::Task(number, task, waker) => {
+            NextTask::Task(number, task, waker) => {
                 self.poll_task(number, task, &waker);
                 true
             }
             // Woken by a `block_on` that has ended.
-            Next::Main(_) => true,
-            Next::Nothing => false,
+            NextTask::Main(_) => true,
+            NextTask::Nothing => false,
         }
     }
 
@@ -161,13 +161,13 @@ impl FakeRuntime {
         main.wake_by_ref();
         loop {
             match self.take_next() {
-                Next::Main(_) => {
+                NextTask::Main(_) => {
                     if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
                         return output;
                     }
                 }
-                Next::Task(number, task, waker) => self.poll_task(number, task, &waker),
-                Next::Nothing => assert!(
+                NextTask::Task(number, task, waker) => self.poll_task(number, task, &waker),
+                NextTask::Nothing => assert!(
                     self.fire_next(Instant::from_nanos(u64::MAX)),
                     "deadlock at {} (seed {}): nothing is ready and no timer is set",
                     self.now(),
@@ -187,10 +187,10 @@ impl FakeRuntime {
         let mut mains = Vec::new();
         while self.now() < end {
             match self.take_next() {
-                Next::Task(number, task, waker) => self.poll_task(number, task, &waker),
+                NextTask::Task(number, task, waker) => self.poll_task(number, task, &waker),
                 // Its future is further up the stack; it is polled when this one has ended.
-                Next::Main(waker) => mains.push(waker),
-                Next::Nothing => {
+                NextTask::Main(waker) => mains.push(waker),
+                NextTask::Nothing => {
                     at_rest();
                     if !self.fire_next(end) {
                         self.fire(end);
@@ -222,7 +222,7 @@ impl FakeRuntime {
             if alive.is_empty() {
                 return false;
             }
-            let number = alive[world.chance.index(alive.len())];
+            let number = alive[world.rng.index(alive.len())];
             world.remove(number)
         };
         drop(task);
@@ -237,7 +237,7 @@ impl FakeRuntime {
             if wakers.is_empty() {
                 return;
             }
-            let pick = world.chance.index(wakers.len());
+            let pick = world.rng.index(wakers.len());
             Arc::clone(&wakers[pick])
         };
         waker.wake();
@@ -261,7 +261,7 @@ impl FakeRuntime {
         self.lock().steps
     }
 
-    fn take_next(&self) -> Next {
+    fn take_next(&self) -> NextTask {
         // A poll that took time may have let timers pass.
         let due = {
             let mut world = self.lock();
@@ -326,7 +326,7 @@ impl FakeRuntime {
         due.into_iter().for_each(Waker::wake);
     }
 
-    fn lock(&self) -> MutexGuard<'_, World> {
+    fn lock(&self) -> MutexGuard<'_, RuntimeInner> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -337,16 +337,16 @@ pub(crate) fn words_of(payload: &(dyn Any + Send)) -> String {
     String::from(text.unwrap_or("a panic without words"))
 }
 
-impl World {
-    fn take_ready(&mut self) -> Next {
+impl RuntimeInner {
+    fn take_ready(&mut self) -> NextTask {
         loop {
             if self.ready.is_empty() {
-                return Next::Nothing;
+                return NextTask::Nothing;
             }
             let pick = match self.schedule.pick {
                 Pick::Fifo => 0,
                 Pick::Lifo => self.ready.len() - 1,
-                Pick::Uniform => self.chance.index(self.ready.len()),
+                Pick::Uniform => self.rng.index(self.ready.len()),
                 // The number of a task is as good a priority as any, once its bits are mixed.
                 Pick::Priority => {
                     let priority =
@@ -354,18 +354,18 @@ impl World {
                     (0..self.ready.len()).max_by_key(|index| priority(&self.ready[*index])).unwrap_or(0)
                 }
             };
-            let Some(waker) = self.ready.remove(pick) else { return Next::Nothing };
+            let Some(waker) = self.ready.remove(pick) else { return NextTask::Nothing };
             waker.queued.store(false, Ordering::Relaxed);
             let Some(number) = waker.number else {
                 self.count_step();
-                return Next::Main(waker);
+                return NextTask::Main(waker);
             };
             // A waker may outlive its task; its place may have another one by now.
             let place =
                 self.tasks.get_mut(number).filter(|place| place.waker.as_ref().is_some_and(|own| Arc::ptr_eq(own, &waker)));
             if let Some(task) = place.and_then(|place| place.task.take()) {
                 self.count_step();
-                return Next::Task(number, task, waker);
+                return NextTask::Task(number, task, waker);
             }
         }
     }
@@ -414,12 +414,12 @@ impl Spawn for FakeRuntime {
             return;
         }
         let number = world.free.pop().unwrap_or_else(|| {
-            world.tasks.push(Place { task: None, waker: None });
+            world.tasks.push(TaskIndex { task: None, waker: None });
             world.tasks.len() - 1
         });
         let waker = TaskWaker { world: Arc::downgrade(&self.world), number: Some(number), queued: AtomicBool::new(true) };
         let waker = Arc::new(waker);
-        world.tasks[number] = Place { task: Some(task), waker: Some(Arc::clone(&waker)) };
+        world.tasks[number] = TaskIndex { task: Some(task), waker: Some(Arc::clone(&waker)) };
         world.ready.push_back(waker);
     }
 }
@@ -437,7 +437,7 @@ impl fmt::Debug for FakeRuntime {
 }
 
 struct TaskWaker {
-    world: Weak<Mutex<World>>,
+    world: Weak<Mutex<RuntimeInner>>,
     /// None for the future given to `block_on`.
     number: Option<usize>,
     queued: AtomicBool,

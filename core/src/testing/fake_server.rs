@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use crate::alarm::Alarm;
+use crate::connection_monitor::ConnectionMonitor;
 use crate::connector::CloseReason;
 use crate::runtime::Runtime;
 use crate::testing::{FakeConnector, FakeRuntime};
 use crate::time::Instant;
 
-/// How many alarms of connections that are gone are kept.
+/// How many monitors of connections that are gone are kept.
 const MOST_SPENT_ALARMS: usize = 16;
 
 /// How a [`FakeServer`] treats whoever talks to it.
@@ -97,10 +97,10 @@ pub struct FakeServer {
     runtime: Arc<dyn Runtime>,
     /// The same, if it is one in which a close can hang.
     fake: Option<FakeRuntime>,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<ServerState>>,
 }
 
-struct State {
+struct ServerState {
     mode: FakeMode,
     connect_latency: Duration,
     latency: Duration,
@@ -111,7 +111,7 @@ struct State {
     closes_begun: VecDeque<Instant>,
     hang_watch: Option<HangWatch>,
     most_clients: usize,
-    connections: BTreeMap<u64, Option<Alarm>>,
+    connections: BTreeMap<u64, Option<ConnectionMonitor>>,
     /// Connections that lead elsewhere.
     strays: BTreeMap<u64, Stray>,
     /// Until when the server keeps connections of whose end it cannot hear.
@@ -121,7 +121,7 @@ struct State {
     demoted_below: u64,
     dials: Vec<Instant>,
     /// How many dials are under way.
-    dialling: usize,
+    dialer: usize,
     checks: usize,
     peak: usize,
     /// Connections that a client holds, whether the server knows them or not.
@@ -129,8 +129,8 @@ struct State {
     closes: Vec<CloseReason>,
     /// Connections that are dead, which their pools know, and that are still held.
     lost: BTreeSet<u64>,
-    /// Alarms of connections that are gone, the last ones.
-    spent: VecDeque<Alarm>,
+    /// Monitors of connections that are gone, the last ones.
+    spent: VecDeque<ConnectionMonitor>,
     /// Whether a connection was closed as broken that was not.
     sound_one_closed: bool,
     /// Whoever waits for the mode to change.
@@ -139,7 +139,7 @@ struct State {
 
 /// A connection that leads elsewhere than to the server that is dialled.
 struct Stray {
-    alarm: Option<Alarm>,
+    monitor: Option<ConnectionMonitor>,
     former: FormerServer,
 }
 
@@ -153,7 +153,7 @@ impl FakeServer {
     /// The same on any other runtime, whose time it then keeps.
     #[must_use]
     pub fn on(runtime: Arc<dyn Runtime>) -> Self {
-        let state = State {
+        let state = ServerState {
             mode: FakeMode::Up,
             connect_latency: Duration::ZERO,
             latency: Duration::ZERO,
@@ -168,7 +168,7 @@ impl FakeServer {
             next_id: 1,
             demoted_below: 0,
             dials: Vec::new(),
-            dialling: 0,
+            dialer: 0,
             checks: 0,
             peak: 0,
             held: 0,
@@ -244,7 +244,7 @@ impl FakeServer {
             let waiting = std::mem::take(&mut state.waiting);
             (lost, waiting)
         };
-        lost.0.into_values().flatten().for_each(Alarm::raise);
+        lost.0.into_values().flatten().for_each(ConnectionMonitor::closed);
         lost.1.into_iter().for_each(Waker::wake);
     }
 
@@ -279,10 +279,10 @@ impl FakeServer {
         state.lead_astray(former);
     }
 
-    /// The alarms of connections that are gone are raised, much too late.
+    /// The monitors of connections that are gone are called, much too late.
     pub(crate) fn raise_late_alarms(&self) {
         let spent = std::mem::take(&mut self.lock().spent);
-        spent.into_iter().for_each(Alarm::raise);
+        spent.into_iter().for_each(ConnectionMonitor::closed);
     }
 
     /// How many connections are held of which the pool knows that they are dead.
@@ -303,8 +303,8 @@ impl FakeServer {
     }
 
     /// How many dials are under way.
-    pub(crate) fn dialling(&self) -> usize {
-        self.lock().dialling
+    pub(crate) fn dialer(&self) -> usize {
+        self.lock().dialer
     }
 
     /// When the server was dialled last.
@@ -357,7 +357,7 @@ impl FakeServer {
         self.lock().next_id as usize - 1
     }
 
-    pub(crate) fn alarm_of(&self, id: u64) -> Option<Alarm> {
+    pub(crate) fn alarm_of(&self, id: u64) -> Option<ConnectionMonitor> {
         self.lock().connections.get(&id).cloned().flatten()
     }
 
@@ -408,7 +408,7 @@ impl FakeServer {
         let mode = {
             let mut state = self.lock();
             state.dials.push(now);
-            state.dialling += 1;
+            state.dialer += 1;
             state.mode
         };
         let _under_way = UnderWay(self);
@@ -419,7 +419,7 @@ impl FakeServer {
     }
 
     /// Waits until the server has answered what is sent now.
-    async fn answer(&self, latency: fn(&State) -> Duration) {
+    async fn answer(&self, latency: fn(&ServerState) -> Duration) {
         if self.lock().mode == FakeMode::Void {
             return pending().await;
         }
@@ -511,34 +511,34 @@ impl FakeServer {
         self.lock().hanging.pop();
     }
 
-    /// Whom to tell when a connection is lost; the alarm comes back if it is lost already.
-    pub(super) fn set_alarm(&self, id: u64, alarm: Alarm) -> Option<Alarm> {
+    /// Whom to tell when a connection is lost; the monitor comes back if it is lost already.
+    pub(super) fn set_alarm(&self, id: u64, monitor: ConnectionMonitor) -> Option<ConnectionMonitor> {
         let mut state = self.lock();
-        let State { connections, strays, .. } = &mut *state;
-        match connections.get_mut(&id).or_else(|| strays.get_mut(&id).map(|stray| &mut stray.alarm)) {
-            Some(place) => place.replace(alarm),
-            None => Some(alarm),
+        let ServerState { connections, strays, .. } = &mut *state;
+        match connections.get_mut(&id).or_else(|| strays.get_mut(&id).map(|stray| &mut stray.monitor)) {
+            Some(place) => place.replace(monitor),
+            None => Some(monitor),
         }
     }
 
     /// A connection is ended while its client holds it.
     pub(super) fn cut_off(&self, id: u64) {
-        let alarm = self.lock().remove(id);
-        drop(alarm);
+        let monitor = self.lock().remove(id);
+        drop(monitor);
     }
 
     /// A client has let go of a connection.
     pub(super) fn let_go(&self, id: u64) {
-        let alarm = {
+        let monitor = {
             let mut state = self.lock();
             state.held -= 1;
             state.lost.remove(&id);
-            if let Some(alarm) = state.remove(id) {
-                state.spent.push_back(alarm);
+            if let Some(monitor) = state.remove(id) {
+                state.spent.push_back(monitor);
             }
             if state.spent.len() > MOST_SPENT_ALARMS { state.spent.pop_front() } else { None }
         };
-        drop(alarm);
+        drop(monitor);
     }
 
     pub(super) fn runtime(&self) -> &Arc<dyn Runtime> {
@@ -549,32 +549,32 @@ impl FakeServer {
         self.lock().latency
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ServerState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl ServerState {
     fn lead_astray(&mut self, former: FormerServer) {
         let strays = std::mem::take(&mut self.connections).into_iter();
-        self.strays.extend(strays.map(|(id, alarm)| (id, Stray { alarm, former })));
+        self.strays.extend(strays.map(|(id, monitor)| (id, Stray { monitor, former })));
     }
 
     fn orphans_at(&self, now: Instant) -> usize {
         self.orphans.iter().filter(|until| **until > now).count()
     }
 
-    fn remove(&mut self, id: u64) -> Option<Alarm> {
-        self.connections.remove(&id).or_else(|| self.strays.remove(&id).map(|stray| stray.alarm)).flatten()
+    fn remove(&mut self, id: u64) -> Option<ConnectionMonitor> {
+        self.connections.remove(&id).or_else(|| self.strays.remove(&id).map(|stray| stray.monitor)).flatten()
     }
 }
 
-/// Counts a dial however it ends.
+/// CheckerCounts a dial however it ends.
 struct UnderWay<'a>(&'a FakeServer);
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        self.0.lock().dialling -= 1;
+        self.0.lock().dialer -= 1;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::state::chance::Chance;
+use crate::state::rng::Rng;
 use crate::time::Instant;
 
 /// Which of several ready tasks runs next.
@@ -40,10 +40,10 @@ impl Schedule {
     /// A schedule drawn from `seed`: any pick; a grid of 1 ns, 1 ms or 10 ms; polls that take no time, 1 µs or 50 µs.
     #[must_use]
     pub fn from_seed(seed: u64) -> Self {
-        let mut chance = Chance::new(seed ^ 0x5C4E_D01E);
-        let pick = [Pick::Uniform, Pick::Uniform, Pick::Fifo, Pick::Lifo, Pick::Priority][chance.index(5)];
-        let grid = [Duration::from_nanos(1), Duration::from_millis(1), Duration::from_millis(10)][chance.index(3)];
-        let poll_cost = [Duration::ZERO, Duration::from_micros(1), Duration::from_micros(50)][chance.index(3)];
+        let mut rng = Rng::new(seed ^ 0x5C4E_D01E);
+        let pick = [Pick::Uniform, Pick::Uniform, Pick::Fifo, Pick::Lifo, Pick::Priority][rng.index(5)];
+        let grid = [Duration::from_nanos(1), Duration::from_millis(1), Duration::from_millis(10)][rng.index(3)];
+        let poll_cost = [Duration::ZERO, Duration::from_micros(1), Duration::from_micros(50)][rng.index(3)];
         Self { pick, grid, poll_cost }
     }
 

@@ -117,8 +117,8 @@ fn many_nodes(nodes: usize, connections: usize) {
         let quiet = quiet_hour().await;
         let own_tasks = tasks();
         let heap = HeapCount::start_here();
-        let knobs = NodeConfig::builder().max_connection_size(connections).min_idle(connections).max_pools_per_node(1);
-        let config = knobs.build().expect("the knobs of the benchmark are within their ranges");
+        let settings = NodeConfig::builder().max_connection_size(connections).min_idle(connections).max_pools_per_node(1);
+        let config = settings.build().expect("the settings of the benchmark are within their ranges");
         let manager = Manager::new(config, handle.runtime());
         for node in 0..nodes {
             let name = format!("redis://10.0.{}.{}:6379", node / 256, node % 256);

@@ -137,7 +137,7 @@ impl Handle {
             Handle::Tokio(runtime, _) => builder.build(runtime.clone()),
             Handle::Smol(runtime, _) => builder.build(runtime.clone()),
         };
-        manager.expect("the knobs of the benchmark are within their ranges")
+        manager.expect("the settings of the benchmark are within their ranges")
     }
 
     /// The runtime of a pool on this executor.

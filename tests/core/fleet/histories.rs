@@ -54,19 +54,19 @@ async fn meddle(manager: Manager<FakeConnector>, servers: Vec<FakeServer>, runti
     }
 }
 
-/// Every seed is watched at every step; the invariants of the budget and of each ledger are asserted on the way.
+/// Every seed is watched at every step; the invariants of the limiter and of each state are asserted on the way.
 ///
-/// Bites with a dial beyond the allowance (`with_room`; by a crash), with a place that is given away before its connection is
-/// closed (`Appetite::total` without what closes), with one that its node fills again by itself (`Roster::free`), and with
+/// Bites with a dial beyond the quota (`with_room`; by a crash), with a place that is given away before its connection is
+/// closed (`Demand::total` without what closes), with one that its node fills again by itself (`ConnectionTable::free`), and with
 /// a driver that is not woken for what others left it.
 #[test]
 fn c1_all_nodes_together_stay_within_the_total_whatever_happens_and_all_of_it_can_be_lent_afterwards() {
     for seed in 0..150 {
         let (nodes, total) = (2 + seed as usize % 4, 4 + seed as usize % 5);
         let total = total.max(nodes);
-        let knobs = NodeConfig::builder().min_idle(seed as usize % 3).max_connection_size(3).max_pools_per_node(3);
-        let knobs = knobs.health_check_interval(30 * MS).health_check_timeout(10 * MS).connect_timeout(100 * MS);
-        let fleet = fleet(seed, nodes, total, knobs.max_idle_time(20 * MS).cleanup_interval(20 * MS).max_lifetime(150 * MS));
+        let settings = NodeConfig::builder().min_idle(seed as usize % 3).max_connection_size(3).max_pools_per_node(3);
+        let settings = settings.health_check_interval(30 * MS).health_check_timeout(10 * MS).connect_timeout(100 * MS);
+        let fleet = fleet(seed, nodes, total, settings.max_idle_time(20 * MS).cleanup_interval(20 * MS).max_lifetime(150 * MS));
         for server in &fleet.servers {
             server.set_connect_latency(2 * MS);
             server.set_latency(MS);

@@ -85,14 +85,14 @@ pub(super) fn names(count: usize) -> Vec<String> {
 }
 
 /// Nodes that are not there yet; nothing is kept warm.
-pub(super) fn fleet(seed: u64, nodes: usize, total: usize, knobs: NodeConfigBuilder) -> Fleet {
+pub(super) fn fleet(seed: u64, nodes: usize, total: usize, settings: NodeConfigBuilder) -> Fleet {
     let runtime = FakeRuntime::new(seed);
     let servers: Vec<_> = (0..nodes).map(|_| FakeServer::new(&runtime)).collect();
     let looked = Looked::default();
     let inside = Arc::clone(&looked);
     let look = Arc::new(move || look(seed, &inside));
     let watched = Arc::new(Watched { runtime: runtime.clone(), look, broken: Arc::default() });
-    let config = knobs.build().expect("the test's knobs are valid");
+    let config = settings.build().expect("the test's settings are valid");
     let limit = TotalLimit::new(total);
     let manager = Manager::with_total_limit(config, limit, Arc::clone(&watched) as Arc<dyn Runtime>).expect("a valid limit");
     *looked.lock().expect("nothing panics under it") = Some((manager.clone(), servers.clone()));
@@ -141,7 +141,7 @@ impl Fleet {
         self.servers[node].closes().iter().filter(|reason| **reason == CloseReason::Yielded).count()
     }
 
-    /// A caller in line, who writes down the number of its node when it is served and gives the connection back then.
+    /// A caller in the queue, who writes down the number of its node when it is served and gives the connection back then.
     pub(super) fn wait(&self, node: usize, timeout: Duration, served: &Served) {
         let (manager, served) = (self.manager.clone(), Arc::clone(served));
         self.watched.spawn(Box::pin(async move {

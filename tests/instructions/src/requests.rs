@@ -11,9 +11,9 @@ use redis_manager_core::{Acquire, Lease, Manager, NodeConfig, NodePool, Runtime}
 use crate::hand::{Free, Hand, poll_once};
 
 fn pool(runtime: &Arc<Hand>, pools: usize, size: usize) -> NodePool<Free> {
-    let knobs = NodeConfig::builder().connection_pools_per_node_at_start(pools).max_pools_per_node(pools);
-    let knobs = knobs.max_connection_size(size).min_idle(size).max_waiters(1_000_000);
-    let config = knobs.build().expect("these knobs are within their ranges");
+    let settings = NodeConfig::builder().connection_pools_per_node_at_start(pools).max_pools_per_node(pools);
+    let settings = settings.max_connection_size(size).min_idle(size).max_waiters(1_000_000);
+    let config = settings.build().expect("these settings are within their ranges");
     let pool = NodePool::new(Free, config, Arc::clone(runtime) as Arc<dyn Runtime>);
     runtime.run();
     pool
@@ -51,7 +51,7 @@ fn get_and_return(pool: &NodePool<Free>, times: u64) {
 /// The same by name, among so many nodes, each asked in turn.
 pub(crate) fn by_name(nodes: usize, times: u64) {
     let runtime = Arc::new(Hand::default());
-    let config = NodeConfig::builder().max_connection_size(8).build().expect("these knobs are within their ranges");
+    let config = NodeConfig::builder().max_connection_size(8).build().expect("these settings are within their ranges");
     let manager = Manager::new(config, Arc::clone(&runtime) as Arc<dyn Runtime>);
     // Of one length, since a longer one takes longer to hash.
     let names: Vec<_> = (0..nodes).map(|node| format!("redis://node-{node:06}:6379")).collect();

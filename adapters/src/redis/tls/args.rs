@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 use std::path::PathBuf;
 
-use redis_manager_core::{ConfigError, Knob};
+use redis_manager_core::{ConfigError, Setting};
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
@@ -88,26 +88,26 @@ impl Pem {
         Self::File(path.into())
     }
 
-    fn read(&self, knob: &'static str) -> Result<Vec<u8>, ConfigError> {
+    fn read(&self, setting: &'static str) -> Result<Vec<u8>, ConfigError> {
         match self {
             Self::Bytes(text) => Ok(text.clone()),
-            Self::File(path) => fs::read(path).map_err(|error| self.unusable(knob, error.to_string())),
+            Self::File(path) => fs::read(path).map_err(|error| self.unusable(setting, error.to_string())),
         }
     }
 
-    fn read_certificates(&self, knob: &'static str) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
-        let text = self.read(knob)?;
+    fn read_certificates(&self, setting: &'static str) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
+        let text = self.read(setting)?;
         let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
         // Not in the words of the reader, which quote a line: all of a key, if the line ends got lost on the way.
         let certificates = read.unwrap_or_default();
         if certificates.is_empty() {
-            return Err(self.unusable(knob, String::from("no certificate in it, or one that is not well-formed")));
+            return Err(self.unusable(setting, String::from("no certificate in it, or one that is not well-formed")));
         }
         Ok(certificates)
     }
 
-    fn unusable(&self, knob: &'static str, reason: String) -> ConfigError {
-        ConfigError::Unusable { knob, value: format!("{self:?}"), reason }
+    fn unusable(&self, setting: &'static str, reason: String) -> ConfigError {
+        ConfigError::Unusable { setting, value: format!("{self:?}"), reason }
     }
 }
 
@@ -122,19 +122,19 @@ impl fmt::Debug for Pem {
     }
 }
 
-/// The table of the knobs in [`TlsArgs`].
-pub(crate) fn knobs() -> Vec<Knob> {
-    let knob = |name, unit, default: &str, range: &str, why| Knob::new(name, unit, default.into(), range.into(), why);
+/// The table of the settings in [`TlsArgs`].
+pub(crate) fn settings() -> Vec<Setting> {
+    let setting = |name, unit, default: &str, range: &str, why| Setting::new(name, unit, default.into(), range.into(), why);
     vec![
-        knob("pool_args.tls.ca_certificates", "PEM", "none: the platform's", "certificates", "who may vouch for a server"),
-        knob(
+        setting("pool_args.tls.ca_certificates", "PEM", "none: the platform's", "certificates", "who may vouch for a server"),
+        setting(
             "pool_args.tls.client_certificate",
             "PEM, twice",
             "none",
             "certificates and their key",
             "for servers that ask who the client is (`tls-auth-clients yes`)",
         ),
-        knob(
+        setting(
             "pool_args.tls.server_name",
             "text",
             "none: the URL's host",
@@ -169,7 +169,7 @@ impl TlsArgs {
     pub(super) fn expected_name(&self) -> Result<Option<ServerName<'static>>, ConfigError> {
         let Some(name) = &self.server_name else { return Ok(None) };
         ServerName::try_from(name.clone()).map(Some).map_err(|_| ConfigError::Unreadable {
-            knob: SERVER_NAME,
+            setting: SERVER_NAME,
             value: name.clone(),
             expected: "a DNS name or an IP address",
         })

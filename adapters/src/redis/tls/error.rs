@@ -24,7 +24,7 @@ impl TlsError {
         }
     }
 
-    /// Whether another attempt must fail the same way until somebody changes something: a certificate, a port, a knob.
+    /// Whether another attempt must fail the same way until somebody changes something: a certificate, a port, a setting.
     pub(crate) fn is_permanent(&self) -> bool {
         let Self::Refused { source, .. } = self else { return false };
         // A server that is about to end may say so.

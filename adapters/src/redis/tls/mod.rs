@@ -8,7 +8,7 @@ mod stream;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use redis_manager_core::{ConfigError, Knob};
+use redis_manager_core::{ConfigError, Setting};
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
@@ -18,10 +18,10 @@ use tokio_rustls::TlsConnector;
 
 use crate::network::BoxStream;
 use crate::redis_node::address::Verification;
-pub(crate) use args::knobs;
+pub(crate) use args::settings;
 pub use args::{ClientCertificate, Pem, TlsArgs};
 pub(crate) use error::TlsError;
-pub(crate) use stream::Verdict;
+pub(crate) use stream::TlsVerdict;
 use stream::WatchedStream;
 
 /// Sessions that a node remembers. Each connection takes one that it does not give back, and leaves one or two behind;
@@ -44,8 +44,8 @@ pub(crate) struct Tls {
 
 impl Tls {
     /// The row of the builder's own switch.
-    pub(crate) fn knob() -> Option<Knob> {
-        Some(Knob::new(
+    pub(crate) fn setting() -> Option<Setting> {
+        Some(Setting::new(
             "allow_insecure_tls",
             "switch",
             String::from("false"),
@@ -167,14 +167,14 @@ impl TlsPeer {
         Self::new(ClientConfig::clone(&self.config), self.server_name.clone(), host)
     }
 
-    /// Makes a stream secret and sure of its peer. What the server thinks of us may come later; the verdict tells.
+    /// Makes a stream secret and sure of its peer. What the server thinks of us may come later; `TlsVerdict` has it.
     ///
     /// # Cancel safety
     ///
     /// The stream is closed when the future is dropped.
-    pub(crate) async fn handshake(&self, stream: BoxStream) -> Result<(BoxStream, Verdict), TlsError> {
+    pub(crate) async fn handshake(&self, stream: BoxStream) -> Result<(BoxStream, TlsVerdict), TlsError> {
         let connector = TlsConnector::from(Arc::clone(&self.config));
-        let verdict = Verdict::new(&self.name);
+        let verdict = TlsVerdict::new(&self.name);
         match connector.connect(self.name.clone(), stream).await {
             Ok(stream) => Ok((Box::new(WatchedStream::new(stream, verdict.clone())), verdict)),
             Err(error) => Err(TlsError::of(&self.name, error)),

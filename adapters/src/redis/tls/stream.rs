@@ -16,12 +16,12 @@ use crate::redis_node::tls::error::{TlsError, refusal};
 /// What has ended an encrypted stream, if TLS has. In TLS 1.3 the client is done before the server has looked at its
 /// certificate: a refusal comes as an answer to the first command.
 #[derive(Clone)]
-pub(crate) struct Verdict {
+pub(crate) struct TlsVerdict {
     name: ServerName<'static>,
     error: Arc<OnceLock<Error>>,
 }
 
-impl Verdict {
+impl TlsVerdict {
     pub(super) fn new(name: &ServerName<'static>) -> Self {
         Self { name: name.clone(), error: Arc::default() }
     }
@@ -42,14 +42,14 @@ impl Verdict {
     }
 }
 
-/// See [`Verdict`].
+/// See [`TlsVerdict`].
 pub(super) struct WatchedStream {
     stream: TlsStream<BoxStream>,
-    verdict: Verdict,
+    verdict: TlsVerdict,
 }
 
 impl WatchedStream {
-    pub(super) fn new(stream: TlsStream<BoxStream>, verdict: Verdict) -> Self {
+    pub(super) fn new(stream: TlsStream<BoxStream>, verdict: TlsVerdict) -> Self {
         Self { stream, verdict }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Bench, MS, SECOND, one_pool};
 use crate::connector::CloseReason;
-use crate::state::{Acquired, FailureKind, Finding, Input, Outcome, Verdict, Want};
+use crate::state::{Acquired, CheckResult, DialFailureKind, Input, Outcome, ReleaseKind, WaitKind};
 
 #[test]
 fn e1_a_close_tells_all_who_wait_and_ends_when_the_last_connection_is_closed() {
@@ -16,20 +16,20 @@ fn e1_a_close_tells_all_who_wait_and_ends_when_the_last_connection_is_closed() {
     let queued = bench.wait(SECOND);
     bench.put(Input::Close { force_at: Some(bench.now + 10 * SECOND) });
     for waiter in [granted, queued] {
-        assert_eq!(bench.ledger.take_outcome(waiter), Some(Outcome::Closed));
+        assert_eq!(bench.state.take_outcome(waiter), Some(Outcome::Closed));
     }
     assert_eq!(bench.acquire(SECOND), Acquired::Closed);
-    let Acquired::Waiting(drained) = bench.ledger.wait_for(bench.now, Want::Drained, bench.now + 20 * SECOND) else {
+    let Acquired::Waiting(drained) = bench.state.wait_for(bench.now, WaitKind::Drained, bench.now + 20 * SECOND) else {
         panic!("it waits for the end")
     };
     assert_eq!(bench.close_all(), [CloseReason::PoolClosed], "the one that nobody collected");
     bench.release(third);
     bench.release(out);
-    assert_eq!(bench.ledger.take_outcome(drained), None, "not before the sockets are closed");
+    assert_eq!(bench.state.take_outcome(drained), None, "not before the sockets are closed");
     assert_eq!(bench.close_all(), [CloseReason::PoolClosed; 2]);
-    assert_eq!(bench.ledger.take_outcome(drained), Some(Outcome::Ready));
-    assert!(bench.ledger.is_finished());
-    assert_eq!(bench.ledger.next_deadline(), None);
+    assert_eq!(bench.state.take_outcome(drained), Some(Outcome::Ready));
+    assert!(bench.state.is_finished());
+    assert_eq!(bench.state.next_deadline(), None);
 }
 
 /// Bites when `force` leaves out the leased ones.
@@ -49,16 +49,16 @@ fn e1_at_the_deadline_of_a_close_all_is_forced_and_a_stale_loan_closes_uncounted
     bench.pass(MS);
     assert_eq!(bench.kills.len(), 1);
     let kill = bench.kills.pop().expect("just seen");
-    assert!(!bench.ledger.is_finished());
+    assert!(!bench.state.is_finished());
     bench.put(Input::Closed(kill));
-    assert!(bench.ledger.is_finished());
+    assert!(bench.state.is_finished());
     bench.release(loan);
     bench.put(Input::Connected(ticket, 77));
-    bench.put(Input::Checked(checkup, Finding::Sound));
+    bench.put(Input::Checked(checkup, CheckResult::Sound));
     assert_eq!(bench.closes.len(), 3, "each connection still leaves by a close");
     assert!(bench.closes.iter().all(|(closing, ..)| closing.id.is_none()));
     bench.close_all();
-    assert!(bench.ledger.is_finished());
+    assert!(bench.state.is_finished());
 }
 
 #[test]
@@ -70,19 +70,19 @@ fn what_is_on_its_way_when_the_pool_closes_is_closed_on_arrival() {
     };
     bench.put(Input::Close { force_at: None });
     bench.accept();
-    bench.put(Input::Release(loan, Verdict::Silent));
+    bench.put(Input::Release(loan, ReleaseKind::Silent));
     assert_eq!(bench.close_all(), [CloseReason::PoolClosed, CloseReason::Broken]);
-    assert!(bench.ledger.is_finished());
+    assert!(bench.state.is_finished());
 }
 
 #[test]
 fn a_dial_that_fails_after_the_close_leads_to_no_other() {
     let mut bench = Bench::new(one_pool(2).min_idle(2));
     bench.put(Input::Close { force_at: None });
-    bench.refuse(FailureKind::Passing);
-    bench.refuse(FailureKind::Permanent);
+    bench.refuse(DialFailureKind::Passing);
+    bench.refuse(DialFailureKind::Permanent);
     assert_eq!(bench.connects, []);
-    assert!(bench.ledger.is_finished());
+    assert!(bench.state.is_finished());
 }
 
 #[test]
@@ -90,32 +90,36 @@ fn a_lost_driver_leaves_nobody_waiting() {
     let mut bench = Bench::full(1);
     let loan = bench.borrow();
     let waiter = bench.wait(SECOND);
-    let Acquired::Waiting(drained) = bench.ledger.wait_for(bench.now, Want::Drained, bench.now + SECOND) else {
+    let Acquired::Waiting(drained) = bench.state.wait_for(bench.now, WaitKind::Drained, bench.now + SECOND) else {
         panic!("it waits for the end")
     };
     bench.put(Input::DriverLost);
-    assert_eq!(bench.ledger.take_outcome(waiter), Some(Outcome::Closed));
-    assert_eq!(bench.ledger.take_outcome(drained), Some(Outcome::Ready));
+    assert_eq!(bench.state.take_outcome(waiter), Some(Outcome::Closed));
+    assert_eq!(bench.state.take_outcome(drained), Some(Outcome::Ready));
     bench.release(loan);
     bench.close_all();
-    assert!(bench.ledger.is_finished());
+    assert!(bench.state.is_finished());
 }
 
 #[test]
 fn a_node_is_warm_when_every_pool_at_start_has_its_minimum() {
     let mut bench = Bench::new(one_pool(4).min_idle(2));
-    let Acquired::Waiting(warm) = bench.ledger.wait_for(bench.now, Want::Warm, bench.now + SECOND) else { panic!("it is cold") };
+    let Acquired::Waiting(warm) = bench.state.wait_for(bench.now, WaitKind::Warm, bench.now + SECOND) else {
+        panic!("it is cold")
+    };
     bench.accept();
-    assert_eq!(bench.ledger.take_outcome(warm), None);
+    assert_eq!(bench.state.take_outcome(warm), None);
     bench.accept();
-    assert_eq!(bench.ledger.take_outcome(warm), Some(Outcome::Ready));
+    assert_eq!(bench.state.take_outcome(warm), Some(Outcome::Ready));
     // With nothing to keep warm, one dial still shows that the server answers.
     let mut bench = Bench::new(one_pool(4));
-    let Acquired::Waiting(warm) = bench.ledger.wait_for(bench.now, Want::Warm, bench.now + SECOND) else { panic!("it is cold") };
+    let Acquired::Waiting(warm) = bench.state.wait_for(bench.now, WaitKind::Warm, bench.now + SECOND) else {
+        panic!("it is cold")
+    };
     bench.collect();
     assert_eq!(bench.connects.len(), 1);
     bench.accept();
-    assert_eq!(bench.ledger.take_outcome(warm), Some(Outcome::Ready));
+    assert_eq!(bench.state.take_outcome(warm), Some(Outcome::Ready));
 }
 
 /// Found by the fuzzer: the second close armed a deadline for a pool of which nothing was left.
@@ -124,7 +128,7 @@ fn a_pool_that_is_closed_wants_no_tick_when_it_is_closed_again() {
     let mut bench = Bench::new(one_pool(1));
     for _ in 0..2 {
         bench.put(Input::Close { force_at: Some(bench.now + SECOND) });
-        assert!(bench.ledger.is_finished());
-        assert_eq!(bench.ledger.next_deadline(), None);
+        assert!(bench.state.is_finished());
+        assert_eq!(bench.state.next_deadline(), None);
     }
 }

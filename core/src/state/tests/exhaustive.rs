@@ -1,17 +1,17 @@
-//! Small scope, all of it: every sequence of up to nine operations, on the ledger and on the reference model.
+//! Small scope, all of it: every sequence of up to nine operations, on the node's state and on the reference model.
 //!
 //! Sequences are not run one by one: two that lead to the same state have the same futures, so only one of them is
-//! extended, and the other is counted. That is sound because the state is the whole of it: the ledger as its `Debug`
+//! extended, and the other is counted. That is sound because the state is the whole of it: the node's state as its `Debug`
 //! text shows it, the model, and the tokens that are held, read through a [`sketch`] that forgets only what no rule
-//! looks at. A field that is added to the ledger later is part of the text by itself. A ledger cannot be copied, so each
+//! looks at. A field that is added to the node's state later is part of the text by itself. A node's state cannot be copied, so each
 //! sequence is played again from the start; all but its last operation have been compared before.
 //!
 //! Seen to bite, each with the shortest sequence there is (seconds with the debug build; 3 operations take 0.1):
 //! a cancel that keeps its grant (3); a grant that is not revoked at its deadline (3) or wakes nobody (2); no grant in
-//! `settle` (2); a place taken again at the end of the line (5, 0.8 s); a closing socket that is not counted (3); a
+//! `dispatch` (2); a place taken again at the end of the queue (5, 0.8 s); a closing socket that is not counted (3); a
 //! cut-off that is not armed again (8, 2.0 s); distrust that leaves out what is on loan (6, 2.1 s); a connection that
 //! died on loan and is lent again (5); a cancelled wait that keeps its deadline (3); a permanent failure that is told to
-//! nobody (4); a ramp that begins wide open (8, 5.2 s); a line that loses its tail (3); force that spares loans (5); a
+//! nobody (4); a ramp that begins wide open (8, 5.2 s); a queue that loses its tail (3); force that spares loans (5); a
 //! death at birth without back-off (3).
 
 use std::collections::HashMap;
@@ -80,7 +80,7 @@ const ALL: &[Op] = &[
 const BOTH_OUT: &[Op] = &[Op::Connected(0), Op::Connected(0), Op::Acquire { beats: 1 }, Op::Acquire { beats: 1 }];
 
 /// A state: a shortest sequence that leads to it, and where each operation leads from it.
-struct State {
+struct SearchState {
     by: Vec<Op>,
     possible: Vec<Op>,
     leads_to: Vec<usize>,
@@ -98,7 +98,7 @@ impl Search {
         let start = search.play(before);
         let full = before.len() + length;
         let mut known = HashMap::from([(search.state(&start), 0)]);
-        let mut states = vec![State { by: before.to_vec(), possible: search.possible(&start), leads_to: Vec::new() }];
+        let mut states = vec![SearchState { by: before.to_vec(), possible: search.possible(&start), leads_to: Vec::new() }];
         let mut next = 0;
         while next < states.len() && states[next].by.len() < full {
             for op in states[next].possible.clone() {
@@ -109,7 +109,7 @@ impl Search {
                     0
                 } else {
                     *known.entry(search.state(&pair)).or_insert_with(|| {
-                        states.push(State { by: sequence, possible: search.possible(&pair), leads_to: Vec::new() });
+                        states.push(SearchState { by: sequence, possible: search.possible(&pair), leads_to: Vec::new() });
                         states.len() - 1
                     })
                 };
@@ -124,10 +124,10 @@ impl Search {
 
     /// What can happen next.
     fn possible(&self, pair: &Pair) -> Vec<Op> {
-        // One more may ask when all of them queue: it is told that the line is full.
-        let crowded = pair.waiters.len() >= WAITERS && pair.model.queued() < WAITERS;
+        // One more may ask when all of them queue: it is told that the queue is full.
+        let has_waiters = pair.waiters.len() >= WAITERS && pair.model.queued() < WAITERS;
         let is_acquire = |op: &Op| matches!(op, Op::Acquire { .. });
-        self.ops.iter().copied().filter(|op| pair.allows(*op) && !(crowded && is_acquire(op))).collect()
+        self.ops.iter().copied().filter(|op| pair.allows(*op) && !(has_waiters && is_acquire(op))).collect()
     }
 
     /// Plays a sequence from the start and compares all after its last operation.
@@ -141,41 +141,42 @@ impl Search {
         played.unwrap_or_else(|_| panic!("the shortest sequence that goes wrong: {sequence:?} with {:?}", self.scope))
     }
 
-    /// The whole state: ledger, model and tokens.
+    /// The whole state: state, model and tokens.
     fn state(&self, pair: &Pair) -> String {
-        let ledger = &pair.bench.ledger;
-        let slot = |id: ConnId| (id.slot(), ledger.roster.get(id).is_some());
-        let waiters: Vec<_> = pair.waiters.iter().map(|(n, id)| (n, id.slot, ledger.line.place(*id).is_some())).collect();
+        let state = &pair.bench.state;
+        let slot = |id: ConnId| (id.slot(), state.connections.get(id).is_some());
+        let waiters: Vec<_> = pair.waiters.iter().map(|(n, id)| (n, id.slot, state.queue.place(*id).is_some())).collect();
         let loans: Vec<_> = pair.loans.iter().map(|loan| (loan.conn, slot(loan.id))).collect();
         let connects: Vec<_> = pair.connects.iter().map(|ticket| slot(ticket.id)).collect();
         let checks: Vec<_> = pair.checks.iter().map(|checkup| (checkup.conn, slot(checkup.id))).collect();
         // In their order, without those that have ended; the records say since when.
-        let is_under_way = |(at, id): &&(Instant, ConnId)| ledger.roster.get(*id).is_some_and(|record| record.entered_at == *at);
-        let began: Vec<_> = ledger.closes.iter().filter(is_under_way).map(|(_, id)| id.slot()).collect();
+        let is_under_way =
+            |(at, id): &&(Instant, ConnId)| state.connections.get(*id).is_some_and(|record| record.entered_at == *at);
+        let began: Vec<_> = state.closes.iter().filter(is_under_way).map(|(_, id)| id.slot()).collect();
         let closes: Vec<_> = pair.closes.iter().map(|(closing, conn)| (conn, closing.id.map(slot))).collect();
-        assert!(!ledger.has_actions(), "all orders were taken");
+        assert!(!state.has_actions(), "all orders were taken");
         let mut text = String::new();
-        let dialling = format!("{:?}", ledger.dialling);
+        let dialer = format!("{:?}", state.dialer);
         // Behind it are constants, lengths of dials, and words.
-        let gate = dialling.split_once("backoff").expect("a field of that name").0;
-        write!(text, "{:?}{:?}{gate}", ledger.roster, ledger.line).expect("a string takes all");
+        let gate = dialer.split_once("backoff").expect("a field of that name").0;
+        write!(text, "{:?}{:?}{gate}", state.connections, state.queue).expect("a string takes all");
         write!(
             text,
             "{:?}{began:?}{:?}{:?}{:?}{}",
-            ledger.deadlines,
-            ledger.next_generation_at,
-            ledger.life,
-            ledger.has_met_server,
-            ledger.dialling.is_refused_for_good()
+            state.deadlines,
+            state.next_generation_at,
+            state.life,
+            state.has_met_server,
+            state.dialer.is_refused_for_good()
         )
         .expect("a string takes all");
         write!(text, "{:?}{waiters:?}{loans:?}{connects:?}{checks:?}{closes:?}", pair.model).expect("a string takes all");
-        sketch(&text, pair.bench.now, ledger.epoch, ledger.generation)
+        sketch(&text, pair.bench.now, state.trust_epoch, state.generation)
     }
 }
 
 /// How many sequences of up to `length` operations start at the first state.
-fn count(states: &[State], length: usize) -> u64 {
+fn count(states: &[SearchState], length: usize) -> u64 {
     let mut sequences = 0;
     let mut ways = vec![0; states.len()];
     ways[0] = 1;
@@ -193,9 +194,9 @@ fn count(states: &[State], length: usize) -> u64 {
 /// What matters of a text.
 ///
 /// Forgotten are numbers that only say which of several was first (generations, arrivals: slots and lists say it, too);
-/// what the knobs of [`Pair`] make irrelevant (how long dials took, how often they failed, since when something idles);
+/// what the settings of [`Pair`] make irrelevant (how long dials took, how often they failed, since when something idles);
 /// how far back the past lies; and the time within a beat, as nothing looks at it.
-fn sketch(text: &str, now: Instant, epoch: u64, generation: u64) -> String {
+fn sketch(text: &str, now: Instant, trust_epoch: u64, generation: u64) -> String {
     let mut sketch = String::with_capacity(text.len());
     let (mut rest, mut key, mut is_closing) = (text, "", false);
     while let Some(start) = rest.bytes().position(|byte| byte.is_ascii_digit()) {
@@ -212,13 +213,13 @@ fn sketch(text: &str, now: Instant, epoch: u64, generation: u64) -> String {
             "arrival" => {
                 // The place of nobody.
                 let wait = rest.find("wait: ").map_or("", |n| &rest[n..]);
-                if words.ends_with("place: Place { arrival: ") && wait.starts_with("wait: Vacant") {
+                if words.ends_with("place: QueuePosition { arrival: ") && wait.starts_with("wait: Vacant") {
                     rest = wait;
                 }
             }
-            "epoch" => {
+            "trust_epoch" => {
                 is_closing = words.contains("phase: Closing");
-                sketch.push(if number.parse() == Ok(epoch) { '=' } else { '<' });
+                sketch.push(if number.parse() == Ok(trust_epoch) { '=' } else { '<' });
             }
             "made_for" => sketch.push(if number.parse() == Ok(generation) { '=' } else { '<' }),
             "entered_at" if !is_closing => {}

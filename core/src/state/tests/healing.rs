@@ -3,7 +3,7 @@
 use super::{Bench, MS, SECOND, one_pool};
 use crate::config::OnNodeDown;
 use crate::connector::CloseReason;
-use crate::state::{Failure, FailureKind, Finding, Health, Input, Outcome, Verdict};
+use crate::state::{CheckResult, DialFailure, DialFailureKind, Health, Input, Outcome, ReleaseKind};
 
 /// Bites when `arm_probe` arms nothing.
 #[test]
@@ -11,14 +11,14 @@ fn i9_a_failed_dial_backs_off_and_the_next_probe_stays_armed_for_ever() {
     let mut bench = Bench::new(one_pool(3).min_idle(1));
     for attempt in 1..=50 {
         assert_eq!(bench.connects.len(), 1, "attempt {attempt}");
-        bench.refuse(FailureKind::Passing);
+        bench.refuse(DialFailureKind::Passing);
         assert_eq!(bench.connects.len(), 0, "attempt {attempt}: a pause comes first");
-        assert_eq!(bench.ledger.health(), Health::Down);
+        assert_eq!(bench.state.health(), Health::Down);
         assert_eq!(bench.status().last_error.as_deref(), Some("refused"));
         bench.until_dial();
     }
     bench.accept();
-    assert_eq!((bench.ledger.health(), bench.status().idle), (Health::Up, 1));
+    assert_eq!((bench.state.health(), bench.status().idle), (Health::Up, 1));
     assert_eq!(bench.status().last_error, None);
 }
 
@@ -31,12 +31,12 @@ fn h4_a_node_that_is_down_is_dialled_once_at_a_time_then_by_one_two_four() {
     }
     assert_eq!(bench.connects.len(), 40);
     for _ in 0..40 {
-        bench.refuse(FailureKind::Passing);
+        bench.refuse(DialFailureKind::Passing);
     }
     bench.until_dial();
     for _ in 0..5 {
         assert_eq!(bench.connects.len(), 1);
-        bench.refuse(FailureKind::Passing);
+        bench.refuse(DialFailureKind::Passing);
         bench.until_dial();
     }
     for width in [1, 1, 2, 4] {
@@ -52,20 +52,20 @@ fn h4_a_node_that_is_down_is_dialled_once_at_a_time_then_by_one_two_four() {
 /// Bites when `is_saturated` forgets dials that are under way: a full pool may be full of them.
 #[test]
 fn h10_a_dial_that_fills_the_pool_is_overdue_in_its_time_whoever_ordered_it() {
-    let knobs = || one_pool(1).on_node_down(OnNodeDown::FailFast).health_check_timeout(SECOND);
-    let mut bench = Bench::new(knobs());
+    let settings = || one_pool(1).on_node_down(OnNodeDown::FailFast).health_check_timeout(SECOND);
+    let mut bench = Bench::new(settings());
     let waiter = bench.wait(10 * SECOND);
     bench.pass(SECOND - MS);
-    assert_eq!(bench.ledger.evidence(), Health::Up);
+    assert_eq!(bench.state.evidence(), Health::Up);
     bench.pass(MS);
-    assert_eq!(bench.ledger.evidence(), Health::Down);
-    assert!(matches!(bench.ledger.take_outcome(waiter), Some(Outcome::Down(_))), "it fails fast, not at its deadline");
-    let mut bench = Bench::new(knobs());
-    assert!(bench.ledger.try_acquire(bench.now).is_err());
+    assert_eq!(bench.state.evidence(), Health::Down);
+    assert!(matches!(bench.state.take_outcome(waiter), Some(Outcome::Down(_))), "it fails fast, not at its deadline");
+    let mut bench = Bench::new(settings());
+    assert!(bench.state.try_acquire(bench.now).is_err());
     bench.collect();
     assert_eq!(bench.connects.len(), 1, "the spare");
     bench.pass(SECOND);
-    assert_eq!(bench.ledger.evidence(), Health::Down);
+    assert_eq!(bench.state.evidence(), Health::Down);
 }
 
 /// Bites when `distrust_since` checks nothing, when `on_release` looks at no epoch, and when `on_closed` leaves the dial put off.
@@ -73,27 +73,27 @@ fn h10_a_dial_that_fills_the_pool_is_overdue_in_its_time_whoever_ordered_it() {
 fn h6_silence_has_all_others_checked_orders_one_dial_and_late_returns_are_checked_first() {
     let mut bench = Bench::full(6);
     let (silent, held, late) = (bench.borrow(), bench.borrow(), bench.borrow());
-    bench.put(Input::Release(silent, Verdict::Silent));
+    bench.put(Input::Release(silent, ReleaseKind::Silent));
     assert_eq!(bench.checks.len(), 3, "all that idle");
     assert_eq!(bench.status().idle, 0);
-    assert_eq!(bench.ledger.health(), Health::Suspect);
+    assert_eq!(bench.state.health(), Health::Suspect);
     assert_eq!(bench.connects.len(), 0, "the pool is full until the silent one is closed");
     bench.close_all();
     assert_eq!(bench.connects.len(), 1, "one dial, at once, not as many as wait");
     // A second silent one of the same time says nothing new.
-    bench.put(Input::Release(held, Verdict::Silent));
+    bench.put(Input::Release(held, ReleaseKind::Silent));
     bench.close_all();
     assert_eq!((bench.checks.len(), bench.connects.len()), (3, 1));
     bench.release(late);
     assert_eq!(bench.checks.len(), 4);
     let waiter = bench.wait(SECOND);
     let checkup = bench.checks.pop().expect("the late one");
-    bench.put(Input::Checked(checkup, Finding::Sound));
+    bench.put(Input::Checked(checkup, CheckResult::Sound));
     let loan = bench.granted(waiter);
-    assert_eq!(bench.ledger.health(), Health::Up, "an answer ends the suspicion");
+    assert_eq!(bench.state.health(), Health::Up, "an answer ends the suspicion");
     assert_eq!(bench.put_back(loan), None, "it is trusted again");
     while let Some(checkup) = bench.checks.pop() {
-        bench.put(Input::Checked(checkup, Finding::Silent));
+        bench.put(Input::Checked(checkup, CheckResult::Silent));
     }
     assert_eq!(bench.close_all(), [CloseReason::CheckFailed; 3]);
     assert_eq!(bench.checks.len(), 0, "they were asked before the silence: no new distrust");
@@ -107,7 +107,7 @@ fn h6_a_silent_health_check_has_the_others_checked_at_once() {
         bench.pass(MS);
     }
     let checkup = bench.checks.remove(0);
-    bench.put(Input::Checked(checkup, Finding::Silent));
+    bench.put(Input::Checked(checkup, CheckResult::Silent));
     assert_eq!((bench.checks.len(), bench.status().idle), (3, 0));
     bench.close_all();
     bench.pass(50 * MS);
@@ -124,8 +124,8 @@ fn a_failed_check_costs_that_connection_alone() {
         bench.pass(MS);
     }
     let checkup = bench.checks.remove(0);
-    bench.put(Input::Checked(checkup, Finding::Failed(String::from("no"))));
-    assert_eq!((bench.ledger.health(), bench.status().idle), (Health::Up, 1));
+    bench.put(Input::Checked(checkup, CheckResult::Failed(String::from("no"))));
+    assert_eq!((bench.state.health(), bench.status().idle), (Health::Up, 1));
     assert_eq!(bench.status().last_error.as_deref(), Some("no"));
     assert_eq!(bench.close_all(), [CloseReason::CheckFailed]);
     assert_eq!(bench.connects.len(), 1, "the minimum is restored");
@@ -145,7 +145,7 @@ fn an_idle_connection_that_dies_is_closed_and_replaced() {
     assert_eq!(bench.closes, [], "an old identity reaches nobody");
 }
 
-/// Bites when `take_back` forgets to put the waiter into the line again.
+/// Bites when `take_back` forgets to put the waiter into the queue again.
 #[test]
 fn a_granted_connection_that_dies_puts_its_waiter_back_in_its_place() {
     let mut bench = Bench::full(1);
@@ -155,7 +155,7 @@ fn a_granted_connection_that_dies_puts_its_waiter_back_in_its_place() {
     let (first, second) = (bench.wait(SECOND), bench.wait(SECOND));
     bench.release(loan);
     bench.put(Input::Died(id));
-    assert!(bench.ledger.take_outcome(first).is_none());
+    assert!(bench.state.take_outcome(first).is_none());
     assert_eq!((bench.status().waiting, bench.close_all().len()), (2, 1));
     bench.accept();
     let loan = bench.granted(first);
@@ -177,7 +177,7 @@ fn a_connection_that_dies_on_loan_or_in_a_check_is_closed_when_it_comes_back() {
     assert_eq!(bench.closes, []);
     bench.release(loan);
     let checkup = bench.checks.remove(0);
-    bench.put(Input::Checked(checkup, Finding::Sound));
+    bench.put(Input::Checked(checkup, CheckResult::Sound));
     assert_eq!(bench.close_all(), [CloseReason::Broken; 2]);
 }
 
@@ -187,7 +187,7 @@ fn a_connection_that_dies_at_birth_counts_as_a_failed_dial() {
     bench.put(Input::Died(bench.connects[0].id));
     bench.accept();
     assert_eq!((bench.close_all(), bench.connects.len()), (vec![CloseReason::Broken], 0));
-    assert_eq!(bench.ledger.health(), Health::Down);
+    assert_eq!(bench.state.health(), Health::Down);
     bench.until_dial();
     bench.accept();
     let loan = bench.borrow();
@@ -201,15 +201,15 @@ fn a_connection_that_dies_at_birth_counts_as_a_failed_dial() {
 fn a_caller_of_a_failing_node_is_told_that_it_is_down_and_why() {
     let mut bench = Bench::new(one_pool(2));
     let waiter = bench.wait(SECOND);
-    bench.refuse(FailureKind::TimedOut);
+    bench.refuse(DialFailureKind::TimedOut);
     for _ in 0..100 {
         bench.pass(10 * MS);
         while !bench.connects.is_empty() {
-            bench.refuse(FailureKind::TimedOut);
+            bench.refuse(DialFailureKind::TimedOut);
         }
     }
-    let Some(Outcome::Down(refusal)) = bench.ledger.take_outcome(waiter) else { panic!("it was told") };
-    assert_eq!((refusal.waited, refusal.last_error.as_deref()), (SECOND, Some("refused")));
+    let Some(Outcome::Down(failure)) = bench.state.take_outcome(waiter) else { panic!("it was told") };
+    assert_eq!((failure.waited, failure.last_error.as_deref()), (SECOND, Some("refused")));
 }
 
 /// Bites when `elaborate` notes nothing, and when it notes whatever it is told.
@@ -220,7 +220,7 @@ fn a_dial_that_took_too_long_says_what_it_waited_for_unless_another_has_succeede
     let error = |bench: &Bench| bench.status().last_error;
     bench.pass(SECOND);
     assert_eq!(error(&bench).as_deref(), Some("a connect has not been answered for 1s"));
-    bench.refuse(FailureKind::TimedOut);
+    bench.refuse(DialFailureKind::TimedOut);
     assert_eq!(error(&bench).as_deref(), Some("refused"));
 
     bench.until_dial();
@@ -228,7 +228,7 @@ fn a_dial_that_took_too_long_says_what_it_waited_for_unless_another_has_succeede
     let overdue = bench.connects.remove(0);
     bench.until_dial();
     bench.accept();
-    let failure = Failure { message: String::from("late"), kind: FailureKind::TimedOut };
+    let failure = DialFailure { message: String::from("late"), kind: DialFailureKind::TimedOut };
     bench.put(Input::ConnectFailed(overdue, failure));
     assert_eq!(error(&bench), None);
 }

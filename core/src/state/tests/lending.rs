@@ -3,8 +3,8 @@
 use super::{Bench, MS, SECOND, one_pool};
 use crate::config::{NodeConfig, OnNodeDown};
 use crate::connector::CloseReason;
-use crate::state::chance::Chance;
-use crate::state::{Acquired, Failure, FailureKind, Health, Input, Loop, Outcome, Verdict, WaitPhase};
+use crate::state::rng::Rng;
+use crate::state::{Acquired, DialFailure, DialFailureKind, Health, Input, Loop, Outcome, ReleaseKind, WaitPhase};
 
 #[test]
 fn at_the_start_every_pool_dials_its_minimum() {
@@ -20,7 +20,7 @@ fn waiters_are_served_in_order_of_arrival_and_a_newcomer_does_not_overtake() {
     let ids: Vec<_> = (0..3).map(|_| bench.wait(SECOND)).collect();
     bench.release(loan);
     assert_eq!(bench.wakes, [ids[0]]);
-    assert!(bench.ledger.take_idle().is_none());
+    assert!(bench.state.take_idle().is_none());
     let late = bench.wait(SECOND);
     for id in ids.into_iter().chain([late]) {
         let loan = bench.granted(id);
@@ -46,7 +46,7 @@ fn a_cancelled_waiter_passes_its_grant_on() {
     bench.release(loan);
 }
 
-/// Bites when `Line::due` looks at the head of the line only.
+/// Bites when `WaitQueue::due` looks at the head of the queue only.
 #[test]
 fn a_deadline_is_told_when_it_comes_wherever_in_line() {
     let mut bench = Bench::full(1);
@@ -56,9 +56,9 @@ fn a_deadline_is_told_when_it_comes_wherever_in_line() {
     assert_eq!(bench.wakes, []);
     bench.pass(MS);
     assert_eq!(bench.wakes, [middle]);
-    let Some(Outcome::TimedOut(refusal)) = bench.ledger.take_outcome(middle) else { panic!("it timed out") };
-    assert_eq!((refusal.waited, refusal.phase, refusal.seen.waiting), (SECOND, WaitPhase::LeasesHeld, 3));
-    assert!(bench.ledger.take_outcome(first).is_none() && bench.ledger.take_outcome(last).is_none());
+    let Some(Outcome::TimedOut(failure)) = bench.state.take_outcome(middle) else { panic!("it timed out") };
+    assert_eq!((failure.waited, failure.phase, failure.seen.waiting), (SECOND, WaitPhase::LeasesHeld, 3));
+    assert!(bench.state.take_outcome(first).is_none() && bench.state.take_outcome(last).is_none());
     bench.release(loan);
     let loan = bench.granted(first);
     bench.release(loan);
@@ -74,11 +74,11 @@ fn w9_a_grant_that_nobody_collects_is_revoked_at_its_deadline_and_goes_to_the_ne
     let (lazy, next) = (bench.wait(SECOND), bench.wait(5 * SECOND));
     bench.release(loan);
     bench.pass(SECOND - MS);
-    assert!(bench.ledger.take_outcome(next).is_none());
+    assert!(bench.state.take_outcome(next).is_none());
     bench.pass(MS);
     let loan = bench.granted(next);
     assert_eq!(loan.conn, 1);
-    assert!(matches!(bench.ledger.take_outcome(lazy), Some(Outcome::TimedOut(_))));
+    assert!(matches!(bench.state.take_outcome(lazy), Some(Outcome::TimedOut(_))));
     bench.release(loan);
 }
 
@@ -100,15 +100,15 @@ fn the_line_is_bounded_and_a_refused_grant_keeps_its_place_in_it() {
     let (first, second) = (bench.wait(SECOND), bench.wait(SECOND));
     assert_eq!(bench.acquire(SECOND), Acquired::Saturated { waiting: 2 });
     bench.accept();
-    let Some(Outcome::Granted(loan, place)) = bench.ledger.take_outcome(first) else { panic!("it was granted") };
-    let Acquired::Waiting(again) = bench.ledger.refuse(bench.now, loan, place) else { panic!("it waits again") };
+    let Some(Outcome::Granted(loan, place)) = bench.state.take_outcome(first) else { panic!("it was granted") };
+    let Acquired::Waiting(again) = bench.state.refuse(bench.now, loan, place) else { panic!("it waits again") };
     bench.collect();
     assert_eq!(bench.close_all(), [CloseReason::Broken]);
     // When the next dial starts depends on the back-off for new connections that were broken.
     bench.pass(500 * MS);
     bench.accept();
     let loan = bench.granted(again);
-    assert!(bench.ledger.take_outcome(second).is_none());
+    assert!(bench.state.take_outcome(second).is_none());
     bench.release(loan);
     assert_eq!(bench.granted(second).conn, 2);
 }
@@ -125,7 +125,7 @@ fn the_fast_way_back_is_taken_only_if_nothing_else_is_to_be_done() {
     assert_eq!(bench.put_back(one), None, "the time will be noted soon");
     let one = bench.borrow();
     let waiter = bench.wait(SECOND);
-    assert_eq!(bench.put_back(one), None, "it goes to the head of the line");
+    assert_eq!(bench.put_back(one), None, "it goes to the head of the queue");
     assert_eq!(bench.wakes, [waiter], "who is woken");
     let one = bench.granted(waiter);
     bench.put(Input::Died(one.id));
@@ -134,7 +134,7 @@ fn the_fast_way_back_is_taken_only_if_nothing_else_is_to_be_done() {
     bench.close_all();
     bench.accept_all();
     let other = bench.borrow();
-    bench.put(Input::Release(other, Verdict::Silent));
+    bench.put(Input::Release(other, ReleaseKind::Silent));
     let two = bench.put_back(two).expect("it is distrusted");
     bench.put(Input::Close { force_at: None });
     let two = bench.put_back(two).expect("the pool closes");
@@ -148,7 +148,7 @@ fn what_comes_back_to_a_failing_node_does_not_keep_the_probe_that_is_due_from_be
     let loan = bench.borrow();
     let waiter = bench.wait(10 * SECOND);
     let ticket = bench.connects.remove(0);
-    bench.put(Input::ConnectFailed(ticket, Failure::new(String::from("no"), FailureKind::Passing)));
+    bench.put(Input::ConnectFailed(ticket, DialFailure::new(String::from("no"), DialFailureKind::Passing)));
     // The driver is late.
     bench.now = bench.now + SECOND;
     let loan = bench.put_back(loan).expect("there is more to do than to hand it over");
@@ -160,23 +160,23 @@ fn what_comes_back_to_a_failing_node_does_not_keep_the_probe_that_is_due_from_be
 fn a_try_that_finds_nothing_dials_one_spare_for_the_next() {
     let mut bench = Bench::new(one_pool(2));
     for _ in 0..3 {
-        assert!(matches!(bench.ledger.try_acquire(bench.now), Err(Outcome::TimedOut(_))));
+        assert!(matches!(bench.state.try_acquire(bench.now), Err(Outcome::TimedOut(_))));
         bench.collect();
         assert_eq!(bench.connects.len(), 1);
     }
     bench.accept();
-    let loan = bench.ledger.try_acquire(bench.now).expect("it idles");
+    let loan = bench.state.try_acquire(bench.now).expect("it idles");
     bench.release(loan);
     bench.put(Input::Close { force_at: None });
-    assert_eq!(bench.ledger.try_acquire(bench.now), Err(Outcome::Closed));
+    assert_eq!(bench.state.try_acquire(bench.now), Err(Outcome::Closed));
 }
 
 #[test]
 fn fail_fast_tells_those_in_line_and_those_who_come_while_the_node_is_down() {
     let mut bench = Bench::new(one_pool(2).on_node_down(OnNodeDown::FailFast));
     let waiter = bench.wait(SECOND);
-    bench.refuse(FailureKind::Passing);
-    assert!(matches!(bench.ledger.take_outcome(waiter), Some(Outcome::Down(_))));
+    bench.refuse(DialFailureKind::Passing);
+    assert!(matches!(bench.state.take_outcome(waiter), Some(Outcome::Down(_))));
     assert!(matches!(bench.acquire(SECOND), Acquired::Down(_)));
     bench.pass(5 * SECOND);
     bench.accept();
@@ -188,15 +188,15 @@ fn fail_fast_tells_those_in_line_and_those_who_come_while_the_node_is_down() {
 fn h7_a_permanent_failure_is_told_to_all_at_once_and_probed_slowly() {
     let mut bench = Bench::new(one_pool(2));
     let waiters = [bench.wait(SECOND), bench.wait(SECOND)];
-    bench.refuse(FailureKind::Permanent);
+    bench.refuse(DialFailureKind::Permanent);
     for waiter in waiters {
-        let Some(Outcome::Down(refusal)) = bench.ledger.take_outcome(waiter) else { panic!("it was told") };
-        assert_eq!(refusal.last_error.as_deref(), Some("refused"));
+        let Some(Outcome::Down(failure)) = bench.state.take_outcome(waiter) else { panic!("it was told") };
+        assert_eq!(failure.last_error.as_deref(), Some("refused"));
     }
-    assert_eq!(bench.ledger.health(), Health::Down);
+    assert_eq!(bench.state.health(), Health::Down);
     bench.pass(5 * SECOND);
     bench.accept();
-    assert_eq!(bench.ledger.health(), Health::Up);
+    assert_eq!(bench.state.health(), Health::Up);
 }
 
 #[test]
@@ -223,24 +223,24 @@ fn a_node_grows_by_pools_up_to_its_maximum_and_no_further() {
     assert_eq!(bench.connects.len(), 6);
     assert_eq!(bench.status().total_pools, 3);
     bench.accept_all();
-    let served = waiters.into_iter().filter(|id| bench.ledger.take_outcome(*id).is_some()).count();
+    let served = waiters.into_iter().filter(|id| bench.state.take_outcome(*id).is_some()).count();
     assert_eq!((served, bench.status().waiting), (6, 2));
 }
 
-/// Bites when a change of what a pool has is not entered into the ranking, and when the ranking does not grow with the pools.
+/// Bites when a change of what a pool has is not entered into the tree, and when the tree does not grow with the pools.
 #[test]
 fn of_many_pools_the_one_with_the_fewest_on_loan_lends() {
-    let knobs = NodeConfig::builder().max_connection_size(3).max_pools_per_node(40).min_idle(0).max_waiters(200);
-    let mut bench = Bench::new(knobs);
+    let settings = NodeConfig::builder().max_connection_size(3).max_pools_per_node(40).min_idle(0).max_waiters(200);
+    let mut bench = Bench::new(settings);
     let waiters: Vec<_> = (0..120).map(|_| bench.wait(SECOND)).collect();
     bench.accept_all();
-    let mut chance = Chance::new(7);
+    let mut rng = Rng::new(7);
     let mut loans: Vec<_> = waiters.into_iter().map(|id| bench.granted(id)).collect();
     for step in 0..2_000 {
-        if !loans.is_empty() && chance.index(120) < loans.len() {
-            let loan = loans.swap_remove(chance.index(loans.len()));
+        if !loans.is_empty() && rng.index(120) < loans.len() {
+            let loan = loans.swap_remove(rng.index(loans.len()));
             match step % 50 {
-                0 => bench.put(Input::Release(loan, Verdict::Broken(CloseReason::Broken))),
+                0 => bench.put(Input::Release(loan, ReleaseKind::Broken(CloseReason::Broken))),
                 1 => bench.release(loan),
                 _ => assert_eq!(bench.put_back(loan), None),
             }
@@ -251,7 +251,7 @@ fn of_many_pools_the_one_with_the_fewest_on_loan_lends() {
         let lenders = pools.iter().filter(|pool| pool.idle > 0);
         if let Some(least) = lenders.min_by_key(|pool| (pool.active_calls, pool.index)) {
             let loan = bench.borrow();
-            assert_eq!(bench.ledger.roster.get(loan.id()).map(|record| record.pool), Some(least.index));
+            assert_eq!(bench.state.connections.get(loan.id()).map(|record| record.pool), Some(least.index));
             loans.push(loan);
         }
     }

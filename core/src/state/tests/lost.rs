@@ -3,13 +3,13 @@
 use super::{Bench, MS, SECOND, one_pool};
 use crate::config::OnNodeDown;
 use crate::connector::CloseReason;
-use crate::state::{Acquired, FailureKind, Health, Input, Verdict};
+use crate::state::{Acquired, DialFailureKind, Health, Input, ReleaseKind};
 
 /// One pool of `limit` connections of which one is on loan.
 fn with_one_on_loan(limit: usize, min_idle: usize) -> (Bench, crate::state::Loan<u32>) {
     let mut bench = Bench::new(one_pool(limit).min_idle(min_idle).on_node_down(OnNodeDown::FailFast));
     if min_idle == 0 {
-        assert!(bench.ledger.try_acquire(bench.now).is_err());
+        assert!(bench.state.try_acquire(bench.now).is_err());
         bench.collect();
     }
     bench.accept_all();
@@ -18,7 +18,7 @@ fn with_one_on_loan(limit: usize, min_idle: usize) -> (Bench, crate::state::Loan
     (bench, loan)
 }
 
-/// Seen to bite: with `Lost` counted by `Tally::alive` (health) or by `Tally::open` (the floor), and without
+/// Seen to bite: with `Lost` counted by `PhaseCounts::alive` (health) or by `PhaseCounts::open` (the floor), and without
 /// `look_for_life`, which alone starts the probe of a node that has no floor.
 #[test]
 fn h13_a_dead_loan_is_no_sign_of_life_counts_for_no_floor_and_starts_the_probe() {
@@ -29,7 +29,7 @@ fn h13_a_dead_loan_is_no_sign_of_life_counts_for_no_floor_and_starts_the_probe()
         let status = bench.status();
         assert_eq!((status.active, status.lost, status.pools[0].lost), (1, 1, 1), "it keeps its place");
         assert_eq!((status.health, status.healthy_pools), (Health::Suspect, 0));
-        bench.refuse(FailureKind::Passing);
+        bench.refuse(DialFailureKind::Passing);
         bench.pass(MS);
         let status = bench.status();
         assert_eq!((status.health, status.healthy_pools, status.active), (Health::Down, 0, 1));
@@ -40,7 +40,7 @@ fn h13_a_dead_loan_is_no_sign_of_life_counts_for_no_floor_and_starts_the_probe()
         assert_eq!((bench.status().health, bench.status().down_for, bench.status().last_error_age), (Health::Up, None, None));
         let other = bench.borrow();
         assert_eq!((bench.status().active, bench.status().lost), (2, 1));
-        bench.put(Input::Release(loan, Verdict::Broken(CloseReason::Broken)));
+        bench.put(Input::Release(loan, ReleaseKind::Broken(CloseReason::Broken)));
         assert_eq!((bench.close_all(), bench.status().lost), (vec![CloseReason::Broken], 0));
         bench.release(other);
     }
@@ -72,7 +72,7 @@ fn h13_dead_loans_that_take_all_places_leave_the_node_down_until_one_is_back() {
     assert!(matches!(bench.acquire(SECOND), Acquired::Down(_)));
     bench.pass(10 * SECOND);
     assert_eq!((bench.connects.len(), bench.status().active), (0, 1));
-    bench.put(Input::Release(loan, Verdict::Broken(CloseReason::Broken)));
+    bench.put(Input::Release(loan, ReleaseKind::Broken(CloseReason::Broken)));
     bench.close_all();
     assert_eq!(bench.connects.len(), 1, "its place is free: the dial comes at once");
     bench.accept();
@@ -91,8 +91,8 @@ fn e1_a_dead_loan_is_ended_by_force_like_any_other() {
     assert_eq!(bench.kills.len(), 1);
     let killed = bench.kills.remove(0);
     bench.put(Input::Closed(killed));
-    assert!(bench.ledger.is_finished());
-    bench.put(Input::Release(loan, Verdict::Broken(CloseReason::Broken)));
+    assert!(bench.state.is_finished());
+    bench.put(Input::Release(loan, ReleaseKind::Broken(CloseReason::Broken)));
     assert_eq!(bench.close_all(), [CloseReason::PoolClosed]);
 }
 
@@ -104,11 +104,11 @@ fn h5_callers_that_fail_fast_shorten_the_pause_like_those_that_wait() {
         for seed in 0..20 {
             let mut bench = Bench::seeded(one_pool(2).min_idle(1).on_node_down(OnNodeDown::FailFast), seed);
             for _ in 0..10 {
-                bench.refuse(FailureKind::Passing);
+                bench.refuse(DialFailureKind::Passing);
                 let failed_at = bench.now;
                 match ask {
                     "get" => assert!(matches!(bench.acquire(SECOND), Acquired::Down(_))),
-                    _ => assert!(bench.ledger.try_acquire(bench.now).is_err()),
+                    _ => assert!(bench.state.try_acquire(bench.now).is_err()),
                 }
                 bench.collect();
                 bench.until_dial();

@@ -1,8 +1,8 @@
-//! Long random histories on a ledger and on the reference model; a history that goes wrong is shrunk to a short one.
+//! Long random histories on a node's state and on the reference model; a history that goes wrong is shrunk to a short one.
 //!
-//! What [`exhaustive`](super::exhaustive) cannot reach: many connections, a long line, two hundred operations.
+//! What [`exhaustive`](super::exhaustive) cannot reach: many connections, a long queue, two hundred operations.
 //! Seen to kill all the breaks that are listed there, most of them in 0.3 s (but for the wait that keeps its deadline,
-//! on which the ledger loops for ever).
+//! on which the node's state loops for ever).
 
 use proptest::prelude::{Strategy, any};
 use proptest::prop_oneof;
@@ -71,7 +71,7 @@ fn drain(pair: &mut Pair) {
         pair.apply(op);
         pair.compare();
     }
-    assert!(pair.waiters.is_empty() && pair.bench.ledger.is_finished(), "{:?}", pair.bench.status());
+    assert!(pair.waiters.is_empty() && pair.bench.state.is_finished(), "{:?}", pair.bench.status());
 }
 
 #[test]

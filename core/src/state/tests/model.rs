@@ -1,7 +1,7 @@
 //! The reference model: what one pool of one node promises, written down as naively as can be; lists are searched,
 //! nothing is counted in advance, and time goes by in whole beats.
 //!
-//! It knows nothing of slots, generations, epochs, shelves by pool, jitter or tables of deadlines. Its one concession:
+//! It knows nothing of slots, generations, epochs, idle stacks by pool, jitter or tables of deadlines. Its one concession:
 //! where the rules leave an order open (waits that end at the same instant), it follows the order that it is shown.
 
 mod facts;
@@ -15,7 +15,7 @@ use crate::time::Instant;
 /// The unit of time. Longer than any pause between two probes; exactly as long as a close may hang.
 pub(super) const BEAT: std::time::Duration = SECOND;
 
-/// What the model expects the ledger to say unasked.
+/// What the model expects the node's state to say unasked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Said {
     Wake(u32),
@@ -75,23 +75,23 @@ struct Conn {
 }
 
 #[derive(Debug)]
-struct Waiter {
+struct ModelWaiter {
     waiter: u32,
     arrival: u64,
     since: Instant,
     deadline: Instant,
-    wait: Wait,
+    wait: ModelWait,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wait {
+enum ModelWait {
     Queued,
     Granted(u32),
     Told(Told),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Gate {
+enum ModelGate {
     Open,
     /// 1, then 2, then 4 dials at once.
     Ramp {
@@ -106,7 +106,7 @@ enum Gate {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Life {
+enum ModelLifecycle {
     Open,
     Closing { force_at: Instant },
     Closed,
@@ -127,17 +127,17 @@ pub(super) struct Model {
     now: Instant,
     conns: Vec<Conn>,
     /// The idle ones; the last is lent first.
-    shelf: Vec<u32>,
+    idle: Vec<u32>,
     dials: usize,
     /// In the order of arrival.
-    waiters: Vec<Waiter>,
+    waiters: Vec<ModelWaiter>,
     arrivals: u64,
-    gate: Gate,
+    gate: ModelGate,
     /// Before then the server is not replaced again.
     next_generation_at: Instant,
     /// The last dial was refused for good.
     hopeless: bool,
-    life: Life,
+    life: ModelLifecycle,
     said: Vec<Said>,
 }
 
@@ -147,17 +147,17 @@ impl Model {
             scope,
             now: Instant::ZERO,
             conns: Vec::new(),
-            shelf: Vec::new(),
+            idle: Vec::new(),
             dials: 0,
             waiters: Vec::new(),
             arrivals: 0,
-            gate: Gate::Open,
+            gate: ModelGate::Open,
             next_generation_at: Instant::ZERO,
             hopeless: false,
-            life: Life::Open,
+            life: ModelLifecycle::Open,
             said: Vec::new(),
         };
-        model.settle();
+        model.dispatch();
         model
     }
 
@@ -166,15 +166,15 @@ impl Model {
     }
 
     pub(super) fn is_open(&self) -> bool {
-        self.life == Life::Open
+        self.life == ModelLifecycle::Open
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.life == Life::Closed
+        self.life == ModelLifecycle::Closed
     }
 
     pub(super) fn queued(&self) -> usize {
-        self.waiters.iter().filter(|waiter| waiter.wait == Wait::Queued).count()
+        self.waiters.iter().filter(|waiter| waiter.wait == ModelWait::Queued).count()
     }
 
     pub(super) fn dials(&self) -> usize {
@@ -199,15 +199,15 @@ impl Model {
     /// Whether this waiter has something to collect, and whether that is a connection.
     pub(super) fn has_outcome(&self, waiter: u32) -> (bool, bool) {
         let wait = self.waiters.iter().find(|other| other.waiter == waiter).expect("a known waiter").wait;
-        (wait != Wait::Queued, matches!(wait, Wait::Granted(_)))
+        (wait != ModelWait::Queued, matches!(wait, ModelWait::Granted(_)))
     }
 
     pub(super) fn health(&self) -> Health {
         let usable = self.count(|at| matches!(at, At::Idle | At::Granted | At::Leased));
         match self.gate {
-            Gate::Open | Gate::Ramp { .. } => Health::Up,
-            Gate::Failing { refused, .. } if usable == 0 && (refused || self.is_full_of_lost()) => Health::Down,
-            Gate::Failing { .. } => Health::Suspect,
+            ModelGate::Open | ModelGate::Ramp { .. } => Health::Up,
+            ModelGate::Failing { refused, .. } if usable == 0 && (refused || self.is_full_of_lost()) => Health::Down,
+            ModelGate::Failing { .. } => Health::Suspect,
         }
     }
 
@@ -218,18 +218,18 @@ impl Model {
 
     /// The latest time by which a tick is needed.
     pub(super) fn tick_by(&self) -> Option<Instant> {
-        let waits = self.waiters.iter().filter(|waiter| !matches!(waiter.wait, Wait::Told(_))).map(|waiter| waiter.deadline);
+        let waits = self.waiters.iter().filter(|waiter| !matches!(waiter.wait, ModelWait::Told(_))).map(|waiter| waiter.deadline);
         let closes = self.conns.iter().filter_map(|conn| match conn.at {
             At::Closing { since } => Some(since + BEAT),
             At::Idle | At::Granted | At::Leased | At::Lost | At::Checking | At::Cleaning => None,
         });
         let end = match self.life {
-            Life::Closing { force_at } => Some(force_at),
-            Life::Open | Life::Closed => None,
+            ModelLifecycle::Closing { force_at } => Some(force_at),
+            ModelLifecycle::Open | ModelLifecycle::Closed => None,
         };
         let probe = match self.gate {
-            Gate::Failing { by, .. } if self.life == Life::Open && self.dials == 0 => Some(by),
-            Gate::Failing { .. } | Gate::Open | Gate::Ramp { .. } => None,
+            ModelGate::Failing { by, .. } if self.life == ModelLifecycle::Open && self.dials == 0 => Some(by),
+            ModelGate::Failing { .. } | ModelGate::Open | ModelGate::Ramp { .. } => None,
         };
         waits.chain(closes).chain(end).chain(probe).min()
     }

@@ -1,4 +1,4 @@
-//! A ledger and the reference model side by side: the same operation goes to both, then all that can be seen of them is
+//! A node's state and the reference model side by side: the same operation goes to both, then all that can be seen of them is
 //! compared. Used by the exhaustive search and by the random machine.
 
 use std::time::Duration;
@@ -9,7 +9,8 @@ use super::{Bench, one_pool};
 use crate::config::OnNodeDown;
 use crate::connector::CloseReason;
 use crate::state::{
-    Acquired, Checkup, Closing, ConnId, Failure, FailureKind, Finding, Input, Loan, Outcome, Refusal, Ticket, Verdict, WaiterId,
+    Acquired, CheckResult, Checkup, Closing, ConnId, DialFailure, DialFailureKind, Input, Loan, Outcome, ReleaseKind, Ticket,
+    WaitFailure, WaiterId,
 };
 
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3_600);
@@ -26,15 +27,15 @@ pub(super) struct Pair {
     pub(super) closes: Vec<(Closing, u32)>,
     /// The number of each connection: the lowest that was free.
     conns: Vec<(ConnId, u32)>,
-    /// Waiters that were or are in line during the present operation.
+    /// Waiters that were or are in the queue during the present operation.
     names: Vec<(u32, WaiterId)>,
 }
 
 impl Pair {
-    /// With knobs that leave out what the model leaves out: wear by age, checks by the clock, dials that hang.
+    /// With settings that leave out what the model leaves out: wear by age, checks by the clock, dials that hang.
     pub(super) fn new(scope: Scope, seed: u64) -> Self {
         let half = BEAT / 2;
-        let knobs = one_pool(scope.limit)
+        let settings = one_pool(scope.limit)
             .min_idle(scope.min_idle)
             .max_waiters(scope.max_waiters)
             .on_node_down(if scope.fail_fast { OnNodeDown::FailFast } else { OnNodeDown::Wait })
@@ -43,7 +44,7 @@ impl Pair {
             .health_check_timeout(WEEK)
             .health_check_interval(WEEK)
             .max_lifetime(WEEK);
-        let (mut bench, mut model) = (Bench::seeded(knobs, seed), Model::new(scope));
+        let (mut bench, mut model) = (Bench::seeded(settings, seed), Model::new(scope));
         assert_eq!(bench.connects.len(), model.take_said().len());
         let connects = std::mem::take(&mut bench.connects);
         Self {
@@ -87,7 +88,7 @@ impl Pair {
         let mut due = self.model.take_said();
         said.sort_unstable();
         due.sort_unstable();
-        assert_eq!(said, due, "what the ledger says unasked");
+        assert_eq!(said, due, "what the state says unasked");
     }
 
     fn do_both(&mut self, op: Op) -> (Option<Told>, Option<Told>) {
@@ -95,7 +96,7 @@ impl Pair {
         match op {
             Op::Acquire { beats } => return self.acquire(beats),
             Op::Try => {
-                let tried = self.bench.ledger.try_acquire(now);
+                let tried = self.bench.state.try_acquire(now);
                 self.bench.collect();
                 let says = match tried {
                     Ok(loan) => self.lend(loan),
@@ -105,8 +106,8 @@ impl Pair {
             }
             Op::Cancel(n) => {
                 let (waiter, id) = self.waiters.remove(n.min(self.waiters.len() - 1));
-                // As the door does it: the fast path where that is enough.
-                if !self.bench.ledger.leave_line(id) {
+                // As the node does it: the fast path where that is enough.
+                if !self.bench.state.leave_queue(id) {
                     self.bench.put(Input::Cancel(id));
                 }
                 self.model.cancel(waiter);
@@ -114,20 +115,20 @@ impl Pair {
             Op::Collect(n) => {
                 let index = nth(self.decided(), n);
                 let (waiter, id) = self.waiters.remove(index);
-                let outcome = self.bench.ledger.take_outcome(id).expect("the model says that there is an outcome");
+                let outcome = self.bench.state.take_outcome(id).expect("the model says that there is an outcome");
                 return (Some(self.told(outcome)), Some(self.model.collect(waiter)));
             }
             Op::Refuse(n) => return self.refuse(n),
             Op::Release(n, word) => {
                 let loan = self.loans.remove(n.min(self.loans.len() - 1));
                 self.model.release(loan.conn, word);
-                self.bench.put(Input::Release(loan, verdict(word)));
+                self.bench.put(Input::Release(loan, kind(word)));
             }
             Op::PutBack(n) => {
                 let loan = self.loans.remove(n.min(self.loans.len() - 1));
                 self.model.put_back(loan.conn);
                 if let Some(loan) = self.bench.put_back(loan) {
-                    self.bench.put(Input::Release(loan, Verdict::Sound));
+                    self.bench.put(Input::Release(loan, ReleaseKind::Sound));
                 }
             }
             Op::Connected(n) => {
@@ -138,12 +139,12 @@ impl Pair {
                 self.bench.put(Input::Connected(ticket, conn));
                 self.model.connected(conn);
             }
-            Op::ConnectFailed(n) => self.fail(n, FailureKind::Passing),
-            Op::ConnectRefused(n) => self.fail(n, FailureKind::Permanent),
+            Op::ConnectFailed(n) => self.fail(n, DialFailureKind::Passing),
+            Op::ConnectRefused(n) => self.fail(n, DialFailureKind::Permanent),
             Op::Checked(n, word) => {
                 let checkup = self.checks.remove(n.min(self.checks.len() - 1));
                 self.model.checked(checkup.conn, word);
-                self.bench.put(Input::Checked(checkup, finding(word)));
+                self.bench.put(Input::Checked(checkup, result(word)));
             }
             Op::Closed(n) => {
                 let (closing, conn) = self.closes.remove(n.min(self.closes.len() - 1));
@@ -197,7 +198,7 @@ impl Pair {
                 assert_eq!(waiting, self.model.queued());
                 Told::Saturated
             }
-            Acquired::Down(refusal) => Told::Down { beats: waited(&refusal) },
+            Acquired::Down(failure) => Told::Down { beats: waited(&failure) },
             Acquired::Closed => Told::Closed,
         };
         (Some(says), Some(self.model.acquire(waiter, beats * BEAT)))
@@ -206,20 +207,20 @@ impl Pair {
     fn refuse(&mut self, n: usize) -> (Option<Told>, Option<Told>) {
         let index = nth(self.granted(), n);
         let (waiter, id) = self.waiters[index];
-        let Some(Outcome::Granted(loan, place)) = self.bench.ledger.take_outcome(id) else { panic!("a grant was expected") };
-        let again = self.bench.ledger.refuse(self.bench.now, loan, place);
+        let Some(Outcome::Granted(loan, place)) = self.bench.state.take_outcome(id) else { panic!("a grant was expected") };
+        let again = self.bench.state.refuse(self.bench.now, loan, place);
         self.bench.collect();
-        let Acquired::Waiting(id) = again else { panic!("a place in line was expected: {again:?}") };
+        let Acquired::Waiting(id) = again else { panic!("a place in queue was expected: {again:?}") };
         self.waiters[index].1 = id;
         self.names.push((waiter, id));
         self.model.refuse(waiter);
         (None, None)
     }
 
-    fn fail(&mut self, n: usize, kind: FailureKind) {
+    fn fail(&mut self, n: usize, kind: DialFailureKind) {
         let ticket = self.connects.remove(n.min(self.connects.len() - 1));
-        self.bench.put(Input::ConnectFailed(ticket, Failure { message: String::from("no"), kind }));
-        self.model.connect_failed(kind == FailureKind::Permanent);
+        self.bench.put(Input::ConnectFailed(ticket, DialFailure { message: String::from("no"), kind }));
+        self.model.connect_failed(kind == DialFailureKind::Permanent);
     }
 
     fn die(&mut self, among: Vec<u32>, n: usize) {
@@ -240,8 +241,8 @@ impl Pair {
     fn told(&mut self, outcome: Outcome<u32>) -> Told {
         match outcome {
             Outcome::Granted(loan, _) => self.lend(loan),
-            Outcome::TimedOut(refusal) => Told::TimedOut { beats: waited(&refusal) },
-            Outcome::Down(refusal) => Told::Down { beats: waited(&refusal) },
+            Outcome::TimedOut(failure) => Told::TimedOut { beats: waited(&failure) },
+            Outcome::Down(failure) => Told::Down { beats: waited(&failure) },
             Outcome::Closed => Told::Closed,
             Outcome::Ready => panic!("nobody waits for that here"),
         }
@@ -260,17 +261,17 @@ impl Pair {
             model.queued(),
         ];
         assert_eq!(seen, expected, "active, idle, connecting, checking, closing, waiting");
-        assert_eq!(self.bench.ledger.evidence(), model.health());
-        assert_eq!(self.bench.ledger.is_open(), model.is_open());
-        assert_eq!(self.bench.ledger.is_finished(), model.is_closed());
-        let next = self.bench.ledger.next_deadline();
+        assert_eq!(self.bench.state.evidence(), model.health());
+        assert_eq!(self.bench.state.is_open(), model.is_open());
+        assert_eq!(self.bench.state.is_finished(), model.is_closed());
+        let next = self.bench.state.next_deadline();
         if let Some(by) = model.tick_by() {
-            assert!(next.is_some_and(|next| next <= by), "a tick is needed by {by}, the ledger wants one at {next:?}");
+            assert!(next.is_some_and(|next| next <= by), "a tick is needed by {by}, the state wants one at {next:?}");
         }
         assert!(!model.is_closed() || next.is_none(), "closed, and yet there is a deadline at {next:?}");
         for (waiter, id) in &self.waiters {
             if !model.has_outcome(*waiter).0 {
-                assert_eq!(self.bench.ledger.take_outcome(*id), None, "waiter {waiter} is to wait on");
+                assert_eq!(self.bench.state.take_outcome(*id), None, "waiter {waiter} is to wait on");
             }
         }
     }
@@ -289,7 +290,7 @@ impl Pair {
         for (waiter, id) in std::mem::take(&mut self.waiters) {
             match self.model.has_outcome(waiter) {
                 (true, false) => {
-                    let outcome = self.bench.ledger.take_outcome(id).expect("the model says that there is an outcome");
+                    let outcome = self.bench.state.take_outcome(id).expect("the model says that there is an outcome");
                     let says = self.told(outcome);
                     assert_eq!(says, self.model.collect(waiter), "what waiter {waiter} is told");
                 }
@@ -313,7 +314,7 @@ impl Pair {
         (1..).find(|conn| !is_taken(*conn)).expect("numbers do not end")
     }
 
-    /// Takes what the ledger has said since the last operation; its tokens stay here.
+    /// Takes what the node's state has said since the last operation; its tokens stay here.
     fn take_said(&mut self) -> Vec<Said> {
         let mut said: Vec<_> = self.bench.wakes.iter().map(|id| Said::Wake(self.name(*id))).collect();
         self.bench.wakes.clear();
@@ -342,25 +343,25 @@ fn nth(mut among: impl Iterator<Item = usize>, n: usize) -> usize {
     among.take(n).last().unwrap_or(first)
 }
 
-fn waited(refusal: &Refusal) -> u64 {
-    assert_eq!(refusal.waited.as_nanos() % BEAT.as_nanos(), 0, "waits begin and end with a beat");
-    refusal.waited.as_secs()
+fn waited(failure: &WaitFailure) -> u64 {
+    assert_eq!(failure.waited.as_nanos() % BEAT.as_nanos(), 0, "waits begin and end with a beat");
+    failure.waited.as_secs()
 }
 
-fn verdict(word: Word) -> Verdict {
+fn kind(word: Word) -> ReleaseKind {
     match word {
-        Word::Sound => Verdict::Sound,
-        Word::Broken => Verdict::Broken(CloseReason::Broken),
-        Word::Stale => Verdict::Stale,
-        Word::Silent => Verdict::Silent,
-        Word::Soiled => Verdict::Soiled,
+        Word::Sound => ReleaseKind::Sound,
+        Word::Broken => ReleaseKind::Broken(CloseReason::Broken),
+        Word::Stale => ReleaseKind::Stale,
+        Word::Silent => ReleaseKind::Silent,
+        Word::Soiled => ReleaseKind::Soiled,
     }
 }
 
-fn finding(word: Word) -> Finding {
+fn result(word: Word) -> CheckResult {
     match word {
-        Word::Sound => Finding::Sound,
-        Word::Broken | Word::Stale | Word::Soiled => Finding::Failed(String::from("no")),
-        Word::Silent => Finding::Silent,
+        Word::Sound => CheckResult::Sound,
+        Word::Broken | Word::Stale | Word::Soiled => CheckResult::Failed(String::from("no")),
+        Word::Silent => CheckResult::Silent,
     }
 }

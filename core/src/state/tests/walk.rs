@@ -1,4 +1,4 @@
-//! A seeded random walk: any input at any time, every token held here and given back exactly once; the ledger's own
+//! A seeded random walk: any input at any time, every token held here and given back exactly once; the node's state's own
 //! invariants do most of the checking.
 
 use std::collections::BTreeSet;
@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 use super::{Bench, MS, SECOND};
 use crate::config::{NodeConfig, OnNodeDown};
 use crate::connector::CloseReason;
-use crate::state::{Acquired, ConnId, Failure, FailureKind, Finding, Input, Loan, Loop, Outcome, Verdict, WaiterId, Want};
+use crate::state::{
+    Acquired, CheckResult, ConnId, DialFailure, DialFailureKind, Input, Loan, Loop, Outcome, ReleaseKind, WaitKind, WaiterId,
+};
 use crate::time::Instant;
 
 /// SplitMix64, so that a seed means the same walk for ever.
@@ -47,7 +49,7 @@ impl Walk {
     fn new(seed: u64) -> Self {
         let mut dice = Dice(seed);
         let at_start = 1 + dice.below(2);
-        let knobs = NodeConfig::builder()
+        let settings = NodeConfig::builder()
             .connection_pools_per_node_at_start(at_start)
             .max_pools_per_node(at_start + dice.below(3))
             .max_connection_size(2 + dice.below(4))
@@ -59,7 +61,7 @@ impl Walk {
             .max_idle_time(5 * SECOND)
             .cleanup_interval(2 * SECOND)
             .on_node_down(if dice.below(4) == 0 { OnNodeDown::FailFast } else { OnNodeDown::Wait });
-        let bench = Bench::seeded(knobs, seed);
+        let bench = Bench::seeded(settings, seed);
         Self { bench, dice, seed, loans: Vec::new(), waiters: Vec::new(), seen: Vec::new(), open: BTreeSet::new(), looked_at: 0 }
     }
 
@@ -79,12 +81,12 @@ impl Walk {
                 self.bench.put(input);
             }
             15 => {
-                let tried = self.bench.ledger.try_acquire(self.bench.now);
+                let tried = self.bench.state.try_acquire(self.bench.now);
                 self.bench.collect();
                 self.loans.extend(tried);
             }
             16 => {
-                // Late: beyond a second the ledger takes it for a jump.
+                // Late: beyond a second the node's state takes it for a jump.
                 let late = self.dice.below(1_500) as u32 * MS * if self.dice.below(20) == 0 { 100 } else { 1 };
                 self.bench.now = self.bench.now + late;
                 self.tick();
@@ -103,18 +105,18 @@ impl Walk {
         let now = self.bench.now;
         for (id, deadline) in &self.waiters {
             if *deadline <= now {
-                let placed = self.bench.ledger.line.place(*id).is_some_and(|place| place.deadline <= now);
+                let placed = self.bench.state.queue.place(*id).is_some_and(|place| place.deadline <= now);
                 assert!(placed, "seed {}: a waiter is forgotten", self.seed);
             }
         }
-        assert!(self.bench.ledger.line.due(now).is_none(), "seed {}: I5: a wait outlived its deadline", self.seed);
+        assert!(self.bench.state.queue.due(now).is_none(), "seed {}: I5: a wait outlived its deadline", self.seed);
     }
 
     fn acquire(&mut self) {
         let timeout = self.dice.below(3_000) as u32 * MS;
         let deadline = self.bench.now + timeout;
-        let want = if self.dice.below(20) == 0 { Want::Warm } else { Want::Loan };
-        let acquired = self.bench.ledger.wait_for(self.bench.now, want, deadline);
+        let want = if self.dice.below(20) == 0 { WaitKind::Warm } else { WaitKind::Loan };
+        let acquired = self.bench.state.wait_for(self.bench.now, want, deadline);
         self.bench.collect();
         match acquired {
             Acquired::Loan(loan) => self.loans.push(loan),
@@ -127,14 +129,14 @@ impl Walk {
     fn give_back(&mut self) {
         let Some(loan) = self.dice.pick(&mut self.loans) else { return };
         self.seen.push(loan.id);
-        let verdict = match self.dice.below(8) {
-            0 => Verdict::Silent,
-            1 => Verdict::Broken(CloseReason::Broken),
-            _ => Verdict::Sound,
+        let kind = match self.dice.below(8) {
+            0 => ReleaseKind::Silent,
+            1 => ReleaseKind::Broken(CloseReason::Broken),
+            _ => ReleaseKind::Sound,
         };
-        let rest = if verdict == Verdict::Sound { self.bench.put_back(loan) } else { Some(loan) };
+        let rest = if kind == ReleaseKind::Sound { self.bench.put_back(loan) } else { Some(loan) };
         match rest {
-            Some(loan) => self.bench.put(Input::Release(loan, verdict)),
+            Some(loan) => self.bench.put(Input::Release(loan, kind)),
             None => self.bench.collect(),
         }
     }
@@ -148,18 +150,18 @@ impl Walk {
     }
 
     fn fail_to_connect(&mut self) {
-        let kinds = [FailureKind::Passing, FailureKind::Passing, FailureKind::TimedOut, FailureKind::Permanent];
+        let kinds = [DialFailureKind::Passing, DialFailureKind::Passing, DialFailureKind::TimedOut, DialFailureKind::Permanent];
         let kind = kinds[self.dice.below(4)];
         if let Some(ticket) = self.dice.pick(&mut self.bench.connects) {
-            self.bench.put(Input::ConnectFailed(ticket, Failure { message: String::from("no"), kind }));
+            self.bench.put(Input::ConnectFailed(ticket, DialFailure { message: String::from("no"), kind }));
         }
     }
 
     fn check(&mut self) {
-        let findings = [Finding::Sound, Finding::Sound, Finding::Silent, Finding::Failed(String::from("no"))];
-        let finding = findings[self.dice.below(4)].clone();
+        let findings = [CheckResult::Sound, CheckResult::Sound, CheckResult::Silent, CheckResult::Failed(String::from("no"))];
+        let result = findings[self.dice.below(4)].clone();
         if let Some(checkup) = self.dice.pick(&mut self.bench.checks) {
-            self.bench.put(Input::Checked(checkup, finding));
+            self.bench.put(Input::Checked(checkup, result));
         }
     }
 
@@ -181,17 +183,17 @@ impl Walk {
         let (id, _) = self.waiters[index];
         if self.dice.below(3) == 0 {
             self.waiters.swap_remove(index);
-            // As the door does it: the fast path where that is enough.
-            if !self.bench.ledger.leave_line(id) {
+            // As the node does it: the fast path where that is enough.
+            if !self.bench.state.leave_queue(id) {
                 self.bench.put(Input::Cancel(id));
             }
             return;
         }
-        let Some(outcome) = self.bench.ledger.take_outcome(id) else { return };
+        let Some(outcome) = self.bench.state.take_outcome(id) else { return };
         let (_, deadline) = self.waiters.swap_remove(index);
         match outcome {
             Outcome::Granted(loan, place) if self.dice.below(5) == 0 => {
-                let refused = self.bench.ledger.refuse(self.bench.now, loan, place);
+                let refused = self.bench.state.refuse(self.bench.now, loan, place);
                 self.bench.collect();
                 if let Acquired::Waiting(id) = refused {
                     self.waiters.push((id, deadline));
@@ -255,7 +257,7 @@ fn a_random_walk_keeps_every_invariant_and_ends_with_nothing_left() {
         assert!(loans.is_empty() && waiters.is_empty(), "seed {seed}: {} loans, {} waiters", loans.len(), waiters.len());
         assert!(bench.connects.is_empty() && bench.checks.is_empty(), "seed {seed}: {:?} {:?}", bench.connects, bench.checks);
         assert!(bench.closes.is_empty() && bench.kills.is_empty(), "seed {seed}: {:?} {:?}", bench.closes, bench.kills);
-        assert!(bench.ledger.is_finished(), "seed {seed}: not finished: {:?}", bench.status());
+        assert!(bench.state.is_finished(), "seed {seed}: not finished: {:?}", bench.status());
         assert_eq!(open, BTreeSet::new(), "seed {seed}: I8: connections that were never closed");
     }
 }

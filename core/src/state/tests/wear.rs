@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Bench, MS, SECOND, one_pool};
 use crate::config::NodeConfig;
 use crate::connector::CloseReason;
-use crate::state::{FailureKind, Finding, Input, Loop, Verdict};
+use crate::state::{CheckResult, DialFailureKind, Input, Loop, ReleaseKind};
 
 /// Answers every check as sound and makes every dial succeed, for a while.
 fn live(bench: &mut Bench, length: Duration) -> Vec<CloseReason> {
@@ -14,7 +14,7 @@ fn live(bench: &mut Bench, length: Duration) -> Vec<CloseReason> {
     while bench.now < end {
         bench.pass(100 * MS);
         while let Some(checkup) = bench.checks.pop() {
-            bench.put(Input::Checked(checkup, Finding::Sound));
+            bench.put(Input::Checked(checkup, CheckResult::Sound));
         }
         bench.accept_all();
         reasons.extend(bench.close_all());
@@ -38,8 +38,9 @@ fn a_connection_that_expires_on_loan_is_closed_on_its_return() {
 /// Bites when `clean_up` takes the minimum for zero.
 #[test]
 fn i10_cleanup_stops_at_the_minimum_and_removes_empty_surplus_pools() {
-    let knobs = NodeConfig::builder().min_idle(1).max_connection_size(2).max_pools_per_node(3);
-    let mut bench = Bench::new(knobs.max_idle_time(10 * SECOND).cleanup_interval(SECOND).connection_pools_per_node_at_start(1));
+    let settings = NodeConfig::builder().min_idle(1).max_connection_size(2).max_pools_per_node(3);
+    let mut bench =
+        Bench::new(settings.max_idle_time(10 * SECOND).cleanup_interval(SECOND).connection_pools_per_node_at_start(1));
     bench.accept_all();
     let first = bench.borrow();
     let waiters: Vec<_> = (0..5).map(|_| bench.wait(SECOND)).collect();
@@ -66,8 +67,8 @@ fn i10_cleanup_stops_at_the_minimum_and_removes_empty_surplus_pools() {
 /// Bites when a sound check goes through `record_idle` or `shelve`.
 #[test]
 fn h9_a_check_resets_neither_the_idle_clock_nor_the_lifetime() {
-    let knobs = one_pool(3).health_check_interval(SECOND).max_idle_time(10 * SECOND).cleanup_interval(SECOND);
-    let mut bench = Bench::new(knobs);
+    let settings = one_pool(3).health_check_interval(SECOND).max_idle_time(10 * SECOND).cleanup_interval(SECOND);
+    let mut bench = Bench::new(settings);
     let waiter = bench.wait(SECOND);
     bench.accept();
     let loan = bench.granted(waiter);
@@ -85,15 +86,15 @@ fn h9_a_check_resets_neither_the_idle_clock_nor_the_lifetime() {
 /// for ever that was being checked at the wrong moment.
 #[test]
 fn a_connection_that_is_out_for_a_check_when_times_are_noted_is_not_idle_for_ever() {
-    let knobs = one_pool(3).min_idle(0).max_idle_time(10 * SECOND).cleanup_interval(SECOND);
-    let mut bench = Bench::new(knobs);
+    let settings = one_pool(3).min_idle(0).max_idle_time(10 * SECOND).cleanup_interval(SECOND);
+    let mut bench = Bench::new(settings);
     bench.put(Input::SetCleanup(Loop::Running));
     let waiters: Vec<_> = (0..3).map(|_| bench.wait(SECOND)).collect();
     bench.accept_all();
     let mut loans: Vec<_> = waiters.into_iter().map(|id| bench.granted(id)).collect();
     bench.release(loans.pop().expect("three"));
     assert_eq!(bench.put_back(loans.pop().expect("two")), None, "nobody looks at the clock");
-    bench.put(Input::Release(loans.pop().expect("one"), Verdict::Silent));
+    bench.put(Input::Release(loans.pop().expect("one"), ReleaseKind::Silent));
     assert_eq!(bench.checks.len(), 2);
     bench.pass(SECOND);
     let reasons = live(&mut bench, 20 * SECOND);
@@ -131,7 +132,7 @@ fn h9_what_was_only_checked_is_lent_last() {
     assert_eq!(checked.len(), 2);
     let (used, other): (Vec<_>, Vec<_>) = checked.into_iter().partition(|checkup| checkup.conn == used_last);
     for checkup in used.into_iter().chain(other) {
-        bench.put(Input::Checked(checkup, Finding::Sound));
+        bench.put(Input::Checked(checkup, CheckResult::Sound));
     }
     let loan = bench.borrow();
     assert_eq!(loan.conn, used_last, "the one whose check ended first lies above the other");
@@ -149,7 +150,7 @@ fn h2_idle_connections_are_checked_once_per_interval_and_never_while_on_loan() {
         while let Some(checkup) = bench.checks.pop() {
             assert_ne!(checkup.conn, loan.conn);
             checks += 1;
-            bench.put(Input::Checked(checkup, Finding::Sound));
+            bench.put(Input::Checked(checkup, CheckResult::Sound));
         }
     }
     assert!(checks == 2 || checks == 1, "{checks} checks in 20 s, at one in 8 to 10 s");
@@ -164,8 +165,8 @@ fn h2_idle_connections_are_checked_once_per_interval_and_never_while_on_loan() {
 /// Bites when `handle` forgives no jump.
 #[test]
 fn h11_a_clock_that_jumps_expires_nothing_in_bulk() {
-    let knobs = one_pool(50).min_idle(50).max_lifetime(1_000 * SECOND).max_idle_time(100 * SECOND);
-    let mut bench = Bench::new(knobs.cleanup_interval(10 * SECOND));
+    let settings = one_pool(50).min_idle(50).max_lifetime(1_000 * SECOND).max_idle_time(100 * SECOND);
+    let mut bench = Bench::new(settings.cleanup_interval(10 * SECOND));
     bench.accept_all();
     bench.put(Input::SetCleanup(Loop::Running));
     bench.pass(SECOND);
@@ -187,7 +188,7 @@ fn h11_a_jump_is_forgiven_once_however_many_inputs_come_before_the_tick() {
     bench.accept_all();
     let mut loans: Vec<_> = (0..10).map(|_| bench.borrow()).collect();
     let broken = loans.pop().expect("one of ten");
-    bench.put(Input::Release(broken, Verdict::Broken(CloseReason::Broken)));
+    bench.put(Input::Release(broken, ReleaseKind::Broken(CloseReason::Broken)));
     bench.close_all();
     bench.accept_all();
     bench.now = bench.now + 500 * SECOND;
@@ -203,7 +204,7 @@ fn h11_a_jump_is_forgiven_once_however_many_inputs_come_before_the_tick() {
 fn c6_a_close_that_hangs_counts_for_a_second_and_no_longer() {
     let mut bench = Bench::full(1);
     let loan = bench.borrow();
-    bench.put(Input::Release(loan, Verdict::Broken(CloseReason::Discarded)));
+    bench.put(Input::Release(loan, ReleaseKind::Broken(CloseReason::Discarded)));
     let waiter = bench.wait(5 * SECOND);
     bench.pass(SECOND - MS);
     assert_eq!((bench.status().closing, bench.connects.len()), (1, 0));
@@ -219,9 +220,9 @@ fn c6_a_close_that_hangs_counts_for_a_second_and_no_longer() {
 fn a_probe_that_finds_no_room_is_put_off_and_comes_when_there_is_some() {
     let mut bench = Bench::full(2);
     let (one, two) = (bench.borrow(), bench.borrow());
-    bench.put(Input::Release(one, Verdict::Broken(CloseReason::Broken)));
+    bench.put(Input::Release(one, ReleaseKind::Broken(CloseReason::Broken)));
     bench.close_all();
-    bench.refuse(FailureKind::Passing);
+    bench.refuse(DialFailureKind::Passing);
     let waiter = bench.wait(60 * SECOND);
     bench.pass(10 * SECOND);
     bench.accept();

@@ -13,7 +13,7 @@ use crate::error::GetClientError;
 use crate::lease::Lease;
 use crate::node_pool::NodePool;
 use crate::runtime::{Spawn, Timer};
-use crate::state::chance::Chance;
+use crate::state::rng::Rng;
 use crate::testing::fake_connection::within;
 use crate::testing::{FakeConnector, FakeRuntime};
 use crate::time::Instant;
@@ -27,7 +27,7 @@ pub(super) const ON_PURPOSE: &str = "on purpose";
 /// What borrowers did and got.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Tally {
+pub struct OutcomeCounts {
     /// Calls of get and try_get.
     pub gets: u64,
     /// Those that were served.
@@ -38,7 +38,7 @@ pub struct Tally {
     pub cancels: u64,
 }
 
-impl Tally {
+impl OutcomeCounts {
     /// The sum of both.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
@@ -52,8 +52,8 @@ impl Tally {
 }
 
 /// What the borrowers of a run share.
-pub(super) struct Shared {
-    pub(super) tally: Tally,
+pub(super) struct BorrowerLog {
+    pub(super) counts: OutcomeCounts,
     /// The first rule that a borrower saw broken.
     pub(super) broken: Option<String>,
     /// How many borrowers go on.
@@ -61,7 +61,7 @@ pub(super) struct Shared {
     /// Set when they are to stop.
     pub(super) stop: bool,
     /// Those who wait, in order of arrival.
-    pub(super) waits: BTreeMap<u64, Wait>,
+    pub(super) waits: BTreeMap<u64, BorrowerWait>,
     /// How many connections borrowers hold.
     pub(super) held: usize,
     /// How many connections borrowers wanted closed.
@@ -71,7 +71,7 @@ pub(super) struct Shared {
 
 /// A get that has not been answered.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Wait {
+pub(super) struct BorrowerWait {
     /// When it must have heard.
     pub(super) due: Instant,
     /// Whether its owner goes on polling it.
@@ -86,16 +86,16 @@ pub(super) struct Wait {
 pub(super) struct Borrower {
     pub(super) runtime: FakeRuntime,
     pub(super) pool: NodePool<FakeConnector>,
-    pub(super) shared: Arc<Mutex<Shared>>,
+    pub(super) shared: Arc<Mutex<BorrowerLog>>,
     /// How much later than its deadline a caller may hear: the grid of time, and polls that take time.
     pub(super) slack: Duration,
-    pub(super) chance: Chance,
+    pub(super) rng: Rng,
 }
 
-impl Shared {
+impl BorrowerLog {
     pub(super) fn new(busy: usize) -> Self {
-        let (tally, waits) = (Tally::default(), BTreeMap::new());
-        Self { tally, broken: None, busy, stop: false, waits, held: 0, discards: 0, next_token: 1 }
+        let (counts, waits) = (OutcomeCounts::default(), BTreeMap::new());
+        Self { counts, broken: None, busy, stop: false, waits, held: 0, discards: 0, next_token: 1 }
     }
 
     /// Somebody was served; `None` came just now.
@@ -112,7 +112,7 @@ struct Held {
     counted: Counted,
 }
 
-struct Counted(Arc<Mutex<Shared>>);
+struct Counted(Arc<Mutex<BorrowerLog>>);
 
 impl Drop for Counted {
     fn drop(&mut self) {
@@ -127,8 +127,8 @@ impl Held {
     }
 }
 
-/// Counts a borrower out however it ends, also before it has begun.
-struct Leaving(Arc<Mutex<Shared>>);
+/// CheckerCounts a borrower out however it ends, also before it has begun.
+struct Leaving(Arc<Mutex<BorrowerLog>>);
 
 impl Drop for Leaving {
     fn drop(&mut self) {
@@ -136,7 +136,7 @@ impl Drop for Leaving {
     }
 }
 
-pub(super) fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+pub(super) fn lock(shared: &Mutex<BorrowerLog>) -> MutexGuard<'_, BorrowerLog> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -154,7 +154,7 @@ impl Borrower {
             if lock(&self.shared).stop {
                 return;
             }
-            match self.chance.index(16) {
+            match self.rng.index(16) {
                 0..=4 => self.borrow().await,
                 5 | 6 => self.loop_greedily().await,
                 7 | 8 => self.cancel().await,
@@ -165,14 +165,14 @@ impl Borrower {
                 14 => self.cancel_a_request().await,
                 _ => self.discard().await,
             }
-            let rest = self.chance.up_to(Duration::from_millis(20));
+            let rest = self.rng.up_to(Duration::from_millis(20));
             self.runtime.sleep(rest).await;
         }
     }
 
     fn timeout(&mut self) -> Duration {
-        let most = [10, 200, 2_000, 10_000][self.chance.index(4)];
-        self.chance.up_to(Duration::from_millis(most))
+        let most = [10, 200, 2_000, 10_000][self.rng.index(4)];
+        self.rng.up_to(Duration::from_millis(most))
     }
 
     /// Gets and checks that the answer is not late.
@@ -187,7 +187,7 @@ impl Borrower {
         let mut shared = lock(&self.shared);
         match got {
             Ok(lease) => {
-                shared.tally.oks += 1;
+                shared.counts.oks += 1;
                 shared.held += 1;
                 if lease.is_known_unfit() {
                     shared.broken = Some(String::from("H1, L3: a connection was lent that is known to be unfit"));
@@ -195,7 +195,7 @@ impl Borrower {
                 Some(Held { lease, counted: Counted(Arc::clone(&self.shared)) })
             }
             Err(GetClientError::Timeout { .. } | GetClientError::NoHealthyPools { .. }) => {
-                shared.tally.refused += 1;
+                shared.counts.refused += 1;
                 None
             }
             Err(
@@ -208,7 +208,7 @@ impl Borrower {
         }
     }
 
-    /// Waits in line, and holds until then what it gets.
+    /// Waits in the queue, and holds until then what it gets.
     pub(super) async fn wait_and_hold(self, timeout: Duration, until: Instant) {
         let pool = self.pool.clone();
         let got = Timed::new(&self, pool.get_timeout(timeout), timeout).await;
@@ -219,7 +219,7 @@ impl Borrower {
     async fn borrow(&mut self) {
         let Some(mut held) = self.get().await else { return };
         self.ask(&mut held).await;
-        let hold = self.chance.up_to(Duration::from_millis(15));
+        let hold = self.rng.up_to(Duration::from_millis(15));
         self.runtime.sleep(hold).await;
     }
 
@@ -240,19 +240,19 @@ impl Borrower {
     async fn loop_greedily(&mut self) {
         for _ in 0..30 {
             let Some(mut held) = self.get().await else { return };
-            if self.chance.index(4) == 0 {
+            if self.rng.index(4) == 0 {
                 self.ask(&mut held).await;
             }
         }
     }
 
     async fn cancel(&mut self) {
-        let patience = self.chance.up_to(Duration::from_millis(10));
+        let patience = self.rng.up_to(Duration::from_millis(10));
         let until = self.runtime.now() + patience;
         let sleep = self.runtime.sleep_until(until);
         match within(sleep, self.get()).await {
             Some(held) => drop(held),
-            None => lock(&self.shared).tally.cancels += 1,
+            None => lock(&self.shared).counts.cancels += 1,
         }
     }
 
@@ -266,16 +266,16 @@ impl Borrower {
         match polled {
             Poll::Ready(got) => drop(self.note(got)),
             Poll::Pending => {
-                let rest = self.chance.up_to(Duration::from_millis(300));
+                let rest = self.rng.up_to(Duration::from_millis(300));
                 self.runtime.sleep(rest).await;
-                lock(&self.shared).tally.cancels += 1;
+                lock(&self.shared).counts.cancels += 1;
             }
         }
     }
 
     fn panic_while_holding(&mut self) {
         let mut careless = self.clone();
-        careless.chance = Chance::new(self.chance.index(usize::MAX) as u64);
+        careless.rng = Rng::new(self.rng.index(usize::MAX) as u64);
         self.runtime.spawn(Box::pin(async move {
             if let Some(_held) = careless.get().await {
                 resume_unwind(Box::new(ON_PURPOSE));
@@ -284,7 +284,7 @@ impl Borrower {
     }
 
     async fn try_once(&mut self) {
-        lock(&self.shared).tally.gets += 1;
+        lock(&self.shared).counts.gets += 1;
         let got = self.pool.try_get();
         if got.is_ok() {
             lock(&self.shared).note_served(None);
@@ -308,7 +308,7 @@ impl Borrower {
 
     async fn cancel_a_request(&mut self) {
         let Some(mut held) = self.get().await else { return };
-        let patience = self.chance.up_to(Duration::from_millis(5));
+        let patience = self.rng.up_to(Duration::from_millis(5));
         let until = self.runtime.now() + patience;
         let _ = within(self.runtime.sleep_until(until), held.lease.echo(0)).await;
     }
@@ -324,7 +324,7 @@ impl Borrower {
 struct Timed<'a> {
     get: Acquire<'a, FakeConnector>,
     runtime: FakeRuntime,
-    shared: Arc<Mutex<Shared>>,
+    shared: Arc<Mutex<BorrowerLog>>,
     timeout: Duration,
     slack: Duration,
     /// Whether its owner goes on polling it.
@@ -347,7 +347,7 @@ impl Future for Timed<'_> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let began_at = *this.began_at.get_or_insert_with(|| {
-            lock(&this.shared).tally.gets += 1;
+            lock(&this.shared).counts.gets += 1;
             this.runtime.now()
         });
         let polled = Pin::new(&mut this.get).poll(cx);
@@ -368,7 +368,7 @@ impl Future for Timed<'_> {
                 let number = shared.next_token;
                 this.number = Some(number);
                 let due = began_at + this.timeout + this.slack;
-                shared.waits.insert(number, Wait { due, watched: this.watched, overtaken_by: None, sent_back: false });
+                shared.waits.insert(number, BorrowerWait { due, watched: this.watched, overtaken_by: None, sent_back: false });
             }
         }
         polled

@@ -1,12 +1,12 @@
-//! The rules, watched from outside at every step: what the ledger says against what the server and the callers see.
+//! The rules, watched from outside at every step: what the node's state says against what the server and the callers see.
 
 use std::time::Duration;
 
 use crate::config::OnNodeDown;
-use crate::door::Counts;
+use crate::node::CheckerCounts;
 use crate::state::Health;
-use crate::testing::simulation::Plan;
-use crate::testing::simulation::borrower::{Shared, Wait};
+use crate::testing::simulation::SeedPlan;
+use crate::testing::simulation::borrower::{BorrowerLog, BorrowerWait};
 use crate::testing::{FakeMode, FakeServer};
 use crate::time::Instant;
 
@@ -35,7 +35,7 @@ pub(super) struct Checker {
     hash: u64,
 }
 
-/// What is expected of a pool whose server is back, with callers in line.
+/// What is expected of a pool whose server is back, with callers in the queue.
 struct Ramp {
     /// When the first dial must have been accepted.
     first_by: Instant,
@@ -46,7 +46,7 @@ struct Ramp {
 impl Ramp {
     /// H4: after the probe that succeeds there is 1 dial at a time, then 2, then 4, each width for as many successes.
     fn judge(&self, now: Instant, server: &FakeServer) -> Result<(), String> {
-        let (accepted, at_once) = (server.accepted() - self.accepted_before, server.dialling());
+        let (accepted, at_once) = (server.accepted() - self.accepted_before, server.dialer());
         let width = match accepted {
             0 | 1 => 1,
             2 | 3 => 2,
@@ -97,7 +97,7 @@ impl Pauses {
 }
 
 impl Checker {
-    pub(super) fn new(plan: &Plan) -> Self {
+    pub(super) fn new(plan: &SeedPlan) -> Self {
         Self {
             limit: plan.limit(),
             max_waiters: plan.config.max_waiters(),
@@ -125,8 +125,14 @@ impl Checker {
     /// After every step.
     ///
     /// Seen to bite: with a dial into a full pool (C1), with a slot freed before its close (C6), with a release that
-    /// shelves beside a waiter (I2), without a pause between probes (H4).
-    pub(super) fn step(&mut self, now: Instant, counts: Counts, server: &FakeServer, shared: &Shared) -> Result<(), String> {
+    /// idle stacks beside a waiter (I2), without a pause between probes (H4).
+    pub(super) fn step(
+        &mut self,
+        now: Instant,
+        counts: CheckerCounts,
+        server: &FakeServer,
+        shared: &BorrowerLog,
+    ) -> Result<(), String> {
         self.note(now, &counts);
         let held = server.held();
         let booked = counts.idle + counts.granted + counts.leased + counts.checking;
@@ -134,9 +140,9 @@ impl Checker {
         if counts.total() > self.limit {
             return Err(format!("C1: {} connections, the limit is {}: {counts:?}", counts.total(), self.limit));
         }
-        // After a close by force there are loans that the ledger counts no more.
+        // After a close by force there are loans that the node's state counts no more.
         if held < booked || (counts.open && held > booked + transient) {
-            return Err(format!("T1: the server's side counts {held} connections, the ledger says {counts:?}"));
+            return Err(format!("T1: the server's side counts {held} connections, the state says {counts:?}"));
         }
         if counts.waiting > 0 && counts.idle > 0 {
             return Err(format!("I2: {} wait beside {} idle", counts.waiting, counts.idle));
@@ -154,18 +160,18 @@ impl Checker {
         self.count_dials(now, server)
     }
 
-    /// Seen to bite: with a caller that leaves and stays in line (W3), with checks booked as leases (T1), with a line
+    /// Seen to bite: with a caller that leaves and stays in the queue (W3), with checks booked as leases (T1), with a queue
     /// without a bound (W7).
-    fn compare_with_borrowers(&self, counts: &Counts, shared: &Shared) -> Result<(), String> {
+    fn compare_with_borrowers(&self, counts: &CheckerCounts, shared: &BorrowerLog) -> Result<(), String> {
         let waits = shared.waits.len();
         if counts.waiting + counts.granted > waits {
-            return Err(format!("W3: {waits} callers wait, the ledger says {counts:?}"));
+            return Err(format!("W3: {waits} callers wait, the state says {counts:?}"));
         }
-        // After a close by force there are loans that the ledger counts no more.
+        // After a close by force there are loans that the node's state counts no more.
         if counts.open && counts.leased != shared.held {
-            return Err(format!("T1: borrowers hold {} connections, the ledger says {counts:?}", shared.held));
+            return Err(format!("T1: borrowers hold {} connections, the state says {counts:?}", shared.held));
         }
-        // Those whose grant was broken go back into a line that has been filled up since.
+        // Those whose grant was broken go back into a queue that has been filled up since.
         if counts.waiting > self.max_waiters + self.limit {
             return Err(format!("W7: {} wait, max_waiters is {}", counts.waiting, self.max_waiters));
         }
@@ -174,15 +180,21 @@ impl Checker {
 
     /// Whenever nothing is ready to run.
     ///
-    /// Seen to bite: with a hand-over that wakes nobody (W2), with a driver that is not woken (W6), with a line that is
-    /// served from its end (I6), with room that nobody dials for (I4), with an alarm that is not heard (H1), with a grant
+    /// Seen to bite: with a hand-over that wakes nobody (W2), with a driver that is not woken (W6), with a queue that is
+    /// served from its end (I6), with room that nobody dials for (I4), with a monitor that is not heard (H1), with a grant
     /// that outlives its deadline (W9), with a dead loan that is taken for a sign of life (H13).
-    pub(super) fn at_rest(&self, now: Instant, counts: Counts, server: &FakeServer, shared: &Shared) -> Result<(), String> {
+    pub(super) fn at_rest(
+        &self,
+        now: Instant,
+        counts: CheckerCounts,
+        server: &FakeServer,
+        shared: &BorrowerLog,
+    ) -> Result<(), String> {
         let waits = || shared.waits.values();
         if let Some(late) = waits().find(|wait| wait.watched && wait.due < now) {
             return Err(format!("W6: a get() was due at {} and has not heard", late.due));
         }
-        let overtaken = |wait: &&Wait| wait.watched && !wait.sent_back && wait.overtaken_by.is_some();
+        let overtaken = |wait: &&BorrowerWait| wait.watched && !wait.sent_back && wait.overtaken_by.is_some();
         if let Some(wait) = waits().find(overtaken) {
             return Err(format!("I6: somebody who came later was served first: {wait:?}"));
         }
@@ -233,8 +245,8 @@ impl Checker {
         }
     }
 
-    fn note(&mut self, now: Instant, counts: &Counts) {
-        let Counts { idle, granted, leased, connecting, checking, closing, waiting, .. } = *counts;
+    fn note(&mut self, now: Instant, counts: &CheckerCounts) {
+        let CheckerCounts { idle, granted, leased, connecting, checking, closing, waiting, .. } = *counts;
         let words = [now.as_nanos() as usize, idle, granted, leased, connecting, checking, closing, waiting];
         for word in words {
             self.hash = (self.hash ^ word as u64).wrapping_mul(0x0000_0100_0000_01B3).rotate_left(5);

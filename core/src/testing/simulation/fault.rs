@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::state::chance::Chance;
+use crate::state::rng::Rng;
 use crate::testing::{FakeMode, FakeRuntime, FakeServer, FormerServer};
 
 /// Something that goes wrong, or right again.
@@ -35,7 +35,7 @@ pub enum Fault {
     Jump(Duration),
     /// A task that nobody woke is polled.
     SpuriousWake,
-    /// The alarms of connections that are gone are raised.
+    /// The monitors of connections that are gone are called.
     LateAlarms,
     /// A task is dropped where it is.
     KillTask,
@@ -57,27 +57,27 @@ pub enum Trigger {
 }
 
 impl Fault {
-    pub(super) fn draw(chance: &mut Chance, may_kill_tasks: bool) -> Self {
+    pub(super) fn draw(rng: &mut Rng, may_kill_tasks: bool) -> Self {
         let short = [Duration::ZERO, Duration::from_millis(1), Duration::from_millis(30), Duration::from_millis(400)];
-        match chance.index(if may_kill_tasks { 27 } else { 24 }) {
+        match rng.index(if may_kill_tasks { 27 } else { 24 }) {
             0 | 1 => Self::Mode(FakeMode::Refusing),
             2 | 3 => Self::Mode(FakeMode::Silent),
             4 => Self::Mode(FakeMode::Void),
-            5 => Self::Mode([FakeMode::Rejecting, FakeMode::Loading][chance.index(2)]),
+            5 => Self::Mode([FakeMode::Rejecting, FakeMode::Loading][rng.index(2)]),
             6..=8 => Self::Mode(FakeMode::Up),
             9 => Self::Kill,
             10 => Self::DropConnections,
             11 => Self::ForgetConnections,
-            12 => Self::ConnectLatency(short[chance.index(4)] * 4),
-            13 => Self::Latency(short[chance.index(4)]),
-            14 => Self::MostClients(chance.index(4)),
+            12 => Self::ConnectLatency(short[rng.index(4)] * 4),
+            13 => Self::Latency(short[rng.index(4)]),
+            14 => Self::MostClients(rng.index(4)),
             15 => Self::MostClients(usize::MAX),
-            16 => Self::Jump(Duration::from_secs(1 + chance.index(3_600) as u64)),
+            16 => Self::Jump(Duration::from_secs(1 + rng.index(3_600) as u64)),
             17 => Self::SpuriousWake,
             18 => Self::LateAlarms,
-            19 | 20 => Self::HalfOpen(Duration::from_secs([1, 60][chance.index(2)])),
-            21 => Self::Move([FormerServer::Answers, FormerServer::Silent][chance.index(2)]),
-            22 => Self::CloseLatency([short[0], short[2], short[3], Duration::from_secs(3)][chance.index(4)]),
+            19 | 20 => Self::HalfOpen(Duration::from_secs([1, 60][rng.index(2)])),
+            21 => Self::Move([FormerServer::Answers, FormerServer::Silent][rng.index(2)]),
+            22 => Self::CloseLatency([short[0], short[2], short[3], Duration::from_secs(3)][rng.index(4)]),
             23 => Self::Demote,
             _ => Self::KillTask,
         }
@@ -106,23 +106,23 @@ impl Fault {
 
 impl Trigger {
     /// At any other time there is hardly a task but borrowers and the driver.
-    pub(super) fn draw_for_a_kill(chance: &mut Chance) -> Self {
-        match chance.index(4) {
+    pub(super) fn draw_for_a_kill(rng: &mut Rng) -> Self {
+        match rng.index(4) {
             0 => Self::WhileConnecting,
             1 | 2 => Self::WhileChecking,
-            _ => Self::draw(chance),
+            _ => Self::draw(rng),
         }
     }
 
-    pub(super) fn draw(chance: &mut Chance) -> Self {
-        match chance.index(10) {
+    pub(super) fn draw(rng: &mut Rng) -> Self {
+        match rng.index(10) {
             0 => Self::WhileConnecting,
             1 => Self::WhileGranted,
             2 => Self::WhileWaiting,
             3 => Self::WhileChecking,
             _ => {
-                let most = Duration::from_millis([5, 50, 500, 2_000][chance.index(4)]);
-                Self::After(chance.up_to(most))
+                let most = Duration::from_millis([5, 50, 500, 2_000][rng.index(4)]);
+                Self::After(rng.up_to(most))
             }
         }
     }

@@ -9,7 +9,7 @@ use crate::node_pool::NodePool;
 use crate::runtime::Spawn;
 use crate::state::Loop;
 use crate::testing::simulation::borrower::{COMMAND_TIMEOUT, lock};
-use crate::testing::simulation::world::{Checked, World, slack};
+use crate::testing::simulation::world::{Checked, SimulatedWorld, slack};
 use crate::testing::{FakeConnector, FakeError, FakeMode};
 
 /// How long nobody asks for anything.
@@ -21,7 +21,7 @@ const PROBED_WITHIN: Duration = Duration::from_millis(600);
 /// How long is watched what follows a jump of the clock.
 const LOOK: Duration = Duration::from_millis(100);
 
-impl World<'_> {
+impl SimulatedWorld<'_> {
     /// All heals: whoever waits is served or told, and the pool is whole again.
     pub(super) fn liveness(&mut self) -> Checked<()> {
         self.server.set_mode(FakeMode::Up);
@@ -230,7 +230,7 @@ impl World<'_> {
         let closes = self.server.closes().len();
         self.run_for(REST)?;
         let pool = self.pool.clone().expect("the pool is there until the end");
-        let counts = pool.door().counts();
+        let counts = pool.node().counts();
         let gone_idle = self.server.closes_for(CloseReason::IdleTooLong) - idle_ones;
         let nothing_else = self.server.closes().len() - closes == gone_idle;
         if cleanup_runs && idle_time + idle_time / 16 + sweep + slack * 2 < REST && counts.idle > at_start * minimum {
@@ -241,7 +241,7 @@ impl World<'_> {
             return self.fail(format!("I10: {dialled} dials at rest, {gone_idle} connections were idle too long"));
         }
         let checked = self.server.checks() - checks;
-        let rounds = |pace: Duration| usize::try_from(REST.as_nanos() / pace.as_nanos()).unwrap_or(usize::MAX);
+        let rounds = |return_path: Duration| usize::try_from(REST.as_nanos() / return_path.as_nanos()).unwrap_or(usize::MAX);
         if nothing_else && checked > limit * (rounds(interval) + 1) {
             return self.fail(format!("H2: {checked} checks of {limit} connections within {REST:?}, one each {interval:?}"));
         }

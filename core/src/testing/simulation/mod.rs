@@ -1,12 +1,12 @@
-//! A whole life of a pool in virtual time: the real driver, door and ledger between borrowers with all bad habits and a
+//! A whole life of a pool in virtual time: the real driver, node and state between borrowers with all bad habits and a
 //! server with all faults, drawn from one seed and watched at every step.
 //!
 //! ```
-//! use redis_manager_core::testing::simulation::{Plan, simulate};
+//! use redis_manager_core::testing::simulation::{SeedPlan, simulate};
 //!
-//! let report = simulate(&Plan::from_seed(7)).expect("no rule is broken");
+//! let report = simulate(&SeedPlan::from_seed(7)).expect("no rule is broken");
 //! assert!(report.tally.oks > 0);
-//! assert_eq!(report.hash, simulate(&Plan::from_seed(7)).expect("the same again").hash);
+//! assert_eq!(report.hash, simulate(&SeedPlan::from_seed(7)).expect("the same again").hash);
 //! ```
 
 mod borrower;
@@ -20,13 +20,13 @@ mod world;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-pub use borrower::Tally;
+pub use borrower::OutcomeCounts;
 pub use fault::{Fault, Trigger};
-pub use plan::{Ending, Plan};
+pub use plan::{Ending, SeedPlan};
 
-use crate::state::Marks;
+use crate::state::Coverage;
 use crate::testing::fake_runtime::words_of;
-use crate::testing::simulation::world::World;
+use crate::testing::simulation::world::SimulatedWorld;
 use crate::time::Instant;
 
 /// What a run has seen.
@@ -36,7 +36,7 @@ pub struct Report {
     /// Polls of the runtime.
     pub steps: u64,
     /// What the borrowers did and got.
-    pub tally: Tally,
+    pub counts: OutcomeCounts,
     /// Dials that the server has seen.
     pub dials: usize,
     /// Health checks that the server has seen.
@@ -44,7 +44,7 @@ pub struct Report {
     /// Faults that struck.
     pub faults: usize,
     /// Rare turns that were taken.
-    pub marks: Marks,
+    pub marks: Coverage,
     /// How much virtual time has passed.
     pub ended_at: Instant,
     /// Of all that was seen at every step: the same plan gives the same hash.
@@ -54,7 +54,7 @@ pub struct Report {
 /// A rule that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Failure {
+pub struct SeedFailure {
     /// The plan's seed.
     pub seed: u64,
     /// Which rule, and how.
@@ -65,22 +65,22 @@ pub struct Failure {
     pub timeline: Vec<String>,
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for SeedFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "seed {} at {}: {}", self.seed, self.at, self.rule)?;
         self.timeline.iter().try_for_each(|line| writeln!(f, "  {line}"))
     }
 }
 
-impl std::error::Error for Failure {}
+impl std::error::Error for SeedFailure {}
 
 /// Lives through a plan.
 ///
 /// # Errors
 ///
 /// The first rule that was broken; a panic, of an invariant or of anything else, is told as one.
-pub fn simulate(plan: &Plan) -> Result<Report, Box<Failure>> {
-    let mut world = World::new(plan);
+pub fn simulate(plan: &SeedPlan) -> Result<Report, Box<SeedFailure>> {
+    let mut world = SimulatedWorld::new(plan);
     let lived = catch_unwind(AssertUnwindSafe(|| world.live()));
     let report = lived.unwrap_or_else(|payload| world.fail(words_of(&*payload)));
     if report.is_err() {
@@ -92,7 +92,7 @@ pub fn simulate(plan: &Plan) -> Result<Report, Box<Failure>> {
 
 /// Leaves out faults of a plan that fails, as long as it still fails; returns the shortest plan found and its failure.
 #[must_use]
-pub fn shrink(plan: &Plan, failure: Box<Failure>) -> (Plan, Box<Failure>) {
+pub fn shrink(plan: &SeedPlan, failure: Box<SeedFailure>) -> (SeedPlan, Box<SeedFailure>) {
     let (mut best, mut failure) = (plan.clone(), failure);
     let mut at = 0;
     while at < best.faults.len() {

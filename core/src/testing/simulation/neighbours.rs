@@ -7,10 +7,10 @@ use crate::config::NodeConfig;
 use crate::lease::Lease;
 use crate::manager::Manager;
 use crate::runtime::Timer;
-use crate::state::chance::Chance;
-use crate::state::{Loop, Mark, Marks};
+use crate::state::rng::Rng;
+use crate::state::{CoverPoint, Coverage, Loop};
 use crate::testing::fake_connection::within;
-use crate::testing::simulation::borrower::{Shared, lock};
+use crate::testing::simulation::borrower::{BorrowerLog, lock};
 use crate::testing::{FakeConnector, FakeMode, FakeRuntime, FakeServer};
 use crate::total_limit::TotalLimit;
 
@@ -23,41 +23,41 @@ pub(super) struct Neighbours {
     runtime: FakeRuntime,
     manager: Manager<FakeConnector>,
     servers: [FakeServer; NAMES.len()],
-    shared: Arc<Mutex<Shared>>,
-    chance: Chance,
+    shared: Arc<Mutex<BorrowerLog>>,
+    rng: Rng,
 }
 
 impl Neighbours {
-    pub(super) fn new(runtime: &FakeRuntime, config: &NodeConfig, shared: &Arc<Mutex<Shared>>, seed: u64) -> Self {
-        let (own, mut chance) = (Arc::new(runtime.clone()), Chance::new(seed ^ 0x4E16_4B0A));
+    pub(super) fn new(runtime: &FakeRuntime, config: &NodeConfig, shared: &Arc<Mutex<BorrowerLog>>, seed: u64) -> Self {
+        let (own, mut rng) = (Arc::new(runtime.clone()), Rng::new(seed ^ 0x4E16_4B0A));
         // Just so many that there is a floor for each, and that one of them can be warm; or some more.
         let fewest = NAMES.len().max(config.min_idle() * config.connection_pools_per_node_at_start());
-        let manager = match chance.index(3) {
+        let manager = match rng.index(3) {
             0 => Manager::new(config.clone(), own),
-            _ => Manager::with_total_limit(config.clone(), TotalLimit::new(fewest + chance.index(4)), own)
+            _ => Manager::with_total_limit(config.clone(), TotalLimit::new(fewest + rng.index(4)), own)
                 .expect("the total is enough for one node that is warm"),
         };
         let servers = NAMES.map(|_| FakeServer::new(runtime));
-        Self { runtime: runtime.clone(), manager, servers, shared: Arc::clone(shared), chance }
+        Self { runtime: runtime.clone(), manager, servers, shared: Arc::clone(shared), rng }
     }
 
     /// C1 across nodes, at every step; and the rare turns that only nodes take that share a limit.
     ///
-    /// Seen to bite: with an allowance that is not kept by dials (`with_room`), and with a closing node that is not counted.
-    pub(super) fn check(&self) -> Result<Marks, String> {
+    /// Seen to bite: with a quota that is not kept by dials (`with_room`), and with a closing node that is not counted.
+    pub(super) fn check(&self) -> Result<Coverage, String> {
         let (known, marks) = self.manager.seen();
         match self.manager.total_connections() {
             Some(total) if known > total.taken || total.taken > total.limit => {
                 Err(format!("C1: the nodes that are known have {known} connections, all of them together {total:?}"))
             }
-            Some(_) | None => Ok(marks.among(&[Mark::Yielded, Mark::ProbeAllowed])),
+            Some(_) | None => Ok(marks.among(&[CoverPoint::Yielded, CoverPoint::ProbeAllowed])),
         }
     }
 
     /// One of those who add, use and close them; `number` tells them apart.
     pub(super) fn one_of_many(&self, number: u64) -> Self {
         let mut other = self.clone();
-        other.chance = Chance::new(number ^ other.chance.index(usize::MAX) as u64);
+        other.rng = Rng::new(number ^ other.rng.index(usize::MAX) as u64);
         other
     }
 
@@ -67,21 +67,21 @@ impl Neighbours {
                 return;
             }
             self.do_something().await;
-            let rest = self.chance.up_to(Duration::from_millis(30));
+            let rest = self.rng.up_to(Duration::from_millis(30));
             self.runtime.sleep(rest).await;
         }
     }
 
     async fn do_something(&mut self) {
-        let pick = self.chance.index(NAMES.len());
+        let pick = self.rng.index(NAMES.len());
         let (name, server) = (NAMES[pick], self.servers[pick].clone());
-        let timeout = self.chance.up_to(Duration::from_millis([20, 400, 3_000][self.chance.clone().index(3)]));
+        let timeout = self.rng.up_to(Duration::from_millis([20, 400, 3_000][self.rng.clone().index(3)]));
         let manager = self.manager.clone();
-        match self.chance.index(12) {
+        match self.rng.index(12) {
             // It may fail, and then nothing is left of it; whoever asks will see.
             0 | 1 => drop(manager.add(name, timeout, || server.connector()).await),
             2 => {
-                let patience = self.chance.up_to(Duration::from_millis(5));
+                let patience = self.rng.up_to(Duration::from_millis(5));
                 let adding = manager.add(name, timeout, || server.connector());
                 drop(within(self.runtime.sleep(patience), adding).await);
             }
@@ -96,18 +96,18 @@ impl Neighbours {
                 }
             }
             8 => manager.close_node(name, timeout).await,
-            9 => server.set_mode([FakeMode::Up, FakeMode::Refusing, FakeMode::Silent, FakeMode::Void][self.chance.index(4)]),
+            9 => server.set_mode([FakeMode::Up, FakeMode::Refusing, FakeMode::Silent, FakeMode::Void][self.rng.index(4)]),
             10 => server.kill(),
             _ => {
                 server.set_mode(FakeMode::Up);
-                manager.set_cleanup([Loop::Running, Loop::Stopped][self.chance.index(2)]);
+                manager.set_cleanup([Loop::Running, Loop::Stopped][self.rng.index(2)]);
                 self.look();
             }
         }
     }
 
     async fn ask(&mut self, mut lease: Lease<FakeConnector>) {
-        let token = self.chance.index(usize::MAX) as u64;
+        let token = self.rng.index(usize::MAX) as u64;
         let asked = within(self.runtime.sleep(Duration::from_millis(50)), lease.echo(token)).await;
         if let Some(Ok(answer)) = asked
             && answer != token

@@ -1,10 +1,10 @@
-//! What is drawn from a seed before a run begins: knobs, schedule, borrowers, faults and ending.
+//! What is drawn from a seed before a run begins: settings, schedule, borrowers, faults and ending.
 
 use std::time::Duration;
 
 use crate::config::{NodeConfig, OnNodeDown};
 use crate::state::Loop;
-use crate::state::chance::Chance;
+use crate::state::rng::Rng;
 use crate::testing::Schedule;
 use crate::testing::simulation::fault::{Fault, Trigger};
 
@@ -22,10 +22,10 @@ pub enum Ending {
 /// A run before it is run. The same plan gives the same run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Plan {
-    /// Where everything else was drawn from, and where the run's own chance begins.
+pub struct SeedPlan {
+    /// Where everything else was drawn from, and where the run's own random numbers begin.
     pub seed: u64,
-    /// The knobs of the pool.
+    /// The settings of the pool.
     pub config: NodeConfig,
     /// How tasks are ordered and time is rounded.
     pub schedule: Schedule,
@@ -45,40 +45,39 @@ pub struct Plan {
     pub ending: Ending,
 }
 
-impl Plan {
+impl SeedPlan {
     /// The plan of a seed.
     #[must_use]
     pub fn from_seed(seed: u64) -> Self {
-        let mut chance = Chance::new(seed ^ 0x51A1_71A7_E000);
-        let millis = |chance: &mut Chance, of: &[u64]| Duration::from_millis(of[chance.index(of.len())]);
-        let limit = 1 + chance.index(4);
-        let at_start = 1 + chance.index(2);
+        let mut rng = Rng::new(seed ^ 0x51A1_71A7_E000);
+        let millis = |rng: &mut Rng, of: &[u64]| Duration::from_millis(of[rng.index(of.len())]);
+        let limit = 1 + rng.index(4);
+        let at_start = 1 + rng.index(2);
         let config = NodeConfig::builder()
             .connection_pools_per_node_at_start(at_start)
-            .max_pools_per_node(at_start + chance.index(2))
+            .max_pools_per_node(at_start + rng.index(2))
             .max_connection_size(limit)
-            .min_idle(chance.index(limit + 1))
-            .max_waiters([2, 5, 1_000][chance.index(3)])
+            .min_idle(rng.index(limit + 1))
+            .max_waiters([2, 5, 1_000][rng.index(3)])
             .default_timeout(Duration::from_secs(10))
-            .connect_timeout(millis(&mut chance, &[300, 1_000, 5_000]))
-            .health_check_interval(millis(&mut chance, &[50, 500, 60_000]))
-            .health_check_timeout(millis(&mut chance, &[20, 100, 1_000]))
-            .cleanup_interval(millis(&mut chance, &[30, 300, 120_000]))
-            .max_idle_time(millis(&mut chance, &[40, 400, 180_000]))
-            .max_lifetime(millis(&mut chance, &[200, 3_000, 1_800_000]))
-            .on_node_down([OnNodeDown::Wait, OnNodeDown::Wait, OnNodeDown::FailFast][chance.index(3)])
+            .connect_timeout(millis(&mut rng, &[300, 1_000, 5_000]))
+            .health_check_interval(millis(&mut rng, &[50, 500, 60_000]))
+            .health_check_timeout(millis(&mut rng, &[20, 100, 1_000]))
+            .cleanup_interval(millis(&mut rng, &[30, 300, 120_000]))
+            .max_idle_time(millis(&mut rng, &[40, 400, 180_000]))
+            .max_lifetime(millis(&mut rng, &[200, 3_000, 1_800_000]))
+            .on_node_down([OnNodeDown::Wait, OnNodeDown::Wait, OnNodeDown::FailFast][rng.index(3)])
             .build()
             .expect("every draw is within its range");
-        let may_kill_tasks = chance.index(5) == 0;
-        let faults = (0..chance.index(24)).map(|_| {
-            let fault = Fault::draw(&mut chance, may_kill_tasks);
-            let trigger =
-                if fault == Fault::KillTask { Trigger::draw_for_a_kill(&mut chance) } else { Trigger::draw(&mut chance) };
+        let may_kill_tasks = rng.index(5) == 0;
+        let faults = (0..rng.index(24)).map(|_| {
+            let fault = Fault::draw(&mut rng, may_kill_tasks);
+            let trigger = if fault == Fault::KillTask { Trigger::draw_for_a_kill(&mut rng) } else { Trigger::draw(&mut rng) };
             (trigger, fault)
         });
         let faults = faults.collect();
-        let ending = match chance.index(4) {
-            0 | 1 => Ending::Close(millis(&mut chance, &[10, 100, 3_000])),
+        let ending = match rng.index(4) {
+            0 | 1 => Ending::Close(millis(&mut rng, &[10, 100, 3_000])),
             2 => Ending::Drop,
             _ => Ending::ShutDown,
         };
@@ -86,9 +85,9 @@ impl Plan {
             seed,
             config,
             schedule: Schedule::from_seed(seed),
-            neighbours: chance.index(4) == 0,
-            cleanup: [Loop::Running, Loop::Running, Loop::Stopped][chance.index(3)],
-            borrowers: 1 + chance.index(9),
+            neighbours: rng.index(4) == 0,
+            cleanup: [Loop::Running, Loop::Running, Loop::Stopped][rng.index(3)],
+            borrowers: 1 + rng.index(9),
             rounds: 72,
             faults,
             may_kill_tasks,

@@ -4,15 +4,15 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use crate::door::Door;
+use crate::node::Node;
 use crate::node_pool::NodePool;
 use crate::runtime::Spawn;
-use crate::state::Marks;
-use crate::state::chance::Chance;
-use crate::testing::simulation::borrower::{Borrower, ON_PURPOSE, Shared, lock};
+use crate::state::Coverage;
+use crate::state::rng::Rng;
+use crate::testing::simulation::borrower::{Borrower, BorrowerLog, ON_PURPOSE, lock};
 use crate::testing::simulation::checker::Checker;
 use crate::testing::simulation::neighbours::Neighbours;
-use crate::testing::simulation::{Ending, Failure, Fault, Plan, Report, Trigger};
+use crate::testing::simulation::{Ending, Fault, Report, SeedFailure, SeedPlan, Trigger};
 use crate::testing::{FakeConnector, FakeRuntime, FakeServer, Schedule};
 use crate::time::Instant;
 
@@ -22,12 +22,12 @@ const CLOSE_CUTOFF: Duration = Duration::from_secs(1);
 /// How much of what happened last is told of a failure.
 const TIMELINE: usize = 40;
 
-pub(super) struct World<'a> {
-    pub(super) plan: &'a Plan,
+pub(super) struct SimulatedWorld<'a> {
+    pub(super) plan: &'a SeedPlan,
     pub(super) runtime: FakeRuntime,
     pub(super) server: FakeServer,
     pub(super) pool: Option<NodePool<FakeConnector>>,
-    pub(super) shared: Arc<Mutex<Shared>>,
+    pub(super) shared: Arc<Mutex<BorrowerLog>>,
     pub(super) neighbours: Option<Neighbours>,
     pub(super) checker: Checker,
     pub(super) faults: VecDeque<(Trigger, Fault)>,
@@ -40,20 +40,20 @@ pub(super) struct World<'a> {
     pub(super) silences_left: usize,
     pub(super) last_fault_at: Instant,
     pub(super) timeline: VecDeque<String>,
-    pub(super) marks: Marks,
+    pub(super) marks: Coverage,
 }
 
-pub(super) type Checked<T> = Result<T, Box<Failure>>;
+pub(super) type Checked<T> = Result<T, Box<SeedFailure>>;
 
-impl<'a> World<'a> {
-    pub(super) fn new(plan: &'a Plan) -> Self {
+impl<'a> SimulatedWorld<'a> {
+    pub(super) fn new(plan: &'a SeedPlan) -> Self {
         let runtime = FakeRuntime::with_schedule(plan.seed, plan.schedule);
         let server = FakeServer::new(&runtime);
         let pool = NodePool::new(server.connector(), plan.config.clone(), Arc::new(runtime.clone()));
         pool.set_cleanup(plan.cleanup);
-        let shared = Arc::new(Mutex::new(Shared::new(plan.borrowers)));
+        let shared = Arc::new(Mutex::new(BorrowerLog::new(plan.borrowers)));
         let neighbours = plan.neighbours.then(|| Neighbours::new(&runtime, &plan.config, &shared, plan.seed));
-        watch_hanging_closes(&server, Arc::downgrade(pool.door()), &shared, CLOSE_CUTOFF + slack(&plan.schedule));
+        watch_hanging_closes(&server, Arc::downgrade(pool.node()), &shared, CLOSE_CUTOFF + slack(&plan.schedule));
         Self {
             plan,
             runtime,
@@ -68,7 +68,7 @@ impl<'a> World<'a> {
             silences_left: 1,
             last_fault_at: Instant::ZERO,
             timeline: VecDeque::new(),
-            marks: Marks::default(),
+            marks: Coverage::default(),
         }
     }
 
@@ -86,10 +86,10 @@ impl<'a> World<'a> {
         self.liveness()?;
         self.part_from_neighbours()?;
         self.end()?;
-        let tally = lock(&self.shared).tally;
+        let counts = lock(&self.shared).counts;
         Ok(Report {
             steps: self.runtime.steps(),
-            tally,
+            counts,
             dials: self.server.dial_count(),
             checks: self.server.checks(),
             faults: self.struck,
@@ -107,7 +107,7 @@ impl<'a> World<'a> {
             shared: Arc::clone(&self.shared),
             // The driver's sleep ends on the grid, and whoever is ready before the caller may take its time first.
             slack: schedule.grid + schedule.poll_cost * 1_000,
-            chance: Chance::new(self.plan.seed.wrapping_mul(31).wrapping_add(number)),
+            rng: Rng::new(self.plan.seed.wrapping_mul(31).wrapping_add(number)),
         }
     }
 
@@ -179,7 +179,7 @@ impl<'a> World<'a> {
                 let held = pool.try_get();
                 let began_at = self.runtime.now();
                 let closed = pool.close_timeout(timeout);
-                let counts = pool.door().counts();
+                let counts = pool.node().counts();
                 if counts.idle + counts.granted + counts.waiting > 0 {
                     return self.fail(format!("E1: a closed pool keeps idle connections or waiters: {counts:?}"));
                 }
@@ -199,7 +199,7 @@ impl<'a> World<'a> {
         }
         let marks = self.marks;
         lock(&self.shared).stop = true;
-        let watched = pool.door().clone();
+        let watched = pool.node().clone();
         drop(pool);
         self.runtime.advance(Duration::from_secs(60));
         self.marks = marks.and(watched.marks());
@@ -208,7 +208,7 @@ impl<'a> World<'a> {
         self.runtime.advance(Duration::from_secs(1));
         self.check_panics()?;
         if counts.total() + counts.waiting > 0 {
-            return self.fail(format!("I7: the ledger still waits for tokens at the end: {counts:?}"));
+            return self.fail(format!("I7: the state still waits for tokens at the end: {counts:?}"));
         }
         let (born, closed) = (self.server.births().0, self.server.closes().len());
         if born != closed as u64 {
@@ -265,7 +265,7 @@ impl<'a> World<'a> {
 
     fn strike_if_triggered(&mut self) {
         let Some(pool) = &self.pool else { return };
-        let counts = pool.door().counts();
+        let counts = pool.node().counts();
         let due = match self.faults.front() {
             Some((Trigger::WhileConnecting, _)) => counts.connecting > 0,
             Some((Trigger::WhileGranted, _)) => counts.granted > 0,
@@ -280,7 +280,7 @@ impl<'a> World<'a> {
 
     pub(super) fn check(&mut self) -> Checked<()> {
         let Some(pool) = &self.pool else { return Ok(()) };
-        let (now, counts) = (self.runtime.now(), pool.door().counts());
+        let (now, counts) = (self.runtime.now(), pool.node().counts());
         self.check_panics()?;
         let marks = self.neighbours.as_ref().map(Neighbours::check).transpose();
         self.marks = self.marks.and(marks.or_else(|rule| self.fail(rule))?.unwrap_or_default());
@@ -304,14 +304,14 @@ impl<'a> World<'a> {
 
     fn check_at_rest(&mut self) -> Checked<()> {
         let Some(pool) = &self.pool else { return Ok(()) };
-        let counts = pool.door().counts();
+        let counts = pool.node().counts();
         let told = self.checker.at_rest(self.runtime.now(), counts, &self.server, &lock(&self.shared));
         told.or_else(|rule| self.fail(rule))
     }
 
     pub(super) fn tell(&mut self, what: &str) {
         let Some(pool) = &self.pool else { return };
-        let line = format!("{:>14}  {what}; {:?}", self.runtime.now().to_string(), pool.door().counts());
+        let line = format!("{:>14}  {what}; {:?}", self.runtime.now().to_string(), pool.node().counts());
         self.timeline.push_back(line);
         if self.timeline.len() > TIMELINE {
             self.timeline.pop_front();
@@ -321,7 +321,7 @@ impl<'a> World<'a> {
     pub(super) fn fail<T>(&mut self, rule: String) -> Checked<T> {
         self.tell("it breaks");
         let timeline = self.timeline.iter().cloned().collect();
-        Err(Box::new(Failure { seed: self.plan.seed, rule, at: self.runtime.now(), timeline }))
+        Err(Box::new(SeedFailure { seed: self.plan.seed, rule, at: self.runtime.now(), timeline }))
     }
 }
 
@@ -334,14 +334,19 @@ pub(super) fn slack(schedule: &Schedule) -> Duration {
 /// nothing else is ready.
 ///
 /// Seen to bite: with a hung close that counts for ever.
-fn watch_hanging_closes(server: &FakeServer, door: Weak<Door<FakeConnector>>, shared: &Arc<Mutex<Shared>>, cutoff: Duration) {
+fn watch_hanging_closes(
+    server: &FakeServer,
+    node: Weak<Node<FakeConnector>>,
+    shared: &Arc<Mutex<BorrowerLog>>,
+    cutoff: Duration,
+) {
     let shared = Arc::clone(shared);
     server.set_hang_watch(Arc::new(move |server| {
-        let Some(door) = door.upgrade() else { return };
-        let (counts, now) = (door.counts(), door.runtime().now());
+        let Some(node) = node.upgrade() else { return };
+        let (counts, now) = (node.counts(), node.runtime().now());
         let begun = server.closes_begun_since(Instant::from_nanos(now.as_nanos().saturating_sub(cutoff.as_nanos() as u64)));
         if counts.open && counts.closing > begun {
-            let rule = format!("C6: {begun} closes began within the last {cutoff:?}, the ledger says {counts:?}");
+            let rule = format!("C6: {begun} closes began within the last {cutoff:?}, the state says {counts:?}");
             lock(&shared).broken.get_or_insert(rule);
         }
     }));

@@ -49,11 +49,11 @@ impl Connector for Free {
 /// redis-manager: one node with one pool.
 pub(crate) type Ours = NodePool<Free>;
 
-/// The knobs of [`Ours`].
+/// The settings of [`Ours`].
 pub(crate) fn node_config(size: usize) -> NodeConfig {
-    let knobs = NodeConfig::builder().max_connection_size(size).max_pools_per_node(1).min_idle(0);
-    let knobs = knobs.max_waiters(1_000_000).default_timeout(Duration::from_secs(60));
-    knobs.build().expect("the knobs of the benchmark are within their ranges")
+    let settings = NodeConfig::builder().max_connection_size(size).max_pools_per_node(1).min_idle(0);
+    let settings = settings.max_waiters(1_000_000).default_timeout(Duration::from_secs(60));
+    settings.build().expect("the settings of the benchmark are within their ranges")
 }
 
 pub(crate) fn ours(handle: &Handle, size: usize) -> Ours {

@@ -1,22 +1,22 @@
 //! The model: what each thing that happens does.
 
-use super::{At, BEAT, Conn, Gate, Life, Model, Said, Told, Wait, Waiter, Word};
+use super::{At, BEAT, Conn, Model, ModelGate, ModelLifecycle, ModelWait, ModelWaiter, Said, Told, Word};
 use crate::connector::CloseReason;
 use crate::time::Instant;
 
 impl Model {
     pub(in crate::state::tests) fn acquire(&mut self, waiter: u32, timeout: std::time::Duration) -> Told {
-        if self.life != Life::Open {
+        if self.life != ModelLifecycle::Open {
             return Told::Closed;
         }
         if self.queued() == 0
-            && let Some(conn) = self.shelf.pop()
+            && let Some(conn) = self.idle.pop()
         {
             self.find(conn).at = At::Leased;
             return Told::Loan(conn);
         }
         if self.is_hopeless() {
-            self.settle();
+            self.dispatch();
             return Told::Down { beats: 0 };
         }
         if self.queued() >= self.scope.max_waiters {
@@ -24,18 +24,18 @@ impl Model {
         }
         self.arrivals += 1;
         let (since, deadline) = (self.now, self.now + timeout);
-        self.waiters.push(Waiter { waiter, arrival: self.arrivals, since, deadline, wait: Wait::Queued });
-        self.settle();
+        self.waiters.push(ModelWaiter { waiter, arrival: self.arrivals, since, deadline, wait: ModelWait::Queued });
+        self.dispatch();
         Told::Waiting
     }
 
     /// Asks without waiting; a dial is ordered for the next one who asks.
     pub(in crate::state::tests) fn try_acquire(&mut self) -> Told {
-        if self.life != Life::Open {
+        if self.life != ModelLifecycle::Open {
             return Told::Closed;
         }
         if self.queued() == 0
-            && let Some(conn) = self.shelf.pop()
+            && let Some(conn) = self.idle.pop()
         {
             self.find(conn).at = At::Leased;
             return Told::Loan(conn);
@@ -43,53 +43,53 @@ impl Model {
         if self.dials == 0 && self.may_dial() && self.has_room() {
             self.dial();
         }
-        self.settle();
+        self.dispatch();
         self.bad_news(self.now)
     }
 
     pub(in crate::state::tests) fn cancel(&mut self, waiter: u32) {
         match self.remove(waiter).wait {
             // The fast path, which sees no clock: there is one waiter less and nothing else.
-            Wait::Queued => return,
-            Wait::Granted(conn) => self.take_back(conn, Word::Sound),
-            Wait::Told(_) => {}
+            ModelWait::Queued => return,
+            ModelWait::Granted(conn) => self.take_back(conn, Word::Sound),
+            ModelWait::Told(_) => {}
         }
-        self.settle();
+        self.dispatch();
     }
 
     pub(in crate::state::tests) fn collect(&mut self, waiter: u32) -> Told {
         match self.remove(waiter).wait {
-            Wait::Granted(conn) => {
+            ModelWait::Granted(conn) => {
                 self.find(conn).at = At::Leased;
                 Told::Loan(conn)
             }
-            Wait::Told(told) => told,
-            Wait::Queued => unreachable!("only asked of waiters with an outcome"),
+            ModelWait::Told(told) => told,
+            ModelWait::Queued => unreachable!("only asked of waiters with an outcome"),
         }
     }
 
     /// A waiter finds that what it was granted is dead; it keeps its place.
     pub(in crate::state::tests) fn refuse(&mut self, waiter: u32) {
         let mut again = self.remove(waiter);
-        let Wait::Granted(conn) = again.wait else { unreachable!("only asked of waiters with a grant") };
+        let ModelWait::Granted(conn) = again.wait else { unreachable!("only asked of waiters with a grant") };
         self.find(conn).at = At::Leased;
         self.release(conn, Word::Stale);
-        again.wait = Wait::Queued;
+        again.wait = ModelWait::Queued;
         let place = self.waiters.iter().position(|other| other.arrival > again.arrival).unwrap_or(self.waiters.len());
         self.waiters.insert(place, again);
-        self.settle();
+        self.dispatch();
     }
 
     pub(in crate::state::tests) fn release(&mut self, conn: u32, word: Word) {
         self.take_back(conn, word);
-        self.settle();
+        self.dispatch();
     }
 
-    /// Comes back sound by the fast path, which sees neither the clock nor anything but the shelf.
+    /// Comes back sound by the fast path, which sees neither the clock nor anything but the idle stack.
     pub(in crate::state::tests) fn put_back(&mut self, conn: u32) {
         self.take_back(conn, Word::Sound);
-        if self.queued() > 0 || self.shelf.last() != Some(&conn) {
-            self.settle();
+        if self.queued() > 0 || self.idle.last() != Some(&conn) {
+            self.dispatch();
         }
     }
 
@@ -101,13 +101,13 @@ impl Model {
         }
         self.dials -= 1;
         self.conns.push(Conn { conn, at: At::Leased, born: self.now, trusted: true, retire: None, current: true });
-        if self.life == Life::Open {
+        if self.life == ModelLifecycle::Open {
             self.hopeless = false;
             self.gate = match self.gate {
-                Gate::Open | Gate::Ramp { width: 4, done: 3 } => Gate::Open,
-                Gate::Failing { .. } => Gate::Ramp { width: 1, done: 0 },
-                Gate::Ramp { width, done } if done + 1 == width => Gate::Ramp { width: 2 * width, done: 0 },
-                Gate::Ramp { width, done } => Gate::Ramp { width, done: done + 1 },
+                ModelGate::Open | ModelGate::Ramp { width: 4, done: 3 } => ModelGate::Open,
+                ModelGate::Failing { .. } => ModelGate::Ramp { width: 1, done: 0 },
+                ModelGate::Ramp { width, done } if done + 1 == width => ModelGate::Ramp { width: 2 * width, done: 0 },
+                ModelGate::Ramp { width, done } => ModelGate::Ramp { width, done: done + 1 },
             };
         }
         self.release(conn, Word::Sound);
@@ -119,22 +119,22 @@ impl Model {
             self.dials -= 1;
             self.dial_failed(for_good);
         }
-        self.settle();
+        self.dispatch();
     }
 
     pub(in crate::state::tests) fn checked(&mut self, conn: u32, word: Word) {
         match word {
             Word::Sound if self.knows(conn) => {
                 self.find(conn).trusted = true;
-                if let Gate::Failing { refused: false, .. } = self.gate {
-                    self.gate = Gate::Ramp { width: 1, done: 0 };
+                if let ModelGate::Failing { refused: false, .. } = self.gate {
+                    self.gate = ModelGate::Ramp { width: 1, done: 0 };
                 }
                 let checked = self.find(conn).at == At::Checking;
                 self.take_back(conn, Word::Sound);
                 // Probing is not use; cleaning follows one.
                 if checked && self.find(conn).at == At::Idle {
-                    self.shelf.pop();
-                    self.shelf.insert(0, conn);
+                    self.idle.pop();
+                    self.idle.insert(0, conn);
                 }
             }
             Word::Broken | Word::Silent if self.knows(conn) => {
@@ -149,12 +149,12 @@ impl Model {
                 self.said.push(Said::Close(conn, CloseReason::PoolClosed));
             }
         }
-        self.settle();
+        self.dispatch();
     }
 
     pub(in crate::state::tests) fn closed(&mut self, conn: u32) {
         self.forget(|known| known.conn == conn && matches!(known.at, At::Closing { .. }));
-        self.settle();
+        self.dispatch();
     }
 
     pub(in crate::state::tests) fn died(&mut self, conn: u32) {
@@ -162,8 +162,8 @@ impl Model {
         match at {
             At::Idle => self.close_conn(conn, CloseReason::Broken),
             At::Granted => {
-                let waiter = self.waiters.iter_mut().find(|waiter| waiter.wait == Wait::Granted(conn));
-                waiter.expect("whom it was granted to").wait = Wait::Queued;
+                let waiter = self.waiters.iter_mut().find(|waiter| waiter.wait == ModelWait::Granted(conn));
+                waiter.expect("whom it was granted to").wait = ModelWait::Queued;
                 self.close_conn(conn, CloseReason::Broken);
             }
             At::Leased => {
@@ -176,7 +176,7 @@ impl Model {
         if matches!(at, At::Idle | At::Granted) {
             self.lost_early(born);
         }
-        self.settle();
+        self.dispatch();
     }
 
     /// A borrower hears that the node is not ready.
@@ -184,15 +184,15 @@ impl Model {
         if self.knows(conn) && self.find(conn).trusted {
             self.distrust();
         }
-        self.settle();
+        self.dispatch();
     }
 
     /// A borrower hears that this is no longer the server that is wanted.
     pub(in crate::state::tests) fn outdated(&mut self, conn: u32) {
         let known = self.knows(conn) && self.find(conn).current;
-        if known && self.life == Life::Open && self.next_generation_at <= self.now {
+        if known && self.life == ModelLifecycle::Open && self.next_generation_at <= self.now {
             self.next_generation_at = self.now + BEAT;
-            for conn in std::mem::take(&mut self.shelf) {
+            for conn in std::mem::take(&mut self.idle) {
                 self.close_conn(conn, CloseReason::Outdated);
             }
             for conn in &mut self.conns {
@@ -200,24 +200,24 @@ impl Model {
                 conn.retire = conn.retire.or(Some(CloseReason::Outdated));
             }
         }
-        self.settle();
+        self.dispatch();
     }
 
     pub(in crate::state::tests) fn close(&mut self, force_at: Instant) {
-        if self.life != Life::Open {
+        if self.life != ModelLifecycle::Open {
             return;
         }
-        self.life = Life::Closing { force_at };
+        self.life = ModelLifecycle::Closing { force_at };
         for index in 0..self.waiters.len() {
-            if let Wait::Granted(conn) = self.waiters[index].wait {
+            if let ModelWait::Granted(conn) = self.waiters[index].wait {
                 self.take_back(conn, Word::Sound);
             }
             self.tell(index, Told::Closed);
         }
-        for conn in self.shelf.clone() {
+        for conn in self.idle.clone() {
             self.close_conn(conn, CloseReason::PoolClosed);
         }
-        self.settle();
+        self.dispatch();
     }
 
     /// The clock moves by a beat and nobody looks.
@@ -225,18 +225,18 @@ impl Model {
         self.now = self.now + BEAT;
     }
 
-    /// A beat with a tick whenever one is due; `woken` is in which order the ledger woke.
+    /// A beat with a tick whenever one is due; `woken` is in which order the node's state woke.
     pub(in crate::state::tests) fn pass(&mut self, woken: &[u32]) {
         self.tick(woken);
         let next = self.now + BEAT;
-        if let Gate::Failing { by, refused } = self.gate
-            && self.life == Life::Open
+        if let ModelGate::Failing { by, refused } = self.gate
+            && self.life == ModelLifecycle::Open
             && self.dials == 0
             && by <= next
         {
             match self.has_room() {
                 true => self.dial(),
-                false => self.gate = Gate::Failing { by: next + BEAT, refused },
+                false => self.gate = ModelGate::Failing { by: next + BEAT, refused },
             }
         }
         self.now = next;

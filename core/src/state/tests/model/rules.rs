@@ -1,6 +1,6 @@
 //! The model: the rules that hold whatever happens.
 
-use super::{At, BEAT, Conn, Gate, Life, Model, Said, Told, Wait, Waiter, Word};
+use super::{At, BEAT, Conn, Model, ModelGate, ModelLifecycle, ModelWait, ModelWaiter, Said, Told, Word};
 use crate::connector::CloseReason;
 use crate::state::Health;
 use crate::time::Instant;
@@ -8,16 +8,16 @@ use crate::time::Instant;
 impl Model {
     pub(super) fn tick(&mut self, woken: &[u32]) {
         let now = self.now;
-        let is_due = |waiter: &&Waiter| waiter.deadline <= now && !matches!(waiter.wait, Wait::Told(_));
+        let is_due = |waiter: &&ModelWaiter| waiter.deadline <= now && !matches!(waiter.wait, ModelWait::Told(_));
         let shown = |waiter: u32| woken.iter().rposition(|other| *other == waiter);
         let mut due: Vec<_> = self.waiters.iter().filter(is_due).map(|waiter| (waiter.deadline, waiter.waiter)).collect();
         due.sort_by_key(|(deadline, waiter)| (*deadline, shown(*waiter)));
         for (_, waiter) in due {
             let index = self.waiters.iter().position(|other| other.waiter == waiter).expect("just seen");
-            let news = self.bad_news(self.waiters[index].since);
+            let result = self.bad_news(self.waiters[index].since);
             let wait = self.waiters[index].wait;
-            self.tell(index, news);
-            if let Wait::Granted(conn) = wait {
+            self.tell(index, result);
+            if let ModelWait::Granted(conn) = wait {
                 self.take_back(conn, Word::Sound);
             }
         }
@@ -28,19 +28,19 @@ impl Model {
                 conn.at = At::Closing { since: now };
             }
         }
-        if let Life::Closing { force_at } = self.life
+        if let ModelLifecycle::Closing { force_at } = self.life
             && force_at <= now
         {
             self.force();
         }
-        self.settle();
+        self.dispatch();
     }
 
     /// Connections that are closed count no more; a dial that a mere suspicion wanted at once may have room then.
     pub(super) fn forget(&mut self, closed: impl Fn(&Conn) -> bool) {
         let before = self.conns.len();
         self.conns.retain(|conn| !closed(conn));
-        if let Gate::Failing { refused: false, by } = &mut self.gate
+        if let ModelGate::Failing { refused: false, by } = &mut self.gate
             && self.conns.len() < before
         {
             *by = self.now.min(*by);
@@ -56,7 +56,7 @@ impl Model {
         }
         self.conns.retain(|conn| !matches!(conn.at, At::Checking | At::Cleaning));
         self.dials = 0;
-        self.life = Life::Closing { force_at: Instant::from_nanos(u64::MAX) };
+        self.life = ModelLifecycle::Closing { force_at: Instant::from_nanos(u64::MAX) };
     }
 
     /// With nothing but dead connections on loan, a dial shows at once whether the node lives.
@@ -68,31 +68,31 @@ impl Model {
     }
 
     fn suspect(&mut self) {
-        if self.life == Life::Open && !matches!(self.gate, Gate::Failing { .. }) {
-            self.gate = Gate::Failing { refused: false, by: self.now };
+        if self.life == ModelLifecycle::Open && !matches!(self.gate, ModelGate::Failing { .. }) {
+            self.gate = ModelGate::Failing { refused: false, by: self.now };
         }
     }
 
-    pub(super) fn settle(&mut self) {
-        if matches!(self.life, Life::Closing { .. }) {
+    pub(super) fn dispatch(&mut self) {
+        if matches!(self.life, ModelLifecycle::Closing { .. }) {
             // A pool that closes does not wait for what has died on loan.
             for conn in self.those(At::Lost) {
                 self.find(conn).at = At::Closing { since: self.now };
                 self.said.push(Said::Kill(conn));
             }
         }
-        if matches!(self.life, Life::Closing { .. }) && self.conns.is_empty() && self.dials == 0 {
-            self.life = Life::Closed;
+        if matches!(self.life, ModelLifecycle::Closing { .. }) && self.conns.is_empty() && self.dials == 0 {
+            self.life = ModelLifecycle::Closed;
         }
-        if self.life != Life::Open {
+        if self.life != ModelLifecycle::Open {
             return;
         }
         for index in 0..self.waiters.len() {
-            if self.waiters[index].wait == Wait::Queued
-                && let Some(conn) = self.shelf.pop()
+            if self.waiters[index].wait == ModelWait::Queued
+                && let Some(conn) = self.idle.pop()
             {
                 self.find(conn).at = At::Granted;
-                self.waiters[index].wait = Wait::Granted(conn);
+                self.waiters[index].wait = ModelWait::Granted(conn);
                 self.said.push(Said::Wake(self.waiters[index].waiter));
             }
         }
@@ -100,11 +100,11 @@ impl Model {
         while self.may_dial() && self.has_room() && self.is_dial_wanted() {
             self.dial();
         }
-        if let Gate::Failing { by, refused } = self.gate
+        if let ModelGate::Failing { by, refused } = self.gate
             && by <= self.now
             && self.dials == 0
         {
-            self.gate = Gate::Failing { by: self.now + BEAT, refused };
+            self.gate = ModelGate::Failing { by: self.now + BEAT, refused };
         }
         if self.is_hopeless() {
             self.tell_all_down();
@@ -113,9 +113,9 @@ impl Model {
 
     pub(super) fn may_dial(&self) -> bool {
         match self.gate {
-            Gate::Open => true,
-            Gate::Ramp { width, .. } => self.dials < width,
-            Gate::Failing { by, .. } => self.dials == 0 && by <= self.now,
+            ModelGate::Open => true,
+            ModelGate::Ramp { width, .. } => self.dials < width,
+            ModelGate::Failing { by, .. } => self.dials == 0 && by <= self.now,
         }
     }
 
@@ -125,7 +125,7 @@ impl Model {
 
     pub(super) fn is_dial_wanted(&self) -> bool {
         let open = self.count(|at| !matches!(at, At::Lost | At::Closing { .. })) + self.dials;
-        let probe = usize::from(matches!(self.gate, Gate::Failing { .. }));
+        let probe = usize::from(matches!(self.gate, ModelGate::Failing { .. }));
         open < self.scope.min_idle || self.queued().max(probe) > self.dials
     }
 
@@ -139,10 +139,10 @@ impl Model {
     }
 
     pub(super) fn dial_failed(&mut self, for_good: bool) {
-        if self.life != Life::Open {
+        if self.life != ModelLifecycle::Open {
             return;
         }
-        self.gate = Gate::Failing { refused: true, by: self.now + BEAT };
+        self.gate = ModelGate::Failing { refused: true, by: self.now + BEAT };
         self.hopeless = for_good;
     }
 
@@ -155,12 +155,12 @@ impl Model {
 
     /// Something was silent: nothing is lent any more that has not answered since.
     pub(super) fn distrust(&mut self) {
-        if self.life != Life::Open {
+        if self.life != ModelLifecycle::Open {
             return;
         }
         self.conns.iter_mut().for_each(|conn| conn.trusted = false);
         self.suspect();
-        for conn in std::mem::take(&mut self.shelf) {
+        for conn in std::mem::take(&mut self.idle) {
             self.find(conn).at = At::Checking;
             self.said.push(Said::Check(conn));
         }
@@ -184,14 +184,16 @@ impl Model {
                 }
             }
             (Word::Sound | Word::Soiled, Some(reason)) => self.close_conn(conn, reason),
-            (Word::Sound | Word::Soiled, None) if self.life != Life::Open => self.close_conn(conn, CloseReason::PoolClosed),
+            (Word::Sound | Word::Soiled, None) if self.life != ModelLifecycle::Open => {
+                self.close_conn(conn, CloseReason::PoolClosed)
+            }
             (Word::Soiled, None) => {
                 self.find(conn).at = At::Cleaning;
                 self.said.push(Said::Clean(conn));
             }
             (Word::Sound, None) if trusted => {
                 self.find(conn).at = At::Idle;
-                self.shelf.push(conn);
+                self.idle.push(conn);
             }
             (Word::Sound, None) => {
                 self.find(conn).at = At::Checking;
@@ -201,7 +203,7 @@ impl Model {
     }
 
     pub(super) fn close_conn(&mut self, conn: u32, reason: CloseReason) {
-        self.shelf.retain(|idle| *idle != conn);
+        self.idle.retain(|idle| *idle != conn);
         self.find(conn).at = At::Closing { since: self.now };
         self.said.push(Said::Close(conn, reason));
     }
@@ -216,7 +218,7 @@ impl Model {
 
     pub(super) fn tell_all_down(&mut self) {
         for index in 0..self.waiters.len() {
-            if self.waiters[index].wait == Wait::Queued {
+            if self.waiters[index].wait == ModelWait::Queued {
                 let beats = self.now.saturating_duration_since(self.waiters[index].since).as_secs();
                 self.tell(index, Told::Down { beats });
             }
@@ -225,8 +227,8 @@ impl Model {
 
     pub(super) fn tell(&mut self, index: usize, told: Told) {
         let waiter = &mut self.waiters[index];
-        if !matches!(waiter.wait, Wait::Told(_)) {
-            waiter.wait = Wait::Told(told);
+        if !matches!(waiter.wait, ModelWait::Told(_)) {
+            waiter.wait = ModelWait::Told(told);
             self.said.push(Said::Wake(waiter.waiter));
         }
     }
@@ -235,7 +237,7 @@ impl Model {
         self.conns.iter_mut().find(|known| known.conn == conn).expect("a known connection")
     }
 
-    pub(super) fn remove(&mut self, waiter: u32) -> Waiter {
+    pub(super) fn remove(&mut self, waiter: u32) -> ModelWaiter {
         let index = self.waiters.iter().position(|other| other.waiter == waiter).expect("a known waiter");
         self.waiters.remove(index)
     }

@@ -1,0 +1,214 @@
+//! Pipelines and transactions on their way to one node, and to another where their keys have moved: each part is carried out
+//! once.
+
+use redis::{Cmd, Pipeline, RedisResult, ServerError, ServerErrorKind, Value};
+
+use crate::cluster::nodes::Cluster;
+use crate::cluster::redirection::{Redirection, note_moved, read_redirection, tell};
+use crate::cluster::retry::elsewhere;
+use crate::cluster::routed_client::in_part;
+use crate::cluster::wire::{Outgoing, Wire, behind_asking, note_refusal, spare};
+use crate::redis_node::CommandProfile;
+
+/// A pipeline of which some commands may have been carried out already.
+struct PipelineProgress<'a> {
+    commands: Vec<&'a Cmd>,
+    /// One for each command; for one that is left, why.
+    values: Vec<Value>,
+    /// Commands that were not carried out yet, in order.
+    left: Vec<usize>,
+}
+
+/// What is to be done with those that are left.
+enum NextStep {
+    Nothing,
+    /// They are sent again, there.
+    Wait,
+    /// All of them, and nothing was carried out: the redis crate knows what to do.
+    Return,
+    /// A part of them, to somebody else; behind ASKING if so.
+    Follow {
+        to: String,
+        asking: bool,
+    },
+}
+
+impl<'a> PipelineProgress<'a> {
+    fn new(pipeline: &'a Pipeline) -> Self {
+        let commands: Vec<_> = pipeline.cmd_iter().collect();
+        Self { values: vec![Value::Nil; commands.len()], left: (0..commands.len()).collect(), commands }
+    }
+
+    fn has_begun(&self) -> bool {
+        self.left.len() < self.commands.len()
+    }
+
+    /// Books the answers to those that were left.
+    fn book(&mut self, cluster: &Cluster, answers: Vec<Value>) -> NextStep {
+        let (mut waits, mut left) = (false, Vec::new());
+        for (index, value) in std::mem::take(&mut self.left).into_iter().zip(answers) {
+            let refusal = Redirection::of(self.commands[index], &value);
+            waits |= refusal == Some(Redirection::NotNow);
+            self.values[index] = if refusal.is_some() {
+                note_refusal(cluster, &value);
+                left.push(index);
+                value
+            } else {
+                spare(value)
+            };
+        }
+        self.left = left;
+        let Some(Value::ServerError(error)) = self.left.first().map(|index| &self.values[*index]) else {
+            return NextStep::Nothing;
+        };
+        match read_redirection(error) {
+            _ if waits => NextStep::Wait,
+            _ if !self.has_begun() => NextStep::Return,
+            Some((_, to)) => NextStep::Follow { to: String::from(to), asking: error.kind() == Some(ServerErrorKind::Ask) },
+            None => NextStep::Nothing,
+        }
+    }
+
+    /// The answers, from `offset` on; those that are left are told as they are.
+    fn end(mut self, offset: usize) -> Vec<Value> {
+        for index in self.left {
+            let value = std::mem::replace(&mut self.values[index], Value::Nil);
+            self.values[index] = tell(value);
+        }
+        self.values.drain(..offset.min(self.values.len()));
+        self.values
+    }
+}
+
+impl Wire {
+    /// Sends all of it; then, as long as there is time, what was refused, to where it is to be sent. The redis crate would send
+    /// all of it again.
+    pub(crate) async fn send_pipeline(
+        &mut self,
+        cluster: &Cluster,
+        pipeline: &Pipeline,
+        offset: usize,
+    ) -> RedisResult<Vec<Value>> {
+        let mut attempt = self.attempt(cluster, |session| CommandProfile::of_pipeline(pipeline, session));
+        let mut progress = PipelineProgress::new(pipeline);
+        let mut asking = self.take_asking();
+        let mut other: Option<Self> = None;
+        let mut redirections = 0;
+        loop {
+            let is_whole = !progress.has_begun() && !asking;
+            let rest = (!is_whole).then(|| progress.rest(asking));
+            let pipeline = rest.as_ref().unwrap_or(pipeline);
+            let parcel = Outgoing::Many { pipeline, offset: 0, count: pipeline.len() };
+            let wire = other.as_mut().unwrap_or(self);
+            // Once a part was carried out, the redis crate must not send it again: the rest goes where it was told to go.
+            let bound = asking || progress.has_begun();
+            let sent = match wire.send_once(cluster, parcel, &attempt, bound).await {
+                Ok(sent) => sent.ok_or_else(|| elsewhere(cluster, None))?,
+                Err(error) if progress.has_begun() => return Err(in_part(error)),
+                Err(error) => return Err(error),
+            };
+            let answers = if asking { sent.into_iter().skip(1).step_by(2).collect() } else { sent };
+            match progress.book(cluster, answers) {
+                NextStep::Nothing => return Ok(progress.end(offset)),
+                NextStep::Return => return Ok(progress.values),
+                NextStep::Wait => {
+                    if !attempt.pause(cluster).await {
+                        return Ok(progress.end(offset));
+                    }
+                }
+                NextStep::Follow { to, asking: asks } => {
+                    redirections += 1;
+                    if redirections > cluster.setup.cluster_args.retries || cluster.runtime().now() >= attempt.begin_by {
+                        return Ok(progress.end(offset));
+                    }
+                    other = Some(Self::to(cluster, &to).map_err(in_part)?);
+                    asking = asks;
+                }
+            }
+        }
+    }
+
+    /// Sends until it is carried out, or refused for more than the moment. A transaction that was refused because its slot is
+    /// elsewhere was not carried out, so the redis crate may send it there.
+    pub(crate) async fn send_transaction(
+        &mut self,
+        cluster: &Cluster,
+        pipeline: &Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisResult<Vec<Value>> {
+        let asking = self.take_asking();
+        let led = asking.then(|| transaction_behind_asking(pipeline));
+        let parcel = match &led {
+            // All replies but the first: what was refused is told when it is queued.
+            Some(led) => Outgoing::Many { pipeline: led, offset: 1, count: led.len() - 1 },
+            None => Outgoing::Many { pipeline, offset, count },
+        };
+        let mut attempt = self.attempt(cluster, |session| CommandProfile::of_pipeline(pipeline, session));
+        loop {
+            let sent = match self.send_once(cluster, parcel, &attempt, asking).await {
+                Ok(sent) => Ok(sent.ok_or_else(|| elsewhere(cluster, None))?),
+                Err(error) => Err(error),
+            };
+            let Some(refused) = refusal_of_transaction(&sent) else { return shown(sent, asking, offset, count) };
+            note_moved(cluster, &refused);
+            let may_wait = Redirection::of_error(&refused) == Some(Redirection::NotNow);
+            if !may_wait {
+                return Ok(vec![Value::ServerError(refused)]);
+            }
+            if !attempt.pause(cluster).await {
+                return Ok(vec![tell(Value::ServerError(refused))]);
+            }
+        }
+    }
+}
+
+impl PipelineProgress<'_> {
+    /// What is left, as it is to be sent.
+    fn rest(&self, asking: bool) -> Pipeline {
+        let left = self.left.iter().map(|index| self.commands[*index]);
+        if asking {
+            return behind_asking(left);
+        }
+        let mut rest = Pipeline::new();
+        for cmd in left {
+            rest.add_command(cmd.clone());
+        }
+        rest
+    }
+}
+
+/// ASKING holds for all of a transaction.
+fn transaction_behind_asking(pipeline: &Pipeline) -> Pipeline {
+    let mut led = Pipeline::new();
+    led.cmd("ASKING").cmd("MULTI");
+    for cmd in pipeline.cmd_iter() {
+        led.add_command(cmd.clone());
+    }
+    led.cmd("EXEC");
+    led
+}
+
+/// Why a transaction is to be sent again, here or elsewhere. None if it was carried out, or fails wherever it is sent.
+fn refusal_of_transaction(sent: &RedisResult<Vec<Value>>) -> Option<ServerError> {
+    match sent {
+        Ok(values) => {
+            // The answer to EXEC; any other than an error says that it was carried out, or that a watched key has changed.
+            let Some(Value::ServerError(_)) = values.last() else { return None };
+            values.iter().find_map(|value| {
+                let Value::ServerError(error) = value else { return None };
+                Redirection::of_error(error).is_some().then(|| error.clone())
+            })
+        }
+        Err(error) => {
+            let errors = error.clone().into_server_errors()?;
+            errors.iter().map(|(_, error)| error).find(|error| Redirection::of_error(error).is_some()).cloned()
+        }
+    }
+}
+
+/// The answers that were asked for, of all of those behind the ASKING.
+fn shown(sent: RedisResult<Vec<Value>>, all: bool, offset: usize, count: usize) -> RedisResult<Vec<Value>> {
+    let values = sent?;
+    Ok(if all { values.into_iter().skip(offset).take(count).collect() } else { values })
+}

@@ -1,0 +1,70 @@
+//! What the redis crate is told when a node is not the one to be asked: by its answer it chooses another one.
+
+use redis::{Arg, Cmd, ErrorKind, RedisError, ServerErrorKind};
+
+use crate::cluster::nodes::Cluster;
+use crate::cluster::routed_client::conceal;
+use crate::cluster::topology::slot_of;
+use crate::redis_node::lost;
+
+/// The words of an answer that is ours.
+pub(crate) const OWNER_CHANGED: &str = "the owner has changed";
+
+/// Commands that the redis crate splits by slot.
+const SPLIT: [&[u8]; 8] = [b"MGET", b"MSET", b"DEL", b"UNLINK", b"EXISTS", b"TOUCH", b"JSON.MGET", b"JSON.MSET"];
+
+/// Commands that it sends to every node, or every primary.
+const FOR_ALL: [&[u8]; 20] = [
+    b"ACL",
+    b"CLIENT",
+    b"CONFIG",
+    b"DBSIZE",
+    b"DEBUG",
+    b"FLUSHALL",
+    b"FLUSHDB",
+    b"FT._ALIASLIST",
+    b"FT._LIST",
+    b"FUNCTION",
+    b"INFO",
+    b"KEYS",
+    b"LATENCY",
+    b"MEMORY",
+    b"PING",
+    b"PUBSUB",
+    b"RANDOMKEY",
+    b"SCRIPT",
+    b"SLOWLOG",
+    b"UNWATCH",
+];
+
+/// What the redis crate reads as "look at the slots again, and send it to the owner".
+///
+/// A part of what was split or sent to all stays with the node that was chosen first; and if that is gone then, all parts are
+/// sent again, also those that were carried out. So it is told of the new owner of its keys, or that it is not sent at all.
+pub(crate) fn elsewhere(cluster: &Cluster, cmd: Option<&Cmd>) -> RedisError {
+    cluster.ask_again();
+    let mut words = cmd.into_iter().flat_map(|cmd| cmd.args_iter());
+    let (name, key) = (words.next(), words.next());
+    let is_one_of = |names: &[&[u8]]| match name {
+        Some(Arg::Simple(name)) => names.iter().any(|other| name.eq_ignore_ascii_case(other)),
+        Some(Arg::Cursor | _) | None => false,
+    };
+    let owner = match key {
+        Some(Arg::Simple(key)) if is_one_of(&SPLIT) => {
+            let slot = slot_of(key);
+            cluster.topology().owner(slot).map(|owner| format!("{slot} {owner}"))
+        }
+        Some(Arg::Simple(_) | Arg::Cursor | _) | None => None,
+    };
+    match owner {
+        Some(moved) => RedisError::from((ErrorKind::Server(ServerErrorKind::Moved), OWNER_CHANGED, moved)),
+        None if is_one_of(&SPLIT) || is_one_of(&FOR_ALL) => {
+            conceal(lost("not sent: a node that it is meant for fails, or has left"))
+        }
+        None => please_look_again(),
+    }
+}
+
+pub(crate) fn please_look_again() -> RedisError {
+    RedisError::from((ErrorKind::Server(ServerErrorKind::ReadOnly), OWNER_CHANGED))
+}

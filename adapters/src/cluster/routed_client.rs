@@ -1,0 +1,281 @@
+//! A cluster client on loan: commands that find their node, within the deadline that every command has.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use redis::aio::ConnectionLike;
+use redis::cluster_async::ClusterConnection;
+use redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
+use redis::{Arg, Cmd, ErrorKind, Pipeline, RedisError, RedisResult, Value};
+use redis_manager_core::{Instant, Lease};
+
+use crate::cluster::connector::ClusterConnector;
+use crate::cluster::nodes::Cluster;
+use crate::cluster::retry::OWNER_CHANGED;
+use crate::cluster::wire::{Wire, refresh_errand};
+use crate::redis_node::{
+    CommandProfile, ReusableSleep, Session, lost, redact, refuse_unless_plain, refuse_unless_plain_pipeline, timed_out,
+};
+
+/// The code of an error of ours on its way through the redis crate: one that it neither understands nor acts upon.
+const CONCEALED: &str = "REDISMANAGER";
+
+/// A client of a cluster that many tasks share; the lease goes back with the last clone, or when its name is closed.
+#[derive(Clone)]
+pub(crate) struct RoutedClient {
+    lease: Arc<SharedLease>,
+    routed: RoutedConnection,
+    name: Arc<str>,
+}
+
+/// None once it has gone back.
+pub(crate) struct SharedLease {
+    lease: Mutex<Option<Lease<ClusterConnector>>>,
+    ended: Arc<AtomicBool>,
+}
+
+impl SharedLease {
+    /// No command is sent from now on.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::SeqCst);
+        let lease = self.lease.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(lease);
+    }
+}
+
+impl RoutedClient {
+    pub(crate) fn new(lease: Lease<ClusterConnector>, name: &str) -> Self {
+        let mut routed = RoutedConnection::clone(&lease);
+        // Its own: the lease is lent to others later.
+        routed.ended = Arc::default();
+        let ended = Arc::clone(&routed.ended);
+        Self { lease: Arc::new(SharedLease { lease: Mutex::new(Some(lease)), ended }), routed, name: redact(name).into() }
+    }
+
+    pub(crate) fn lease(&self) -> &Arc<SharedLease> {
+        &self.lease
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) async fn ask(&mut self, cmd: &Cmd) -> RedisResult<Value> {
+        self.routed.ask(cmd).await
+    }
+
+    pub(crate) async fn ask_all(&mut self, pipeline: &Pipeline, offset: usize, count: usize) -> RedisResult<Vec<Value>> {
+        self.routed.ask_all(pipeline, offset, count).await
+    }
+}
+
+/// A cluster connection, as those see it who share it.
+pub(crate) struct ShareState {
+    /// Its driver has ended, with its runtime or in a panic: it carries nothing any more.
+    dead: AtomicBool,
+    /// The version of the topology that the redis crate was told to look at last.
+    version: AtomicU64,
+}
+
+impl ShareState {
+    /// Of a connection that knows the slots of a version of the topology, or of a later one.
+    pub(crate) fn of(version: u64) -> Self {
+        Self { dead: AtomicBool::new(false), version: AtomicU64::new(version) }
+    }
+
+    pub(crate) fn is_dead(&self) -> bool {
+        self.dead.load(Ordering::Relaxed)
+    }
+}
+
+/// One of those who share a cluster connection.
+pub(crate) struct RoutedConnection {
+    cluster: Arc<Cluster>,
+    connection: ClusterConnection<Wire>,
+    /// Counts those who share it.
+    share: Arc<ShareState>,
+    /// Its pools were closed: it sends nothing any more.
+    ended: Arc<AtomicBool>,
+    timer: ReusableSleep,
+}
+
+impl RoutedConnection {
+    pub(crate) fn new(cluster: Arc<Cluster>, connection: ClusterConnection<Wire>, share: Arc<ShareState>) -> Self {
+        Self { cluster, connection, share, ended: Arc::default(), timer: ReusableSleep::default() }
+    }
+
+    pub(crate) fn is_broken(&self) -> bool {
+        self.cluster.is_down() || self.share.is_dead()
+    }
+
+    /// Ends it where it is.
+    pub(crate) fn abort_handle(&self) -> impl FnOnce() + Send + 'static {
+        let ended = Arc::clone(&self.ended);
+        move || ended.store(true, Ordering::SeqCst)
+    }
+
+    pub(crate) async fn ask(&mut self, cmd: &Cmd) -> RedisResult<Value> {
+        let request = CommandProfile::of_command(cmd, self.session());
+        refuse_unless_plain(cmd, request)?;
+        let renamed = in_lower_case(cmd);
+        let deadline = self.deadline(request)?;
+        self.look_at_changes(deadline).await;
+        let asked = self.connection.req_packed_command(renamed.as_ref().unwrap_or(cmd));
+        let answered = self.timer.by(self.cluster.runtime(), deadline, asked).await;
+        match answered.unwrap_or_else(|| Err(timed_out(request.reply_timeout, self.cluster.runtime()))) {
+            // What a node of several has failed with comes as its answer.
+            Ok(Value::Map(answers)) => match answers.iter().find_map(|(_, answer)| concealed(answer)) {
+                Some(error) => Err(error),
+                None => Ok(Value::Map(answers)),
+            },
+            Ok(value) => Ok(value),
+            Err(error) => Err(self.reveal(error)),
+        }
+    }
+
+    pub(crate) async fn ask_all(&mut self, pipeline: &Pipeline, offset: usize, count: usize) -> RedisResult<Vec<Value>> {
+        let request = refuse_unless_plain_pipeline(pipeline, offset, count, self.session())?;
+        let deadline = self.deadline(request)?;
+        self.look_at_changes(deadline).await;
+        let asked = self.connection.req_packed_commands(pipeline, offset, count);
+        let answered = self.timer.by(self.cluster.runtime(), deadline, asked).await;
+        answered
+            .unwrap_or_else(|| Err(timed_out(request.reply_timeout, self.cluster.runtime())))
+            .map_err(|error| self.reveal(error))
+    }
+
+    fn deadline(&self, request: CommandProfile) -> RedisResult<Option<Instant>> {
+        if self.ended.load(Ordering::SeqCst) {
+            return Err(lost("not sent: the pools of this client are closed"));
+        }
+        Ok(request.reply_timeout.limit().map(|limit| self.cluster.runtime().now() + limit))
+    }
+
+    /// Has the redis crate look at the slots again if they have changed: by itself it does so when a command has failed for it.
+    async fn look_at_changes(&mut self, deadline: Option<Instant>) {
+        let version = self.cluster.changed.version();
+        if self.share.version.fetch_max(version, Ordering::Relaxed) >= version {
+            return;
+        }
+        let errand = NudgeGuard { cluster: &self.cluster, number: self.cluster.begin_errand() };
+        let anybody = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
+        let looked = self.connection.route_command(refresh_errand(errand.number), anybody);
+        let _whether_it_did = self.timer.by(self.cluster.runtime(), deadline, looked).await;
+    }
+
+    /// The error as it was before the redis crate saw it; or what its own mean.
+    fn reveal(&self, error: RedisError) -> RedisError {
+        if let Some(error) = concealed_in(&error) {
+            return error;
+        }
+        if error.is_connection_dropped() {
+            self.share.dead.store(true, Ordering::Relaxed);
+            return lost(&format!("connection lost, outcome unknown: {error}"));
+        }
+        // No answer of a server: it is told when nobody could be asked.
+        let is_nobody = error.kind() == ErrorKind::ClusterConnectionNotFound || error.to_string().starts_with(OWNER_CHANGED);
+        if is_nobody { lost(&format!("not sent: {error}")) } else { error }
+    }
+
+    fn session(&self) -> Session {
+        let args = &self.cluster.setup.args;
+        Session::fresh(args, args.protocol, 0)
+    }
+}
+
+/// However it ends.
+struct NudgeGuard<'a> {
+    cluster: &'a Cluster,
+    number: u64,
+}
+
+impl Drop for NudgeGuard<'_> {
+    fn drop(&mut self) {
+        self.cluster.end_errand(self.number);
+    }
+}
+
+impl Clone for RoutedConnection {
+    fn clone(&self) -> Self {
+        let mut clone = Self::new(Arc::clone(&self.cluster), self.connection.clone(), Arc::clone(&self.share));
+        clone.ended = Arc::clone(&self.ended);
+        clone
+    }
+}
+
+impl std::fmt::Debug for RoutedConnection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RoutedConnection").finish_non_exhaustive()
+    }
+}
+
+/// What the redis crate also asks for its own sake is known by its upper case; servers take either.
+fn in_lower_case(cmd: &Cmd) -> Option<Cmd> {
+    let mut words = cmd.args_iter();
+    let name = match words.next()? {
+        Arg::Simple(name @ (b"PING" | b"CLUSTER")) => name.to_ascii_lowercase(),
+        Arg::Simple(_) | Arg::Cursor | _ => return None,
+    };
+    let mut renamed = Cmd::new();
+    renamed.arg(name);
+    for word in words {
+        match word {
+            Arg::Simple(word) => renamed.arg(word),
+            Arg::Cursor | _ => return None,
+        };
+    }
+    Some(renamed)
+}
+
+/// Makes an error of ours one that the redis crate passes on: it would send a command again after most others.
+pub(crate) fn conceal(error: RedisError) -> RedisError {
+    let kind = if error.is_timeout() { "timeout" } else { "lost" };
+    redis::make_extension_error(String::from(CONCEALED), Some(format!("{kind} {error}")))
+}
+
+/// The error that was concealed, if this is one.
+fn concealed_in(error: &RedisError) -> Option<RedisError> {
+    (error.code() == Some(CONCEALED)).then(|| {
+        let detail = error.detail().unwrap_or_default();
+        let (kind, text) = detail.split_once(' ').unwrap_or(("lost", detail));
+        let kind = if kind == "timeout" { io::ErrorKind::TimedOut } else { io::ErrorKind::BrokenPipe };
+        RedisError::from(io::Error::new(kind, String::from(text)))
+    })
+}
+
+fn concealed(answer: &Value) -> Option<RedisError> {
+    let Value::ServerError(error) = answer else { return None };
+    concealed_in(&RedisError::from(error.clone()))
+}
+
+/// What is told of a pipeline of which a part was carried out, when the rest was not, or may not have been.
+pub(crate) fn in_part(error: RedisError) -> RedisError {
+    let was = concealed_in(&error).unwrap_or(error);
+    let kind = if was.is_timeout() { io::ErrorKind::TimedOut } else { io::ErrorKind::BrokenPipe };
+    conceal(RedisError::from(io::Error::new(
+        kind,
+        format!("outcome unknown: a part of the pipeline was carried out; then: {was}"),
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// NodeLine to bite: with every kind as a lost connection.
+    #[test]
+    fn an_error_that_was_concealed_is_the_same_again() {
+        for kind in [io::ErrorKind::TimedOut, io::ErrorKind::BrokenPipe] {
+            let error = RedisError::from(io::Error::new(kind, "not sent: nobody there"));
+            let hidden = conceal(error.clone());
+            assert!(matches!(hidden.retry_method(), redis::RetryMethod::NoRetry));
+            let shown = concealed_in(&hidden).expect("it was concealed");
+            assert_eq!((shown.is_timeout(), shown.is_connection_dropped()), (error.is_timeout(), error.is_connection_dropped()));
+            assert_eq!(shown.to_string(), error.to_string());
+            let shown = concealed_in(&in_part(hidden)).expect("it was concealed");
+            assert_eq!(shown.is_timeout(), error.is_timeout());
+            assert!(shown.to_string().ends_with("then: not sent: nobody there"), "{shown}");
+        }
+    }
+}

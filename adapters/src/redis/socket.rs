@@ -1,0 +1,512 @@
+//! The stream of a connection, which anybody who holds the socket can close at once, from any thread.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use redis::PushInfo;
+use redis_manager_core::{ConnectionMonitor, Instant, Task};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::network::BoxStream;
+use crate::redis_node::buffers::Buffers;
+use crate::redis_node::last_words::LastWords;
+use crate::redis_node::outstanding::Outstanding;
+use crate::redis_node::received::{Received, ReceivedMark};
+use crate::redis_node::reply_class::ReplyClass;
+use crate::redis_node::roles::{Role, Roles};
+use crate::redis_node::secrets::Secrets;
+
+/// Messages that may wait for whoever listens, before the stream is read no further.
+const MOST_PUSHES: usize = 1_024;
+
+/// With this byte begins a server's protest, in TLS, against whoever speaks Redis to it. No reply of Redis does.
+const TLS_ALERT: u8 = 0x15;
+
+/// The one owner of a socket: dead as soon as the server, the redis driver or we have ended it.
+pub(crate) struct Socket {
+    dead: Padded<AtomicBool>,
+    /// The redis driver has ended: what it has not answered by now, it never will.
+    driver_ended: AtomicBool,
+    /// Whether many tasks send on it at once.
+    shared: AtomicBool,
+    pub(crate) received: Received,
+    pub(crate) outstanding: Outstanding,
+    /// Whether the first that it said was in TLS, beneath all that we know of.
+    speaks_tls: AtomicBool,
+    /// What was sent on it that no words are to tell.
+    secrets: Arc<Secrets>,
+    /// What the server was when the connection was made, and what others have found; none before it has logged in.
+    role: OnceLock<(Role, Arc<Roles>)>,
+    buffers: Buffers,
+    socket: Mutex<SocketState>,
+    monitor: Mutex<Option<ConnectionMonitor>>,
+    /// Run when the socket has died.
+    at_end: Mutex<Option<AtEnd>>,
+}
+
+type AtEnd = Box<dyn FnOnce() + Send>;
+
+/// Why a socket carries nothing any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SocketEnd {
+    /// The server has closed it, the path has broken, or it was closed because it could not be used any more.
+    Lost,
+    /// The pools of its node were closed.
+    PoolsClosed,
+    /// The runtime that it lived on has ended.
+    RuntimeEnded,
+}
+
+/// The side of a socket that we send on.
+///
+/// ```text
+///  Open --- finish ---> Finishing --- the end was sent ---> Finished
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SendingSide {
+    Open,
+    /// To be shut at the next read.
+    Finishing,
+    Finished,
+}
+
+struct SocketState {
+    /// How many requests of shared clients wait for their replies, while there are such clients.
+    in_flight: Option<Arc<InFlight>>,
+    /// None once it is closed.
+    stream: Option<BoxStream>,
+    sending: SendingSide,
+    /// The first reason for its end.
+    end: Option<SocketEnd>,
+    /// The task that reads, to be told of the end.
+    reader: Option<Waker>,
+    /// None while nobody listens.
+    inbox: Option<Inbox>,
+    /// None once the login has ended.
+    last_words: Option<LastWords>,
+}
+
+impl SocketState {
+    /// What was written is lost if it fails: while we log in, the stream is kept for what can still be read from it.
+    fn note_written<T>(&mut self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if let (Poll::Ready(Err(_)), Some(words)) = (&polled, &mut self.last_words) {
+            words.keep(self.stream.take());
+        }
+        polled
+    }
+}
+
+impl SocketState {
+    fn has_in_flight(&self) -> bool {
+        self.in_flight.as_ref().is_some_and(|in_flight| in_flight.0.load(Ordering::SeqCst) > 0)
+    }
+}
+
+/// What the server has sent unasked.
+#[derive(Default)]
+struct Inbox {
+    pushes: VecDeque<PushInfo>,
+    /// A reply is waited for, which comes after whatever the server has sent before: everything is read.
+    reads_on: bool,
+    listener: Option<Waker>,
+}
+
+/// Requests that wait for their replies.
+pub(crate) type InFlight = Padded<AtomicUsize>;
+
+/// Alone in its cache lines: what many threads read must not lie beside what one of them writes.
+#[repr(align(128))]
+pub(crate) struct Padded<T>(pub(crate) T);
+
+impl Socket {
+    pub(crate) fn new(stream: BoxStream, secrets: Arc<Secrets>) -> Arc<Self> {
+        let socket = Mutex::new(SocketState {
+            in_flight: None,
+            stream: Some(stream),
+            sending: SendingSide::Open,
+            end: None,
+            reader: None,
+            inbox: None,
+            last_words: Some(LastWords::default()),
+        });
+        Arc::new(Self {
+            dead: Padded(AtomicBool::new(false)),
+            driver_ended: AtomicBool::new(false),
+            shared: AtomicBool::new(false),
+            received: Received::new(),
+            outstanding: Outstanding::new(),
+            speaks_tls: AtomicBool::new(false),
+            buffers: Buffers::new(),
+            secrets,
+            role: OnceLock::new(),
+            socket,
+            monitor: Mutex::new(None),
+            at_end: Mutex::new(None),
+        })
+    }
+
+    /// Exact within a fraction of a millisecond of the server's close; no I/O.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.dead.0.load(Ordering::Acquire)
+    }
+
+    /// The redis driver has ended.
+    pub(crate) fn driver_ended(&self, why: SocketEnd) {
+        self.driver_ended.store(true, Ordering::Release);
+        self.died(why);
+    }
+
+    pub(crate) fn has_driver_ended(&self) -> bool {
+        self.driver_ended.load(Ordering::Acquire)
+    }
+
+    /// From now on many tasks send on it at once, which count their requests here.
+    pub(crate) fn share(&self, in_flight: Arc<InFlight>) {
+        self.socket().in_flight = Some(in_flight);
+        self.shared.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on one task sends on it, to which replies may be outstanding.
+    pub(crate) fn unshare(&self, outstanding: bool) {
+        self.outstanding.take_over(outstanding);
+        self.shared.store(false, Ordering::Relaxed);
+        self.socket().in_flight = None;
+    }
+
+    /// What the redis crate keeps for reading and writing.
+    pub(crate) fn buffers(&self) -> &Buffers {
+        &self.buffers
+    }
+
+    /// Whether the server has ever said anything.
+    pub(crate) fn has_heard(&self) -> bool {
+        self.received.mark() != ReceivedMark::default()
+    }
+
+    /// Whether the server has greeted us in TLS, where we speak Redis.
+    pub(crate) fn speaks_tls(&self) -> bool {
+        self.speaks_tls.load(Ordering::Relaxed)
+    }
+
+    /// What the server has said last in a login that has failed, if that was an error; read for no longer than `reply_timeout`.
+    pub(crate) async fn last_words(&self, reply_timeout: Task) -> Option<String> {
+        let words = self.socket().last_words.take();
+        words?.tell(reply_timeout).await
+    }
+
+    /// The login has ended well: what is read from now on is only for those who ask.
+    pub(crate) fn logged_in(&self) {
+        let words = self.socket().last_words.take();
+        drop(words);
+    }
+
+    /// Calls the monitor when the socket dies by itself; at once if it has.
+    pub(crate) fn watch(&self, monitor: ConnectionMonitor) {
+        *self.monitor() = Some(monitor);
+        if self.is_dead() {
+            self.died(SocketEnd::Lost);
+        }
+    }
+
+    /// The server or the redis driver has ended it, or the driver was ended.
+    pub(crate) fn died(&self, why: SocketEnd) {
+        // In this order: whoever comes with a monitor afterwards sees that the socket is dead.
+        self.end(why);
+        let monitor = self.monitor().take();
+        if let Some(monitor) = monitor {
+            monitor.closed();
+        }
+        let at_end = self.at_end().take();
+        if let Some(at_end) = at_end {
+            at_end();
+        }
+    }
+
+    /// Runs `at_end` when the socket has died; at once if it has. The one before is run no more.
+    pub(crate) fn at_end_run(&self, at_end: impl FnOnce() + Send + 'static) {
+        let previous = self.at_end().replace(Box::new(at_end));
+        drop(previous);
+        if self.is_dead() {
+            let at_end = self.at_end().take();
+            if let Some(at_end) = at_end {
+                at_end();
+            }
+        }
+    }
+
+    /// Closes the socket here and now: commands in flight are lost.
+    pub(crate) fn close(&self) {
+        self.end(SocketEnd::Lost);
+    }
+
+    /// The same, and says why, if it has not been said before.
+    pub(crate) fn end(&self, why: SocketEnd) {
+        self.dead.0.store(true, Ordering::Release);
+        let (stream, reader, listener) = {
+            let mut socket = self.socket();
+            socket.end.get_or_insert(why);
+            let listener = socket.inbox.as_mut().and_then(|inbox| inbox.listener.take());
+            (socket.stream.take(), socket.reader.take(), listener)
+        };
+        drop(stream);
+        reader.into_iter().chain(listener).for_each(Waker::wake);
+    }
+
+    /// Nothing more is sent, which the server sees; what it has sent by then is still read, up to the end that it makes.
+    pub(crate) fn finish(&self, why: SocketEnd) {
+        self.dead.0.store(true, Ordering::Release);
+        let reader = {
+            let mut socket = self.socket();
+            socket.end.get_or_insert(why);
+            if socket.sending == SendingSide::Open {
+                socket.sending = SendingSide::Finishing;
+            }
+            socket.reader.take()
+        };
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+
+    /// Why it carries nothing any more; none as long as it does.
+    pub(crate) fn why_ended(&self) -> Option<SocketEnd> {
+        if self.is_dead() { Some(self.socket().end.unwrap_or(SocketEnd::Lost)) } else { None }
+    }
+
+    pub(crate) fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
+    /// The server has said what it is, beside what others have found of its node.
+    pub(crate) fn note_role(&self, role: Role, roles: &Arc<Roles>) {
+        roles.note(role);
+        let _ = self.role.set((role, Arc::clone(roles)));
+    }
+
+    /// Tells the pool what a reply has told us; says whether that says something of the node.
+    pub(crate) fn tell(&self, news: &ReplyClass, now: Instant) -> bool {
+        match news {
+            ReplyClass::AllWell | ReplyClass::Refused => false,
+            ReplyClass::NotReady(words) => {
+                let monitor = self.monitor().clone();
+                monitor.iter().for_each(|monitor| monitor.suspect(&self.secrets.clean(words)));
+                true
+            }
+            ReplyClass::Replica(words) => {
+                if self.role.get().is_some_and(|(role, roles)| !roles.is_evidence(*role, now)) {
+                    return false;
+                }
+                let monitor = self.monitor().clone();
+                monitor.iter().for_each(|monitor| monitor.failed_over(&self.secrets.clean(words)));
+                true
+            }
+        }
+    }
+
+    /// From now on what the server sends unasked is kept.
+    pub(crate) fn listen(&self) {
+        self.socket().inbox.get_or_insert_default();
+    }
+
+    /// Until the guard is dropped everything is read, however much waits already.
+    pub(crate) fn read_on(self: &Arc<Self>) -> ReadOn {
+        self.set_reads_on(true);
+        ReadOn(Arc::clone(self))
+    }
+
+    fn set_reads_on(&self, reads_on: bool) {
+        let reader = {
+            let mut socket = self.socket();
+            if let Some(inbox) = &mut socket.inbox {
+                inbox.reads_on = reads_on;
+            }
+            socket.reader.take()
+        };
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+
+    /// The server has sent something unasked.
+    pub(crate) fn push(&self, push: PushInfo) {
+        self.received.note_push();
+        let listener = {
+            let mut socket = self.socket();
+            let Some(inbox) = &mut socket.inbox else { return };
+            inbox.pushes.push_back(push);
+            inbox.listener.take()
+        };
+        if let Some(listener) = listener {
+            listener.wake();
+        }
+    }
+
+    /// What the server has sent next; none if nothing will come any more.
+    pub(crate) fn poll_push(&self, cx: &mut Context<'_>) -> Poll<Option<PushInfo>> {
+        let waker = cx.waker().clone();
+        let (push, reader) = {
+            let mut socket = self.socket();
+            let closed = socket.stream.is_none();
+            let Some(inbox) = &mut socket.inbox else { return Poll::Ready(None) };
+            let Some(push) = inbox.pushes.pop_front() else {
+                if closed {
+                    return Poll::Ready(None);
+                }
+                inbox.listener = Some(waker);
+                return Poll::Pending;
+            };
+            let drained = inbox.pushes.len() == MOST_PUSHES / 2;
+            (push, if drained { socket.reader.take() } else { None })
+        };
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+        Poll::Ready(Some(push))
+    }
+
+    fn socket(&self) -> MutexGuard<'_, SocketState> {
+        self.socket.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn at_end(&self) -> MutexGuard<'_, Option<AtEnd>> {
+        self.at_end.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn monitor(&self) -> MutexGuard<'_, Option<ConnectionMonitor>> {
+        self.monitor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SocketState {
+    fn finish_sending(&mut self, cx: &mut Context<'_>) {
+        let Some(stream) = &mut self.stream else { return };
+        // If that fails, the socket is broken, and reading says so.
+        if Pin::new(stream).poll_shutdown(cx).is_ready() {
+            self.sending = SendingSide::Finished;
+        }
+    }
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Socket").field("dead", &self.is_dead()).finish_non_exhaustive()
+    }
+}
+
+/// See [`Socket::read_on`].
+pub(crate) struct ReadOn(Arc<Socket>);
+
+impl Drop for ReadOn {
+    fn drop(&mut self) {
+        self.0.set_reads_on(false);
+    }
+}
+
+/// What the redis driver reads from and writes to.
+pub(crate) struct SocketIo {
+    socket: Arc<Socket>,
+    /// Whether the server has said anything ever.
+    is_greeted: bool,
+    /// Whether others have had the time to add their commands to what is about to be written.
+    has_yielded: bool,
+}
+
+impl SocketIo {
+    pub(crate) fn new(socket: Arc<Socket>) -> Self {
+        Self { socket, is_greeted: false, has_yielded: false }
+    }
+}
+
+impl AsyncRead for SocketIo {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.socket.received.is_turn_over() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let before = buffer.filled().len();
+        this.socket.buffers.note(buffer.capacity());
+        let mut socket = this.socket.socket();
+        let full = socket.inbox.as_ref().is_some_and(|inbox| inbox.pushes.len() >= MOST_PUSHES && !inbox.reads_on);
+        if socket.sending == SendingSide::Finishing {
+            socket.finish_sending(cx);
+        }
+        let polled = match &mut socket.stream {
+            // The end of the stream: nothing more will come.
+            None => return Poll::Ready(Ok(())),
+            Some(_) if full => Poll::Pending,
+            Some(stream) => Pin::new(stream).poll_read(cx, buffer),
+        };
+        if let Some(first) = buffer.filled().get(before) {
+            if let Some(words) = &mut socket.last_words {
+                words.note(&buffer.filled()[before..]);
+            }
+            if !socket.has_in_flight() && !this.socket.outstanding.is_any() {
+                drop(socket);
+                // Whatever it is, it is no reply, and the next request would take it for one. The driver ends by it.
+                this.socket.close();
+                buffer.set_filled(before);
+                return Poll::Ready(Ok(()));
+            }
+            let read = buffer.filled().len() - before;
+            this.socket.received.note_read(read);
+            if !this.is_greeted {
+                this.is_greeted = true;
+                this.socket.speaks_tls.store(*first == TLS_ALERT, Ordering::Relaxed);
+            }
+        }
+        if polled.is_pending() && !socket.reader.as_ref().is_some_and(|reader| reader.will_wake(cx.waker())) {
+            socket.reader = Some(cx.waker().clone());
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for SocketIo {
+    /// A reply to many wakes as many tasks, and each of them sends its next command: when all of those that are ready have
+    /// had their turn, one write carries all.
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if !self.has_yielded && self.socket.shared.load(Ordering::Relaxed) {
+            self.has_yielded = true;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.socket.buffers.note(bytes.len());
+        let mut socket = self.socket.socket();
+        let sends = socket.sending == SendingSide::Open;
+        match &mut socket.stream {
+            Some(stream) if sends => {
+                let polled = Pin::new(stream).poll_write(cx, bytes);
+                socket.note_written(polled)
+            }
+            Some(_) | None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.has_yielded = false;
+        let mut socket = self.socket.socket();
+        match &mut socket.stream {
+            Some(stream) => {
+                let polled = Pin::new(stream).poll_flush(cx);
+                socket.note_written(polled)
+            }
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.socket.socket().stream {
+            Some(stream) => Pin::new(stream).poll_shutdown(cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

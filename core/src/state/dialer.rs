@@ -1,0 +1,348 @@
+//! How a node is doing and when it may be dialled: up, suspect, down, back-off, and the ramp after it is back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::{NodeConfig, ProbeBackoff};
+use crate::state::rng::Rng;
+use crate::state::token::{DialFailure, DialFailureKind};
+use crate::time::Instant;
+
+/// How many dials at once are the widest step of the ramp; after it there is no limit but the pools' own.
+const WIDEST_RAMP: usize = 4;
+
+/// Every so many probes in a row that got no answer, one may take the full `connect_timeout`: a server that is merely
+/// slow must be reachable, too. It does not hold up the next one.
+const PATIENT_PROBE_EVERY: u32 = 4;
+
+/// Who may dial, and when.
+///
+/// ```text
+///  Open --- a dial fails, or silence ---> Failing --- a dial succeeds, or a check ---> Ramping 1, 2, 4 ---> Open
+///                                          ^  |  one dial at a time, not before next_at        |
+///                                          '--'------------------------ a dial fails ----------'
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum DialGate {
+    Open,
+    /// `successes` dials of this step have succeeded; `failures` is where the back-off goes on if the node fails again.
+    Ramping {
+        width: usize,
+        successes: usize,
+        failures: u32,
+    },
+    Failing {
+        failures: u32,
+        timeouts: u32,
+        next_at: Instant,
+    },
+}
+
+/// The state of dialling of one node.
+#[derive(Debug)]
+pub(crate) struct Dialer {
+    gate: DialGate,
+    backoff: ProbeBackoff,
+    connect_timeout: Duration,
+    /// How long a probe may take at least.
+    check_timeout: Duration,
+    /// About the slowest of the last dials that succeeded.
+    slowest: Duration,
+    /// The last error, and when it came.
+    last_error: Option<(Arc<str>, Instant)>,
+    permanent: bool,
+}
+
+impl Dialer {
+    pub(crate) fn new(config: &NodeConfig) -> Self {
+        Self {
+            gate: DialGate::Open,
+            backoff: config.probe_backoff(),
+            connect_timeout: config.connect_timeout(),
+            check_timeout: config.health_check_timeout(),
+            slowest: Duration::ZERO,
+            last_error: None,
+            permanent: false,
+        }
+    }
+
+    /// Whether one more dial may start beside `connecting` others that are not overdue.
+    pub(crate) fn may_dial(&self, now: Instant, connecting: usize) -> bool {
+        match self.gate {
+            DialGate::Open => true,
+            DialGate::Ramping { width, .. } => connecting < width,
+            DialGate::Failing { next_at, .. } => connecting == 0 && next_at <= now,
+        }
+    }
+
+    /// How many dials might start now beside `connecting` others; a probe has a time of its own.
+    pub(crate) fn width_left(&self, connecting: usize) -> usize {
+        match self.gate {
+            DialGate::Open => usize::MAX,
+            DialGate::Ramping { width, .. } => width.saturating_sub(connecting),
+            DialGate::Failing { .. } => 0,
+        }
+    }
+
+    /// Whether the node is well: dials are limited by the pools' room alone.
+    pub(crate) fn is_open(&self) -> bool {
+        self.gate == DialGate::Open
+    }
+
+    /// Whether a probe is due or will be: true until the node has answered.
+    pub(crate) fn is_failing(&self) -> bool {
+        matches!(self.gate, DialGate::Failing { .. })
+    }
+
+    /// Whether at least one dial has failed since the node last answered.
+    pub(crate) fn has_failed(&self) -> bool {
+        matches!(self.gate, DialGate::Failing { failures: 1.., .. })
+    }
+
+    /// Whether the last dial failed in a way that another one will not change.
+    pub(crate) fn is_refused_for_good(&self) -> bool {
+        self.permanent
+    }
+
+    /// When the next probe may start, if probing is what goes on.
+    pub(crate) fn next_probe_at(&self) -> Option<Instant> {
+        match self.gate {
+            DialGate::Failing { next_at, .. } => Some(next_at),
+            DialGate::Open | DialGate::Ramping { .. } => None,
+        }
+    }
+
+    /// The last error since the node last answered, and when it came.
+    pub(crate) fn last_error(&self) -> Option<(Arc<str>, Instant)> {
+        self.last_error.clone()
+    }
+
+    /// How long a dial may take before it is overdue: a health check's time, or twice what a dial of this node took.
+    pub(crate) fn patience(&self) -> Duration {
+        self.check_timeout.max(self.slowest * 2).min(self.connect_timeout)
+    }
+
+    /// How long the next dial may take at most. A probe of a node that fails is cut off when it is overdue.
+    pub(crate) fn cutoff(&self) -> Duration {
+        match self.gate {
+            DialGate::Failing { timeouts, .. } if (timeouts + 1) % PATIENT_PROBE_EVERY != 0 => self.patience(),
+            DialGate::Failing { .. } | DialGate::Open | DialGate::Ramping { .. } => self.connect_timeout,
+        }
+    }
+
+    /// A dial that began at `started_at` has failed.
+    pub(crate) fn failed(&mut self, now: Instant, started_at: Instant, failure: DialFailure, someone_waits: bool, rng: &mut Rng) {
+        let (failures, timeouts, planned) = match self.gate {
+            DialGate::Open => (0, 0, None),
+            DialGate::Ramping { failures, .. } => (failures, 0, None),
+            DialGate::Failing { failures, timeouts, next_at } => (failures, timeouts, Some(next_at)),
+        };
+        let failures = failures.saturating_add(1);
+        let timeouts = if failure.kind == DialFailureKind::TimedOut { timeouts.wrapping_add(1) } else { 0 };
+        self.permanent = failure.kind == DialFailureKind::Permanent;
+        self.note(now, &failure.message);
+        let delay = self.delay(failures, someone_waits, rng);
+        // Counted from the start of the dial: one that hung has been waiting already. A dial that was overdue long ago
+        // must not move a pause that has begun since.
+        let after_pause = (started_at + delay).max(now + Duration::from_millis(1));
+        let next_at = planned.filter(|planned| *planned > now).unwrap_or(after_pause);
+        self.gate = DialGate::Failing { failures, timeouts, next_at };
+    }
+
+    /// A probe was due but there was no room for it: look again later.
+    pub(crate) fn postpone(&mut self, now: Instant, someone_waits: bool, rng: &mut Rng) {
+        if let DialGate::Failing { failures, timeouts, .. } = self.gate {
+            // A mere suspicion is looked into as soon as there is room: see `made_room`.
+            let pause = if failures == 0 { self.backoff.max_with_waiters } else { self.delay(failures, someone_waits, rng) };
+            let next_at = now + pause.max(Duration::from_millis(1));
+            self.gate = DialGate::Failing { failures, timeouts, next_at };
+        }
+    }
+
+    /// There is room again: a dial that a mere suspicion wanted at once, and that a full pool put off, may start now, and so
+    /// may a probe that `was_due` when others had left no quota for it. Says whether there was one.
+    pub(crate) fn made_room(&mut self, now: Instant, was_due: bool) -> bool {
+        match &mut self.gate {
+            DialGate::Failing { failures, next_at, .. } if *next_at > now && (*failures == 0 || was_due) => {
+                *next_at = now;
+                true
+            }
+            DialGate::Open | DialGate::Ramping { .. } | DialGate::Failing { .. } => false,
+        }
+    }
+
+    /// Callers wait: the next probe comes within the back-off that is meant for them.
+    pub(crate) fn hurry(&mut self, now: Instant, rng: &mut Rng) {
+        if self.permanent {
+            return;
+        }
+        if let DialGate::Failing { next_at, .. } = &mut self.gate
+            && *next_at > now + self.backoff.max_with_waiters
+        {
+            *next_at = now + rng.up_to(self.backoff.max_with_waiters);
+        }
+    }
+
+    /// A dial that began at `started_at` has succeeded.
+    pub(crate) fn succeeded(&mut self, now: Instant, started_at: Instant) {
+        self.slowest = now.saturating_duration_since(started_at).max(self.slowest / 2);
+        self.answered();
+        self.gate = match self.gate {
+            DialGate::Open => DialGate::Open,
+            DialGate::Failing { failures, .. } => DialGate::Ramping { width: 1, successes: 0, failures },
+            DialGate::Ramping { width, successes, failures } if successes + 1 < width => {
+                DialGate::Ramping { width, successes: successes + 1, failures }
+            }
+            DialGate::Ramping { width: WIDEST_RAMP.., .. } => DialGate::Open,
+            DialGate::Ramping { width, failures, .. } => DialGate::Ramping { width: width * 2, successes: 0, failures },
+        };
+    }
+
+    /// A connection has answered a check: a mere suspicion is over, failing dials are not.
+    pub(crate) fn reassured(&mut self) {
+        if let DialGate::Failing { failures: 0, .. } = self.gate {
+            self.answered();
+            self.gate = DialGate::Ramping { width: 1, successes: 0, failures: 0 };
+        }
+    }
+
+    /// Something was asked and not answered in time: a dial is the quickest way to know more.
+    pub(crate) fn suspect(&mut self, now: Instant, what: &str) {
+        self.note(now, what);
+        if !self.is_failing() {
+            self.gate = DialGate::Failing { failures: 0, timeouts: 0, next_at: now };
+        }
+    }
+
+    /// Notes an error that says nothing about the node as a whole.
+    pub(crate) fn note(&mut self, now: Instant, what: &str) {
+        self.last_error = Some((what.into(), now));
+    }
+
+    /// A dial that took too long, and is booked as a failure since it was overdue, says what it was waiting for.
+    pub(crate) fn elaborate(&mut self, now: Instant, what: &str) {
+        if self.has_failed() && !self.permanent {
+            self.note(now, what);
+        }
+    }
+
+    fn answered(&mut self) {
+        self.last_error = None;
+        self.permanent = false;
+    }
+
+    /// Full jitter: evenly from nothing to a cap that doubles with each failure.
+    fn delay(&self, failures: u32, someone_waits: bool, rng: &mut Rng) -> Duration {
+        let most = match (self.permanent, someone_waits) {
+            (false, true) => self.backoff.max_with_waiters,
+            (false, false) | (true, true) | (true, false) => self.backoff.max_without_waiters,
+        };
+        let doubled = self.backoff.start.saturating_mul(1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX));
+        let cap = if self.permanent { most } else { doubled.min(most) };
+        rng.up_to(cap)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dialer() -> (Dialer, Rng) {
+        let config = NodeConfig::builder().build().expect("the defaults are valid");
+        (Dialer::new(&config), Rng::new(1))
+    }
+
+    fn failure(kind: DialFailureKind) -> DialFailure {
+        DialFailure { message: String::from("no"), kind }
+    }
+
+    #[test]
+    fn a_failing_node_is_dialled_one_at_a_time_then_by_one_two_four() {
+        let (mut dialer, mut rng) = dialer();
+        let now = Instant::from_nanos(0);
+        assert!(dialer.may_dial(now, 100));
+        dialer.failed(now, now, failure(DialFailureKind::Passing), true, &mut rng);
+        assert!(!dialer.may_dial(now, 0), "not before the back-off is over");
+        let next = dialer.next_probe_at().expect("armed");
+        assert!(dialer.may_dial(next, 0));
+        assert!(!dialer.may_dial(next, 1));
+        dialer.succeeded(next, next);
+        for width in [1, 2, 4] {
+            assert!(dialer.may_dial(next, width - 1));
+            for _ in 0..width {
+                assert!(!dialer.may_dial(next, width));
+                dialer.succeeded(next, next);
+            }
+        }
+        assert!(dialer.may_dial(next, 1_000));
+    }
+
+    #[test]
+    fn the_back_off_stays_below_its_caps_and_callers_shorten_it() {
+        let (mut dialer, mut rng) = dialer();
+        let mut now = Instant::ZERO;
+        let mut longest = Duration::ZERO;
+        for _ in 0..200 {
+            dialer.failed(now, now, failure(DialFailureKind::Passing), false, &mut rng);
+            let next = dialer.next_probe_at().expect("armed");
+            longest = longest.max(next.saturating_duration_since(now));
+            assert!(longest <= Duration::from_secs(5));
+            dialer.hurry(now, &mut rng);
+            let hurried = dialer.next_probe_at().expect("armed");
+            assert!(hurried <= next && hurried.saturating_duration_since(now) <= Duration::from_millis(500));
+            now = hurried;
+        }
+        assert!(longest > Duration::from_secs(3), "the slow cap is used: {longest:?}");
+    }
+
+    #[test]
+    fn a_node_that_refuses_is_dialled_sixty_times_in_fifteen_seconds_and_hardly_ever_more_than_eighty() {
+        let window = Duration::from_secs(15);
+        let (mut all, mut above) = (0, 0);
+        for seed in 0..2_000 {
+            let (mut dialer, mut rng) = (dialer().0, Rng::new(seed));
+            let (mut now, mut dials) = (Instant::ZERO, 0);
+            while now < Instant::ZERO + window {
+                dialer.failed(now, now, failure(DialFailureKind::Passing), true, &mut rng);
+                now = dialer.next_probe_at().expect("armed");
+                dials += 1;
+            }
+            assert!(dials < 100, "seed {seed}: {dials}");
+            all += dials;
+            above += usize::from(dials > 80);
+        }
+        assert!((58..=68).contains(&(all / 2_000)) && above <= 4, "{all} dials, {above} windows with more than 80");
+    }
+
+    #[test]
+    fn a_probe_into_a_void_is_cut_off_early_but_a_slow_server_gets_its_time() {
+        let (mut dialer, mut rng) = dialer();
+        let now = Instant::ZERO;
+        assert_eq!(dialer.cutoff(), Duration::from_secs(5));
+        let mut cutoffs = Vec::new();
+        for _ in 0..7 {
+            dialer.failed(now, now, failure(DialFailureKind::TimedOut), true, &mut rng);
+            cutoffs.push(dialer.cutoff().as_secs());
+        }
+        assert_eq!(cutoffs, [1, 1, 5, 1, 1, 1, 5]);
+        dialer.succeeded(now + Duration::from_secs(2), now);
+        dialer.failed(now, now, failure(DialFailureKind::Passing), true, &mut rng);
+        assert_eq!(dialer.cutoff(), Duration::from_secs(4), "twice what the last dial took");
+        assert_eq!(dialer.patience(), dialer.cutoff());
+    }
+
+    #[test]
+    fn a_permanent_failure_is_probed_at_the_slowest_pace_whoever_waits() {
+        let (mut dialer, mut rng) = dialer();
+        let mut longest = Duration::ZERO;
+        let mut now = Instant::ZERO;
+        for _ in 0..50 {
+            dialer.failed(now, now, failure(DialFailureKind::Permanent), true, &mut rng);
+            dialer.hurry(now, &mut rng);
+            let next = dialer.next_probe_at().expect("armed");
+            longest = longest.max(next.saturating_duration_since(now));
+            now = next;
+        }
+        assert!(longest > Duration::from_secs(3));
+    }
+}

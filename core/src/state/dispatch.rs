@@ -1,0 +1,256 @@
+//! After every input: give idle connections to those who wait, order dials for the rest, tell who can be told.
+
+use crate::connector::CloseReason;
+use crate::state::deadlines::{DeadlineKind, Deadlines};
+use crate::state::inputs::{CLOSED_BY_SERVER, note_idle_since};
+use crate::state::node_state::{Lifecycle, NodeState};
+use crate::state::phase::{Phase, PhaseCounts};
+use crate::state::status::Health;
+use crate::state::token::{Action, Checkup, Closing, ConnId, DialFailure, DialFailureKind, Ticket, WaitFailure, WaitResult};
+use crate::state::wait_queue::WaitKind;
+use crate::time::Instant;
+
+impl<C> NodeState<C> {
+    /// Restores the invariants.
+    pub(super) fn dispatch(&mut self, now: Instant) {
+        match self.life {
+            Lifecycle::Open => {
+                self.grant();
+                if !self.queue.is_empty(WaitKind::Warm) && self.is_warm() {
+                    self.finish_ready(WaitKind::Warm);
+                }
+                if !self.is_saturated() {
+                    self.look_for_life(now);
+                    self.dial(now);
+                    if self.is_hopeless() {
+                        self.finish_all(now, WaitKind::Loan, WaitResult::Down);
+                    }
+                    self.note_health(now);
+                }
+            }
+            Lifecycle::Closing => {
+                self.let_the_dead_go(now);
+                if self.connections.counts().total() == 0 {
+                    self.life = Lifecycle::Closed;
+                    self.deadlines = Deadlines::default();
+                    self.finish_ready(WaitKind::Drained);
+                }
+            }
+            Lifecycle::Closed => self.finish_ready(WaitKind::Drained),
+        }
+        #[cfg(any(test, debug_assertions, feature = "testing"))]
+        self.assert_invariants();
+    }
+
+    /// A node that is well, with no dial under way and no room for one: the common state of a busy node, in which there is
+    /// nothing to dial, to probe or to tell, whatever comes in.
+    fn is_saturated(&self) -> bool {
+        self.dialer.is_open()
+            && self.dials.is_empty()
+            && !self.deadlines.is_armed(DeadlineKind::Probe)
+            && self.connections.counts().of(Phase::Lost) == 0
+            && self.connections.is_full(self.config.max_pools_per_node())
+    }
+
+    /// With nothing but dead connections on loan, a dial is what shows whether the node lives.
+    fn look_for_life(&mut self, now: Instant) {
+        let counts = self.connections.counts();
+        if counts.of(Phase::Lost) > 0 && counts.alive() == 0 && !self.dialer.is_failing() {
+            self.dialer.suspect(now, CLOSED_BY_SERVER);
+        }
+    }
+
+    /// A node that fails or comes back is never saturated, so every change passes here.
+    fn note_health(&mut self, now: Instant) {
+        self.down_since = match self.health() {
+            Health::Up | Health::Suspect => None,
+            Health::Down => self.down_since.or(Some(now)),
+        };
+    }
+
+    /// Hands idle connections to the head of the queue: the connection itself, so that nobody can overtake.
+    fn grant(&mut self) {
+        while let Some(waiter) = self.queue.head(WaitKind::Loan) {
+            // Mostly nothing idles: somebody has just joined the queue.
+            if !self.connections.has_idle() || self.is_yielding() {
+                return;
+            }
+            let Some((id, conn)) = self.connections.lend() else { return };
+            self.connections.hold_for(id, waiter, conn);
+            self.queue.grant(waiter, id);
+            self.wake(waiter);
+        }
+    }
+
+    /// Whether every pool at start has what it is to keep, and the server has answered at least once.
+    pub(super) fn is_warm(&self) -> bool {
+        let at_start = self.config.connection_pools_per_node_at_start();
+        let filled = |counts: PhaseCounts| counts.open() - counts.dialled() >= self.config.min_idle();
+        self.has_met_server
+            && self.connections.pools().take_while(|(index, _)| *index < at_start).all(|(_, pool)| filled(pool.counts))
+    }
+
+    /// Whether anybody would be served by one more connection.
+    pub(super) fn someone_waits(&self) -> bool {
+        !self.queue.is_empty(WaitKind::Loan) || !self.queue.is_empty(WaitKind::Warm)
+    }
+
+    /// Orders as many dials as are wanted, allowed and have room.
+    fn dial(&mut self, now: Instant) {
+        self.note_overdue(now);
+        if self.someone_waits() {
+            self.dialer.hurry(now, &mut self.rng);
+        }
+        while let Some(pool) = self.pool_to_dial(now) {
+            self.dial_in(now, pool);
+        }
+        self.arm_probe(now);
+    }
+
+    /// A dial that gets no answer for longer than is usual is a failure as far as the next one is concerned.
+    fn note_overdue(&mut self, now: Instant) {
+        let patience = self.dialer.patience();
+        while let Some((started_at, id)) = self.oldest_dial().filter(|(started_at, _)| *started_at + patience <= now) {
+            self.connections.shift(id, Phase::Overdue);
+            mark!(self, DialOverdue);
+            let message = format!("a connect has not been answered for {patience:?}");
+            self.dial_failed(now, started_at, DialFailure { message, kind: DialFailureKind::TimedOut });
+        }
+    }
+
+    /// The dial that has been under way for longest, those that are overdue left out.
+    fn oldest_dial(&mut self) -> Option<(Instant, ConnId)> {
+        while let Some((started_at, id)) = self.dials.front().copied() {
+            if self.connections.get(id).is_some_and(|record| record.phase == Phase::Connecting) {
+                return Some((started_at, id));
+            }
+            self.dials.pop_front();
+        }
+        None
+    }
+
+    /// Where the next dial is wanted and allowed: pools below their minimum first, then the queue.
+    fn pool_to_dial(&mut self, now: Instant) -> Option<usize> {
+        let connecting = self.connections.counts().of(Phase::Connecting);
+        if !self.dialer.may_dial(now, connecting) {
+            return None;
+        }
+        let at_start = self.config.connection_pools_per_node_at_start();
+        self.connections.below_minimum(at_start, self.config.min_idle()).or_else(|| {
+            let wanted = self.queue.len(WaitKind::Loan).max(self.dials_without_waiters());
+            (wanted > connecting).then(|| self.connections.with_room(self.config.max_pools_per_node())).flatten()
+        })
+    }
+
+    fn dial_in(&mut self, now: Instant, pool: usize) {
+        if pool >= self.config.connection_pools_per_node_at_start() {
+            mark!(self, PoolAdded);
+        }
+        self.sharing.is_probe_put_off = false;
+        let id = self.connections.open(pool, now);
+        let deadline = now + self.dialer.cutoff();
+        self.dials.push_back((now, id));
+        self.order(Action::Connect(Ticket { id, deadline }));
+    }
+
+    /// Dials one connection more than anybody waits for, unless one is under way.
+    pub(super) fn dial_spare(&mut self, now: Instant) {
+        if self.connections.counts().of(Phase::Connecting) > 0 || !self.dialer.may_dial(now, 0) {
+            return;
+        }
+        match self.connections.with_room(self.config.max_pools_per_node()) {
+            Some(pool) => self.dial_in(now, pool),
+            None => self.sharing.is_spare_put_off = self.is_short_of_quota(),
+        }
+    }
+
+    /// Whoever is down is probed: a dial is under way that will be looked at again, or the time of the next is armed.
+    fn arm_probe(&mut self, now: Instant) {
+        self.deadlines.disarm(DeadlineKind::Probe);
+        if let Some((started_at, _)) = self.oldest_dial() {
+            self.deadlines.arm(DeadlineKind::Probe, started_at + self.dialer.patience());
+            return;
+        }
+        let Some(next_at) = self.dialer.next_probe_at() else {
+            self.sharing.is_probe_put_off = false;
+            return;
+        };
+        if next_at <= now {
+            debug_assert!(!self.connections.has_room(self.config.max_pools_per_node()), "a probe that is due has no room");
+            let someone_waits = self.someone_waits();
+            mark!(self, ProbePostponed);
+            self.sharing.is_probe_put_off = self.is_short_of_quota();
+            self.dialer.postpone(now, someone_waits, &mut self.rng);
+        }
+        if let Some(next_at) = self.dialer.next_probe_at() {
+            self.deadlines.arm(DeadlineKind::Probe, next_at);
+        }
+    }
+
+    /// Something that was trusted at `epoch` stayed silent: whatever has not answered since is checked before it is
+    /// lent again, and a dial finds out at once how the node is.
+    pub(super) fn distrust_since(&mut self, now: Instant, trust_epoch: u64, what: &str) {
+        if trust_epoch != self.trust_epoch || self.life != Lifecycle::Open {
+            return;
+        }
+        self.trust_epoch += 1;
+        mark!(self, Distrusted);
+        self.dialer.suspect(now, what);
+        for id in self.connections.select(|record| record.phase == Phase::Idle) {
+            self.check_idle(now, id);
+        }
+    }
+
+    /// Takes an idle connection off its idle stack for a check.
+    pub(super) fn check_idle(&mut self, now: Instant, id: ConnId) {
+        if let Some(conn) = self.connections.remove_idle(id, Phase::Checking) {
+            self.order_check(now, id, conn);
+        }
+    }
+
+    /// Has a connection checked that came back from a borrower.
+    pub(super) fn check_conn(&mut self, now: Instant, id: ConnId, conn: C) {
+        self.connections.shift(id, Phase::Checking);
+        // It was used just now; the check will not count as use.
+        note_idle_since(&mut self.connections, id, now);
+        self.order_check(now, id, conn);
+    }
+
+    /// Has a connection cleaned that came back from a borrower.
+    pub(super) fn clean_conn(&mut self, now: Instant, id: ConnId, conn: C) {
+        self.connections.shift(id, Phase::Cleaning);
+        note_idle_since(&mut self.connections, id, now);
+        let deadline = now + self.config.health_check_timeout();
+        self.order(Action::Clean(Checkup { id, deadline, conn }));
+    }
+
+    fn order_check(&mut self, now: Instant, id: ConnId, conn: C) {
+        let deadline = now + self.config.health_check_timeout();
+        self.order(Action::Check(Checkup { id, deadline, conn }));
+    }
+
+    /// Closes an idle connection.
+    pub(super) fn close_idle(&mut self, now: Instant, id: ConnId, reason: CloseReason) {
+        if let Some(conn) = self.connections.remove_idle(id, Phase::Closing) {
+            self.note_closing(now, id);
+            self.order(Action::Close(Closing { id: Some(id) }, conn, reason));
+        }
+    }
+
+    pub(super) fn finish_ready(&mut self, want: WaitKind) {
+        while let Some(waiter) = self.queue.head(want) {
+            self.queue.finish(waiter, WaitResult::Ready);
+            self.wake(waiter);
+        }
+    }
+
+    /// Ends every wait of a kind with the same result.
+    pub(super) fn finish_all(&mut self, now: Instant, want: WaitKind, result: fn(Box<WaitFailure>) -> WaitResult) {
+        while let Some(waiter) = self.queue.head(want) {
+            let since = self.queue.place(waiter).map_or(now, |place| place.since);
+            let failure = Box::new(self.failure(now, since));
+            self.queue.finish(waiter, result(failure));
+            self.wake(waiter);
+        }
+    }
+}
