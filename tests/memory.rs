@@ -16,7 +16,10 @@ fn resident() -> usize {
 }
 
 async fn manager(server: &RedisServer, limit: usize, runtime: impl Network) -> RedisManager {
-    let builder = RedisManager::builder().max_pools_per_node(1).max_connection_size(limit).pool_args(PoolArgs::default());
+    let mut args = PoolArgs::default();
+    // A gibibyte crosses the loopback, in a debug build and beside whatever else the machine does.
+    args.command_timeout = Duration::from_secs(60);
+    let builder = RedisManager::builder().max_pools_per_node(1).max_connection_size(limit).pool_args(args);
     let manager = builder.build(runtime).expect("valid settings");
     manager.add_node_pool(&server.url()).await.expect("the server is up");
     manager
