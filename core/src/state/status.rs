@@ -210,7 +210,7 @@ impl<C> NodeState<C> {
         let phase = if self.dialer.is_failing() {
             WaitPhase::DialsFailing
         } else if counts.dialled() > 0 {
-            WaitPhase::Dialer
+            WaitPhase::Dialling
         } else if self.is_short_of_quota() {
             WaitPhase::TotalLimit
         } else if counts.on_loan() > 0 {

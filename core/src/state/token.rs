@@ -217,7 +217,7 @@ pub enum WaitPhase {
     /// Every connection was on loan and none came back in time.
     LeasesHeld,
     /// A connection was being dialled, which took too long.
-    Dialer,
+    Dialling,
     /// Dials were failing.
     DialsFailing,
     /// Connections were being checked or closed.
@@ -230,7 +230,7 @@ impl std::fmt::Display for WaitPhase {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::LeasesHeld => "all connections are on loan",
-            Self::Dialer => "a connection is still being dialled",
+            Self::Dialling => "a connection is still being dialled",
             Self::DialsFailing => "dials are failing",
             Self::Housekeeping => "connections are being checked or closed",
             Self::TotalLimit => "other nodes have all that max_total_connections leaves",

@@ -5,7 +5,7 @@
 //! use redis_manager_core::testing::simulation::{SeedPlan, simulate};
 //!
 //! let report = simulate(&SeedPlan::from_seed(7)).expect("no rule is broken");
-//! assert!(report.tally.oks > 0);
+//! assert!(report.counts.oks > 0);
 //! assert_eq!(report.hash, simulate(&SeedPlan::from_seed(7)).expect("the same again").hash);
 //! ```
 
