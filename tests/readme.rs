@@ -6,12 +6,12 @@ const README: &str = include_str!("../README.md");
 
 /// Seen to bite: with another default in `NodeConfigBuilder`, and with a row too many.
 #[test]
-fn the_table_of_knobs_in_the_readme_is_that_of_the_code() {
+fn the_table_of_settings_in_the_readme_is_that_of_the_code() {
     let row = |setting: &Setting| {
         format!("| `{}` | {} | {} | {} | {} |", setting.name, setting.unit, setting.default, setting.range, setting.why)
     };
     let expected: Vec<_> = RedisManager::settings().iter().map(row).collect();
-    let section = README.split("\n## Knobs\n").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("a section on settings");
+    let section = README.split("\n## Settings\n").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("a section on settings");
     let found: Vec<_> = section.lines().filter(|line| line.starts_with("| `")).map(String::from).collect();
     assert_eq!(found, expected, "the rows should be\n{}\n", expected.join("\n"));
 }

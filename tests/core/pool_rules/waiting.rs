@@ -168,7 +168,7 @@ impl Wake for Bomb {
     }
 }
 
-/// Bites when `Door::run` lets the panic of a waker through: the others were not woken, and the driver died of it.
+/// Bites when `Node::run` lets the panic of a waker through: the others were not woken, and the driver died of it.
 #[test]
 fn w4_a_waker_that_panics_harms_nobody_else() {
     let world = world(1, one_pool(1));
@@ -336,7 +336,7 @@ fn w10_a_get_that_is_given_up_lets_its_waker_go_granted_or_not() {
     world.assert_capacity(1);
 }
 
-/// Bites when `Door::collect` keeps the first waker.
+/// Bites when `Node::collect` keeps the first waker.
 #[test]
 fn w10_a_future_that_moved_wakes_its_latest_task_only() {
     let world = world(1, one_pool(1));

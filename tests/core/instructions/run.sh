@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Counts the instructions of each hot path of the core and compares them with tests/instructions/counts.txt.
+# Counts the instructions of each hot path of the core and compares them with tests/core/instructions/counts.txt.
 #
-#   ./tests/instructions/run.sh            fails if a path takes over 2 % more than is written down, or over 2 % less
-#   ./tests/instructions/run.sh --write    writes the counts down
+#   ./tests/core/instructions/run.sh            fails if a path takes over 2 % more than is written down, or over 2 % less
+#   ./tests/core/instructions/run.sh --write    writes the counts down
 #
 # A time moves with the machine; a count of instructions repeats. It moves with the compiler, too, so the file says which one
 # it was made with, and with another one the bound is 15 %. Seen to bite: with a second clone and drop of the pool's Arc for
 # each lease.
 set -euo pipefail
-cd "$(dirname "$0")/../.."
-counts=tests/instructions/counts.txt
+cd "$(dirname "$0")/../../.."
+counts=tests/core/instructions/counts.txt
 
 if ! command -v valgrind >/dev/null 2>&1; then
     as_root=""
@@ -37,7 +37,7 @@ each() {
 
 if [ "${1:-}" = --write ]; then
     {
-        echo "# Instructions of each hot path, by tests/instructions/run.sh --write"
+        echo "# Instructions of each hot path, by tests/core/instructions/run.sh --write"
         echo "# $compiler"
         for path in $("$program"); do
             printf '%-24s %s\n' "$path" "$(each "$path")"

@@ -148,7 +148,7 @@ fn c5_returning_everything_to_a_silent_server_frees_all_of_it_at_once() {
     }
 }
 
-/// Bites when `Door::close` leaves the switch in its table until the slot is used again.
+/// Bites when `Node::close` leaves the switch in its table until the slot is used again.
 #[test]
 fn c6_a_closed_connection_leaves_no_kill_switch_behind() {
     let switches = RefCell::new(None);
