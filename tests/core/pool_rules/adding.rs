@@ -8,20 +8,20 @@ use redis_manager_core::{GetClientError, Health, Manager, OnNodeDown, Spawn, Tim
 
 use super::support::{MS, SECOND, one_pool};
 
-struct Fleet {
+struct OneNodeManager {
     runtime: FakeRuntime,
     server: FakeServer,
     manager: Manager<FakeConnector>,
 }
 
-fn fleet(seed: u64, on_node_down: OnNodeDown) -> Fleet {
+fn fleet(seed: u64, on_node_down: OnNodeDown) -> OneNodeManager {
     let runtime = FakeRuntime::new(seed);
     let server = FakeServer::new(&runtime);
     let config = one_pool(4).min_idle(1).on_node_down(on_node_down).build().expect("valid settings");
-    Fleet { manager: Manager::new(config, Arc::new(runtime.clone())), runtime, server }
+    OneNodeManager { manager: Manager::new(config, Arc::new(runtime.clone())), runtime, server }
 }
 
-impl Fleet {
+impl OneNodeManager {
     /// Begins to add the node in a task of its own.
     fn add_in_background(&self, timeout: Duration) {
         let (manager, connector) = (self.manager.clone(), self.server.connector());

@@ -8,7 +8,7 @@ use std::time::Duration;
 use redis_manager_core::testing::FakeMode;
 use redis_manager_core::{CloseReason, Loop, NodeConfig, PoolStatus, Spawn, Timer};
 
-use crate::support::{Bell, Dice, MS, Mood, Moody, SECOND, one_pool, poll_for, polled, within, world, world_of};
+use crate::support::{CountingWaker, MS, Mood, Moody, SECOND, TestRng, one_pool, poll_for, polled, within, world, world_of};
 
 /// Bites when `Cancel` drops the grant of a waiter that has left.
 #[test]
@@ -18,7 +18,7 @@ fn c2_ten_thousand_acquires_dropped_at_any_await_point_cost_nothing() {
         let world = world(seed, one_pool(LIMIT));
         world.server.set_connect_latency(MS);
         world.server.set_latency(MS);
-        let dice = Arc::new(Dice::new(seed));
+        let dice = Arc::new(TestRng::new(seed));
         for _ in 0..50 {
             let (pool, runtime, dice) = (world.pool.clone(), world.runtime.clone(), Arc::clone(&dice));
             world.runtime.spawn(Box::pin(async move {
@@ -61,7 +61,7 @@ fn c3_hooks_that_panic_fail_and_hang_leave_the_capacity_at_the_limit() {
         });
         let moody = moody.take().expect("the connector was made");
         world.server.set_latency(2 * MS);
-        let dice = Arc::new(Dice::new(seed));
+        let dice = Arc::new(TestRng::new(seed));
         for _ in 0..20 {
             let (pool, runtime, dice) = (world.pool.clone(), world.runtime.clone(), Arc::clone(&dice));
             world.runtime.spawn(Box::pin(async move {
@@ -105,7 +105,7 @@ fn c3_a_connection_that_cannot_be_asked_how_it_is_is_neither_taken_back_nor_lent
     world.runtime.advance(SECOND);
     assert_eq!(world.pool.status().idle, 1, "it was replaced");
     let mut acquire = world.pool.get();
-    assert!(poll_for(&Arc::new(Bell::default()), &mut acquire).is_pending(), "the only one is not lent");
+    assert!(poll_for(&Arc::new(CountingWaker::default()), &mut acquire).is_pending(), "the only one is not lent");
     moody.set_mood(Mood::Calm);
     let lease = world.runtime.block_on(acquire).expect("another one is dialled");
     assert_eq!((lease.id(), world.server.closes()), (first + 2, vec![CloseReason::Broken; 2]));
@@ -179,7 +179,7 @@ fn t1_the_counts_of_a_status_add_up_at_any_moment() {
         world.pool.set_cleanup(Loop::Running);
         world.server.set_connect_latency(3 * MS);
         world.server.set_latency(2 * MS);
-        let dice = Arc::new(Dice::new(seed));
+        let dice = Arc::new(TestRng::new(seed));
         for _ in 0..15 {
             let (pool, runtime, dice) = (world.pool.clone(), world.runtime.clone(), Arc::clone(&dice));
             world.runtime.spawn(Box::pin(async move {

@@ -8,9 +8,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use redis_manager_core::testing::{FakeConnection, FakeConnector, FakeError, FakeRuntime, FakeServer};
 use redis_manager_core::{CloseReason, ConnectionMonitor, Connector, GetClientError, Instant, Lease, Manager, Spawn, Timer};
 
-use crate::support::{Bell, MS, SECOND, World, one_pool, poll_for, world, world_of};
+use crate::support::{CountingWaker, MS, PoolFixture, SECOND, one_pool, poll_for, world, world_of};
 
-type Getting = Pin<Box<dyn Future<Output = Result<Lease<FakeConnector>, GetClientError>> + Send>>;
+type PendingGet = Pin<Box<dyn Future<Output = Result<Lease<FakeConnector>, GetClientError>> + Send>>;
 
 /// A manager of nodes with one connection each, all of the same server.
 fn manager_of(names: &[&str], seed: u64) -> (FakeRuntime, FakeServer, Manager<FakeConnector>) {
@@ -24,7 +24,7 @@ fn manager_of(names: &[&str], seed: u64) -> (FakeRuntime, FakeServer, Manager<Fa
     (runtime, server, manager)
 }
 
-fn getting(manager: &Manager<FakeConnector>, name: &'static str) -> Getting {
+fn getting(manager: &Manager<FakeConnector>, name: &'static str) -> PendingGet {
     let manager = manager.clone();
     Box::pin(async move { manager.get(name, 10 * SECOND).await })
 }
@@ -32,7 +32,7 @@ fn getting(manager: &Manager<FakeConnector>, name: &'static str) -> Getting {
 /// A task that is told of the close of one node gives back what it has of another, and the caller in the queue there is quick.
 struct GivesBack {
     held: Mutex<Option<Lease<FakeConnector>>>,
-    in_line: Mutex<Getting>,
+    in_line: Mutex<PendingGet>,
     outcome: Mutex<Option<Poll<Result<(), GetClientError>>>>,
 }
 
@@ -80,7 +80,7 @@ fn e1_of_nodes_that_close_together_none_serves_a_caller_after_another_has_told_o
 fn e1_a_close_that_has_begun_is_told_also_when_it_is_dropped() {
     let (runtime, server, manager) = manager_of(&["a", "b"], 1);
     let held = runtime.block_on(manager.get("a", SECOND)).expect("one");
-    let bell = Arc::new(Bell::default());
+    let bell = Arc::new(CountingWaker::default());
     let mut in_line = getting(&manager, "a");
     assert!(poll_for(&bell, &mut in_line).is_pending());
     let begun = manager.begin_close(SECOND);
@@ -168,7 +168,7 @@ fn e4_what_waits_at_the_server_for_its_own_sake_is_ended_when_the_pool_closes() 
 fn e4_any_number_of_tasks_can_wait_for_the_close_and_leave() {
     let (runtime, _server, manager) = manager_of(&["a"], 1);
     let held = runtime.block_on(manager.get("a", SECOND)).expect("one");
-    let bells: Vec<_> = (0..5).map(|_| Arc::new(Bell::default())).collect();
+    let bells: Vec<_> = (0..5).map(|_| Arc::new(CountingWaker::default())).collect();
     let mut waiting: Vec<_> = bells.iter().map(|_| manager.closed()).collect();
     for (bell, closed) in bells.iter().zip(&mut waiting) {
         assert!(poll_for(&Arc::default(), closed).is_pending());
@@ -197,7 +197,7 @@ fn e4_the_last_handle_dropped_is_a_close_too() {
     let mut closed = manager.closed();
     let clone = manager.clone();
     drop(manager);
-    let bell = Arc::new(Bell::default());
+    let bell = Arc::new(CountingWaker::default());
     assert!(poll_for(&bell, &mut closed).is_pending());
     drop(clone);
     assert_eq!(bell.rings(), 1);
@@ -233,7 +233,7 @@ fn e5_after_the_runtimes_end_every_call_says_so() {
         assert!(poll_for(&Arc::default(), &mut closed).is_pending());
         runtime.shut_down();
 
-        let now = |getting: Getting| {
+        let now = |getting: PendingGet| {
             let mut getting = getting;
             match poll_for(&Arc::default(), &mut getting) {
                 Poll::Ready(got) => got,
@@ -272,7 +272,7 @@ fn e5_after_the_runtimes_end_every_call_says_so() {
 /// Seen to bite: with a driver that is lost whatever the pool was doing.
 #[test]
 fn e5_a_pool_that_was_closed_before_its_runtimes_end_says_that_it_was_closed() {
-    let World { runtime, pool, .. } = world(1, one_pool(1).min_idle(1));
+    let PoolFixture { runtime, pool, .. } = world(1, one_pool(1).min_idle(1));
     let held = runtime.block_on(pool.get()).expect("one");
     drop(pool.close_timeout(10 * SECOND));
     runtime.advance(MS);

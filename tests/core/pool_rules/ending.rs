@@ -7,7 +7,7 @@ use std::task::Poll;
 use redis_manager_core::testing::{FakeConnector, FakeMode, FakeRuntime, FakeServer};
 use redis_manager_core::{CloseReason, GetClientError, Instant, Manager, NodeConfig, NodePool, Runtime, Spawn, Task, Timer};
 
-use crate::support::{Bell, MS, SECOND, World, one_pool, poll_for, world};
+use crate::support::{CountingWaker, MS, PoolFixture, SECOND, one_pool, poll_for, world};
 
 #[track_caller]
 fn assert_nothing_left((runtime, server): (&FakeRuntime, &FakeServer), seed: u64) {
@@ -22,7 +22,7 @@ fn e1_a_close_tells_waiters_at_once_and_ends_when_the_last_lease_is_back() {
     for seed in 0..20 {
         let world = world(seed, one_pool(3).min_idle(3));
         let held: Vec<_> = (0..3).map(|_| world.get()).collect();
-        let bell = Arc::new(Bell::default());
+        let bell = Arc::new(CountingWaker::default());
         let mut waiter = world.pool.get();
         assert!(poll_for(&bell, &mut waiter).is_pending());
         let mut closing = Box::pin(world.pool.close_timeout(10 * SECOND));
@@ -141,7 +141,7 @@ fn e1_a_close_goes_on_to_its_deadline_after_the_last_handle_is_dropped() {
     for seed in 0..10 {
         let world = world(seed, one_pool(2).min_idle(2));
         let held = world.get();
-        let World { runtime, server, pool, .. } = world;
+        let PoolFixture { runtime, server, pool, .. } = world;
         drop(pool.close_timeout(SECOND));
         drop(pool);
         runtime.advance(SECOND - MS);
@@ -171,14 +171,14 @@ fn e2_the_last_handle_dropped_ends_every_task_and_closes_every_socket() {
         for mode in [FakeMode::Up, FakeMode::Silent, FakeMode::Void, FakeMode::Refusing, FakeMode::Rejecting] {
             let world = world(seed, one_pool(5).min_idle(2).health_check_interval(500 * MS));
             world.runtime.advance(SECOND);
-            let bell = Arc::new(Bell::default());
+            let bell = Arc::new(CountingWaker::default());
             let mut asked = world.pool.get();
             let _ = poll_for(&bell, &mut asked);
             world.server.set_mode(mode);
             world.runtime.advance(700 * MS);
             drop(asked);
             let clone = world.pool.clone();
-            let World { runtime, server, pool, .. } = world;
+            let PoolFixture { runtime, server, pool, .. } = world;
             drop(pool);
             assert!(clone.is_open());
             drop(clone);
@@ -192,7 +192,7 @@ fn e2_a_lease_outlives_its_pool_and_closes_on_its_return() {
     for seed in 0..10 {
         let world = world(seed, one_pool(2).min_idle(2));
         let mut lease = world.get();
-        let World { runtime, server, pool, .. } = world;
+        let PoolFixture { runtime, server, pool, .. } = world;
         drop(pool);
         runtime.settle();
         assert_eq!((server.connections(), runtime.tasks()), (1, 0), "seed {seed}");
@@ -233,7 +233,7 @@ fn e3_after_the_runtimes_end_a_get_answers_and_nothing_panics() {
             world.runtime.advance(SECOND);
             let held = [world.get(), world.get()];
             world.server.set_mode(mode);
-            let bell = Arc::new(Bell::default());
+            let bell = Arc::new(CountingWaker::default());
             let mut waiter = world.pool.get();
             let _ = poll_for(&bell, &mut waiter);
             world.runtime.advance(700 * MS);
@@ -253,7 +253,7 @@ fn e3_after_the_runtimes_end_a_get_answers_and_nothing_panics() {
             let mut closing = Box::pin(world.pool.close());
             assert!(poll_for(&bell, &mut closing).is_ready(), "seed {seed}, {mode:?}: a close hangs");
             drop(closing);
-            let World { runtime, server, pool, .. } = world;
+            let PoolFixture { runtime, server, pool, .. } = world;
             drop(pool);
             assert_nothing_left((&runtime, &server), seed);
         }
@@ -265,13 +265,13 @@ fn e3_a_pool_made_after_the_runtimes_end_answers() {
     let runtime = FakeRuntime::new(1);
     let server = FakeServer::new(&runtime);
     runtime.shut_down();
-    let world = World {
+    let world = PoolFixture {
         pool: NodePool::new(server.connector(), NodeConfig::default(), Arc::new(runtime.clone())),
         runtime,
         server,
         seed: 1,
     };
-    let told = poll_for(&Arc::new(Bell::default()), &mut world.pool.get());
+    let told = poll_for(&Arc::new(CountingWaker::default()), &mut world.pool.get());
     assert!(matches!(told, Poll::Ready(Err(GetClientError::RuntimeEnded { .. }))), "{told:?}");
     assert_nothing_left((&world.runtime, &world.server), 1);
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use redis_manager_core::testing::{FakeConnector, FakeError, FakeMode, FakeRuntime, FakeServer, FormerServer};
 use redis_manager_core::{CloseReason, GetClientError, Health, Instant, Loop, Manager, NodeConfig, OnNodeDown, Spawn, Timer};
 
-use crate::support::{Dice, MS, Mood, Moody, SECOND, World, one_pool, within, world, world_of};
+use crate::support::{MS, Mood, Moody, PoolFixture, SECOND, TestRng, one_pool, within, world, world_of};
 
 /// Callers that ask again when they are told, note when each was served, and hold what they got for a while.
-fn callers(world: &World, count: usize, hold: Duration) -> Arc<Mutex<Vec<Instant>>> {
+fn callers(world: &PoolFixture, count: usize, hold: Duration) -> Arc<Mutex<Vec<Instant>>> {
     let served = Arc::new(Mutex::new(Vec::new()));
     for _ in 0..count {
         let (pool, runtime, served) = (world.pool.clone(), world.runtime.clone(), Arc::clone(&served));
@@ -197,7 +197,7 @@ fn h5_a_server_that_is_back_serves_within_600_ms_and_its_callers_in_order() {
     let mut sum = 0;
     for seed in 0..40 {
         let world = world(seed, one_pool(3).min_idle(1));
-        let dice = Dice::new(seed);
+        let dice = TestRng::new(seed);
         world.server.kill();
         world.runtime.advance(dice.millis(60_000));
         let served = callers(&world, 10, MS);

@@ -11,7 +11,7 @@ use redis_manager_core::{
     Spawn,
 };
 
-use crate::support::{Dice, MS, SECOND, World, one_pool, within, world, world_of};
+use crate::support::{MS, PoolFixture, SECOND, TestRng, one_pool, within, world, world_of};
 
 /// What a borrower has left on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +103,7 @@ impl Connector for Careful {
     }
 }
 
-fn careful_world(seed: u64, settings: NodeConfigBuilder) -> (World<Careful>, Careful) {
+fn careful_world(seed: u64, settings: NodeConfigBuilder) -> (PoolFixture<Careful>, Careful) {
     let (stains, cleanings) = (Arc::default(), Arc::default());
     let make = |inner| Careful { inner, stains: Arc::clone(&stains), cleanings: Arc::clone(&cleanings) };
     let world = world_of(seed, settings, |server| make(server.connector()));
@@ -276,7 +276,7 @@ fn l3_ten_thousand_commands_cancelled_at_any_moment_give_nobody_a_wrong_answer()
     for seed in 0..4 {
         let (world, careful) = careful_world(seed, one_pool(LIMIT));
         world.server.set_latency(2 * MS);
-        let dice = Arc::new(Dice::new(seed));
+        let dice = Arc::new(TestRng::new(seed));
         for number in 0..25 {
             let (pool, runtime, dice) = (world.pool.clone(), world.runtime.clone(), Arc::clone(&dice));
             let careful = careful.clone();
@@ -380,7 +380,7 @@ fn e2_e3_a_cleaning_that_is_under_way_when_the_pool_or_its_runtime_goes_leaves_n
             assert_eq!(world.runtime.block_on(within(&world.runtime, MS, lease.echo(1))), None);
             drop(lease);
             world.runtime.settle();
-            let World { runtime, server, pool, .. } = world;
+            let PoolFixture { runtime, server, pool, .. } = world;
             assert_eq!(pool.status().checking, 1, "seed {seed}");
             if ends_first == "the runtime" {
                 runtime.shut_down();

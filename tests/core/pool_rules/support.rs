@@ -18,7 +18,7 @@ pub(crate) const MS: Duration = Duration::from_millis(1);
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
 /// One pool and nothing else: its runtime, its server.
-pub(crate) struct World<K: Connector = FakeConnector> {
+pub(crate) struct PoolFixture<K: Connector = FakeConnector> {
     pub(crate) runtime: FakeRuntime,
     pub(crate) server: FakeServer,
     pub(crate) pool: NodePool<K>,
@@ -31,20 +31,24 @@ pub(crate) fn one_pool(limit: usize) -> NodeConfigBuilder {
 }
 
 /// A world whose pool has had the time to fill to its minimum.
-pub(crate) fn world(seed: u64, settings: NodeConfigBuilder) -> World {
+pub(crate) fn world(seed: u64, settings: NodeConfigBuilder) -> PoolFixture {
     world_of(seed, settings, FakeServer::connector)
 }
 
-pub(crate) fn world_of<K: Connector>(seed: u64, settings: NodeConfigBuilder, connector: impl Fn(&FakeServer) -> K) -> World<K> {
+pub(crate) fn world_of<K: Connector>(
+    seed: u64,
+    settings: NodeConfigBuilder,
+    connector: impl Fn(&FakeServer) -> K,
+) -> PoolFixture<K> {
     let runtime = FakeRuntime::new(seed);
     let server = FakeServer::new(&runtime);
     let config = settings.build().expect("the test's settings are valid");
     let pool = NodePool::new(connector(&server), config, Arc::new(runtime.clone()));
     runtime.settle();
-    World { runtime, server, pool, seed }
+    PoolFixture { runtime, server, pool, seed }
 }
 
-impl<K: Connector<Connection = FakeConnection>> World<K> {
+impl<K: Connector<Connection = FakeConnection>> PoolFixture<K> {
     #[track_caller]
     pub(crate) fn get(&self) -> Lease<K> {
         self.get_within(10 * SECOND).unwrap_or_else(|error| panic!("seed {}: {error}", self.seed))
@@ -97,9 +101,9 @@ pub(crate) async fn within<F: Future>(runtime: &FakeRuntime, length: Duration, f
 }
 
 /// Chance for tests, by seed.
-pub(crate) struct Dice(AtomicU64);
+pub(crate) struct TestRng(AtomicU64);
 
-impl Dice {
+impl TestRng {
     pub(crate) fn new(seed: u64) -> Self {
         Self(AtomicU64::new(seed))
     }
@@ -119,22 +123,22 @@ impl Dice {
 
 /// Counts how often it is woken.
 #[derive(Default)]
-pub(crate) struct Bell(AtomicUsize);
+pub(crate) struct CountingWaker(AtomicUsize);
 
-impl Bell {
+impl CountingWaker {
     pub(crate) fn rings(&self) -> usize {
         self.0.load(Ordering::SeqCst)
     }
 }
 
-impl Wake for Bell {
+impl Wake for CountingWaker {
     fn wake(self: Arc<Self>) {
         self.0.fetch_add(1, Ordering::SeqCst);
     }
 }
 
 /// Polls a future once on behalf of `bell`.
-pub(crate) fn poll_for<F: Future + Unpin>(bell: &Arc<Bell>, future: &mut F) -> Poll<F::Output> {
+pub(crate) fn poll_for<F: Future + Unpin>(bell: &Arc<CountingWaker>, future: &mut F) -> Poll<F::Output> {
     let waker = Waker::from(Arc::clone(bell));
     std::pin::Pin::new(future).poll(&mut Context::from_waker(&waker))
 }
@@ -155,7 +159,7 @@ pub(crate) enum Mood {
 #[derive(Clone)]
 pub(crate) struct Moody {
     inner: FakeConnector,
-    dice: Arc<Dice>,
+    dice: Arc<TestRng>,
     mood: Arc<Mutex<Mood>>,
     /// Whether a hook was ever seen to panic.
     pub(crate) has_panicked: Arc<AtomicBool>,
@@ -167,7 +171,7 @@ pub(crate) struct Moody {
 
 impl Moody {
     pub(crate) fn new(inner: FakeConnector, seed: u64, mood: Mood) -> Self {
-        let dice = Arc::new(Dice::new(seed));
+        let dice = Arc::new(TestRng::new(seed));
         let (has_panicked, cleanings, switches) = (Arc::default(), Arc::default(), Arc::default());
         Self { inner, dice, mood: Arc::new(Mutex::new(mood)), has_panicked, cleanings, switches }
     }

@@ -9,7 +9,7 @@ use std::thread;
 use redis_manager_core::testing::{FakeConnector, FakeMode, FakeRuntime, FakeServer};
 use redis_manager_core::{Acquire, GetClientError, Manager, NodeConfig, NodePool, Spawn, Timer, WaitPhase};
 
-use crate::support::{Bell, Dice, SECOND, one_pool, poll_for, world};
+use crate::support::{CountingWaker, SECOND, TestRng, one_pool, poll_for, world};
 
 /// Bites when `put_back` idle stacks a connection although somebody waits.
 #[test]
@@ -29,7 +29,7 @@ fn w1_one_greedy_caller_does_not_starve_three_waiters() {
                     drop(lease);
                 }
             });
-            assert!(poll_for(&Arc::new(Bell::default()), &mut acquire).is_pending());
+            assert!(poll_for(&Arc::new(CountingWaker::default()), &mut acquire).is_pending());
             waiters.push(acquire);
         }
         for waiter in waiters {
@@ -54,7 +54,7 @@ fn w1_one_greedy_caller_does_not_starve_three_waiters() {
 fn w2_a_release_that_races_with_enqueueing_leaves_nobody_beside_an_idle_connection() {
     for seed in 0..50 {
         let world = world(seed, one_pool(2));
-        let dice = Arc::new(Dice::new(seed));
+        let dice = Arc::new(TestRng::new(seed));
         for _ in 0..8 {
             let (pool, runtime, dice) = (world.pool.clone(), world.runtime.clone(), Arc::clone(&dice));
             world.runtime.spawn(Box::pin(async move {
@@ -110,7 +110,7 @@ impl Wake for Parker {
 fn w3_a_waiter_that_leaves_after_its_grant_passes_it_on() {
     let world = world(1, one_pool(1));
     let lease = world.get();
-    let (leaves, stays) = (Arc::new(Bell::default()), Arc::new(Bell::default()));
+    let (leaves, stays) = (Arc::new(CountingWaker::default()), Arc::new(CountingWaker::default()));
     let (mut leaver, mut stayer) = (world.pool.get(), world.pool.get());
     assert!(poll_for(&leaves, &mut leaver).is_pending() && poll_for(&stays, &mut stayer).is_pending());
     drop(lease);
@@ -182,7 +182,7 @@ fn w4_a_waker_that_panics_harms_nobody_else() {
     world.runtime.advance(2 * SECOND);
     assert!(world.pool.is_open(), "the driver died of it");
     let (mut bad, mut good) = (world.pool.get(), world.pool.get());
-    let bell = Arc::new(Bell::default());
+    let bell = Arc::new(CountingWaker::default());
     poll_bad(&mut bad);
     assert!(poll_for(&bell, &mut good).is_pending());
     drop(world.pool.close_timeout(SECOND));
@@ -281,7 +281,7 @@ fn t2_a_timeout_says_that_the_leases_were_held() {
 fn w7_beyond_max_waiters_a_get_is_refused_at_once() {
     let world = world(1, one_pool(1).max_waiters(3));
     let held = world.get();
-    let bell = Arc::new(Bell::default());
+    let bell = Arc::new(CountingWaker::default());
     let mut waiters: Vec<_> = (0..3).map(|_| world.pool.get()).collect();
     assert!(waiters.iter_mut().all(|waiter| poll_for(&bell, waiter).is_pending()));
     let asked_at = world.runtime.now();
@@ -299,7 +299,7 @@ fn w9_a_grant_of_a_future_that_is_never_polled_again_goes_to_the_next_at_its_dea
     for seed in 0..10 {
         let world = world(seed, one_pool(1));
         let held = world.get();
-        let bell = Arc::new(Bell::default());
+        let bell = Arc::new(CountingWaker::default());
         let mut lazy = world.pool.get_timeout(SECOND);
         assert!(poll_for(&bell, &mut lazy).is_pending());
         drop(held);
@@ -324,7 +324,7 @@ fn w9_a_grant_of_a_future_that_is_never_polled_again_goes_to_the_next_at_its_dea
 fn w10_a_get_that_is_given_up_lets_its_waker_go_granted_or_not() {
     let world = world(1, one_pool(1));
     let held = world.get();
-    let (queued, granted) = (Arc::new(Bell::default()), Arc::new(Bell::default()));
+    let (queued, granted) = (Arc::new(CountingWaker::default()), Arc::new(CountingWaker::default()));
     let (mut leaver, mut other) = (world.pool.get(), world.pool.get());
     assert!(poll_for(&queued, &mut leaver).is_pending());
     assert!(poll_for(&granted, &mut other).is_pending());
@@ -341,7 +341,7 @@ fn w10_a_get_that_is_given_up_lets_its_waker_go_granted_or_not() {
 fn w10_a_future_that_moved_wakes_its_latest_task_only() {
     let world = world(1, one_pool(1));
     let held = world.get();
-    let (first, second) = (Arc::new(Bell::default()), Arc::new(Bell::default()));
+    let (first, second) = (Arc::new(CountingWaker::default()), Arc::new(CountingWaker::default()));
     let mut acquire = world.pool.get();
     assert!(poll_for(&first, &mut acquire).is_pending());
     assert!(poll_for(&second, &mut acquire).is_pending());

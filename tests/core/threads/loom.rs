@@ -16,8 +16,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use redis_manager_core::{CloseReason, GetClientError, Loop, Manager, TotalLimit};
-use server::{Answer, Server};
-use world::{FOREVER, Pool, World, block_on, config, get, poll};
+use server::{ModelAnswer, ModelServer};
+use world::{FOREVER, ModelPool, ModelRuntime, block_on, config, get, poll};
 
 /// How many times a schedule may take the processor from a thread that could go on.
 const PREEMPTIONS: usize = 3;
@@ -39,14 +39,14 @@ fn model(run: impl Fn() + Send + Sync + 'static) {
 }
 
 /// The same race with a pool whose returns need no clock, and with one whose returns do; a single connection.
-fn both_returns(run: impl Fn(&World, &Server, Pool) + Send + Sync + Copy + 'static) {
+fn both_returns(run: impl Fn(&ModelRuntime, &ModelServer, ModelPool) + Send + Sync + Copy + 'static) {
     both_returns_of(1, run);
 }
 
-fn both_returns_of(limit: usize, run: impl Fn(&World, &Server, Pool) + Send + Sync + Copy + 'static) {
+fn both_returns_of(limit: usize, run: impl Fn(&ModelRuntime, &ModelServer, ModelPool) + Send + Sync + Copy + 'static) {
     for cleanup in [Loop::Stopped, Loop::Running] {
         model(move || {
-            let (world, server) = (World::new(), Server::new(Answer::AtOnce));
+            let (world, server) = (ModelRuntime::new(), ModelServer::new(ModelAnswer::AtOnce));
             let pool = world.pool(&server, limit);
             pool.set_cleanup(cleanup);
             world.settle();
@@ -323,9 +323,9 @@ fn a_close_meets_a_get_and_a_release() {
 #[test]
 fn a_close_ends_a_dial_that_would_never_be_answered() {
     model(|| {
-        let (world, server) = (World::new(), Server::new(Answer::Never));
+        let (world, server) = (ModelRuntime::new(), ModelServer::new(ModelAnswer::Never));
         let config = world::config(1).build().unwrap();
-        let pool = Pool::new(server.clone(), config, Arc::new(world.clone()));
+        let pool = ModelPool::new(server.clone(), config, Arc::new(world.clone()));
         let driver = world.clone();
         let running = world.thread(move || driver.settle());
         let closing = pool.close_timeout(FOREVER);
@@ -460,7 +460,7 @@ fn the_end_of_the_runtime_meets_a_close() {
 #[test]
 fn what_a_node_gives_up_reaches_the_other_one() {
     model(|| {
-        let (world, server) = (World::new(), Server::new(Answer::AtOnce));
+        let (world, server) = (ModelRuntime::new(), ModelServer::new(ModelAnswer::AtOnce));
         let settings = config(2).min_idle(0).build().unwrap();
         let manager = Manager::with_total_limit(settings, TotalLimit::new(3), Arc::new(world.clone())).unwrap();
         for name in ["a", "b"] {

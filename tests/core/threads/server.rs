@@ -9,13 +9,13 @@ use redis_manager_core::{AbortHandle, CloseReason, ConnectionMonitor, Connector,
 
 /// A server that answers at once, or never.
 #[derive(Clone)]
-pub(crate) struct Server {
+pub(crate) struct ModelServer {
     shared: Arc<Counts>,
-    answer: Answer,
+    answer: ModelAnswer,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum ModelAnswer {
     AtOnce,
     #[cfg(loom)]
     Never,
@@ -31,21 +31,21 @@ struct Counts {
     monitors: Unseen<Vec<ConnectionMonitor>>,
 }
 
-pub(crate) struct Connection {
+pub(crate) struct ModelConnection {
     pub(crate) is_broken: bool,
     /// Something was left on it that can be undone.
     pub(crate) is_soiled: bool,
     counts: Arc<Counts>,
 }
 
-impl Drop for Connection {
+impl Drop for ModelConnection {
     fn drop(&mut self) {
         self.counts.dropped.fetch_add(1, SeqCst);
     }
 }
 
-impl Server {
-    pub(crate) fn new(answer: Answer) -> Self {
+impl ModelServer {
+    pub(crate) fn new(answer: ModelAnswer) -> Self {
         Self { shared: Arc::default(), answer }
     }
 
@@ -78,47 +78,47 @@ impl Server {
     }
 }
 
-impl Connector for Server {
-    type Connection = Connection;
+impl Connector for ModelServer {
+    type Connection = ModelConnection;
     type Error = Infallible;
 
-    async fn connect(&self) -> Result<Connection, Infallible> {
+    async fn connect(&self) -> Result<ModelConnection, Infallible> {
         match self.answer {
-            Answer::AtOnce => {}
+            ModelAnswer::AtOnce => {}
             #[cfg(loom)]
-            Answer::Never => std::future::pending().await,
+            ModelAnswer::Never => std::future::pending().await,
         }
         self.shared.opened.fetch_add(1, SeqCst);
-        Ok(Connection { is_broken: false, is_soiled: false, counts: Arc::clone(&self.shared) })
+        Ok(ModelConnection { is_broken: false, is_soiled: false, counts: Arc::clone(&self.shared) })
     }
 
-    async fn check(&self, _conn: &mut Connection) -> Result<(), Infallible> {
+    async fn check(&self, _conn: &mut ModelConnection) -> Result<(), Infallible> {
         Ok(())
     }
 
-    fn is_broken(&self, conn: &mut Connection) -> bool {
+    fn is_broken(&self, conn: &mut ModelConnection) -> bool {
         conn.is_broken
     }
 
-    fn residue(&self, conn: &mut Connection) -> Residue {
+    fn residue(&self, conn: &mut ModelConnection) -> Residue {
         if conn.is_soiled { Residue::Removable } else { Residue::None }
     }
 
-    async fn clean(&self, conn: &mut Connection) -> Result<(), Infallible> {
+    async fn clean(&self, conn: &mut ModelConnection) -> Result<(), Infallible> {
         conn.is_soiled = false;
         Ok(())
     }
 
-    fn close(&self, conn: Connection, reason: CloseReason) {
+    fn close(&self, conn: ModelConnection, reason: CloseReason) {
         self.shared.closes.lock().unwrap().push(reason);
         drop(conn);
     }
 
-    fn watch(&self, _conn: &mut Connection, monitor: ConnectionMonitor) {
+    fn watch(&self, _conn: &mut ModelConnection, monitor: ConnectionMonitor) {
         self.shared.monitors.lock().unwrap().push(monitor);
     }
 
-    fn abort_handle(&self, _conn: &mut Connection) -> Option<AbortHandle> {
+    fn abort_handle(&self, _conn: &mut ModelConnection) -> Option<AbortHandle> {
         let counts = Arc::clone(&self.shared);
         Some(Box::new(move || {
             counts.killed.fetch_add(1, SeqCst);

@@ -14,12 +14,12 @@ use std::task::Poll;
 use std::time::Duration;
 
 use redis_manager_core::{GetClientError, Lease, Loop, Manager, TotalLimit};
-use server::{Answer, Server};
+use server::{ModelAnswer, ModelServer};
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::sync::Mutex;
 use shuttle::sync::atomic::{AtomicUsize, Ordering};
 use shuttle::thread::JoinHandle;
-use world::{FOREVER, Pool, World, block_on, config, get, poll};
+use world::{FOREVER, ModelPool, ModelRuntime, block_on, config, get, poll};
 
 const SCHEDULES: usize = 20_000;
 const SOON: Duration = Duration::from_millis(10);
@@ -33,13 +33,13 @@ fn check(run: impl Fn() + Send + Sync + 'static) {
 
 /// The other threads of a scenario; its main thread runs the tasks and lets time pass until they have ended.
 struct Crowd<'a> {
-    world: &'a World,
+    world: &'a ModelRuntime,
     ended: Arc<AtomicUsize>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl<'a> Crowd<'a> {
-    fn new(world: &'a World) -> Self {
+    fn new(world: &'a ModelRuntime) -> Self {
         Self { world, ended: Arc::new(AtomicUsize::new(0)), threads: Vec::new() }
     }
 
@@ -72,10 +72,10 @@ impl<'a> Crowd<'a> {
 }
 
 /// A lease that was left for another thread to drop.
-type Passed = Arc<Mutex<Option<Lease<Server>>>>;
+type Passed = Arc<Mutex<Option<Lease<ModelServer>>>>;
 
 /// What becomes of a lease.
-fn used(taken: Result<Lease<Server>, GetClientError>, passed: &Passed, can_close: CanClose) {
+fn used(taken: Result<Lease<ModelServer>, GetClientError>, passed: &Passed, can_close: CanClose) {
     let mut lease = match taken {
         Ok(lease) => lease,
         Err(GetClientError::Closed { .. } | GetClientError::RuntimeEnded { .. }) if can_close == CanClose::Yes => return,
@@ -102,7 +102,7 @@ enum CanClose {
 }
 
 /// One borrower: gets, leaves early, comes too late, breaks, discards, and passes on what it was lent.
-fn borrow(pool: &Pool, passed: &Passed, can_close: CanClose) {
+fn borrow(pool: &ModelPool, passed: &Passed, can_close: CanClose) {
     for _ in 0..TURNS {
         match thread_rng().gen_range(0..7) {
             0 => match pool.try_get() {
@@ -136,7 +136,7 @@ fn borrow(pool: &Pool, passed: &Passed, can_close: CanClose) {
 }
 
 /// A pool of two connections and three borrowers who own a handle each.
-fn crowded<'a>(world: &'a World, server: &Server, can_close: CanClose) -> (Pool, Crowd<'a>) {
+fn crowded<'a>(world: &'a ModelRuntime, server: &ModelServer, can_close: CanClose) -> (ModelPool, Crowd<'a>) {
     let pool = world.pool(server, 2);
     if thread_rng().gen_range(0..2) == 0 {
         pool.set_cleanup(Loop::Running);
@@ -153,7 +153,7 @@ fn crowded<'a>(world: &'a World, server: &Server, can_close: CanClose) -> (Pool,
 #[test]
 fn a_crowd_loses_nothing() {
     check(|| {
-        let (world, server) = (World::new(), Server::new(Answer::AtOnce));
+        let (world, server) = (ModelRuntime::new(), ModelServer::new(ModelAnswer::AtOnce));
         let (pool, crowd) = crowded(&world, &server, CanClose::No);
         crowd.disperse();
         world.finish(pool, &server, 2);
@@ -163,7 +163,7 @@ fn a_crowd_loses_nothing() {
 #[test]
 fn deaths_meet_a_crowd() {
     check(|| {
-        let (world, server) = (World::new(), Server::new(Answer::AtOnce));
+        let (world, server) = (ModelRuntime::new(), ModelServer::new(ModelAnswer::AtOnce));
         let (pool, mut crowd) = crowded(&world, &server, CanClose::No);
         let (first, second) = (server.take_alarm(), server.take_alarm());
         crowd.join(move || {
@@ -183,7 +183,7 @@ fn deaths_meet_a_crowd() {
 #[test]
 fn words_of_the_server_meet_a_crowd() {
     check(|| {
-        let (world, server) = (World::new(), Server::new(Answer::AtOnce));
+        let (world, server) = (ModelRuntime::new(), ModelServer::new(ModelAnswer::AtOnce));
         let (pool, mut crowd) = crowded(&world, &server, CanClose::No);
         let (first, second) = (server.take_alarm(), server.take_alarm());
         crowd.join(move || {
@@ -198,7 +198,7 @@ fn words_of_the_server_meet_a_crowd() {
 #[test]
 fn a_close_meets_a_crowd() {
     check(|| {
-        let (world, server) = (World::new(), Server::new(Answer::AtOnce));
+        let (world, server) = (ModelRuntime::new(), ModelServer::new(ModelAnswer::AtOnce));
         let (pool, mut crowd) = crowded(&world, &server, CanClose::Yes);
         let closing = pool.clone();
         let timeout = SOON * thread_rng().gen_range(0..10);
@@ -217,7 +217,7 @@ fn a_close_meets_a_crowd() {
 #[test]
 fn the_last_handle_leaves_with_the_crowd() {
     check(|| {
-        let (world, server) = (World::new(), Server::new(Answer::AtOnce));
+        let (world, server) = (ModelRuntime::new(), ModelServer::new(ModelAnswer::AtOnce));
         let (pool, mut crowd) = crowded(&world, &server, CanClose::No);
         // It outlives the pool, perhaps.
         if let Ok(lease) = pool.try_get() {
@@ -236,7 +236,7 @@ fn the_last_handle_leaves_with_the_crowd() {
 #[test]
 fn the_end_of_the_runtime_meets_a_crowd() {
     check(|| {
-        let (world, server) = (World::new(), Server::new(Answer::AtOnce));
+        let (world, server) = (ModelRuntime::new(), ModelServer::new(ModelAnswer::AtOnce));
         let (pool, mut crowd) = crowded(&world, &server, CanClose::Yes);
         let ending = world.clone();
         crowd.join(move || ending.end());
@@ -252,7 +252,7 @@ fn the_end_of_the_runtime_meets_a_crowd() {
 #[test]
 fn nodes_are_added_and_closed_by_many_at_once() {
     check(|| {
-        let (world, server) = (World::new(), Server::new(Answer::AtOnce));
+        let (world, server) = (ModelRuntime::new(), ModelServer::new(ModelAnswer::AtOnce));
         let manager = Manager::new(config(1).build().unwrap(), Arc::new(world.clone()));
         let mut crowd = Crowd::new(&world);
         for number in 0..BORROWERS {
@@ -288,7 +288,7 @@ fn nodes_are_added_and_closed_by_many_at_once() {
 #[test]
 fn nodes_that_share_a_total_meet_a_crowd() {
     check(|| {
-        let (world, server) = (World::new(), Server::new(Answer::AtOnce));
+        let (world, server) = (ModelRuntime::new(), ModelServer::new(ModelAnswer::AtOnce));
         let (config, total) = (config(2).min_idle(0).build().unwrap(), TotalLimit::new(3));
         let manager = Manager::with_total_limit(config, total, Arc::new(world.clone())).unwrap();
         for name in ["a", "b"] {

@@ -25,46 +25,46 @@ const BORROWERS: usize = 8;
 
 /// Connections that count themselves.
 #[derive(Clone, Default)]
-struct Counter {
+struct CountingConnector {
     open: Arc<AtomicUsize>,
     peak: Arc<AtomicUsize>,
 }
 
-struct Counted {
+struct CountedConnection {
     open: Arc<AtomicUsize>,
     uses: u64,
 }
 
-impl Drop for Counted {
+impl Drop for CountedConnection {
     fn drop(&mut self) {
         self.open.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
-impl Connector for Counter {
-    type Connection = Counted;
+impl Connector for CountingConnector {
+    type Connection = CountedConnection;
     type Error = Infallible;
 
-    async fn connect(&self) -> Result<Counted, Infallible> {
+    async fn connect(&self) -> Result<CountedConnection, Infallible> {
         let open = self.open.fetch_add(1, Ordering::SeqCst) + 1;
         self.peak.fetch_max(open, Ordering::SeqCst);
-        Ok(Counted { open: Arc::clone(&self.open), uses: 0 })
+        Ok(CountedConnection { open: Arc::clone(&self.open), uses: 0 })
     }
 
-    async fn check(&self, _conn: &mut Counted) -> Result<(), Infallible> {
+    async fn check(&self, _conn: &mut CountedConnection) -> Result<(), Infallible> {
         Ok(())
     }
 
-    fn is_broken(&self, _conn: &mut Counted) -> bool {
+    fn is_broken(&self, _conn: &mut CountedConnection) -> bool {
         false
     }
 
-    fn close(&self, conn: Counted, _reason: CloseReason) {
+    fn close(&self, conn: CountedConnection, _reason: CloseReason) {
         drop(conn);
     }
 }
 
-type Pool = NodePool<Counter>;
+type CountedPool = NodePool<CountingConnector>;
 
 /// How many there are for each borrower of a test.
 fn operations() -> usize {
@@ -76,20 +76,20 @@ fn two_workers() -> Runtime {
     Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("tokio starts")
 }
 
-fn pool(runtime: &Runtime, counter: &Counter) -> Pool {
+fn pool(runtime: &Runtime, counter: &CountingConnector) -> CountedPool {
     let config = NodeConfig::builder().max_connection_size(LIMIT).max_pools_per_node(1).min_idle(LIMIT);
     let runtime = TokioRuntime::new(runtime.handle().clone());
     NodePool::new(counter.clone(), config.build().expect("it is valid"), Arc::new(runtime))
 }
 
-fn lent(taken: Result<Lease<Counter>, GetClientError>) -> Lease<Counter> {
+fn lent(taken: Result<Lease<CountingConnector>, GetClientError>) -> Lease<CountingConnector> {
     let mut lease = taken.unwrap_or_else(|error| panic!("a wait was lost: {error}"));
     lease.uses += 1;
     lease
 }
 
 /// The limit can be held, no more, and all closes.
-fn probe(runtime: &Runtime, pool: Pool, counter: &Counter) {
+fn probe(runtime: &Runtime, pool: CountedPool, counter: &CountingConnector) {
     runtime.block_on(async {
         let mut held = Vec::new();
         for _ in 0..LIMIT {
@@ -107,10 +107,10 @@ fn probe(runtime: &Runtime, pool: Pool, counter: &Counter) {
 
 #[test]
 fn tasks_on_two_workers_lose_no_wait_and_no_connection() {
-    let (runtime, counter) = (two_workers(), Counter::default());
+    let (runtime, counter) = (two_workers(), CountingConnector::default());
     let pool = pool(&runtime, &counter);
     let operations = operations();
-    let borrow = |pool: Pool, borrower: usize| async move {
+    let borrow = |pool: CountedPool, borrower: usize| async move {
         for turn in 0..operations {
             match (turn + borrower) % 8 {
                 // Held while others run.
@@ -141,7 +141,7 @@ fn tasks_on_two_workers_lose_no_wait_and_no_connection() {
 
 #[test]
 fn plain_threads_that_release_cancel_and_discard_lose_no_wait_and_no_connection() {
-    let (runtime, counter) = (two_workers(), Counter::default());
+    let (runtime, counter) = (two_workers(), CountingConnector::default());
     let pool = pool(&runtime, &counter);
     let operations = operations();
     thread::scope(|scope| {
@@ -153,7 +153,7 @@ fn plain_threads_that_release_cancel_and_discard_lose_no_wait_and_no_connection(
     probe(&runtime, pool, &counter);
 }
 
-fn borrow_once(pool: &Pool, turn: usize) {
+fn borrow_once(pool: &CountedPool, turn: usize) {
     match turn % 64 {
         // Its replacement is dialled by a task of the runtime.
         0 => lent(block_on(pool.get_timeout(LOST))).discard(),

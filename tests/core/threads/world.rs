@@ -24,19 +24,19 @@ use crate::server::Server;
 /// Longer than any model lives: whoever waits so long was lost, and the checker finds the deadlock.
 pub(crate) const FOREVER: Duration = Duration::from_secs(24 * 3_600);
 
-pub(crate) type Pool = NodePool<Server>;
-pub(crate) type Getting = Pin<Box<dyn Future<Output = Result<Lease<Server>, GetClientError>> + Send>>;
+pub(crate) type ModelPool = NodePool<ModelServer>;
+pub(crate) type ModelGet = Pin<Box<dyn Future<Output = Result<Lease<ModelServer>, GetClientError>> + Send>>;
 
 /// Wakes one thread: what a waker does in a model.
 ///
 /// A lock and a condition variable, because loom takes an `unpark` of a thread that waits for a lock for the lock.
 #[derive(Default)]
-pub(crate) struct Bell {
+pub(crate) struct ThreadWaker {
     rung: Mutex<bool>,
     heard: Condvar,
 }
 
-impl Bell {
+impl ThreadWaker {
     pub(crate) fn has_rung(&self) -> bool {
         *self.rung.lock().unwrap()
     }
@@ -50,7 +50,7 @@ impl Bell {
     }
 }
 
-impl Wake for Bell {
+impl Wake for ThreadWaker {
     fn wake(self: Arc<Self>) {
         *self.rung.lock().unwrap() = true;
         self.heard.notify_one();
@@ -60,7 +60,7 @@ impl Wake for Bell {
 /// Runs a future on this thread, which sleeps until it is woken: a wake-up that is lost is a deadlock.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
-    let bell = Arc::new(Bell::default());
+    let bell = Arc::new(ThreadWaker::default());
     let waker = Waker::from(Arc::clone(&bell));
     loop {
         match future.as_mut().poll(&mut Context::from_waker(&waker)) {
@@ -71,17 +71,17 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
 }
 
 /// Polls once, and shows whether the future was woken afterwards.
-pub(crate) fn poll<F: Future>(future: Pin<&mut F>) -> (Poll<F::Output>, Arc<Bell>)
+pub(crate) fn poll<F: Future>(future: Pin<&mut F>) -> (Poll<F::Output>, Arc<ThreadWaker>)
 where
     F: ?Sized,
 {
-    let bell = Arc::new(Bell::default());
+    let bell = Arc::new(ThreadWaker::default());
     let waker = Waker::from(Arc::clone(&bell));
     (future.poll(&mut Context::from_waker(&waker)), bell)
 }
 
 /// A get that owns its handle, so that it can go to another thread.
-pub(crate) fn get(pool: &Pool, timeout: Duration) -> Getting {
+pub(crate) fn get(pool: &ModelPool, timeout: Duration) -> ModelGet {
     let pool = pool.clone();
     Box::pin(async move { pool.get_timeout(timeout).await })
 }
@@ -91,30 +91,30 @@ pub(crate) fn get(pool: &Pool, timeout: Duration) -> Getting {
 /// Every look at the clock is seen by the checker as a write, so that it also tries the schedules in which only std's
 /// reference counts differ, which it cannot see.
 #[derive(Clone)]
-pub(crate) struct World {
-    shared: Arc<Shared>,
+pub(crate) struct ModelRuntime {
+    shared: Arc<ModelRuntimeState>,
 }
 
-struct Shared {
+struct ModelRuntimeState {
     clock: AtomicU64,
     tasks: Mutex<Tasks>,
     timers: Unseen<Vec<(u64, Waker)>>,
     /// Rung when a task is ready.
-    bell: Arc<Bell>,
+    bell: Arc<ThreadWaker>,
 }
 
 enum Tasks {
-    Running(Vec<Arc<Slot>>),
+    Running(Vec<Arc<ModelTask>>),
     Ended,
 }
 
-struct Slot {
+struct ModelTask {
     task: Mutex<Option<Task>>,
     ready: AtomicBool,
-    bell: Arc<Bell>,
+    bell: Arc<ThreadWaker>,
 }
 
-impl Wake for Slot {
+impl Wake for ModelTask {
     fn wake(self: Arc<Self>) {
         // Not a store: loom would let the swap in `run_once` miss it.
         self.ready.swap(true, SeqCst);
@@ -122,9 +122,9 @@ impl Wake for Slot {
     }
 }
 
-impl World {
+impl ModelRuntime {
     pub(crate) fn new() -> Self {
-        let shared = Shared {
+        let shared = ModelRuntimeState {
             clock: AtomicU64::new(0),
             tasks: Mutex::new(Tasks::Running(Vec::new())),
             timers: Unseen::default(),
@@ -134,7 +134,7 @@ impl World {
     }
 
     /// A pool of at most `limit` connections, with all of them dialled and no periodic work.
-    pub(crate) fn pool(&self, server: &Server, limit: usize) -> Pool {
+    pub(crate) fn pool(&self, server: &ModelServer, limit: usize) -> ModelPool {
         let pool = NodePool::new(server.clone(), config(limit).build().unwrap(), Arc::new(self.clone()));
         self.settle();
         assert_eq!(pool.status().idle, limit);
@@ -185,7 +185,7 @@ impl World {
         }
     }
 
-    /// Says so to a thread in [`World::block_on`] after a change of what its future looks at.
+    /// Says so to a thread in [`ModelRuntime::block_on`] after a change of what its future looks at.
     #[cfg(shuttle)]
     pub(crate) fn ring(&self) {
         Arc::clone(&self.shared.bell).wake();
@@ -235,7 +235,7 @@ impl World {
 
     /// What every model ends with: nobody waits, the limit can be held, no more than that; and with the last handle all
     /// tasks end, all connections close, and the node itself goes.
-    pub(crate) fn finish(&self, pool: Pool, server: &Server, limit: usize) {
+    pub(crate) fn finish(&self, pool: ModelPool, server: &ModelServer, limit: usize) {
         self.settle();
         let status = pool.status();
         assert_eq!((status.active, status.waiting), (0, 0), "nothing is on loan and nobody waits: {status:?}");
@@ -246,7 +246,7 @@ impl World {
     }
 
     /// With the last handle all ends.
-    pub(crate) fn end_of(&self, pool: Pool, server: &Server) {
+    pub(crate) fn end_of(&self, pool: ModelPool, server: &ModelServer) {
         drop(pool);
         self.settle();
         assert_eq!(self.tasks(), 0, "every task ends");
@@ -254,7 +254,7 @@ impl World {
         assert!(server.is_alone(), "the node is gone");
     }
 
-    fn take(&self, pool: &Pool) -> Lease<Server> {
+    fn take(&self, pool: &ModelPool) -> Lease<ModelServer> {
         let mut getting = get(pool, FOREVER);
         loop {
             let (polled, bell) = poll(getting.as_mut());
@@ -267,18 +267,18 @@ impl World {
     }
 }
 
-impl Timer for World {
+impl Timer for ModelRuntime {
     fn now(&self) -> Instant {
         Instant::from_nanos(self.shared.clock.fetch_add(1, SeqCst))
     }
 
     fn sleep_until(&self, deadline: Instant) -> Task {
         let shared = Arc::downgrade(&self.shared);
-        Box::pin(poll_fn(move |cx| Shared::poll_sleep(&shared, deadline.as_nanos(), cx)))
+        Box::pin(poll_fn(move |cx| ModelRuntimeState::poll_sleep(&shared, deadline.as_nanos(), cx)))
     }
 }
 
-impl Shared {
+impl ModelRuntimeState {
     fn poll_sleep(shared: &Weak<Self>, until: u64, cx: &mut Context<'_>) -> Poll<()> {
         let Some(shared) = shared.upgrade() else { return Poll::Pending };
         shared.timers.lock().unwrap().push((until, cx.waker().clone()));
@@ -287,10 +287,10 @@ impl Shared {
     }
 }
 
-impl Spawn for World {
+impl Spawn for ModelRuntime {
     fn spawn(&self, task: Task) {
         let bell = Arc::clone(&self.shared.bell);
-        let slot = Arc::new(Slot { task: Mutex::new(Some(task)), ready: AtomicBool::new(true), bell });
+        let slot = Arc::new(ModelTask { task: Mutex::new(Some(task)), ready: AtomicBool::new(true), bell });
         let mut tasks = self.shared.tasks.lock().unwrap();
         if let Tasks::Running(slots) = &mut *tasks {
             slots.push(Arc::clone(&slot));
@@ -303,7 +303,7 @@ impl Spawn for World {
     }
 }
 
-impl Runtime for World {
+impl Runtime for ModelRuntime {
     fn seed(&self) -> u64 {
         1
     }

@@ -17,7 +17,7 @@ use redis_manager_core::{CloseReason, Instant, NodeConfig, OnNodeDown};
 
 const MS: Duration = Duration::from_millis(1);
 
-struct Bench {
+struct FuzzHarness {
     state: NodeState<u32>,
     now: Instant,
     made: u32,
@@ -31,7 +31,7 @@ struct Bench {
     seen: Vec<ConnId>,
 }
 
-impl Bench {
+impl FuzzHarness {
     fn new(settings: [u8; 4]) -> Self {
         let [pools, connections, idle, seed] = settings;
         let at_start = 1 + usize::from(pools % 2);
@@ -251,7 +251,7 @@ fn result(which: u8) -> CheckResult {
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((settings, steps)) = bytes.split_first_chunk::<4>() else { return };
-    let mut bench = Bench::new(*settings);
+    let mut bench = FuzzHarness::new(*settings);
     for step in steps.chunks_exact(2) {
         bench.step(step[0], step[1]);
     }

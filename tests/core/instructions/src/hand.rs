@@ -10,9 +10,9 @@ use std::task::{Context, Poll, Waker};
 use redis_manager_core::{Connector, Instant, Runtime, Spawn, Task, Timer};
 
 /// A connector that costs nothing.
-pub(crate) struct Free;
+pub(crate) struct FreeConnector;
 
-impl Connector for Free {
+impl Connector for FreeConnector {
     type Connection = Box<u64>;
     type Error = Infallible;
 

@@ -8,23 +8,23 @@ use std::time::Duration;
 
 use redis_manager_core::{Acquire, Lease, Manager, NodeConfig, NodePool, Runtime};
 
-use crate::hand::{Free, Hand, poll_once};
+use crate::hand::{FreeConnector, Hand, poll_once};
 
-fn pool(runtime: &Arc<Hand>, pools: usize, size: usize) -> NodePool<Free> {
+fn pool(runtime: &Arc<Hand>, pools: usize, size: usize) -> NodePool<FreeConnector> {
     let settings = NodeConfig::builder().connection_pools_per_node_at_start(pools).max_pools_per_node(pools);
     let settings = settings.max_connection_size(size).min_idle(size).max_waiters(1_000_000);
     let config = settings.build().expect("these settings are within their ranges");
-    let pool = NodePool::new(Free, config, Arc::clone(runtime) as Arc<dyn Runtime>);
+    let pool = NodePool::new(FreeConnector, config, Arc::clone(runtime) as Arc<dyn Runtime>);
     runtime.run();
     pool
 }
 
-fn lend(pool: &NodePool<Free>) -> Lease<Free> {
+fn lend(pool: &NodePool<FreeConnector>) -> Lease<FreeConnector> {
     pool.try_get().expect("a connection idles")
 }
 
 /// Gets that find nothing, polled once.
-fn crowd(pool: &NodePool<Free>, size: usize) -> VecDeque<Pin<Box<Acquire<'_, Free>>>> {
+fn crowd(pool: &NodePool<FreeConnector>, size: usize) -> VecDeque<Pin<Box<Acquire<'_, FreeConnector>>>> {
     let mut crowd: VecDeque<_> = (0..size).map(|_| Box::pin(pool.get())).collect();
     crowd.iter_mut().for_each(|wait| assert!(poll_once(wait.as_mut()).is_pending(), "nothing idles"));
     crowd
@@ -42,7 +42,7 @@ pub(crate) fn among_pools(pools: usize, times: u64) {
     get_and_return(&pool(&runtime, pools, 1), times);
 }
 
-fn get_and_return(pool: &NodePool<Free>, times: u64) {
+fn get_and_return(pool: &NodePool<FreeConnector>, times: u64) {
     for _ in 0..times {
         assert!(poll_once(pin!(pool.get())).is_ready(), "a connection idles");
     }
@@ -55,7 +55,8 @@ pub(crate) fn by_name(nodes: usize, times: u64) {
     let manager = Manager::new(config, Arc::clone(&runtime) as Arc<dyn Runtime>);
     // Of one length, since a longer one takes longer to hash.
     let names: Vec<_> = (0..nodes).map(|node| format!("redis://node-{node:06}:6379")).collect();
-    let mut adding: Vec<_> = names.iter().map(|name| Box::pin(manager.add(name, Duration::from_secs(1), || Free))).collect();
+    let mut adding: Vec<_> =
+        names.iter().map(|name| Box::pin(manager.add(name, Duration::from_secs(1), || FreeConnector))).collect();
     while !adding.is_empty() {
         adding.retain_mut(|add| poll_once(add.as_mut()).is_pending());
         runtime.run();

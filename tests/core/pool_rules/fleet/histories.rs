@@ -7,10 +7,10 @@ use redis_manager_core::testing::{FakeConnector, FakeMode, FakeRuntime, FakeServ
 use redis_manager_core::{Loop, Manager, NodeConfig, Spawn, Timer};
 
 use super::world::fleet;
-use crate::support::{Dice, MS, SECOND, polled, within};
+use crate::support::{MS, SECOND, TestRng, polled, within};
 
 /// One caller among many: gets, gives up, holds on, breaks and returns, at any node.
-async fn borrow(manager: Manager<FakeConnector>, runtime: FakeRuntime, dice: Arc<Dice>, nodes: usize) {
+async fn borrow(manager: Manager<FakeConnector>, runtime: FakeRuntime, dice: Arc<TestRng>, nodes: usize) {
     for _ in 0..60 {
         let name = format!("node-{}", dice.below(nodes));
         let acquire = Box::pin(manager.get(&name, dice.millis(60).max(MS)));
@@ -36,7 +36,7 @@ async fn borrow(manager: Manager<FakeConnector>, runtime: FakeRuntime, dice: Arc
 }
 
 /// What happens to the nodes meanwhile.
-async fn meddle(manager: Manager<FakeConnector>, servers: Vec<FakeServer>, runtime: FakeRuntime, dice: Arc<Dice>) {
+async fn meddle(manager: Manager<FakeConnector>, servers: Vec<FakeServer>, runtime: FakeRuntime, dice: Arc<TestRng>) {
     for _ in 0..60 {
         let node = dice.below(servers.len());
         let (name, server) = (format!("node-{node}"), &servers[node]);
@@ -72,7 +72,7 @@ fn c1_all_nodes_together_stay_within_the_total_whatever_happens_and_all_of_it_ca
             server.set_latency(MS);
         }
         let fleet = fleet.with(nodes);
-        let dice = Arc::new(Dice::new(seed));
+        let dice = Arc::new(TestRng::new(seed));
         for _ in 0..12 {
             let (manager, runtime, dice) = (fleet.manager.clone(), fleet.runtime.clone(), Arc::clone(&dice));
             fleet.watched.spawn(Box::pin(borrow(manager, runtime, dice, nodes)));

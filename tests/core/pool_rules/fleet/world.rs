@@ -61,7 +61,7 @@ impl Runtime for Watched {
 }
 
 /// Some nodes, each with a server of its own, under one limit; watched at every step.
-pub(super) struct Fleet {
+pub(super) struct LimitedNodes {
     pub(super) seed: u64,
     pub(super) runtime: FakeRuntime,
     pub(super) watched: Arc<Watched>,
@@ -85,7 +85,7 @@ pub(super) fn names(count: usize) -> Vec<String> {
 }
 
 /// Nodes that are not there yet; nothing is kept warm.
-pub(super) fn fleet(seed: u64, nodes: usize, total: usize, settings: NodeConfigBuilder) -> Fleet {
+pub(super) fn fleet(seed: u64, nodes: usize, total: usize, settings: NodeConfigBuilder) -> LimitedNodes {
     let runtime = FakeRuntime::new(seed);
     let servers: Vec<_> = (0..nodes).map(|_| FakeServer::new(&runtime)).collect();
     let looked = Looked::default();
@@ -96,14 +96,14 @@ pub(super) fn fleet(seed: u64, nodes: usize, total: usize, settings: NodeConfigB
     let limit = TotalLimit::new(total);
     let manager = Manager::with_total_limit(config, limit, Arc::clone(&watched) as Arc<dyn Runtime>).expect("a valid limit");
     *looked.lock().expect("nothing panics under it") = Some((manager.clone(), servers.clone()));
-    Fleet { seed, runtime, watched, servers, manager }
+    LimitedNodes { seed, runtime, watched, servers, manager }
 }
 
 pub(super) fn cold() -> NodeConfigBuilder {
     NodeConfig::builder().min_idle(0).max_connection_size(8).max_pools_per_node(1)
 }
 
-impl Drop for Fleet {
+impl Drop for LimitedNodes {
     /// However a test ends: nobody has seen a rule broken.
     fn drop(&mut self) {
         let broken = self.watched.broken.lock().expect("nothing panics under it");
@@ -113,7 +113,7 @@ impl Drop for Fleet {
     }
 }
 
-impl Fleet {
+impl LimitedNodes {
     pub(super) fn add(&self, node: usize, timeout: Duration) -> Result<(), GetClientError> {
         self.runtime.block_on(self.manager.add(&names(node + 1)[node], timeout, || self.servers[node].connector()))
     }
