@@ -13,7 +13,7 @@ use redis_manager::{Manager, NodeConfig};
 use crate::heap::HeapCount;
 use crate::options::Options;
 use crate::pools::contenders::{self, BenchPool, NothingConnector};
-use crate::runner::{ExecutorKind, Handle, Runner};
+use crate::runner::{BenchExecutor, Handle, Runner};
 use crate::table;
 
 const CONNECTIONS: usize = 1_000;
@@ -38,7 +38,7 @@ struct Hour {
 
 /// Measures and prints what is idle.
 pub(crate) fn run(options: &Options) {
-    let tokio = ExecutorKind::TokioOneThread;
+    let tokio = BenchExecutor::TokioOneThread;
     let rows = vec![
         row("redis-manager", idle(async |handle| contenders::ours(&handle, CONNECTIONS))),
         row("deadpool", idle(async |_| contenders::deadpool(CONNECTIONS))),

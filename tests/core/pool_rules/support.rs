@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use redis_manager_core::testing::{FakeConnection, FakeConnector, FakeError, FakeRuntime, FakeServer};
 use redis_manager_core::{
-    AbortHandle, CloseReason, ConnectionMonitor, Connector, GetClientError, Lease, NodeConfig, NodeConfigBuilder, NodePool,
-    Residue, Timer,
+    AbortHandle, CloseReason, ConnectionMonitor, Connector, GetClientError, Instant, Lease, NodeConfig, NodeConfigBuilder,
+    NodePool, Residue, Spawn, Timer,
 };
 
 pub(crate) const MS: Duration = Duration::from_millis(1);
@@ -98,6 +98,30 @@ pub(crate) async fn within<F: Future>(runtime: &FakeRuntime, length: Duration, f
         Poll::Pending => sleep.as_mut().poll(cx).map(|()| None),
     })
     .await
+}
+
+/// Callers that ask again after an error, note when each was served, and hold what they got for a while.
+pub(crate) fn callers(world: &PoolFixture, count: usize, hold: Duration) -> Arc<Mutex<Vec<Instant>>> {
+    let served = Arc::new(Mutex::new(Vec::new()));
+    for _ in 0..count {
+        let (pool, runtime, served) = (world.pool.clone(), world.runtime.clone(), Arc::clone(&served));
+        world.runtime.spawn(Box::pin(async move {
+            loop {
+                match pool.get_timeout(3 * SECOND).await {
+                    Ok(lease) => {
+                        served.lock().expect("not poisoned").push(runtime.now());
+                        runtime.sleep(hold).await;
+                        drop(lease);
+                        return;
+                    }
+                    Err(GetClientError::Closed { .. }) => return,
+                    Err(_) => runtime.sleep(25 * MS).await,
+                }
+            }
+        }));
+    }
+    world.runtime.settle();
+    served
 }
 
 /// Chance for tests, by seed.

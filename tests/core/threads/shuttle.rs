@@ -167,8 +167,8 @@ fn deaths_meet_a_crowd() {
         let (pool, mut crowd) = crowded(&world, &server, CanClose::No);
         let (first, second) = (server.take_alarm(), server.take_alarm());
         crowd.join(move || {
-            first.raise();
-            second.raise();
+            first.closed();
+            second.closed();
         });
         crowd.disperse();
         // A connection that died young is replaced after a pause.
@@ -187,8 +187,8 @@ fn words_of_the_server_meet_a_crowd() {
         let (pool, mut crowd) = crowded(&world, &server, CanClose::No);
         let (first, second) = (server.take_alarm(), server.take_alarm());
         crowd.join(move || {
-            first.renew("a replica");
-            second.distrust("not ready");
+            first.failed_over("a replica");
+            second.suspect("not ready");
         });
         crowd.disperse();
         world.finish(pool, &server, 2);

@@ -19,7 +19,7 @@ use shuttle::{
     thread::{self, JoinHandle},
 };
 
-use crate::server::Server;
+use crate::server::ModelServer;
 
 /// Longer than any model lives: whoever waits so long was lost, and the checker finds the deadlock.
 pub(crate) const FOREVER: Duration = Duration::from_secs(24 * 3_600);

@@ -10,7 +10,7 @@ use rustis::commands::StringCommands;
 use super::KEY;
 use super::load::{GetLoad, Racer};
 use crate::peers::{Bb8, Check, Deadpool, Ours, RedisPool, Refusal};
-use crate::runner::{ExecutorKind, Handle};
+use crate::runner::{BenchExecutor, Handle};
 
 /// Connections of a pool of exclusive clients.
 pub(super) const POOL_SIZE: usize = 16;
@@ -75,7 +75,7 @@ pub(super) fn url(port: u16, name: &str) -> String {
 }
 
 /// Those that lend a connection to one task at a time, out of 16.
-pub(super) async fn exclusive(kind: ExecutorKind, handle: &Handle, port: u16) -> Result<Vec<RaceContender>, Refusal> {
+pub(super) async fn exclusive(kind: BenchExecutor, handle: &Handle, port: u16) -> Result<Vec<RaceContender>, Refusal> {
     let ours = Ours::connect(handle, url(port, OURS), POOL_SIZE).await?;
     let deadpool = Deadpool::new(&url(port, DEADPOOL), POOL_SIZE, kind)?;
     let mut all = vec![RaceContender::new(OURS, Borrowed(ours)), RaceContender::new(DEADPOOL, Borrowed(deadpool))];
@@ -93,7 +93,7 @@ pub(super) async fn exclusive(kind: ExecutorKind, handle: &Handle, port: u16) ->
 }
 
 /// Those that all tasks use at once.
-pub(super) async fn shared(kind: ExecutorKind, handle: &Handle, port: u16) -> Result<Vec<RaceContender>, Refusal> {
+pub(super) async fn shared(kind: BenchExecutor, handle: &Handle, port: u16) -> Result<Vec<RaceContender>, Refusal> {
     let bare = redis::Client::open(url(port, MULTIPLEXED))?.get_multiplexed_async_connection().await?;
     let client = redis::Client::open(url(port, MULTIPLEXED_NO_TIMEOUT))?;
     let no_timeout = AsyncConnectionConfig::new().set_response_timeout(None);

@@ -7,11 +7,11 @@ use redis_manager::Timer;
 use super::contenders::{self, BB8, DEADPOOL, OURS};
 use crate::heap::HeapCount;
 use crate::peers::{Bb8, Check, Deadpool, Ours, RedisPool, Refusal};
-use crate::runner::{ExecutorKind, Handle, Runner};
+use crate::runner::{BenchExecutor, Handle, Runner};
 use crate::table;
 
 const CONNECTIONS: usize = 100;
-const KIND: ExecutorKind = ExecutorKind::TokioOneThread;
+const KIND: BenchExecutor = BenchExecutor::TokioOneThread;
 
 /// What idle connections take.
 struct IdleSample {

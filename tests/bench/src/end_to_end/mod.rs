@@ -18,7 +18,7 @@ use redis_manager_tests::redis_server::RedisServer;
 use crate::goals::{Goals, Want};
 use crate::measure::Spread;
 use crate::options::Options;
-use crate::runner::{ExecutorKind, Runner};
+use crate::runner::{BenchExecutor, Runner};
 use crate::table;
 use contenders::{
     BB8, BB8_UNCHECKED, CONNECTION_MANAGER, DEADPOOL, FRED_EXCLUSIVE, FRED_POOL, FRED_POOL_16, MULTIPLEXED, OURS, OURS_SHARED,
@@ -50,7 +50,7 @@ pub(crate) fn run(options: &Options, goals: &mut Goals) {
     contenders::add_users(&server);
     server_ceiling::print(server.port(), &TASKS, options);
     idle::run(server.port());
-    for kind in [ExecutorKind::TokioTwoWorkers, ExecutorKind::SmolTwoThreads] {
+    for kind in [BenchExecutor::TokioTwoWorkers, BenchExecutor::SmolTwoThreads] {
         let runner = Runner::start(kind);
         let handle = runner.handle.clone();
         let port = server.port();
@@ -58,7 +58,7 @@ pub(crate) fn run(options: &Options, goals: &mut Goals) {
         let contenders = contenders.expect("a sound server on this machine accepts connections");
         let cells = race(&runner, contenders, &server, options);
         print(&format!("Exclusive clients, pools of {POOL_SIZE}, {kind}"), &cells, OURS);
-        if kind == ExecutorKind::TokioTwoWorkers {
+        if kind == BenchExecutor::TokioTwoWorkers {
             judge_exclusive(&cells, goals);
         }
         let handle = runner.handle.clone();
@@ -66,7 +66,7 @@ pub(crate) fn run(options: &Options, goals: &mut Goals) {
         let contenders = contenders.expect("a sound server on this machine accepts connections");
         let cells = race(&runner, contenders, &server, options);
         print(&format!("Shared clients, {kind}"), &cells, MULTIPLEXED);
-        if kind == ExecutorKind::TokioTwoWorkers {
+        if kind == BenchExecutor::TokioTwoWorkers {
             judge_shared(&cells, goals);
         }
     }

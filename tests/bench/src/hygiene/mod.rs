@@ -14,7 +14,7 @@ use std::sync::Arc;
 use redis_manager_tests::redis_server::RedisServer;
 
 use crate::peers::{Bb8, Check, Deadpool, Ours, RedisPool, Refusal};
-use crate::runner::{ExecutorKind, Handle, Runner};
+use crate::runner::{BenchExecutor, Handle, Runner};
 use crate::table;
 use deeds::{DEEDS, Deed, Place};
 use observe::{Finding, try_deed};
@@ -54,8 +54,8 @@ impl HygieneContender {
         }
     }
 
-    fn kind(self) -> ExecutorKind {
-        if self == HygieneContender::OursOnSmol { ExecutorKind::SmolTwoThreads } else { ExecutorKind::TokioTwoWorkers }
+    fn kind(self) -> BenchExecutor {
+        if self == HygieneContender::OursOnSmol { BenchExecutor::SmolTwoThreads } else { BenchExecutor::TokioTwoWorkers }
     }
 
     fn run(self, deed: Deed, server: &Arc<RedisServer>) -> Finding {

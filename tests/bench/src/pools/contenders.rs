@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use redis_manager::{Connector, Lease, NodeConfig, NodePool};
 
-use crate::runner::{ExecutorKind, Handle};
+use crate::runner::{BenchExecutor, Handle};
 
 /// A connection to nowhere: one word on the heap, as the connections of most pools are a pointer wide.
 pub(crate) type Nothing = Box<u64>;
@@ -92,7 +92,7 @@ pub(crate) fn deadpool(size: usize) -> DeadpoolPool {
 }
 
 /// The same with a deadline for each get, as ours has one; it then needs to know the executor's timers.
-pub(crate) fn deadpool_with_timeout(kind: ExecutorKind, size: usize) -> DeadpoolPool {
+pub(crate) fn deadpool_with_timeout(kind: BenchExecutor, size: usize) -> DeadpoolPool {
     let runtime = if kind.is_tokio() { deadpool::Runtime::Tokio1 } else { deadpool::Runtime::Smol2 };
     let builder =
         DeadpoolPool::builder(NothingConnector).max_size(size).wait_timeout(Some(Duration::from_secs(60))).runtime(runtime);

@@ -16,12 +16,12 @@ use std::time::Duration;
 use crate::goals::{Goals, Want};
 use crate::measure::Spread;
 use crate::options::Options;
-use crate::runner::{ExecutorKind, Runner};
+use crate::runner::{BenchExecutor, Runner};
 use crate::table;
 use cycles::{SCENARIOS, Scenario};
 use subject::{DEADPOOL, OURS, STD_FLOOR, Subject};
 
-const KINDS: [ExecutorKind; 3] = [ExecutorKind::TokioTwoWorkers, ExecutorKind::TokioOneThread, ExecutorKind::SmolTwoThreads];
+const KINDS: [BenchExecutor; 3] = [BenchExecutor::TokioTwoWorkers, BenchExecutor::TokioOneThread, BenchExecutor::SmolTwoThreads];
 
 /// What was seen of one contender, round by round.
 struct PoolResults<S> {
@@ -71,14 +71,14 @@ pub(crate) fn run(options: &Options, goals: &mut Goals) {
     count_allocations(goals);
 }
 
-fn start(kind: ExecutorKind, scenario: Scenario) -> (Runner, Vec<Subject>) {
+fn start(kind: BenchExecutor, scenario: Scenario) -> (Runner, Vec<Subject>) {
     let runner = Runner::start(kind);
     let handle = runner.handle.clone();
     let subjects = runner.run(async move { subject::pools_and_floors(kind, &handle, scenario).await });
     (runner, subjects)
 }
 
-fn race(kind: ExecutorKind, scenario: Scenario, options: &Options, goals: &mut Goals) {
+fn race(kind: BenchExecutor, scenario: Scenario, options: &Options, goals: &mut Goals) {
     let (rounds, window) = if options.quick { (1, 20) } else { (9, 100) };
     let (runner, subjects) = start(kind, scenario);
     let window = Duration::from_millis(window);
@@ -117,21 +117,21 @@ fn race(kind: ExecutorKind, scenario: Scenario, options: &Options, goals: &mut G
     judge_race(kind, scenario, &cells, goals);
 }
 
-fn judge_race(kind: ExecutorKind, scenario: Scenario, cells: &[PoolResults<cycles::CycleSample>], goals: &mut Goals) {
+fn judge_race(kind: BenchExecutor, scenario: Scenario, cells: &[PoolResults<cycles::CycleSample>], goals: &mut Goals) {
     let time = |sample: &cycles::CycleSample| 1.0 / sample.cycles_per_second;
     let speed = |sample: &cycles::CycleSample| sample.cycles_per_second;
     let mut judge = |what: &str, want, seen| goals.judge(&format!("{}, {kind}: {what}", scenario.name), want, seen);
     match (kind, scenario.tasks) {
-        (ExecutorKind::TokioTwoWorkers, 1) => {
+        (BenchExecutor::TokioTwoWorkers, 1) => {
             judge("time to deadpool", Want::AtMost(0.25), ratio(cells, OURS, DEADPOOL, time));
             judge("time to two locks", Want::AtMost(1.3), ratio(cells, OURS, STD_FLOOR, time));
         }
-        (ExecutorKind::TokioTwoWorkers, 16) => {
+        (BenchExecutor::TokioTwoWorkers, 16) => {
             judge("cycles/s to deadpool", Want::AtLeast(4.0), ratio(cells, OURS, DEADPOOL, speed))
         }
-        (ExecutorKind::TokioTwoWorkers | ExecutorKind::TokioOneThread, 64 | 1_000) => {
+        (BenchExecutor::TokioTwoWorkers | BenchExecutor::TokioOneThread, 64 | 1_000) => {
             let bound = match (kind, scenario.tasks) {
-                (ExecutorKind::TokioOneThread, _) => 1.7,
+                (BenchExecutor::TokioOneThread, _) => 1.7,
                 (_, 64) => 1.35,
                 (_, _) => 1.25,
             };
@@ -167,7 +167,7 @@ fn crowds(options: &Options, goals: &mut Goals) {
             rows.push(vec![String::from("floor: a parked bare task"), format!("{bare:.0}"), Spread::of(&chains).to_string()]);
             let head = ["pool", "heap bytes each, with the task", "ms to serve them all"];
             table::print(&format!("{waiters} parked waiters on a pool of one, {kind}"), &head, &rows);
-            if kind == ExecutorKind::TokioTwoWorkers {
+            if kind == BenchExecutor::TokioTwoWorkers {
                 let bytes = cells.iter().find(|cell| cell.name == OURS).map(|cell| cell.spread(|sample| sample.bytes));
                 let what = format!("heap bytes of each of {waiters} parked waiters, task included ({bare:.0} bare)");
                 goals.judge(&what, Want::AtMost(320.0), bytes);
@@ -179,7 +179,7 @@ fn crowds(options: &Options, goals: &mut Goals) {
 fn give_up(options: &Options, goals: &mut Goals) {
     for kind in KINDS {
         let cells = give_up_on(kind, options);
-        if kind == ExecutorKind::TokioTwoWorkers {
+        if kind == BenchExecutor::TokioTwoWorkers {
             goals.judge(
                 "cancel alone: time to deadpool",
                 Want::AtMost(0.5),
@@ -191,7 +191,7 @@ fn give_up(options: &Options, goals: &mut Goals) {
     }
 }
 
-fn give_up_on(kind: ExecutorKind, options: &Options) -> Vec<PoolResults<cancels::CancelSample>> {
+fn give_up_on(kind: BenchExecutor, options: &Options) -> Vec<PoolResults<cancels::CancelSample>> {
     let (rounds, times) = if options.quick { (1, 1_600) } else { (9, 100_000) };
     let one = Scenario { size: 1, hold: cycles::Hold::OneYield, ..SCENARIOS[0] };
     let (runner, alone) = start(kind, one);
@@ -217,7 +217,7 @@ fn give_up_on(kind: ExecutorKind, options: &Options) -> Vec<PoolResults<cancels:
 
 fn count_allocations(goals: &mut Goals) {
     let eight = Scenario { hold: cycles::Hold::OneYield, ..SCENARIOS[0] };
-    let (runner, subjects) = start(ExecutorKind::TokioOneThread, eight);
+    let (runner, subjects) = start(BenchExecutor::TokioOneThread, eight);
     let cells = in_rounds(&subjects, 1, |column| runner.run(subjects[column].pool.count_allocations(&runner.handle)));
     let row = |cell: &PoolResults<allocations::AllocationSample>| {
         vec![

@@ -13,7 +13,7 @@ use super::subject::{DEADPOOL, DEADPOOL_WITH_TIMEOUT, OURS};
 use crate::goals::{Goals, Want};
 use crate::measure::Spread;
 use crate::options::Options;
-use crate::runner::{ExecutorKind, Handle, Runner};
+use crate::runner::{BenchExecutor, Handle, Runner};
 use crate::table;
 
 const NODES: [usize; 3] = [1, 100, 10_000];
@@ -70,7 +70,7 @@ struct Urls {
 
 /// Measures and prints what a look-up by name costs, each node asked in turn.
 pub(super) fn run(options: &Options, goals: &mut Goals) {
-    let runner = Runner::start(ExecutorKind::TokioTwoWorkers);
+    let runner = Runner::start(BenchExecutor::TokioTwoWorkers);
     let handle = runner.handle.clone();
     let (rounds, times) = if options.quick { (1, 1_000) } else { (9, 200_000) };
     let wanted = if options.quick { &NODES[..2] } else { &NODES[..] };
@@ -129,7 +129,7 @@ fn count(nodes: usize) -> String {
 async fn nameless(handle: &Handle, times: usize, rows: &mut Rows) {
     let deadpool = contenders::deadpool(8);
     rows.push(DEADPOOL, nanoseconds!(times, |_turn| BenchPool::get(&deadpool).await));
-    let deadpool = contenders::deadpool_with_timeout(ExecutorKind::TokioTwoWorkers, 8);
+    let deadpool = contenders::deadpool_with_timeout(BenchExecutor::TokioTwoWorkers, 8);
     rows.push(DEADPOOL_WITH_TIMEOUT, nanoseconds!(times, |_turn| BenchPool::get(&deadpool).await));
     let ours: OurPool = contenders::ours(handle, 8);
     rows.push(&format!("{OURS}, NodePool::get"), nanoseconds!(times, |_turn| BenchPool::get(&ours).await));

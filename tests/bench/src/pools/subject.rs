@@ -6,7 +6,7 @@ use super::cancels;
 use super::contenders::{self, BenchPool};
 use super::cycles::{self, Hold, Scenario};
 use super::{allocations, waiters, wakes};
-use crate::runner::{Done, ExecutorKind, Handle};
+use crate::runner::{BenchExecutor, Done, Handle};
 
 pub(crate) const OURS: &str = "redis-manager";
 pub(crate) const DEADPOOL: &str = "deadpool";
@@ -68,7 +68,7 @@ impl Subject {
 }
 
 /// Every pool that runs on this executor, each of this size.
-pub(super) async fn pools(kind: ExecutorKind, handle: &Handle, size: usize) -> Vec<Subject> {
+pub(super) async fn pools(kind: BenchExecutor, handle: &Handle, size: usize) -> Vec<Subject> {
     let mut all = vec![
         Subject::new(OURS, contenders::ours(handle, size)),
         Subject::new(DEADPOOL, contenders::deadpool(size)),
@@ -83,7 +83,7 @@ pub(super) async fn pools(kind: ExecutorKind, handle: &Handle, size: usize) -> V
 }
 
 /// Those, and the floors where nobody has to wait.
-pub(super) async fn pools_and_floors(kind: ExecutorKind, handle: &Handle, scenario: Scenario) -> Vec<Subject> {
+pub(super) async fn pools_and_floors(kind: BenchExecutor, handle: &Handle, scenario: Scenario) -> Vec<Subject> {
     let mut all = pools(kind, handle, scenario.size).await;
     if scenario.hold == Hold::Never {
         all.push(Subject::new(STD_FLOOR, contenders::std_floor(scenario.size)));

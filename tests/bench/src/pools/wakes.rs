@@ -14,7 +14,7 @@ use super::contenders::BenchPool;
 use super::cycles::{SCENARIOS, Scenario, yield_now};
 use super::{KINDS, PoolResults, in_rounds, start};
 use crate::options::Options;
-use crate::runner::{Done, ExecutorKind, Handle};
+use crate::runner::{BenchExecutor, Done, Handle};
 use crate::table;
 
 /// What the gets of one crowd took. Not a number if the crowd hung.
@@ -45,7 +45,7 @@ pub(super) fn run(options: &Options) {
     }
 }
 
-fn table_of(kind: ExecutorKind, scenario: Scenario, cycles: u64) {
+fn table_of(kind: BenchExecutor, scenario: Scenario, cycles: u64) {
     let (runner, subjects) = start(kind, scenario);
     let cells = in_rounds(&subjects, 3, |column| runner.run(subjects[column].pool.count_wakes(&runner.handle, scenario, cycles)));
     let row = |cell: &PoolResults<WakeSample>| {
