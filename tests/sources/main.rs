@@ -1,4 +1,4 @@
-//! What must hold of the sources themselves: which rule has which tests, who imports whom, names and lengths.
+//! What must hold of the sources themselves: which rule has which tests, which file imports which, names and lengths.
 //!
 //! `cargo test -p redis-manager-tests --test sources -- --nocapture` prints the import graph.
 

@@ -70,7 +70,7 @@ pub(crate) const SECTIONS: &[Section] = &[
         ("E4", "A close ends subscriptions, blocked commands and idle watchers at once; tasks can wait for the close to begin."),
         ("E5", "After the end of its runtime every call says so."),
     ] },
-    Section { title: "What is told", rules: &[
+    Section { title: "Status and errors", rules: &[
         ("T1", "A status is one consistent picture: its counts add up."),
         ("T2", "A timeout says what it waited for."),
         ("T3", "Closes are counted by reason, connects by result, and waits and connects as histograms, by node."),

@@ -67,7 +67,7 @@ fn shown_by(text: &str) -> FileEvidence {
             shown.asserted.insert(rule);
         }
         if line.starts_with("#[") || line.is_empty() {
-            is_test |= line == "#[test]";
+            is_test |= line == "#[test]" || line.starts_with("#[tokio::test");
             continue;
         }
         let words = tokens(code);
