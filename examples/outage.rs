@@ -12,7 +12,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// What the callers saw.
 #[derive(Default)]
-struct Tally {
+struct CallCounts {
     served: AtomicUsize,
     refused: AtomicUsize,
     /// Nanoseconds of virtual time; 0 while nobody was served since the server came back.
@@ -27,7 +27,7 @@ fn main() {
     server.set_latency(Duration::from_millis(1));
     let config = NodeConfig::builder().max_connection_size(4).max_pools_per_node(1).build().expect("these settings are valid");
     let pool = NodePool::new(server.connector(), config, Arc::new(runtime.clone()));
-    let tally = Arc::new(Tally::default());
+    let tally = Arc::new(CallCounts::default());
     for caller in 0..CALLERS {
         runtime.spawn(Box::pin(call(caller, pool.clone(), runtime.clone(), Arc::clone(&tally))));
     }
@@ -69,7 +69,12 @@ fn main() {
 }
 
 /// One caller: borrows a connection, asks something, gives it back, rests, for ever.
-async fn call(caller: usize, pool: NodePool<redis_manager::testing::FakeConnector>, runtime: FakeRuntime, tally: Arc<Tally>) {
+async fn call(
+    caller: usize,
+    pool: NodePool<redis_manager::testing::FakeConnector>,
+    runtime: FakeRuntime,
+    tally: Arc<CallCounts>,
+) {
     loop {
         let answered = match pool.get_timeout(SECOND).await {
             Ok(mut lease) => lease.echo(caller as u64).await.is_ok(),

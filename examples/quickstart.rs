@@ -11,7 +11,7 @@ mod server;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let server = server::Server::find()?;
+    let server = server::ExampleServer::find()?;
     println!("server      {}", server.kind());
 
     let manager =

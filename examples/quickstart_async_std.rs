@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 async fn run() -> Result<(), Box<dyn Error>> {
-    let server = server::Server::find()?;
+    let server = server::ExampleServer::find()?;
     println!("server      {}", server.kind());
 
     let manager = RedisManager::builder().max_connection_size(10).build(SmolRuntime::new())?;

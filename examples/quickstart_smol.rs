@@ -11,7 +11,7 @@ mod server;
 
 fn main() -> Result<(), Box<dyn Error>> {
     smol::block_on(async {
-        let server = server::Server::find()?;
+        let server = server::ExampleServer::find()?;
         println!("server    {}", server.kind());
 
         let manager = RedisManager::builder().max_connection_size(10).build(SmolRuntime::new())?;

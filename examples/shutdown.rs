@@ -16,11 +16,11 @@ mod server;
 const JOBS: &str = "redis-manager:jobs";
 const NEWS: &str = "redis-manager:news";
 
-type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+type ExampleResult<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 #[tokio::main]
-async fn main() -> Outcome<()> {
-    let server = server::Server::find().map_err(|error| error.to_string())?;
+async fn main() -> ExampleResult<()> {
+    let server = server::ExampleServer::find().map_err(|error| error.to_string())?;
     println!("server      {}", server.kind());
     let manager = RedisManager::builder().build(TokioRuntime::current()?)?;
     manager.add_node_pool(&server.url).await?;
@@ -67,7 +67,7 @@ async fn until_told_to_end() -> std::io::Result<()> {
 }
 
 /// Its messages end when the pools close, and it can tell that from a connection that is lost.
-async fn listen(manager: RedisManager, url: String) -> Outcome<usize> {
+async fn listen(manager: RedisManager, url: String) -> ExampleResult<usize> {
     let mut heard = 0;
     loop {
         let mut news = match manager.get_client(&url).await {
@@ -87,7 +87,7 @@ async fn listen(manager: RedisManager, url: String) -> Outcome<usize> {
 
 /// Waits at the server for one job after the other. The wait ends when the pools close; a job that is on its way then
 /// still arrives.
-async fn work(manager: RedisManager, url: String) -> Outcome<usize> {
+async fn work(manager: RedisManager, url: String) -> ExampleResult<usize> {
     let mut done = 0;
     let mut client = manager.get_client(&url).await?;
     loop {
@@ -102,7 +102,7 @@ async fn work(manager: RedisManager, url: String) -> Outcome<usize> {
 }
 
 /// Holds a client while it waits for something else, and gives it back when the manager closes.
-async fn hold(manager: RedisManager, url: String) -> Outcome<Duration> {
+async fn hold(manager: RedisManager, url: String) -> ExampleResult<Duration> {
     let since = Instant::now();
     let client = manager.get_client(&url).await?;
     let something_else = std::future::pending::<()>();
@@ -115,7 +115,7 @@ async fn hold(manager: RedisManager, url: String) -> Outcome<Duration> {
 }
 
 /// Makes the jobs and the news, over a shared client, until it is told to end.
-async fn produce(manager: RedisManager, url: String, told: Arc<AtomicBool>) -> Outcome<usize> {
+async fn produce(manager: RedisManager, url: String, told: Arc<AtomicBool>) -> ExampleResult<usize> {
     let mut shared = manager.get_shared_client(&url).await?;
     let mut pushed = 0;
     while !told.load(Ordering::Relaxed) {
@@ -129,7 +129,7 @@ async fn produce(manager: RedisManager, url: String, told: Arc<AtomicBool>) -> O
 }
 
 /// What the next process finds.
-async fn left(url: &str) -> Outcome<usize> {
+async fn left(url: &str) -> ExampleResult<usize> {
     let manager = RedisManager::builder().build(TokioRuntime::current()?)?;
     manager.add_node_pool(url).await?;
     let mut client = manager.get_client(url).await?;

@@ -11,7 +11,8 @@ fn the_table_of_settings_in_the_readme_is_that_of_the_code() {
         format!("| `{}` | {} | {} | {} | {} |", setting.name, setting.unit, setting.default, setting.range, setting.why)
     };
     let expected: Vec<_> = RedisManager::settings().iter().map(row).collect();
-    let section = README.split("\n## Settings\n").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("a section on settings");
+    let section =
+        README.split("\n## Settings\n").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("a section on settings");
     let found: Vec<_> = section.lines().filter(|line| line.starts_with("| `")).map(String::from).collect();
     assert_eq!(found, expected, "the rows should be\n{}\n", expected.join("\n"));
 }

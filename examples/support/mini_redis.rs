@@ -14,7 +14,7 @@ mod commands;
 #[path = "mini_redis/database.rs"]
 mod database;
 
-use commands::Server;
+use commands::MiniServer;
 
 /// Words in one command and bytes in one command: far above what an example sends.
 const MAX_ARGS: usize = 65_536;
@@ -64,7 +64,7 @@ impl Drop for MiniRedis {
 }
 
 fn accept_until(stopping: &AtomicBool, listener: &TcpListener) {
-    let server = Arc::new(Mutex::new(Server::new()));
+    let server = Arc::new(Mutex::new(MiniServer::new()));
     let mut threads: Vec<JoinHandle<()>> = Vec::new();
     loop {
         let accepted = listener.accept();
@@ -87,13 +87,13 @@ fn accept_until(stopping: &AtomicBool, listener: &TcpListener) {
 }
 
 /// The other end of a connection. Its replies and the messages of others are written by different threads.
-struct Peer {
+struct MiniPeer {
     stream: TcpStream,
     address: SocketAddr,
     writing: Mutex<()>,
 }
 
-impl Peer {
+impl MiniPeer {
     fn send(&self, bytes: &[u8]) -> io::Result<()> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         (&self.stream).write_all(bytes)
@@ -117,9 +117,9 @@ impl Peer {
     }
 }
 
-fn open(server: &Arc<Mutex<Server>>, stream: TcpStream, address: SocketAddr) -> io::Result<JoinHandle<()>> {
+fn open(server: &Arc<Mutex<MiniServer>>, stream: TcpStream, address: SocketAddr) -> io::Result<JoinHandle<()>> {
     stream.set_nodelay(true)?;
-    let peer = Arc::new(Peer { stream, address, writing: Mutex::new(()) });
+    let peer = Arc::new(MiniPeer { stream, address, writing: Mutex::new(()) });
     let id = lock(server).open(Arc::clone(&peer));
     let shared = Arc::clone(server);
     let thread = thread::Builder::new().name(format!("mini-redis-{id}")).spawn(move || {
@@ -133,7 +133,7 @@ fn open(server: &Arc<Mutex<Server>>, stream: TcpStream, address: SocketAddr) -> 
 }
 
 /// Answers one connection until it closes, says QUIT or talks garbage.
-fn serve(server: &Mutex<Server>, id: u64, peer: &Peer) -> io::Result<()> {
+fn serve(server: &Mutex<MiniServer>, id: u64, peer: &MiniPeer) -> io::Result<()> {
     let mut reader = BufReader::new(&peer.stream);
     let mut out = Vec::new();
     loop {
@@ -162,7 +162,13 @@ fn serve(server: &Mutex<Server>, id: u64, peer: &Peer) -> io::Result<()> {
 }
 
 /// Answers one command; `BLPOP` when there is an element, and after all that was said before.
-fn answer(server: &Mutex<Server>, id: u64, peer: &Peer, args: Vec<Vec<u8>>, out: &mut Vec<u8>) -> io::Result<(Reply, Protocol)> {
+fn answer(
+    server: &Mutex<MiniServer>,
+    id: u64,
+    peer: &MiniPeer,
+    args: Vec<Vec<u8>>,
+    out: &mut Vec<u8>,
+) -> io::Result<(MiniReply, Protocol)> {
     let give_up_at = commands::blocks_for(&args).map(|limit| limit.map(|limit| Instant::now() + limit));
     loop {
         let (reply, protocol, messages) = lock(server).answer(id, args.clone());
@@ -171,7 +177,7 @@ fn answer(server: &Mutex<Server>, id: u64, peer: &Peer, args: Vec<Vec<u8>>, out:
             let _ = listener.send(&message);
         }
         match (&reply, give_up_at) {
-            (Reply::Null, Some(give_up_at)) if give_up_at.is_none_or(|at| Instant::now() < at) => {
+            (MiniReply::Null, Some(give_up_at)) if give_up_at.is_none_or(|at| Instant::now() < at) => {
                 peer.send(out)?;
                 out.clear();
                 peer.pause()?;
@@ -217,7 +223,7 @@ fn garbage(why: &'static str) -> io::Error {
 }
 
 /// A panic in one connection must not stop the others: each command leaves the data whole.
-fn lock(server: &Mutex<Server>) -> MutexGuard<'_, Server> {
+fn lock(server: &Mutex<MiniServer>) -> MutexGuard<'_, MiniServer> {
     server.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -227,51 +233,51 @@ enum Protocol {
     Resp3 = 3,
 }
 
-enum Reply {
+enum MiniReply {
     Simple(&'static str),
     Error(String),
     Integer(i64),
     Bulk(Vec<u8>),
     Null,
-    Array(Vec<Reply>),
+    Array(Vec<MiniReply>),
     /// What nobody asked for: RESP3 only.
-    Push(Vec<Reply>),
-    Map(Vec<(&'static str, Reply)>),
+    Push(Vec<MiniReply>),
+    Map(Vec<(&'static str, MiniReply)>),
 }
 
-impl Reply {
-    fn count(count: usize) -> Reply {
-        Reply::Integer(i64::try_from(count).unwrap_or(i64::MAX))
+impl MiniReply {
+    fn count(count: usize) -> MiniReply {
+        MiniReply::Integer(i64::try_from(count).unwrap_or(i64::MAX))
     }
 
     fn encode(self, protocol: Protocol, out: &mut Vec<u8>) {
         match (self, protocol) {
-            (Reply::Simple(text), _) => out.extend_from_slice(format!("+{text}\r\n").as_bytes()),
-            (Reply::Error(text), _) => out.extend_from_slice(format!("-{text}\r\n").as_bytes()),
-            (Reply::Integer(number), _) => out.extend_from_slice(format!(":{number}\r\n").as_bytes()),
-            (Reply::Null, Protocol::Resp2) => out.extend_from_slice(b"$-1\r\n"),
-            (Reply::Null, Protocol::Resp3) => out.extend_from_slice(b"_\r\n"),
-            (Reply::Bulk(bytes), _) => {
+            (MiniReply::Simple(text), _) => out.extend_from_slice(format!("+{text}\r\n").as_bytes()),
+            (MiniReply::Error(text), _) => out.extend_from_slice(format!("-{text}\r\n").as_bytes()),
+            (MiniReply::Integer(number), _) => out.extend_from_slice(format!(":{number}\r\n").as_bytes()),
+            (MiniReply::Null, Protocol::Resp2) => out.extend_from_slice(b"$-1\r\n"),
+            (MiniReply::Null, Protocol::Resp3) => out.extend_from_slice(b"_\r\n"),
+            (MiniReply::Bulk(bytes), _) => {
                 out.extend_from_slice(format!("${}\r\n", bytes.len()).as_bytes());
                 out.extend_from_slice(&bytes);
                 out.extend_from_slice(b"\r\n");
             }
-            (Reply::Array(items), _) => {
+            (MiniReply::Array(items), _) => {
                 out.extend_from_slice(format!("*{}\r\n", items.len()).as_bytes());
                 items.into_iter().for_each(|item| item.encode(protocol, out));
             }
-            (Reply::Push(items), _) => {
+            (MiniReply::Push(items), _) => {
                 out.extend_from_slice(format!(">{}\r\n", items.len()).as_bytes());
                 items.into_iter().for_each(|item| item.encode(protocol, out));
             }
-            (Reply::Map(pairs), _) => {
+            (MiniReply::Map(pairs), _) => {
                 let header = match protocol {
                     Protocol::Resp2 => format!("*{}\r\n", pairs.len() * 2),
                     Protocol::Resp3 => format!("%{}\r\n", pairs.len()),
                 };
                 out.extend_from_slice(header.as_bytes());
                 for (key, value) in pairs {
-                    Reply::Bulk(key.into()).encode(protocol, out);
+                    MiniReply::Bulk(key.into()).encode(protocol, out);
                     value.encode(protocol, out);
                 }
             }

@@ -11,36 +11,36 @@ mod mini_redis;
 use mini_redis::MiniRedis;
 
 /// A server that answers, for as long as this lives.
-pub(crate) struct Server {
+pub(crate) struct ExampleServer {
     pub(crate) url: String,
-    kind: Kind,
+    kind: ServerKind,
 }
 
-enum Kind {
+enum ServerKind {
     Named,
     Process(Child),
     Inside { _server: MiniRedis },
 }
 
-impl Server {
+impl ExampleServer {
     /// Uses `REDIS_URL` if it is set, else starts a `redis-server` found on the PATH, else a small server in this process.
     pub(crate) fn find() -> Result<Self, Box<dyn Error>> {
         if let Ok(url) = std::env::var("REDIS_URL") {
-            return Ok(Self { url, kind: Kind::Named });
+            return Ok(Self { url, kind: ServerKind::Named });
         }
         if let Some(server) = Self::start_process()? {
             return Ok(server);
         }
         let server = MiniRedis::start()?;
-        Ok(Self { url: server.url(), kind: Kind::Inside { _server: server } })
+        Ok(Self { url: server.url(), kind: ServerKind::Inside { _server: server } })
     }
 
     /// Which of the three it is.
     pub(crate) fn kind(&self) -> &'static str {
         match self.kind {
-            Kind::Named => "the one that REDIS_URL names",
-            Kind::Process(_) => "a redis-server from the PATH",
-            Kind::Inside { .. } => "a small one inside this process (no redis-server on the PATH)",
+            ServerKind::Named => "the one that REDIS_URL names",
+            ServerKind::Process(_) => "a redis-server from the PATH",
+            ServerKind::Inside { .. } => "a small one inside this process (no redis-server on the PATH)",
         }
     }
 
@@ -54,10 +54,10 @@ impl Server {
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut program, 0);
         let Ok(child) = program.spawn() else { return Ok(None) };
-        let mut server = Self { url: format!("redis://127.0.0.1:{port}"), kind: Kind::Process(child) };
+        let mut server = Self { url: format!("redis://127.0.0.1:{port}"), kind: ServerKind::Process(child) };
         let give_up_at = Instant::now() + Duration::from_secs(5);
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            let Kind::Process(child) = &mut server.kind else { break };
+            let ServerKind::Process(child) = &mut server.kind else { break };
             if let Some(status) = child.try_wait()? {
                 return Err(format!("redis-server ended at once: {status}").into());
             }
@@ -70,9 +70,9 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for ExampleServer {
     fn drop(&mut self) {
-        if let Kind::Process(child) = &mut self.kind {
+        if let ServerKind::Process(child) = &mut self.kind {
             // It has nothing to save; if it is gone already, so much the better.
             let _ = child.kill();
             let _ = child.wait();

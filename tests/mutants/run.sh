@@ -148,7 +148,7 @@ enter_copy() {
 
 # A copy of a half and its tests, with a target of its own.
 prepare() {
-    local parts=(core tests/core tests/simulation.rs tests/threads) members='"core"'
+    local parts=(core tests/core) members='"core"'
     if [ "$1" = adapters ]; then
         parts=(README.md core adapters tests) members='"core", "adapters", "tests"'
     fi

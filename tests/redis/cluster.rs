@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use redis::AsyncCommands;
 use redis_manager::{AddNodeError, ClusterRole, GetClientError, Network, PoolArgs, RedisManager, RedisManagerBuilder};
-use redis_manager_tests::cluster::{ClusterNode, TestCluster};
+use redis_manager_tests::cluster::{TestCluster, TestClusterNode};
 use redis_manager_tests::redis_server::RedisServer;
 use redis_manager_tests::tasks::{spawn, until};
 
@@ -64,14 +64,14 @@ pub(crate) async fn manager_of(cluster: &TestCluster, runtime: impl Network) -> 
 /// Writers that each count up keys of their own in turn, one on each primary, and look whether what is there is what they
 /// were told.
 struct Writers {
-    tasks: Vec<Pin<Box<dyn Future<Output = Tally> + Send>>>,
+    tasks: Vec<Pin<Box<dyn Future<Output = WriterReport> + Send>>>,
     stop: Arc<AtomicBool>,
     /// Writes that were acknowledged, by the primary that owned the key at the start.
     acknowledged: Vec<Arc<AtomicU64>>,
 }
 
 #[derive(Default, Debug)]
-struct Tally {
+struct WriterReport {
     slowest: Duration,
     errors: Vec<String>,
     /// Keys that held less than was acknowledged, or what nobody wrote.
@@ -87,7 +87,8 @@ impl Writers {
             let keys: Vec<_> = keys.iter().map(|key| format!("{key}:{writer}")).collect();
             spawn(runtime, async move { write(manager, keys, stop, acknowledged).await })
         };
-        let tasks = (0..count).map(|writer| Box::pin(write(writer)) as Pin<Box<dyn Future<Output = Tally> + Send>>).collect();
+        let tasks =
+            (0..count).map(|writer| Box::pin(write(writer)) as Pin<Box<dyn Future<Output = WriterReport> + Send>>).collect();
         Self { tasks, stop, acknowledged }
     }
 
@@ -95,9 +96,9 @@ impl Writers {
         self.acknowledged[key].load(Ordering::SeqCst)
     }
 
-    async fn end(self) -> Tally {
+    async fn end(self) -> WriterReport {
         self.stop.store(true, Ordering::SeqCst);
-        let mut all = Tally::default();
+        let mut all = WriterReport::default();
         for task in self.tasks {
             let one = task.await;
             all.slowest = all.slowest.max(one.slowest);
@@ -108,8 +109,13 @@ impl Writers {
     }
 }
 
-async fn write(manager: RedisManager, keys: Vec<String>, stop: Arc<AtomicBool>, acknowledged: Vec<Arc<AtomicU64>>) -> Tally {
-    let mut tally = Tally::default();
+async fn write(
+    manager: RedisManager,
+    keys: Vec<String>,
+    stop: Arc<AtomicBool>,
+    acknowledged: Vec<Arc<AtomicU64>>,
+) -> WriterReport {
+    let mut tally = WriterReport::default();
     let mut last: Vec<i64> = vec![0; keys.len()];
     let mut turn = 0;
     while !stop.load(Ordering::SeqCst) {
@@ -140,7 +146,7 @@ async fn write(manager: RedisManager, keys: Vec<String>, stop: Arc<AtomicBool>, 
     tally
 }
 
-fn key_on_each(primaries: &[ClusterNode], cluster: &TestCluster) -> Vec<String> {
+fn key_on_each(primaries: &[TestClusterNode], cluster: &TestCluster) -> Vec<String> {
     primaries.iter().map(|primary| cluster.key_in(primary)).collect()
 }
 
@@ -188,7 +194,7 @@ async fn a_frozen_primary_is_replaced_within_a_second_of_the_promotion(runtime: 
 }
 
 /// The slowest call to the shards that do not fail over.
-async fn fail_over(cluster: &TestCluster, runtime: impl Network + Clone, fail: impl FnOnce(&ClusterNode)) -> Duration {
+async fn fail_over(cluster: &TestCluster, runtime: impl Network + Clone, fail: impl FnOnce(&TestClusterNode)) -> Duration {
     let manager = manager_of(cluster, runtime.clone()).await;
     let primaries = cluster.primaries();
     let keys = key_on_each(&primaries, cluster);
@@ -244,7 +250,7 @@ async fn all_down_and_up_again(runtime: impl Network + Clone) {
     let cluster = TestCluster::options().replicas(0).start();
     let manager = manager_of(&cluster, runtime.clone()).await;
     let key = cluster.key_in(&cluster.primaries()[0]);
-    cluster.nodes().iter().for_each(ClusterNode::kill);
+    cluster.nodes().iter().for_each(TestClusterNode::kill);
     let start = Instant::now();
     let mut told = String::new();
     for _ in 0..3 {
@@ -257,7 +263,7 @@ async fn all_down_and_up_again(runtime: impl Network + Clone) {
         }
     }
     assert!(start.elapsed() < 3 * (1_000 * MS + COMMAND_TIMEOUT) + SLACK, "{told}");
-    cluster.nodes().iter().for_each(ClusterNode::restart);
+    cluster.nodes().iter().for_each(TestClusterNode::restart);
     cluster.wait_until_whole();
     let back = Instant::now();
     loop {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use redis::AsyncCommands;
 use redis_manager::{Client, ClusterArgs, Network, RedisManager};
-use redis_manager_tests::cluster::{ClusterNode, TestCluster, slot_of};
+use redis_manager_tests::cluster::{TestCluster, TestClusterNode, slot_of};
 use redis_manager_tests::tasks::{spawn, until, within};
 
 use crate::cluster::{COMMAND_TIMEOUT, NAME, builder, manager_of, on_tokio_and_smol};
@@ -272,7 +272,7 @@ async fn leases_on_a_slot_keep_their_rules_while_it_moves(runtime: impl Network 
         let (counted,): (i64,) = redis::pipe().atomic().incr(&counter, 1).query_async(&mut next).await.expect("EXEC");
         assert_eq!(counted, turn);
         // Or the next owner takes itself for the latest, and is overruled.
-        let epoch = |node: &ClusterNode| epoch_of(&node.command(&["CLUSTER", "INFO"]));
+        let epoch = |node: &TestClusterNode| epoch_of(&node.command(&["CLUSTER", "INFO"]));
         until(&runtime, "all know of the last move", || primaries.iter().all(|node| epoch(node) == epoch(&primaries[0]))).await;
         let owner = cluster.primary_of(&tag);
         let another = primaries.iter().find(|primary| **primary != owner).expect("there are three");

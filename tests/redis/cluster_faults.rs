@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use redis::AsyncCommands;
 use redis_manager::{ClusterArgs, Network, PoolArgs, RedisManager};
-use redis_manager_tests::cluster::{ClusterNode, TestCluster, slot_of};
+use redis_manager_tests::cluster::{TestCluster, TestClusterNode, slot_of};
 use redis_manager_tests::tasks::{spawn, until};
 
 use crate::cluster::{COMMAND_TIMEOUT, NAME, builder, manager_of, on_tokio_and_smol};
@@ -38,7 +38,7 @@ async fn replicas_are_read_while_they_live(runtime: impl Network + Clone) {
     for key in &keys {
         assert_eq!(client.get::<_, i64>(key).await.expect("GET"), 1);
     }
-    let reads = |node: &ClusterNode| node.command(&["INFO", "commandstats"]).contains("cmdstat_get:");
+    let reads = |node: &TestClusterNode| node.command(&["INFO", "commandstats"]).contains("cmdstat_get:");
     assert!(primaries.iter().all(|primary| reads(&cluster.replica_of(primary)) && !reads(primary)), "replicas were read from");
     let dead = cluster.replica_of(&primaries[1]);
     dead.kill();
@@ -260,10 +260,10 @@ async fn everything_ends_by_its_deadline(runtime: impl Network + Clone) {
         let () = client.set(key, 1).await.expect("SET");
     }
     let hurt: [&dyn Fn(); 4] = [
-        &|| primaries[..2].iter().for_each(ClusterNode::stop_process),
-        &|| cluster.nodes().iter().for_each(ClusterNode::stop_process),
-        &|| primaries.iter().for_each(ClusterNode::kill),
-        &|| cluster.nodes().iter().for_each(ClusterNode::kill),
+        &|| primaries[..2].iter().for_each(TestClusterNode::stop_process),
+        &|| cluster.nodes().iter().for_each(TestClusterNode::stop_process),
+        &|| primaries.iter().for_each(TestClusterNode::kill),
+        &|| cluster.nodes().iter().for_each(TestClusterNode::kill),
     ];
     for (stage, hurt) in hurt.iter().enumerate() {
         hurt();

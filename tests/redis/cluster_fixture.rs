@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use redis_manager_tests::cluster::{ClusterNode, SLOTS, TestCluster, key_for_slot, slot_of};
+use redis_manager_tests::cluster::{SLOTS, TestCluster, TestClusterNode, key_for_slot, slot_of};
 
 use crate::MS;
 
@@ -55,15 +55,15 @@ fn a_cluster_goes_away_in_a_panic_with_its_dead_and_frozen_nodes() {
 
 #[test]
 fn after_kill_9_a_replica_is_promoted_and_the_old_primary_comes_back_as_its_replica() {
-    promotion_after(ClusterNode::kill, ClusterNode::restart);
+    promotion_after(TestClusterNode::kill, TestClusterNode::restart);
 }
 
 #[test]
 fn after_sigstop_a_replica_is_promoted_and_the_old_primary_comes_back_as_its_replica() {
-    promotion_after(ClusterNode::stop_process, ClusterNode::continue_process);
+    promotion_after(TestClusterNode::stop_process, TestClusterNode::continue_process);
 }
 
-fn promotion_after(hurt: fn(&ClusterNode), heal: fn(&ClusterNode)) {
+fn promotion_after(hurt: fn(&TestClusterNode), heal: fn(&TestClusterNode)) {
     let cluster = TestCluster::start();
     let old = cluster.owner_of_slot(0);
     let replica = cluster.replica_of(&old);
@@ -117,7 +117,7 @@ fn a_client_sees_ask_and_then_moved_while_slots_move_under_it() {
 
 /// What a client that writes keys of the first 1 000 slots to this node is answered: kinds of answers in turn, and how many
 /// of each came at a time. Once it has written each key, it says so.
-fn answers_until(done: &AtomicBool, node: &ClusterNode, warm: mpsc::Sender<()>) -> Vec<(String, u32)> {
+fn answers_until(done: &AtomicBool, node: &TestClusterNode, warm: mpsc::Sender<()>) -> Vec<(String, u32)> {
     let client = redis::Client::open(node.url()).expect("a URL");
     let mut connection = client.get_connection().expect("the node is up");
     let keys: Vec<String> = (0..1_000).map(|slot| format!("{slot}:{}", key_for_slot(slot))).collect();
@@ -186,7 +186,7 @@ fn assert_nothing_is_left_of(cluster: TestCluster) {
 }
 
 /// The directory of its process, as far as the system shows one, and its own.
-fn trace_of(node: &ClusterNode) -> (PathBuf, PathBuf) {
+fn trace_of(node: &TestClusterNode) -> (PathBuf, PathBuf) {
     let trace = (PathBuf::from(format!("/proc/{}", node.pid())), node.dir().to_owned());
     assert!(trace.1.join("nodes.conf").exists());
     trace

@@ -132,7 +132,7 @@ async fn commands_for_every_node_reach_every_node(runtime: impl Network + Clone)
     a_primary_that_dies_is_told(&cluster, client).await;
 }
 
-fn calls(node: &redis_manager_tests::cluster::ClusterNode, command: &str) -> usize {
+fn calls(node: &redis_manager_tests::cluster::TestClusterNode, command: &str) -> usize {
     let stats = node.command(&["INFO", "commandstats"]);
     let line = stats.lines().find(|line| line.starts_with(&format!("cmdstat_{command}:")));
     let calls = line.and_then(|line| line.split("calls=").nth(1)?.split(',').next()?.parse().ok());

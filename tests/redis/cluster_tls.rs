@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use redis::AsyncCommands;
 use redis_manager::{Network, RedisManager};
 use redis_manager_tests::certificates::Authority;
-use redis_manager_tests::cluster::{ClusterNode, TestCluster};
+use redis_manager_tests::cluster::{TestCluster, TestClusterNode};
 use redis_manager_tests::on_every_runtime;
 
 use crate::tls::trusting;
@@ -49,7 +49,7 @@ async fn every_node_of_a_cluster_is_reached_over_tls(runtime: impl Network + Clo
     let [ca, certificate, key] = ["ca.crt", "redis.crt", "redis.key"].map(|name| files.path(name));
     let args = ["--tls-cert-file", &certificate, "--tls-key-file", &key, "--tls-ca-cert-file", &ca, "--tls-auth-clients", "no"];
     let cluster = TestCluster::options().tls(&args).password("secret").replicas(0).start();
-    let startup: Vec<_> = cluster.nodes().iter().map(ClusterNode::tls_url).collect();
+    let startup: Vec<_> = cluster.nodes().iter().map(TestClusterNode::tls_url).collect();
     let builder = RedisManager::builder().use_cluster(true).startup_nodes(startup).pool_args(trusting(&authority));
     let manager = builder.build(runtime).expect("valid settings");
     manager.add_node_pool("rediss://cluster").await.expect("the cluster is up");
@@ -65,7 +65,7 @@ async fn every_node_of_a_cluster_is_reached_over_tls(runtime: impl Network + Clo
         assert_eq!(n, 1);
     }
     let status = manager.cluster_status("rediss://cluster").expect("it is there");
-    let tls_ports: Vec<_> = cluster.nodes().iter().filter_map(ClusterNode::tls_port).collect();
+    let tls_ports: Vec<_> = cluster.nodes().iter().filter_map(TestClusterNode::tls_port).collect();
     let is_tls = |address: &str| tls_ports.iter().any(|port| address.ends_with(&format!(":{port}")));
     assert!(status.nodes.iter().all(|node| is_tls(&node.address)), "{status:?}");
     let text = format!("{manager:?} {status:?} {:?}", manager.fetch_pool_status());

@@ -26,7 +26,7 @@ on_every_runtime! {
 
 /// What an address does with those who dial it.
 #[derive(Clone, Copy, Debug)]
-enum Answer {
+enum AddressBehaviour {
     Never,
     Refused,
     /// It accepts after so long, at this port of 127.0.0.1.
@@ -38,7 +38,7 @@ enum Answer {
 struct Directory<R> {
     runtime: R,
     /// Their order is that of the resolver.
-    addresses: Arc<Mutex<Vec<(SocketAddr, Answer)>>>,
+    addresses: Arc<Mutex<Vec<(SocketAddr, AddressBehaviour)>>>,
     /// How often each was dialled.
     dialled: Arc<Mutex<HashMap<IpAddr, usize>>>,
     /// Shared by the attempts that are under way.
@@ -46,16 +46,16 @@ struct Directory<R> {
 }
 
 /// Counts one attempt for as long as it lives.
-struct UnderWay(Arc<AtomicUsize>);
+struct CountedAttempt(Arc<AtomicUsize>);
 
-impl UnderWay {
+impl CountedAttempt {
     fn new(count: &Arc<AtomicUsize>) -> Self {
         count.fetch_add(1, Ordering::SeqCst);
         Self(Arc::clone(count))
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for CountedAttempt {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
     }
@@ -63,13 +63,13 @@ impl Drop for UnderWay {
 
 impl<R: Network + Clone> Directory<R> {
     /// The first address is 10.0.0.1.
-    fn of(answers: &[Answer], runtime: R) -> Self {
+    fn of(answers: &[AddressBehaviour], runtime: R) -> Self {
         let named = answers.iter().zip(1..).map(|(answer, last)| (ip(last), *answer));
         let addresses = named.map(|(ip, answer)| (SocketAddr::new(ip, 6379), answer)).collect();
         Self { runtime, addresses: Arc::new(Mutex::new(addresses)), dialled: Arc::default(), under_way: Arc::default() }
     }
 
-    fn set(&self, last: u8, answer: Answer) {
+    fn set(&self, last: u8, answer: AddressBehaviour) {
         lock(&self.addresses)[usize::from(last) - 1].1 = answer;
     }
 
@@ -117,13 +117,13 @@ impl<R: Network> Network for Directory<R> {
     fn connect_tcp<'a>(&'a self, address: SocketAddr, options: &'a TcpOptions) -> Reply<'a, BoxStream> {
         *lock(&self.dialled).entry(address.ip()).or_default() += 1;
         let answer = lock(&self.addresses).iter().find(|(known, _)| *known == address).expect("a known address").1;
-        let under_way = UnderWay::new(&self.under_way);
+        let under_way = CountedAttempt::new(&self.under_way);
         Box::pin(async move {
             let _under_way = under_way;
             match answer {
-                Answer::Never => std::future::pending().await,
-                Answer::Refused => Err(io::ErrorKind::ConnectionRefused.into()),
-                Answer::After(delay, port) => {
+                AddressBehaviour::Never => std::future::pending().await,
+                AddressBehaviour::Refused => Err(io::ErrorKind::ConnectionRefused.into()),
+                AddressBehaviour::After(delay, port) => {
                     self.runtime.sleep(delay).await;
                     self.runtime.connect_tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), options).await
                 }
@@ -148,8 +148,8 @@ fn patient() -> PoolArgs {
 /// Seen to bite: with one address after the other (4 s), and with the order of the resolver at each dial.
 async fn h16_a_silent_address_costs_a_moment_once(runtime: impl Network + Clone) {
     let server = RedisServer::start();
-    let live = Answer::After(Duration::ZERO, server.port());
-    let network = Directory::of(&[Answer::Never, live], runtime.clone());
+    let live = AddressBehaviour::After(Duration::ZERO, server.port());
+    let network = Directory::of(&[AddressBehaviour::Never, live], runtime.clone());
     let manager = one_pool(4).pool_args(patient()).build(network.clone()).expect("valid settings");
     let begun_at = runtime.now();
     manager.add_node_pool(URL).await.expect("one address lives");
@@ -171,11 +171,11 @@ async fn h16_a_silent_address_costs_a_moment_once(runtime: impl Network + Clone)
 /// Seen to bite: with the order of the resolver at each dial.
 async fn h16_an_address_that_falls_silent_costs_a_moment_once(runtime: impl Network + Clone) {
     let server = RedisServer::start();
-    let live = Answer::After(Duration::ZERO, server.port());
+    let live = AddressBehaviour::After(Duration::ZERO, server.port());
     let network = Directory::of(&[live, live], runtime.clone());
     let manager = one_pool(2).pool_args(patient()).build(network.clone()).expect("valid settings");
     manager.add_node_pool(URL).await.expect("both live");
-    network.set(1, Answer::Never);
+    network.set(1, AddressBehaviour::Never);
     let dialled_before = network.dialled(1);
     let first = manager.get_client(URL).await.expect("an idle one");
     let begun_at = runtime.now();
@@ -196,7 +196,7 @@ async fn h16_an_address_that_falls_silent_costs_a_moment_once(runtime: impl Netw
 /// Seen to bite: with the attempts of losers kept in the dialler.
 async fn h16_of_two_addresses_that_accept_one_is_kept(runtime: impl Network + Clone) {
     let server = RedisServer::start();
-    let slow = Answer::After(300 * MS, server.port());
+    let slow = AddressBehaviour::After(300 * MS, server.port());
     let network = Directory::of(&[slow, slow], runtime.clone());
     let manager = one_pool(1).build(network.clone()).expect("valid settings");
     let received = || {
@@ -215,8 +215,8 @@ async fn h16_of_two_addresses_that_accept_one_is_kept(runtime: impl Network + Cl
 /// Seen to bite: with a `Race` that waits for the stagger also after a failure.
 async fn h16_a_refusal_lets_the_next_address_be_dialled_at_once(runtime: impl Network + Clone) {
     let server = RedisServer::start();
-    let live = Answer::After(Duration::ZERO, server.port());
-    let mut answers = [Answer::Refused; 9];
+    let live = AddressBehaviour::After(Duration::ZERO, server.port());
+    let mut answers = [AddressBehaviour::Refused; 9];
     answers[8] = live;
     let network = Directory::of(&answers, runtime.clone());
     let manager = one_pool(1).build(network.clone()).expect("valid settings");
@@ -231,8 +231,8 @@ async fn h16_a_refusal_lets_the_next_address_be_dialled_at_once(runtime: impl Ne
 async fn h16_an_address_that_accepts_and_says_nothing_goes_last(runtime: impl Network + Clone) {
     let server = RedisServer::start();
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    let deaf = Answer::After(Duration::ZERO, silent.local_addr().expect("it is bound").port());
-    let live = Answer::After(Duration::ZERO, server.port());
+    let deaf = AddressBehaviour::After(Duration::ZERO, silent.local_addr().expect("it is bound").port());
+    let live = AddressBehaviour::After(Duration::ZERO, server.port());
     let network = Directory::of(&[deaf, live], runtime.clone());
     let mut args = PoolArgs::default();
     args.connect_timeout = 200 * MS;
@@ -242,7 +242,7 @@ async fn h16_an_address_that_accepts_and_says_nothing_goes_last(runtime: impl Ne
 
 /// Seen to bite: with the last failure alone in the error.
 async fn h16_the_error_names_every_address_and_why_it_failed(runtime: impl Network + Clone) {
-    let network = Directory::of(&[Answer::Never, Answer::Refused, Answer::Never], runtime.clone());
+    let network = Directory::of(&[AddressBehaviour::Never, AddressBehaviour::Refused, AddressBehaviour::Never], runtime.clone());
     let mut args = PoolArgs::default();
     args.dial_timeout = 300 * MS;
     let manager = one_pool(1).pool_args(args).build(network).expect("valid settings");

@@ -33,13 +33,13 @@ struct Calls {
     ended: Vec<(Instant, bool)>,
 }
 
-struct Load {
+struct EchoLoad {
     calls: Arc<Mutex<Calls>>,
     stop: Arc<AtomicBool>,
     tasks: Vec<std::pin::Pin<Box<dyn Future<Output = ()>>>>,
 }
 
-impl Load {
+impl EchoLoad {
     fn start(manager: &RedisManager, url: &str, runtime: &(impl Network + Clone)) -> Self {
         let (calls, stop) = (Arc::new(Mutex::new(Calls::default())), Arc::new(AtomicBool::new(false)));
         let tasks = (0..8).map(|task| {
@@ -96,7 +96,7 @@ impl Calls {
 async fn f1_killed_with_kill_9_under_load_and_back_three_seconds_later(runtime: impl Network + Clone) {
     let mut server = RedisServer::start();
     let manager = manager_of(&server, 4, runtime.clone()).await;
-    let load = Load::start(&manager, &server.url(), &runtime);
+    let load = EchoLoad::start(&manager, &server.url(), &runtime);
     runtime.sleep(300 * MS).await;
     server.kill();
     until(&runtime, "the node is seen to be down", || status(&manager).health == Health::Down).await;
@@ -122,7 +122,7 @@ async fn f1_killed_with_kill_9_under_load_and_back_three_seconds_later(runtime: 
 async fn f2_stopped_for_five_seconds_under_load(runtime: impl Network + Clone) {
     let server = RedisServer::start();
     let manager = manager_of(&server, 4, runtime.clone()).await;
-    let load = Load::start(&manager, &server.url(), &runtime);
+    let load = EchoLoad::start(&manager, &server.url(), &runtime);
     runtime.sleep(300 * MS).await;
     server.stop_process();
     runtime.sleep(5_000 * MS).await;

@@ -168,7 +168,7 @@ async fn l2_a_login_that_may_not_even_ping_is_closed_not_lent(runtime: impl Netw
     assert_eq!(status(&manager).waiting, 0);
 }
 
-/// Seen to bite: with a ledger that forgets what comes back soiled. Wrong replies are not to be had by breaking this crate
+/// Seen to bite: with a state that forgets what comes back soiled. Wrong replies are not to be had by breaking this crate
 /// alone: the redis crate drops late ones, too.
 async fn l3_random_cancels_leave_no_wrong_reply_and_the_capacity_whole(runtime: impl Network + Clone) {
     const TASKS: u64 = 16;

@@ -132,12 +132,12 @@ async fn t5_a_wrong_password_is_told_without_it(runtime: impl Network + Clone) {
 /// What a server makes of the words that it quotes.
 type Quote = fn(&[String]) -> String;
 /// How a command is quoted; none: it is carried out.
-type Manner = Arc<Mutex<Option<Quote>>>;
+type QuoteSetting = Arc<Mutex<Option<Quote>>>;
 
 /// A server that does as it should, or quotes what it is told.
 struct Parrot {
     port: u16,
-    manner: Manner,
+    manner: QuoteSetting,
     /// To be closed.
     streams: Arc<Mutex<Vec<TcpStream>>>,
 }
@@ -146,7 +146,7 @@ impl Parrot {
     fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("it is bound").port();
-        let (manner, streams) = (Manner::default(), Arc::new(Mutex::new(Vec::new())));
+        let (manner, streams) = (QuoteSetting::default(), Arc::new(Mutex::new(Vec::new())));
         let (quoting, open) = (Arc::clone(&manner), Arc::clone(&streams));
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -170,7 +170,7 @@ impl Parrot {
 }
 
 /// The login is quoted, whatever comes later.
-fn serve(stream: &TcpStream, manner: &Manner) {
+fn serve(stream: &TcpStream, manner: &QuoteSetting) {
     let (mut reader, mut writer) = (BufReader::new(stream), stream);
     let mut login = Vec::new();
     while let Some(words) = read_command(&mut reader) {

@@ -8,7 +8,7 @@ use redis_manager_tests::certificates::{Authority, Certificate};
 use redis_manager_tests::on_every_runtime;
 use redis_manager_tests::redis_server::RedisServer;
 use redis_manager_tests::tasks::{spawn, until, within};
-use redis_manager_tests::tls_wire::{Handshake, TlsWire};
+use redis_manager_tests::tls_wire::{TlsHandshake, TlsWire};
 
 use crate::{MS, echo, one_pool, status};
 
@@ -163,9 +163,9 @@ async fn connections_resume_sessions_of_their_own_node(runtime: impl Network + C
         }
         for wire in &wires {
             let handshakes = wire.handshakes();
-            assert_eq!(handshakes.first(), Some(&Handshake::Full), "{args:?}");
+            assert_eq!(handshakes.first(), Some(&TlsHandshake::Full), "{args:?}");
             assert!(handshakes.len() >= 6, "{handshakes:?}");
-            assert!(handshakes[1..].iter().all(|handshake| *handshake == Handshake::Resumed), "{args:?}: {handshakes:?}");
+            assert!(handshakes[1..].iter().all(|handshake| *handshake == TlsHandshake::Resumed), "{args:?}: {handshakes:?}");
         }
     }
 }

@@ -18,10 +18,10 @@ mod node;
 mod slots;
 mod view;
 
-pub use node::ClusterNode;
+pub use node::TestClusterNode;
 pub use slots::{SLOTS, SlotRange, key_for_slot, slot_of};
 
-use view::{Line, Role};
+use view::{NodesLine, NodesLineRole};
 
 /// How long a change may take until all nodes know of it; they need a second or two.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -100,7 +100,7 @@ impl ClusterOptions {
 #[derive(Debug)]
 pub struct TestCluster {
     options: ClusterOptions,
-    nodes: RwLock<Vec<ClusterNode>>,
+    nodes: RwLock<Vec<TestClusterNode>>,
 }
 
 impl TestCluster {
@@ -137,61 +137,61 @@ impl TestCluster {
     }
 
     /// All nodes, dead ones too: first the primaries of the start, then the replicas, then those that were added.
-    pub fn nodes(&self) -> Vec<ClusterNode> {
+    pub fn nodes(&self) -> Vec<TestClusterNode> {
         self.nodes.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The node with this id.
-    pub fn node(&self, id: &str) -> ClusterNode {
+    pub fn node(&self, id: &str) -> TestClusterNode {
         let node = self.nodes().into_iter().find(|node| node.id() == id);
         node.unwrap_or_else(|| panic!("no node {id} in {self:?}"))
     }
 
     /// `redis://127.0.0.1:PORT` of all nodes, as a client wants them to start from.
     pub fn urls(&self) -> Vec<String> {
-        self.nodes().iter().map(ClusterNode::url).collect()
+        self.nodes().iter().map(TestClusterNode::url).collect()
     }
 
     /// The nodes that are primaries now, dead ones too as long as nobody took their place.
-    pub fn primaries(&self) -> Vec<ClusterNode> {
+    pub fn primaries(&self) -> Vec<TestClusterNode> {
         let lines = self.look();
         let is_owner =
-            |line: &Line| line.slots.iter().flat_map(Clone::clone).any(|slot| owner_in(&lines, slot) == Some(&line.id));
-        let is_primary = |node: &ClusterNode| lines.get(node.id()).is_some_and(|line| line.role == Role::Primary);
-        let is_dead = |node: &ClusterNode| !node.is_running();
+            |line: &NodesLine| line.slots.iter().flat_map(Clone::clone).any(|slot| owner_in(&lines, slot) == Some(&line.id));
+        let is_primary = |node: &TestClusterNode| lines.get(node.id()).is_some_and(|line| line.role == NodesLineRole::Primary);
+        let is_dead = |node: &TestClusterNode| !node.is_running();
         let mut nodes = self.nodes();
         nodes.retain(|node| is_primary(node) && (!is_dead(node) || lines.get(node.id()).is_some_and(is_owner)));
         nodes
     }
 
     /// The nodes that are replicas now.
-    pub fn replicas(&self) -> Vec<ClusterNode> {
+    pub fn replicas(&self) -> Vec<TestClusterNode> {
         let lines = self.look();
         let mut nodes = self.nodes();
-        nodes.retain(|node| lines.get(node.id()).is_some_and(|line| line.role != Role::Primary));
+        nodes.retain(|node| lines.get(node.id()).is_some_and(|line| line.role != NodesLineRole::Primary));
         nodes
     }
 
     /// The primary that has this slot now; during a failover the dead one, until a replica has taken it over.
-    pub fn owner_of_slot(&self, slot: u16) -> ClusterNode {
+    pub fn owner_of_slot(&self, slot: u16) -> TestClusterNode {
         let lines = self.look();
         let owner = owner_in(&lines, slot);
         self.node(owner.unwrap_or_else(|| panic!("nobody has slot {slot}: {lines:?}")))
     }
 
     /// The primary that has the slot of this key now.
-    pub fn primary_of(&self, key: &str) -> ClusterNode {
+    pub fn primary_of(&self, key: &str) -> TestClusterNode {
         self.owner_of_slot(slot_of(key))
     }
 
     /// A replica that this primary has now.
-    pub fn replica_of(&self, primary: &ClusterNode) -> ClusterNode {
+    pub fn replica_of(&self, primary: &TestClusterNode) -> TestClusterNode {
         let replicas = self.replicas_of(primary);
         replicas.into_iter().next().unwrap_or_else(|| panic!("{primary:?} has no replica: {:?}", self.look()))
     }
 
     /// All replicas that this primary has now.
-    pub fn replicas_of(&self, primary: &ClusterNode) -> Vec<ClusterNode> {
+    pub fn replicas_of(&self, primary: &TestClusterNode) -> Vec<TestClusterNode> {
         let lines = self.look();
         let mut nodes = self.nodes();
         nodes.retain(|node| lines.get(node.id()).is_some_and(|line| line.is_replica_of(primary.id())));
@@ -199,13 +199,13 @@ impl TestCluster {
     }
 
     /// The slots that this node has now.
-    pub fn slots_of(&self, node: &ClusterNode) -> Vec<RangeInclusive<u16>> {
+    pub fn slots_of(&self, node: &TestClusterNode) -> Vec<RangeInclusive<u16>> {
         self.look().get(node.id()).map(|line| line.slots.clone()).unwrap_or_default()
     }
 
     /// A key that is on this primary now, always the same one as long as its slots are the same; whatever is put before
     /// it has no effect on where it is.
-    pub fn key_in(&self, primary: &ClusterNode) -> String {
+    pub fn key_in(&self, primary: &TestClusterNode) -> String {
         let slots = self.slots_of(primary);
         let first = slots.first().unwrap_or_else(|| panic!("{primary:?} has no slots"));
         key_for_slot(*first.start())
@@ -213,13 +213,13 @@ impl TestCluster {
 
     /// How many normal clients each running node has, by address; without the harness and the nodes themselves.
     pub fn client_counts(&self) -> BTreeMap<String, usize> {
-        let running = self.nodes().into_iter().filter(ClusterNode::is_running);
+        let running = self.nodes().into_iter().filter(TestClusterNode::is_running);
         running.map(|node| (node.address(), node.client_count())).collect()
     }
 
     /// What each node says of itself if it runs, and otherwise what the others say of it; by id.
-    fn look(&self) -> BTreeMap<String, Line> {
-        let mut lines: BTreeMap<String, Line> = BTreeMap::new();
+    fn look(&self) -> BTreeMap<String, NodesLine> {
+        let mut lines: BTreeMap<String, NodesLine> = BTreeMap::new();
         let mut of_themselves = BTreeMap::new();
         for node in self.nodes().iter().filter(|node| node.is_running()) {
             // It may have died or have been frozen since.
@@ -237,7 +237,7 @@ impl TestCluster {
         lines
     }
 
-    fn remember_replicas(&self, lines: &BTreeMap<String, Line>) {
+    fn remember_replicas(&self, lines: &BTreeMap<String, NodesLine>) {
         for node in self.nodes() {
             let replicas = lines.values().filter(|line| line.is_replica_of(node.id()));
             let replicas: Vec<String> = replicas.map(|line| line.id.clone()).collect();
@@ -257,8 +257,8 @@ impl Drop for TestCluster {
 }
 
 /// Of several that claim it, the one with the highest epoch has it.
-fn owner_in(lines: &BTreeMap<String, Line>, slot: u16) -> Option<&String> {
-    let owners = lines.values().filter(|line| line.role == Role::Primary && line.has(slot));
+fn owner_in(lines: &BTreeMap<String, NodesLine>, slot: u16) -> Option<&String> {
+    let owners = lines.values().filter(|line| line.role == NodesLineRole::Primary && line.has(slot));
     owners.max_by_key(|line| line.epoch).map(|line| &line.id)
 }
 

@@ -13,7 +13,7 @@ mod ends;
 
 use crate::certificates::{Authority, Certificate};
 use crate::ports::ReservedPort;
-use connection::{Connection, Kept, REPLY_TIMEOUT};
+use connection::{HarnessConnection, Kept, REPLY_TIMEOUT};
 
 /// How long a server may take to answer its first PING; a loaded machine needs far less.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -23,20 +23,20 @@ const START_ATTEMPTS: u32 = 5;
 
 /// What a server is started with: its ports are its own until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Setup {
+pub(crate) struct ServerSetup {
     pub(crate) port: ReservedPort,
     /// One that speaks TLS, with the files that are written for it.
     pub(crate) tls_port: Option<ReservedPort>,
     pub(crate) args: Vec<String>,
 }
 
-impl Setup {
-    fn new(args: &[&str]) -> Setup {
-        Setup { port: ReservedPort::any(), tls_port: None, args: args.iter().map(|arg| (*arg).to_owned()).collect() }
+impl ServerSetup {
+    fn new(args: &[&str]) -> ServerSetup {
+        ServerSetup { port: ReservedPort::any(), tls_port: None, args: args.iter().map(|arg| (*arg).to_owned()).collect() }
     }
 
-    fn with_tls(args: &[&str]) -> Setup {
-        Setup { tls_port: Some(ReservedPort::any()), ..Setup::new(args) }
+    fn with_tls(args: &[&str]) -> ServerSetup {
+        ServerSetup { tls_port: Some(ReservedPort::any()), ..ServerSetup::new(args) }
     }
 }
 
@@ -51,7 +51,7 @@ pub struct RedisServer {
     /// What the harness logs in with, and what [`url`](RedisServer::url) holds: the value of `--requirepass` at the
     /// start; a test that changes the password sets it here too. Letters and digits only.
     pub password: Option<String>,
-    setup: Setup,
+    setup: ServerSetup,
     dir: PathBuf,
     child: Option<Child>,
     connection: Kept,
@@ -65,30 +65,30 @@ impl RedisServer {
 
     /// As [`start`](RedisServer::start), with arguments added, such as `["--requirepass", "secret"]`.
     pub fn start_with(args: &[&str]) -> RedisServer {
-        RedisServer::start_where(|| Setup::new(args))
+        RedisServer::start_where(|| ServerSetup::new(args))
     }
 
     /// As [`start_with`](RedisServer::start_with), with a second port that speaks TLS and shows `certificate`. What
     /// clients show is checked with `authority`: `["--tls-auth-clients", "no"]` asks for nothing.
     pub fn start_tls(authority: &Authority, certificate: &Certificate, args: &[&str]) -> RedisServer {
-        RedisServer::start_prepared(|| Setup::with_tls(args), |server| server.write_files(authority, certificate))
+        RedisServer::start_prepared(|| ServerSetup::with_tls(args), |server| server.write_files(authority, certificate))
     }
 
     /// Whether the redis-server on the PATH can be started with a port that speaks TLS.
     pub(crate) fn has_tls() -> bool {
         let authority = Authority::new();
-        let mut server = RedisServer::new(Setup::with_tls(&[]));
+        let mut server = RedisServer::new(ServerSetup::with_tls(&[]));
         server.write_files(&authority, &authority.issue(&["localhost"]));
         server.spawn_on_same_port();
         server.poll_until_up().is_ok()
     }
 
     /// As [`start_with`](RedisServer::start_with), on ports and with arguments that are chosen anew at each attempt.
-    pub(crate) fn start_where(choose: impl FnMut() -> Setup) -> RedisServer {
+    pub(crate) fn start_where(choose: impl FnMut() -> ServerSetup) -> RedisServer {
         RedisServer::start_prepared(choose, |_| ())
     }
 
-    fn start_prepared(mut choose: impl FnMut() -> Setup, prepare: impl Fn(&RedisServer)) -> RedisServer {
+    fn start_prepared(mut choose: impl FnMut() -> ServerSetup, prepare: impl Fn(&RedisServer)) -> RedisServer {
         let mut last = None;
         for _ in 0..START_ATTEMPTS {
             let mut server = RedisServer::new(choose());
@@ -103,7 +103,7 @@ impl RedisServer {
         last.expect("there is at least one attempt").give_up("exits at once")
     }
 
-    fn new(setup: Setup) -> RedisServer {
+    fn new(setup: ServerSetup) -> RedisServer {
         let (password, dir, connection) = (password_in(&setup.args), new_dir(), Kept::default());
         RedisServer { password, setup, dir, child: None, connection }
     }
@@ -266,7 +266,7 @@ impl RedisServer {
                 return Err(NotUp::Exited);
             }
             let pid = child.id();
-            if Connection::open(self.port(), self.password.as_deref())
+            if HarnessConnection::open(self.port(), self.password.as_deref())
                 .and_then(|mut connection| connection.answers_as(pid))
                 .unwrap_or(false)
             {

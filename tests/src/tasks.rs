@@ -9,31 +9,31 @@ use std::time::{Duration, Instant};
 
 use redis_manager::{Runtime, Timer};
 
-struct Shared<T> {
-    state: Mutex<(Outcome<T>, Option<Waker>)>,
+struct TaskState<T> {
+    state: Mutex<(TaskOutcome<T>, Option<Waker>)>,
 }
 
-enum Outcome<T> {
+enum TaskOutcome<T> {
     Running,
     Value(T),
     /// It has panicked, or its runtime has ended.
     None,
 }
 
-impl<T> Shared<T> {
-    fn lock(&self) -> MutexGuard<'_, (Outcome<T>, Option<Waker>)> {
+impl<T> TaskState<T> {
+    fn lock(&self) -> MutexGuard<'_, (TaskOutcome<T>, Option<Waker>)> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Told when the task ends, however it ends.
-struct End<T>(Arc<Shared<T>>);
+struct End<T>(Arc<TaskState<T>>);
 
 impl<T> End<T> {
-    fn tell(&self, outcome: Outcome<T>) {
+    fn tell(&self, outcome: TaskOutcome<T>) {
         let waker = {
             let mut state = self.0.lock();
-            if let Outcome::Running = state.0 {
+            if let TaskOutcome::Running = state.0 {
                 state.0 = outcome;
             }
             state.1.take()
@@ -46,7 +46,7 @@ impl<T> End<T> {
 
 impl<T> Drop for End<T> {
     fn drop(&mut self) {
-        self.tell(Outcome::None);
+        self.tell(TaskOutcome::None);
     }
 }
 
@@ -61,22 +61,22 @@ where
     T: Send + 'static,
     F: Future<Output = T> + Send + 'static,
 {
-    let shared = Arc::new(Shared { state: Mutex::new((Outcome::Running, None)) });
+    let shared = Arc::new(TaskState { state: Mutex::new((TaskOutcome::Running, None)) });
     let end = End(Arc::clone(&shared));
     runtime.spawn(Box::pin(async move {
         let end = end;
         let value = future.await;
-        end.tell(Outcome::Value(value));
+        end.tell(TaskOutcome::Value(value));
     }));
     poll_fn(move |cx| {
         let mut state = shared.lock();
-        match std::mem::replace(&mut state.0, Outcome::Running) {
-            Outcome::Value(value) => Poll::Ready(value),
-            Outcome::None => {
+        match std::mem::replace(&mut state.0, TaskOutcome::Running) {
+            TaskOutcome::Value(value) => Poll::Ready(value),
+            TaskOutcome::None => {
                 drop(state);
                 panic!("the task has panicked, or its runtime has ended");
             }
-            Outcome::Running => {
+            TaskOutcome::Running => {
                 state.1 = Some(cx.waker().clone());
                 Poll::Pending
             }

@@ -13,7 +13,7 @@ const SUPPORTED_VERSIONS: u16 = 43;
 
 /// What the server has agreed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Handshake {
+pub enum TlsHandshake {
     /// The server has shown its certificate.
     Full,
     /// Both know each other from before.
@@ -24,7 +24,7 @@ pub enum Handshake {
 #[derive(Debug)]
 pub struct TlsWire {
     port: u16,
-    seen: Arc<Mutex<Vec<Handshake>>>,
+    seen: Arc<Mutex<Vec<TlsHandshake>>>,
 }
 
 impl TlsWire {
@@ -37,7 +37,7 @@ impl TlsWire {
     pub fn to(server: u16) -> TlsWire {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let port = listener.local_addr().expect("it is bound").port();
-        let seen: Arc<Mutex<Vec<Handshake>>> = Arc::default();
+        let seen: Arc<Mutex<Vec<TlsHandshake>>> = Arc::default();
         let all = Arc::clone(&seen);
         thread::spawn(move || {
             for near in listener.incoming().flatten() {
@@ -56,7 +56,7 @@ impl TlsWire {
 
     /// The handshakes so far, in the order in which the server has answered.
     #[must_use]
-    pub fn handshakes(&self) -> Vec<Handshake> {
+    pub fn handshakes(&self) -> Vec<TlsHandshake> {
         lock(&self.seen).clone()
     }
 }
@@ -65,7 +65,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn join(mut near: TcpStream, server: u16, tell: impl FnOnce(Handshake)) -> io::Result<()> {
+fn join(mut near: TcpStream, server: u16, tell: impl FnOnce(TlsHandshake)) -> io::Result<()> {
     let mut far = TcpStream::connect((Ipv4Addr::LOCALHOST, server))?;
     near.set_nodelay(true)?;
     far.set_nodelay(true)?;
@@ -96,20 +96,20 @@ fn join(mut near: TcpStream, server: u16, tell: impl FnOnce(Handshake)) -> io::R
 
 /// What the first bytes of a server say; none if they are too few. In TLS 1.3 a session that is resumed shows in the
 /// server's hello; before, in that no certificate follows it.
-fn kind(bytes: &[u8]) -> Option<Handshake> {
+fn kind(bytes: &[u8]) -> Option<TlsHandshake> {
     let (HANDSHAKE, record, rest) = split_record(bytes)? else { return None };
     let (SERVER_HELLO, hello, more) = split_message(record)? else { return None };
     // Version and random, session id, cipher suite and compression.
     let after_id = 34 + 1 + usize::from(*hello.get(34)?);
     let extensions = extensions(hello.get(after_id + 3..)?);
     if extensions.contains(&SUPPORTED_VERSIONS) {
-        return Some(if extensions.contains(&PRE_SHARED_KEY) { Handshake::Resumed } else { Handshake::Full });
+        return Some(if extensions.contains(&PRE_SHARED_KEY) { TlsHandshake::Resumed } else { TlsHandshake::Full });
     }
     let next = match more.first() {
         Some(message) => (HANDSHAKE, *message),
         None => (*rest.first()?, *rest.get(5)?),
     };
-    Some(if next == (HANDSHAKE, CERTIFICATE) { Handshake::Full } else { Handshake::Resumed })
+    Some(if next == (HANDSHAKE, CERTIFICATE) { TlsHandshake::Full } else { TlsHandshake::Resumed })
 }
 
 /// Type, body, and what follows.

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::database::{Database, SYNTAX_ERROR, integer};
-use super::{MAX_ARGS, Peer, Protocol, Reply};
+use super::{MAX_ARGS, MiniPeer, MiniReply, Protocol};
 
 type Args = Vec<Vec<u8>>;
 /// A reply or the text of an error as Redis sends it, code first.
-pub(super) type Outcome = Result<Reply, String>;
+pub(super) type CommandResult = Result<MiniReply, String>;
 /// What is to be sent to others than the one who asked.
-type Messages = Vec<(Arc<Peer>, Vec<u8>)>;
+type Messages = Vec<(Arc<MiniPeer>, Vec<u8>)>;
 
 /// Commands that one transaction may queue.
 const MAX_QUEUED: usize = 65_536;
@@ -31,15 +31,15 @@ const COMMANDS: &[(&str, usize, usize)] = &[
 ];
 
 /// All that the server knows: its connections and its databases.
-pub(super) struct Server {
+pub(super) struct MiniServer {
     databases: [Database; DATABASES],
-    sessions: BTreeMap<u64, Session>,
+    sessions: BTreeMap<u64, MiniSession>,
     last_id: u64,
     messages: Messages,
 }
 
-struct Session {
-    peer: Arc<Peer>,
+struct MiniSession {
+    peer: Arc<MiniPeer>,
     channels: BTreeSet<Vec<u8>>,
     opened_at: Instant,
     protocol: Protocol,
@@ -56,15 +56,15 @@ enum Transaction {
     Refused,
 }
 
-impl Server {
-    pub(super) fn new() -> Server {
-        Server { databases: Default::default(), sessions: BTreeMap::new(), last_id: 0, messages: Vec::new() }
+impl MiniServer {
+    pub(super) fn new() -> MiniServer {
+        MiniServer { databases: Default::default(), sessions: BTreeMap::new(), last_id: 0, messages: Vec::new() }
     }
 
     /// Books a new connection and gives it its id.
-    pub(super) fn open(&mut self, peer: Arc<Peer>) -> u64 {
+    pub(super) fn open(&mut self, peer: Arc<MiniPeer>) -> u64 {
         self.last_id += 1;
-        let session = Session {
+        let session = MiniSession {
             peer,
             channels: BTreeSet::new(),
             opened_at: Instant::now(),
@@ -82,17 +82,17 @@ impl Server {
         self.sessions.remove(&id);
     }
 
-    pub(super) fn peers(&self) -> impl Iterator<Item = &Peer> {
+    pub(super) fn peers(&self) -> impl Iterator<Item = &MiniPeer> {
         self.sessions.values().map(|session| &*session.peer)
     }
 
     /// Runs or queues one command (`args` holds at least its name), and says how to write the reply, and what others get.
-    pub(super) fn answer(&mut self, id: u64, args: Args) -> (Reply, Protocol, Messages) {
-        let reply = self.run_or_queue(id, args).unwrap_or_else(Reply::Error);
+    pub(super) fn answer(&mut self, id: u64, args: Args) -> (MiniReply, Protocol, Messages) {
+        let reply = self.run_or_queue(id, args).unwrap_or_else(MiniReply::Error);
         (reply, self.session(id).protocol, std::mem::take(&mut self.messages))
     }
 
-    fn run_or_queue(&mut self, id: u64, args: Args) -> Outcome {
+    fn run_or_queue(&mut self, id: u64, args: Args) -> CommandResult {
         let checked = checked_name(&args);
         let session = self.session(id);
         let immediate = matches!(checked.as_deref(), Ok("DISCARD" | "EXEC" | "MULTI" | "QUIT" | "RESET"));
@@ -100,18 +100,18 @@ impl Server {
             Transaction::Queued(queue) if !immediate => {
                 if checked.is_ok() && queue.len() < MAX_QUEUED {
                     queue.push(args);
-                    return Ok(Reply::Simple("QUEUED"));
+                    return Ok(MiniReply::Simple("QUEUED"));
                 }
                 session.transaction = Transaction::Refused;
                 checked?;
                 Err("ERR transaction too long".into())
             }
-            Transaction::Refused if !immediate => checked.map(|_| Reply::Simple("QUEUED")),
+            Transaction::Refused if !immediate => checked.map(|_| MiniReply::Simple("QUEUED")),
             Transaction::None | Transaction::Queued(_) | Transaction::Refused => self.run(id, &checked?, &args),
         }
     }
 
-    fn run(&mut self, id: u64, name: &str, args: &[Vec<u8>]) -> Outcome {
+    fn run(&mut self, id: u64, name: &str, args: &[Vec<u8>]) -> CommandResult {
         let session = self.session(id);
         session.last_command = name.to_ascii_lowercase();
         match name {
@@ -120,17 +120,17 @@ impl Server {
                 let index = session.database;
                 let popped = self.databases[index].run("LPOP", &args[..2]);
                 return popped.unwrap_or_else(|| Err(unknown_command(args))).map(|element| {
-                    let Reply::Bulk(element) = element else { return element };
-                    Reply::Array(vec![Reply::Bulk(args[1].clone()), Reply::Bulk(element)])
+                    let MiniReply::Bulk(element) = element else { return element };
+                    MiniReply::Array(vec![MiniReply::Bulk(args[1].clone()), MiniReply::Bulk(element)])
                 });
             }
             "CLIENT" => return self.client(id, args),
-            "COMMAND" => return Ok(Reply::Array(Vec::new())),
+            "COMMAND" => return Ok(MiniReply::Array(Vec::new())),
             "DISCARD" | "EXEC" => return self.end_transaction(id, name),
-            "ECHO" => return Ok(Reply::Bulk(args[1].clone())),
+            "ECHO" => return Ok(MiniReply::Bulk(args[1].clone())),
             "FLUSHALL" => self.databases = Default::default(),
             "HELLO" => return self.hello(id, &args[1..]),
-            "INFO" => return Ok(Reply::Bulk(info().into())),
+            "INFO" => return Ok(MiniReply::Bulk(info().into())),
             "MULTI" => match session.transaction {
                 Transaction::None => session.transaction = Transaction::Queued(Vec::new()),
                 Transaction::Queued(_) | Transaction::Refused => {
@@ -138,8 +138,8 @@ impl Server {
                 }
             },
             "PING" => match args.get(1) {
-                Some(message) => return Ok(Reply::Bulk(message.clone())),
-                None => return Ok(Reply::Simple("PONG")),
+                Some(message) => return Ok(MiniReply::Bulk(message.clone())),
+                None => return Ok(MiniReply::Simple("PONG")),
             },
             "PUBLISH" => return Ok(self.publish(&args[1], &args[2])),
             "QUIT" => {}
@@ -148,15 +148,19 @@ impl Server {
                 session.name.clear();
                 session.database = 0;
                 session.transaction = Transaction::None;
-                return Ok(Reply::Simple("RESET"));
+                return Ok(MiniReply::Simple("RESET"));
             }
             "SUBSCRIBE" if matches!(session.protocol, Protocol::Resp2) => {
                 return Err("ERR this server needs RESP3 for that".into());
             }
             "SUBSCRIBE" => {
                 session.channels.insert(args[1].clone());
-                let count = Reply::count(session.channels.len());
-                return Ok(Reply::Push(vec![Reply::Bulk(b"subscribe".to_vec()), Reply::Bulk(args[1].clone()), count]));
+                let count = MiniReply::count(session.channels.len());
+                return Ok(MiniReply::Push(vec![
+                    MiniReply::Bulk(b"subscribe".to_vec()),
+                    MiniReply::Bulk(args[1].clone()),
+                    count,
+                ]));
             }
             "SELECT" => {
                 let index = usize::try_from(integer(&args[1])?).ok();
@@ -169,38 +173,38 @@ impl Server {
                 return outcome.unwrap_or_else(|| Err(unknown_command(args)));
             }
         }
-        Ok(Reply::Simple("OK"))
+        Ok(MiniReply::Simple("OK"))
     }
 
-    fn publish(&mut self, channel: &[u8], message: &[u8]) -> Reply {
+    fn publish(&mut self, channel: &[u8], message: &[u8]) -> MiniReply {
         let before = self.messages.len();
         for session in self.sessions.values().filter(|session| session.channels.contains(channel)) {
-            let words = [&b"message"[..], channel, message].map(|word| Reply::Bulk(word.to_vec()));
+            let words = [&b"message"[..], channel, message].map(|word| MiniReply::Bulk(word.to_vec()));
             let mut bytes = Vec::new();
-            Reply::Push(words.into()).encode(session.protocol, &mut bytes);
+            MiniReply::Push(words.into()).encode(session.protocol, &mut bytes);
             self.messages.push((Arc::clone(&session.peer), bytes));
         }
-        Reply::count(self.messages.len() - before)
+        MiniReply::count(self.messages.len() - before)
     }
 
-    fn end_transaction(&mut self, id: u64, name: &str) -> Outcome {
+    fn end_transaction(&mut self, id: u64, name: &str) -> CommandResult {
         let transaction = std::mem::replace(&mut self.session(id).transaction, Transaction::None);
         match (name, transaction) {
             (_, Transaction::None) => Err(format!("ERR {name} without MULTI")),
-            ("DISCARD", Transaction::Queued(_) | Transaction::Refused) => Ok(Reply::Simple("OK")),
+            ("DISCARD", Transaction::Queued(_) | Transaction::Refused) => Ok(MiniReply::Simple("OK")),
             (_, Transaction::Refused) => Err("EXECABORT Transaction discarded because of previous errors.".into()),
             (_, Transaction::Queued(queue)) => {
                 let replies = queue.into_iter().map(|args| {
                     let outcome = checked_name(&args).and_then(|name| self.run(id, &name, &args));
-                    outcome.unwrap_or_else(Reply::Error)
+                    outcome.unwrap_or_else(MiniReply::Error)
                 });
-                Ok(Reply::Array(replies.collect()))
+                Ok(MiniReply::Array(replies.collect()))
             }
         }
     }
 
     /// `HELLO [2|3 [AUTH user password] [SETNAME name]]`: takes all of it or nothing.
-    fn hello(&mut self, id: u64, args: &[Vec<u8>]) -> Outcome {
+    fn hello(&mut self, id: u64, args: &[Vec<u8>]) -> CommandResult {
         let session = self.session(id);
         let mut protocol = session.protocol;
         let mut name = session.name.clone();
@@ -223,45 +227,45 @@ impl Server {
         }
         session.protocol = protocol;
         session.name = name;
-        let bulk = |text: &str| Reply::Bulk(text.into());
-        Ok(Reply::Map(vec![
+        let bulk = |text: &str| MiniReply::Bulk(text.into());
+        Ok(MiniReply::Map(vec![
             ("server", bulk("redis")),
             ("version", bulk(VERSION)),
-            ("proto", Reply::Integer(protocol as i64)),
-            ("id", Reply::Integer(id.cast_signed())),
+            ("proto", MiniReply::Integer(protocol as i64)),
+            ("id", MiniReply::Integer(id.cast_signed())),
             ("mode", bulk("standalone")),
             ("role", bulk("master")),
-            ("modules", Reply::Array(Vec::new())),
+            ("modules", MiniReply::Array(Vec::new())),
         ]))
     }
 
-    fn client(&mut self, id: u64, args: &[Vec<u8>]) -> Outcome {
+    fn client(&mut self, id: u64, args: &[Vec<u8>]) -> CommandResult {
         let subcommand = readable(&args[1]).to_ascii_lowercase();
         let session = self.session(id);
         session.last_command = format!("client|{subcommand}");
         match (subcommand.as_str(), &args[2..]) {
-            ("getname", []) if session.name.is_empty() => Ok(Reply::Null),
-            ("getname", []) => Ok(Reply::Bulk(session.name.clone().into())),
-            ("id", []) => Ok(Reply::Integer(id.cast_signed())),
+            ("getname", []) if session.name.is_empty() => Ok(MiniReply::Null),
+            ("getname", []) => Ok(MiniReply::Bulk(session.name.clone().into())),
+            ("id", []) => Ok(MiniReply::Integer(id.cast_signed())),
             ("list", []) => {
                 let lines = self.sessions.iter().map(|(id, session)| session.line(*id));
-                Ok(Reply::Bulk(lines.collect::<String>().into()))
+                Ok(MiniReply::Bulk(lines.collect::<String>().into()))
             }
-            ("setinfo", [_, _]) => Ok(Reply::Simple("OK")),
+            ("setinfo", [_, _]) => Ok(MiniReply::Simple("OK")),
             ("setname", [name]) => {
                 session.name = connection_name(name)?;
-                Ok(Reply::Simple("OK"))
+                Ok(MiniReply::Simple("OK"))
             }
             _ => Err(format!("ERR unknown subcommand or wrong number of arguments for '{subcommand}'. Try CLIENT HELP.")),
         }
     }
 
-    fn session(&mut self, id: u64) -> &mut Session {
+    fn session(&mut self, id: u64) -> &mut MiniSession {
         self.sessions.get_mut(&id).expect("only the thread of a session closes it, when it ends")
     }
 }
 
-impl Session {
+impl MiniSession {
     /// One line of CLIENT LIST.
     fn line(&self, id: u64) -> String {
         let queued = match &self.transaction {

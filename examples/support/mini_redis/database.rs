@@ -3,8 +3,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::Reply;
-use super::commands::Outcome;
+use super::MiniReply;
+use super::commands::CommandResult;
 
 pub(super) const SYNTAX_ERROR: &str = "ERR syntax error";
 const NOT_AN_INTEGER: &str = "ERR value is not an integer or out of range";
@@ -14,10 +14,10 @@ type List = VecDeque<Vec<u8>>;
 
 #[derive(Default)]
 pub(super) struct Database {
-    entries: HashMap<Vec<u8>, Entry>,
+    entries: HashMap<Vec<u8>, DatabaseEntry>,
 }
 
-struct Entry {
+struct DatabaseEntry {
     value: Value,
     expires_at: Option<Instant>,
 }
@@ -29,15 +29,15 @@ enum Value {
 
 impl Database {
     /// Runs a command on keys, whose arguments have been counted; None if it is not one.
-    pub(super) fn run(&mut self, name: &str, args: &[Vec<u8>]) -> Option<Outcome> {
+    pub(super) fn run(&mut self, name: &str, args: &[Vec<u8>]) -> Option<CommandResult> {
         let outcome = match name {
-            "DBSIZE" => Ok(Reply::count(self.size())),
-            "DEL" => Ok(Reply::count(args[1..].iter().filter(|key| self.delete(key)).count())),
-            "EXISTS" => Ok(Reply::count(args[1..].iter().filter(|key| self.live(key).is_some()).count())),
-            "GET" => self.text(&args[1]).map(|text| text.map_or(Reply::Null, Reply::Bulk)),
+            "DBSIZE" => Ok(MiniReply::count(self.size())),
+            "DEL" => Ok(MiniReply::count(args[1..].iter().filter(|key| self.delete(key)).count())),
+            "EXISTS" => Ok(MiniReply::count(args[1..].iter().filter(|key| self.live(key).is_some()).count())),
+            "GET" => self.text(&args[1]).map(|text| text.map_or(MiniReply::Null, MiniReply::Bulk)),
             "INCR" => self.increment(&args[1], 1),
             "INCRBY" => integer(&args[2]).and_then(|by| self.increment(&args[1], by)),
-            "LLEN" => self.list(&args[1]).map(|list| Reply::count(list.map_or(0, |list| list.len()))),
+            "LLEN" => self.list(&args[1]).map(|list| MiniReply::count(list.map_or(0, |list| list.len()))),
             "LPOP" => self.pop(&args[1]),
             "LPUSH" => self.push(args, List::push_front),
             "RPUSH" => self.push(args, List::push_back),
@@ -58,7 +58,7 @@ impl Database {
     }
 
     /// Every look-up comes through here, so that an expired key is never seen.
-    fn live(&mut self, key: &[u8]) -> Option<&mut Entry> {
+    fn live(&mut self, key: &[u8]) -> Option<&mut DatabaseEntry> {
         if !self.entries.get(key)?.is_live(Instant::now()) {
             self.entries.remove(key);
         }
@@ -81,7 +81,7 @@ impl Database {
         }
     }
 
-    fn increment(&mut self, key: &[u8], by: i64) -> Outcome {
+    fn increment(&mut self, key: &[u8], by: i64) -> CommandResult {
         let old = self.text(key)?.map_or(Ok(0), |text| integer(&text))?;
         let new = old.checked_add(by).ok_or("ERR increment or decrement would overflow")?;
         let value = Value::Text(new.to_string().into());
@@ -89,10 +89,10 @@ impl Database {
             Some(entry) => entry.value = value,
             None => self.put(key, value, None),
         }
-        Ok(Reply::Integer(new))
+        Ok(MiniReply::Integer(new))
     }
 
-    fn push(&mut self, args: &[Vec<u8>], push: fn(&mut List, Vec<u8>)) -> Outcome {
+    fn push(&mut self, args: &[Vec<u8>], push: fn(&mut List, Vec<u8>)) -> CommandResult {
         let key = &args[1];
         if self.list(key)?.is_none() {
             self.put(key, Value::List(List::new()), None);
@@ -101,22 +101,22 @@ impl Database {
             args[2..].iter().for_each(|item| push(list, item.clone()));
             list.len()
         });
-        Ok(Reply::count(length))
+        Ok(MiniReply::count(length))
     }
 
-    fn pop(&mut self, key: &[u8]) -> Outcome {
+    fn pop(&mut self, key: &[u8]) -> CommandResult {
         let Some(list) = self.list(key)? else {
-            return Ok(Reply::Null);
+            return Ok(MiniReply::Null);
         };
         let item = list.pop_front();
         if list.is_empty() {
             self.entries.remove(key);
         }
-        Ok(item.map_or(Reply::Null, Reply::Bulk))
+        Ok(item.map_or(MiniReply::Null, MiniReply::Bulk))
     }
 
     /// `SET key value [NX|XX] [GET] [EX seconds|PX milliseconds]`
-    fn set(&mut self, args: &[Vec<u8>]) -> Outcome {
+    fn set(&mut self, args: &[Vec<u8>]) -> CommandResult {
         let (key, value) = (&args[1], &args[2]);
         // NX: the key must not exist; XX: it must; without either it may.
         let (mut must_exist, mut get, mut expires_at) = (None, false, None);
@@ -141,18 +141,18 @@ impl Database {
             self.put(key, Value::Text(value.clone()), expires_at);
         }
         match old {
-            Some(old) => Ok(Reply::Bulk(old)),
-            None if written && !get => Ok(Reply::Simple("OK")),
-            None => Ok(Reply::Null),
+            Some(old) => Ok(MiniReply::Bulk(old)),
+            None if written && !get => Ok(MiniReply::Simple("OK")),
+            None => Ok(MiniReply::Null),
         }
     }
 
     fn put(&mut self, key: &[u8], value: Value, expires_at: Option<Instant>) {
-        self.entries.insert(key.to_vec(), Entry { value, expires_at });
+        self.entries.insert(key.to_vec(), DatabaseEntry { value, expires_at });
     }
 }
 
-impl Entry {
+impl DatabaseEntry {
     fn is_live(&self, now: Instant) -> bool {
         self.expires_at.is_none_or(|at| now < at)
     }

@@ -12,15 +12,15 @@ use redis_manager::{Manager, NodeConfig};
 
 use crate::heap::HeapCount;
 use crate::options::Options;
-use crate::pools::contenders::{self, Free, Pool};
-use crate::runner::{Handle, Kind, Runner};
+use crate::pools::contenders::{self, BenchPool, NothingConnector};
+use crate::runner::{BenchExecutor, Handle, Runner};
 use crate::table;
 
 const CONNECTIONS: usize = 1_000;
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// What an idle pool takes without a connection, with one, and with a thousand.
-struct Sample {
+struct MemorySample {
     /// Heap without a connection.
     node: f64,
     /// Heap of each of a thousand idle connections.
@@ -38,7 +38,7 @@ struct Hour {
 
 /// Measures and prints what is idle.
 pub(crate) fn run(options: &Options) {
-    let tokio = Kind::TokioOneThread;
+    let tokio = BenchExecutor::TokioOneThread;
     let rows = vec![
         row("redis-manager", idle(async |handle| contenders::ours(&handle, CONNECTIONS))),
         row("deadpool", idle(async |_| contenders::deadpool(CONNECTIONS))),
@@ -60,8 +60,8 @@ pub(crate) fn run(options: &Options) {
     many_nodes(nodes, connections);
 }
 
-fn row(name: &str, sample: Sample) -> Vec<String> {
-    let Sample { node, connection, tasks, hours } = sample;
+fn row(name: &str, sample: MemorySample) -> Vec<String> {
+    let MemorySample { node, connection, tasks, hours } = sample;
     let three = |cells: [String; 3]| cells.join(" / ");
     vec![
         String::from(name),
@@ -73,9 +73,9 @@ fn row(name: &str, sample: Sample) -> Vec<String> {
     ]
 }
 
-fn idle<P, F>(make: impl FnOnce(Handle) -> F + Send + 'static) -> Sample
+fn idle<P, F>(make: impl FnOnce(Handle) -> F + Send + 'static) -> MemorySample
 where
-    P: Pool,
+    P: BenchPool,
     F: Future<Output = P> + Send,
 {
     let runner = Runner::with_virtual_time();
@@ -105,7 +105,7 @@ where
             tasks_with[column] = tasks() - own_tasks;
             hours[column] = hour(quiet).await;
         }
-        Sample { node, connection, tasks: tasks_with, hours }
+        MemorySample { node, connection, tasks: tasks_with, hours }
     })
 }
 
@@ -122,7 +122,10 @@ fn many_nodes(nodes: usize, connections: usize) {
         let manager = Manager::new(config, handle.runtime());
         for node in 0..nodes {
             let name = format!("redis://10.0.{}.{}:6379", node / 256, node % 256);
-            manager.add(&name, Duration::from_secs(10), || Free).await.expect("a node that costs nothing can be added");
+            manager
+                .add(&name, Duration::from_secs(10), || NothingConnector)
+                .await
+                .expect("a node that costs nothing can be added");
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
         let bytes = heap.growth();

@@ -8,7 +8,7 @@ use redis::aio::ConnectionLike;
 use redis::{Cmd, Pipeline, RedisFuture, Value};
 use redis_manager::{Client, RedisManager, SharedClient};
 
-use crate::runner::{Handle, Kind};
+use crate::runner::{BenchExecutor, Handle};
 
 /// Why a pool lends nothing.
 pub(crate) type Refusal = Box<dyn Error + Send + Sync>;
@@ -57,7 +57,7 @@ impl RedisPool for Ours {
 pub(crate) struct Deadpool(deadpool_redis::Pool);
 
 impl Deadpool {
-    pub(crate) fn new(node: &str, size: usize, kind: Kind) -> Result<Deadpool, Refusal> {
+    pub(crate) fn new(node: &str, size: usize, kind: BenchExecutor) -> Result<Deadpool, Refusal> {
         let builder = deadpool_redis::Config::from_url(node).builder()?.max_size(size);
         let runtime = deadpool_redis::Runtime::Tokio1;
         let builder = if kind.is_tokio() { builder.runtime(runtime) } else { builder };

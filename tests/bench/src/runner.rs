@@ -13,25 +13,25 @@ use redis_manager::{Instant, RedisManager, RedisManagerBuilder, Runtime, Spawn, 
 
 /// Which executor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum BenchExecutor {
     TokioTwoWorkers,
     TokioOneThread,
     SmolTwoThreads,
 }
 
-impl Kind {
+impl BenchExecutor {
     /// Whether pools that know tokio only can run on it.
     pub(crate) fn is_tokio(self) -> bool {
-        matches!(self, Kind::TokioTwoWorkers | Kind::TokioOneThread)
+        matches!(self, BenchExecutor::TokioTwoWorkers | BenchExecutor::TokioOneThread)
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for BenchExecutor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Kind::TokioTwoWorkers => "tokio, two workers",
-            Kind::TokioOneThread => "tokio, one thread",
-            Kind::SmolTwoThreads => "smol, two threads",
+            BenchExecutor::TokioTwoWorkers => "tokio, two workers",
+            BenchExecutor::TokioOneThread => "tokio, one thread",
+            BenchExecutor::SmolTwoThreads => "smol, two threads",
         })
     }
 }
@@ -49,16 +49,18 @@ struct Smol {
 }
 
 impl Runner {
-    pub(crate) fn start(kind: Kind) -> Runner {
+    pub(crate) fn start(kind: BenchExecutor) -> Runner {
         let tokio = |runtime: std::io::Result<tokio::runtime::Runtime>| {
             let runtime = runtime.expect("tokio starts");
             let handle = Handle::Tokio(TokioRuntime::new(runtime.handle().clone()), runtime.handle().clone());
             Runner { handle, tokio: Some(runtime), smol: None }
         };
         match kind {
-            Kind::TokioTwoWorkers => tokio(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()),
-            Kind::TokioOneThread => tokio(tokio::runtime::Builder::new_current_thread().enable_all().build()),
-            Kind::SmolTwoThreads => {
+            BenchExecutor::TokioTwoWorkers => {
+                tokio(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build())
+            }
+            BenchExecutor::TokioOneThread => tokio(tokio::runtime::Builder::new_current_thread().enable_all().build()),
+            BenchExecutor::SmolTwoThreads => {
                 let executor = Arc::new(smol::Executor::new());
                 let (stop, stopped) = smol::channel::bounded::<()>(1);
                 let run = |_| {

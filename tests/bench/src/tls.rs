@@ -14,7 +14,7 @@ use rustls::RootCertStore;
 use crate::goals::{Goals, Want};
 use crate::measure::Spread;
 use crate::options::Options;
-use crate::runner::{Handle, Kind, Runner};
+use crate::runner::{BenchExecutor, Handle, Runner};
 use crate::table;
 
 const PLAIN: usize = 0;
@@ -35,7 +35,7 @@ pub(crate) fn run(options: &Options, goals: &mut Goals) {
     let plain = server.url();
     let secret = format!("rediss://127.0.0.1:{}", server.tls_port());
     let (rounds, connects) = if options.quick { (2, 5) } else { (15, 40) };
-    for kind in [Kind::TokioTwoWorkers, Kind::SmolTwoThreads] {
+    for kind in [BenchExecutor::TokioTwoWorkers, BenchExecutor::SmolTwoThreads] {
         let runner = Runner::start(kind);
         let mut seen: [Vec<f64>; 4] = Default::default();
         for round in 0..rounds {
@@ -57,14 +57,14 @@ pub(crate) fn run(options: &Options, goals: &mut Goals) {
     }
 }
 
-fn print(kind: Kind, seen: &[Vec<f64>; 4], goals: &mut Goals) {
+fn print(kind: BenchExecutor, seen: &[Vec<f64>; 4], goals: &mut Goals) {
     let row = |contender: usize| {
         let ratio = Spread::of_ratios(&seen[contender], &seen[RESUMED]);
         vec![String::from(NAMES[contender]), Spread::of(&seen[contender]).to_string(), ratio.to_string()]
     };
     let rows: Vec<_> = (0..NAMES.len()).map(row).collect();
     table::print(&format!("Connects to a server on this machine, {kind}"), &["connect", "ms", "times a resumed one"], &rows);
-    if kind == Kind::TokioTwoWorkers {
+    if kind == BenchExecutor::TokioTwoWorkers {
         // 0.64 ms against 4.8 ms were measured with redis 1.8's own TLS, which reads the platform's roots for each connect.
         let ratio = Spread::of_ratios(&seen[RESUMED], &seen[FRESH_WITH_ROOTS]);
         let bound = 1.5 * 0.64 / 4.8;

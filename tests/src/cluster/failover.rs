@@ -3,8 +3,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{ClusterNode, POLL_INTERVAL, TestCluster};
-use crate::redis_server::connection::Connection;
+use super::{POLL_INTERVAL, TestCluster, TestClusterNode};
+use crate::redis_server::connection::HarnessConnection;
 
 impl TestCluster {
     /// Waits until a replica of this primary is a primary itself, and says when: looked at every 10 ms.
@@ -15,12 +15,13 @@ impl TestCluster {
     ///
     /// # Panics
     /// If there is no replica, or none is promoted within twice the node timeout and 15 s.
-    pub fn wait_for_promotion(&self, of: &ClusterNode) -> Instant {
+    pub fn wait_for_promotion(&self, of: &TestClusterNode) -> Instant {
         // If it still has replicas, they are remembered now.
         self.look();
         let ids = of.replicas().clone();
         assert!(!ids.is_empty(), "{of:?} has no replica that could be promoted");
-        let mut replicas: Vec<(ClusterNode, Option<Connection>)> = ids.iter().map(|id| (self.node(id), None)).collect();
+        let mut replicas: Vec<(TestClusterNode, Option<HarnessConnection>)> =
+            ids.iter().map(|id| (self.node(id), None)).collect();
         let limit = 2 * self.options.node_timeout + Duration::from_secs(15);
         let deadline = Instant::now() + limit;
         while Instant::now() < deadline {
@@ -36,7 +37,7 @@ impl TestCluster {
     }
 }
 
-fn is_primary(replica: &ClusterNode, connection: &mut Option<Connection>) -> bool {
+fn is_primary(replica: &TestClusterNode, connection: &mut Option<HarnessConnection>) -> bool {
     if connection.is_none() {
         *connection = replica.connect().ok();
     }

@@ -7,14 +7,14 @@
 
 use std::sync::{PoisonError, RwLock};
 
-use super::view::{Line, Role};
-use super::{ClusterNode, ClusterOptions, SLOTS, TestCluster, view, wait_until_right};
+use super::view::{NodesLine, NodesLineRole};
+use super::{ClusterOptions, SLOTS, TestCluster, TestClusterNode, view, wait_until_right};
 
 impl TestCluster {
     pub(super) fn form(options: ClusterOptions) -> TestCluster {
         let (primaries, replicas) = (options.primaries, options.replicas);
         assert!(primaries > 0, "a cluster without primaries has no slots");
-        let nodes: Vec<ClusterNode> = (0..primaries + replicas).map(|_| ClusterNode::start(&options)).collect();
+        let nodes: Vec<TestClusterNode> = (0..primaries + replicas).map(|_| TestClusterNode::start(&options)).collect();
         for (n, node) in nodes.iter().enumerate() {
             must(node, &["CLUSTER", "SET-CONFIG-EPOCH", &(n + 1).to_string()]);
         }
@@ -45,18 +45,18 @@ impl TestCluster {
     }
 
     /// Starts a node and makes it a primary of the cluster without slots.
-    pub fn add_node(&self) -> ClusterNode {
+    pub fn add_node(&self) -> TestClusterNode {
         self.add(None)
     }
 
     /// Starts a node and makes it a replica of this primary, in sync.
-    pub fn add_replica_of(&self, primary: &ClusterNode) -> ClusterNode {
+    pub fn add_replica_of(&self, primary: &TestClusterNode) -> TestClusterNode {
         self.add(Some(primary))
     }
 
     /// Moves its slots to the other primaries in equal parts and its replicas to one of them, lets all forget it, kills
     /// it and removes it. As long as it has slots, it must be running.
-    pub fn remove_node(&self, node: &ClusterNode) {
+    pub fn remove_node(&self, node: &TestClusterNode) {
         let mut others = self.primaries();
         others.retain(|other| other != node && other.is_running());
         let heir = others.first().expect("a primary remains");
@@ -93,14 +93,14 @@ impl TestCluster {
         wait_until_right(|| self.flaw());
     }
 
-    fn add(&self, primary: Option<&ClusterNode>) -> ClusterNode {
-        let node = ClusterNode::start(&self.options);
+    fn add(&self, primary: Option<&TestClusterNode>) -> TestClusterNode {
+        let node = TestClusterNode::start(&self.options);
         if let Some(primary) = primary {
             meet(&node, std::slice::from_ref(primary));
             replicate(&node, primary);
         }
         let mut running = self.nodes();
-        running.retain(ClusterNode::is_running);
+        running.retain(TestClusterNode::is_running);
         meet(&node, &running);
         self.nodes.write().unwrap_or_else(PoisonError::into_inner).push(node.clone());
         self.wait_until_whole();
@@ -110,7 +110,7 @@ impl TestCluster {
     fn flaw(&self) -> Option<String> {
         let nodes = self.nodes();
         let mut running = nodes.clone();
-        running.retain(ClusterNode::is_running);
+        running.retain(TestClusterNode::is_running);
         let mut views = Vec::new();
         for node in &running {
             match view_of(node) {
@@ -118,7 +118,7 @@ impl TestCluster {
                 Err(why) => return Some(format!("{node:?}: {why}")),
             }
         }
-        let of_themselves: Vec<&Line> =
+        let of_themselves: Vec<&NodesLine> =
             running.iter().zip(&views).filter_map(|(node, view)| line_of(node.id(), &view.lines)).collect();
         running.iter().zip(&views).find_map(|(node, view)| {
             let count = view.lines.len();
@@ -132,14 +132,14 @@ impl TestCluster {
 /// What a node says of the cluster.
 struct View {
     /// CLUSTER NODES.
-    lines: Vec<Line>,
+    lines: Vec<NodesLine>,
     /// CLUSTER SLOTS, where clients find who serves.
     slots: String,
 }
 
 impl View {
     /// Where it differs from what a node says of itself.
-    fn flaw_about(&self, own: &Line) -> Option<String> {
+    fn flaw_about(&self, own: &NodesLine) -> Option<String> {
         let line = line_of(&own.id, &self.lines);
         if !line.is_some_and(|line| line.is_well && line.role == own.role && line.slots == own.slots) {
             return Some(format!("{line:?} in place of {own:?}"));
@@ -151,7 +151,7 @@ impl View {
 }
 
 /// What it says of the cluster, if it is content with the cluster and, as a replica, in sync.
-fn view_of(node: &ClusterNode) -> Result<View, String> {
+fn view_of(node: &TestClusterNode) -> Result<View, String> {
     let ask = |args: &[&str]| node.try_command(args).map_err(|error| error.to_string());
     let info = ask(&["CLUSTER", "INFO"])?;
     if !info.contains("cluster_state:ok") {
@@ -160,17 +160,17 @@ fn view_of(node: &ClusterNode) -> Result<View, String> {
     let text = ask(&["CLUSTER", "NODES"])?;
     let lines = view::parse(&text).ok_or(text)?;
     let own = line_of(node.id(), &lines).ok_or("it does not know itself")?;
-    if own.role != Role::Primary && !ask(&["INFO", "replication"])?.contains("master_link_status:up") {
+    if own.role != NodesLineRole::Primary && !ask(&["INFO", "replication"])?.contains("master_link_status:up") {
         return Err("not in sync".to_owned());
     }
     Ok(View { lines, slots: ask(&["CLUSTER", "SLOTS"])? })
 }
 
-fn line_of<'a>(id: &str, lines: &'a [Line]) -> Option<&'a Line> {
+fn line_of<'a>(id: &str, lines: &'a [NodesLine]) -> Option<&'a NodesLine> {
     lines.iter().find(|line| line.id == id)
 }
 
-fn meet(node: &ClusterNode, others: &[ClusterNode]) {
+fn meet(node: &TestClusterNode, others: &[TestClusterNode]) {
     for other in others {
         let (port, bus_port) = (other.cluster_port().to_string(), other.bus_port().to_string());
         must(node, &["CLUSTER", "MEET", "127.0.0.1", &port, &bus_port]);
@@ -178,17 +178,17 @@ fn meet(node: &ClusterNode, others: &[ClusterNode]) {
 }
 
 /// Makes it a replica, as soon as it knows the primary.
-fn replicate(replica: &ClusterNode, primary: &ClusterNode) {
+fn replicate(replica: &TestClusterNode, primary: &TestClusterNode) {
     wait_until_right(|| refusal(replica, &["CLUSTER", "REPLICATE", primary.id()]));
 }
 
-fn must(node: &ClusterNode, args: &[&str]) {
+fn must(node: &TestClusterNode, args: &[&str]) {
     if let Some(refusal) = refusal(node, args) {
         panic!("{refusal}");
     }
 }
 
-fn refusal(node: &ClusterNode, args: &[&str]) -> Option<String> {
+fn refusal(node: &TestClusterNode, args: &[&str]) -> Option<String> {
     let reply = node.command(args);
     (reply != "OK").then(|| format!("{args:?} to {node:?}: {reply}"))
 }

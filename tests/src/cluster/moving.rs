@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::{ClusterNode, SlotRange, TestCluster, owner_in, wait_until_right};
+use super::{SlotRange, TestCluster, TestClusterNode, owner_in, wait_until_right};
 
 /// How many keys move at once, while which neither node serves anybody.
 const KEYS_AT_ONCE: usize = 100;
@@ -15,14 +15,14 @@ impl TestCluster {
     ///
     /// All of a range are announced before the first key moves, so the longer the range, the longer ASK is seen: some tenths
     /// of a second for 1 000 slots. Returns when all running nodes know. Keys must be UTF-8 without line breaks.
-    pub fn move_slots(&self, slots: impl Into<SlotRange>, to: &ClusterNode) {
+    pub fn move_slots(&self, slots: impl Into<SlotRange>, to: &TestClusterNode) {
         self.move_slots_while(slots, to, || {});
     }
 
     /// As [`move_slots`](TestCluster::move_slots), with a closure that runs while the slots are half moved: half of the
     /// keys of each slot (none, if there is only one) are at the new primary and are answered with ASK at the old one,
     /// as are keys that do not exist; the other half is still served by the old one.
-    pub fn move_slots_while<T>(&self, slots: impl Into<SlotRange>, to: &ClusterNode, act: impl FnOnce() -> T) -> T {
+    pub fn move_slots_while<T>(&self, slots: impl Into<SlotRange>, to: &TestClusterNode, act: impl FnOnce() -> T) -> T {
         let slots = slots.into().0;
         let moves = self.moves(&slots, to);
         for each in &moves {
@@ -39,7 +39,7 @@ impl TestCluster {
     }
 
     /// A part for each primary that has some of the slots.
-    fn moves<'a>(&self, slots: &RangeInclusive<u16>, to: &'a ClusterNode) -> Vec<Move<'a>> {
+    fn moves<'a>(&self, slots: &RangeInclusive<u16>, to: &'a TestClusterNode) -> Vec<Move<'a>> {
         let lines = self.look();
         let mut moves: Vec<Move<'a>> = Vec::new();
         for slot in slots.clone() {
@@ -53,9 +53,9 @@ impl TestCluster {
         moves
     }
 
-    fn who_does_not_know(&self, slots: &RangeInclusive<u16>, to: &ClusterNode) -> Option<String> {
+    fn who_does_not_know(&self, slots: &RangeInclusive<u16>, to: &TestClusterNode) -> Option<String> {
         let mut running = self.nodes();
-        running.retain(ClusterNode::is_running);
+        running.retain(TestClusterNode::is_running);
         running.iter().find_map(|node| {
             let text = node.command(&["CLUSTER", "NODES"]);
             let view = super::view::parse(&text)?;
@@ -68,8 +68,8 @@ impl TestCluster {
 
 /// Slots on their way between two primaries.
 struct Move<'a> {
-    from: ClusterNode,
-    to: &'a ClusterNode,
+    from: TestClusterNode,
+    to: &'a TestClusterNode,
     slots: Vec<u16>,
 }
 
@@ -97,7 +97,7 @@ impl Move<'_> {
     }
 
     /// Tells first the new one, so that the slot is never without a node, then the old one, then the others.
-    fn settle(&self, primaries: &[ClusterNode]) {
+    fn settle(&self, primaries: &[TestClusterNode]) {
         let node = ["NODE", self.to.id()];
         self.set_slots(self.to, &node, None);
         self.set_slots(&self.from, &node, Some(IS_REPLICA));
@@ -129,7 +129,7 @@ impl Move<'_> {
         most - left
     }
 
-    fn set_slots(&self, node: &ClusterNode, what: &[&str], or: Option<&str>) {
+    fn set_slots(&self, node: &TestClusterNode, what: &[&str], or: Option<&str>) {
         let command = |slot: &u16| {
             let mut args = vec!["CLUSTER".to_owned(), "SETSLOT".to_owned(), slot.to_string()];
             args.extend(what.iter().map(|arg| (*arg).to_owned()));

@@ -8,17 +8,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{ClusterOptions, wait_until_right};
 use crate::ports::ReservedPort;
-use crate::redis_server::connection::{self, Connection, Kept};
-use crate::redis_server::{RedisServer, Setup};
+use crate::redis_server::connection::{self, HarnessConnection, Kept};
+use crate::redis_server::{RedisServer, ServerSetup};
 
 /// A node of a [`TestCluster`](super::TestCluster): a `redis-server` process with ports and a directory of its own.
 ///
 /// Clones are the same node. Its process ends with the cluster, whoever still has a handle.
 ///
 /// # Panics
-/// As [`RedisServer`]: what cannot be done panics, only [`try_command`](ClusterNode::try_command) does not.
+/// As [`RedisServer`]: what cannot be done panics, only [`try_command`](TestClusterNode::try_command) does not.
 #[derive(Clone)]
-pub struct ClusterNode(Arc<Parts>);
+pub struct TestClusterNode(Arc<Parts>);
 
 struct Parts {
     id: String,
@@ -36,20 +36,20 @@ struct Parts {
     replicas: Mutex<Vec<String>>,
 }
 
-impl ClusterNode {
+impl TestClusterNode {
     /// Starts the process, which knows no other node yet.
-    pub(super) fn start(options: &ClusterOptions) -> ClusterNode {
+    pub(super) fn start(options: &ClusterOptions) -> TestClusterNode {
         let (mut bus_port, mut tls_port) = (0, None);
         let server = RedisServer::start_where(|| {
             let port = ReservedPort::with_bus();
             bus_port = port.bus();
             tls_port = options.tls_args.as_ref().map(|_| ReservedPort::any());
             let args = arguments(options, bus_port, tls_port.as_ref());
-            Setup { port, tls_port: None, args }
+            ServerSetup { port, tls_port: None, args }
         });
         let id = server.command(&["CLUSTER", "MYID"]);
         assert!(id.len() == 40, "CLUSTER MYID: {id}");
-        ClusterNode(Arc::new(Parts {
+        TestClusterNode(Arc::new(Parts {
             id,
             port: server.port(),
             bus_port,
@@ -166,8 +166,8 @@ impl ClusterNode {
     }
 
     /// A connection of its own, for who must not wait for others.
-    pub(super) fn connect(&self) -> io::Result<Connection> {
-        Connection::open(self.0.port, self.0.password.as_deref())
+    pub(super) fn connect(&self) -> io::Result<HarnessConnection> {
+        HarnessConnection::open(self.0.port, self.0.password.as_deref())
     }
 
     /// Sends many commands, some at a time, and wants OK for each, or this other reply. What the replicas have not confirmed in
@@ -221,19 +221,19 @@ impl ClusterNode {
     }
 }
 
-impl fmt::Debug for ClusterNode {
+impl fmt::Debug for TestClusterNode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.address(), &self.0.id[..8])
     }
 }
 
-impl PartialEq for ClusterNode {
-    fn eq(&self, other: &ClusterNode) -> bool {
+impl PartialEq for TestClusterNode {
+    fn eq(&self, other: &TestClusterNode) -> bool {
         self.0.id == other.0.id
     }
 }
 
-impl Eq for ClusterNode {}
+impl Eq for TestClusterNode {}
 
 fn arguments(options: &ClusterOptions, bus_port: u16, tls_port: Option<&ReservedPort>) -> Vec<String> {
     let yes_or_no = |yes: bool| if yes { "yes" } else { "no" }.to_owned();

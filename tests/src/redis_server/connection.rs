@@ -12,18 +12,18 @@ pub(crate) const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) const HARNESS_NAME: &str = "harness";
 
 #[derive(Debug)]
-pub(crate) struct Connection {
+pub(crate) struct HarnessConnection {
     reader: BufReader<TcpStream>,
 }
 
-impl Connection {
-    pub(crate) fn open(port: u16, password: Option<&str>) -> io::Result<Connection> {
+impl HarnessConnection {
+    pub(crate) fn open(port: u16, password: Option<&str>) -> io::Result<HarnessConnection> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let stream = TcpStream::connect_timeout(&address, REPLY_TIMEOUT)?;
         stream.set_read_timeout(Some(REPLY_TIMEOUT))?;
         stream.set_write_timeout(Some(REPLY_TIMEOUT))?;
         stream.set_nodelay(true)?;
-        let mut connection = Connection { reader: BufReader::new(stream) };
+        let mut connection = HarnessConnection { reader: BufReader::new(stream) };
         // Refusals are no matter here: the command that follows will hear the same.
         if let Some(password) = password {
             connection.call(&["AUTH", password])?;
@@ -97,7 +97,7 @@ impl Connection {
 
 /// The connection of a harness to its server, opened when it is needed and again if it turns out to be dead.
 #[derive(Debug, Default)]
-pub(crate) struct Kept(Mutex<Option<Connection>>);
+pub(crate) struct Kept(Mutex<Option<HarnessConnection>>);
 
 impl Kept {
     /// Sends one command and reads its reply; see `RedisServer::try_command`.
@@ -114,7 +114,7 @@ impl Kept {
                 Err(_) => {}
             }
         }
-        let mut connection = Connection::open(port, password)?;
+        let mut connection = HarnessConnection::open(port, password)?;
         let reply = connection.call(args)?;
         // Without a login it has no name either: the next command shall try again.
         if !reply.starts_with("-NOAUTH") {

@@ -8,9 +8,9 @@ use redis_manager_tests::redis_server::RedisServer;
 use rustis::commands::StringCommands;
 
 use super::KEY;
-use super::load::{Load, Racer};
+use super::load::{GetLoad, Racer};
 use crate::peers::{Bb8, Check, Deadpool, Ours, RedisPool, Refusal};
-use crate::runner::{Handle, Kind};
+use crate::runner::{BenchExecutor, Handle};
 
 /// Connections of a pool of exclusive clients.
 pub(super) const POOL_SIZE: usize = 16;
@@ -44,14 +44,14 @@ const ALL: [&str; 12] = [
 ];
 
 /// A contender. Each logs in as a user of its own, so that the server can tell whose connections it has.
-pub(super) struct Contender {
+pub(super) struct RaceContender {
     pub(super) name: &'static str,
     pub(super) racer: Box<dyn Racer>,
 }
 
-impl Contender {
-    fn new(name: &'static str, racer: impl Racer + 'static) -> Contender {
-        Contender { name, racer: Box::new(racer) }
+impl RaceContender {
+    fn new(name: &'static str, racer: impl Racer + 'static) -> RaceContender {
+        RaceContender { name, racer: Box::new(racer) }
     }
 }
 
@@ -75,25 +75,25 @@ pub(super) fn url(port: u16, name: &str) -> String {
 }
 
 /// Those that lend a connection to one task at a time, out of 16.
-pub(super) async fn exclusive(kind: Kind, handle: &Handle, port: u16) -> Result<Vec<Contender>, Refusal> {
+pub(super) async fn exclusive(kind: BenchExecutor, handle: &Handle, port: u16) -> Result<Vec<RaceContender>, Refusal> {
     let ours = Ours::connect(handle, url(port, OURS), POOL_SIZE).await?;
     let deadpool = Deadpool::new(&url(port, DEADPOOL), POOL_SIZE, kind)?;
-    let mut all = vec![Contender::new(OURS, Borrowed(ours)), Contender::new(DEADPOOL, Borrowed(deadpool))];
+    let mut all = vec![RaceContender::new(OURS, Borrowed(ours)), RaceContender::new(DEADPOOL, Borrowed(deadpool))];
     if kind.is_tokio() {
         for (name, check) in [(BB8, Check::AtCheckout), (BB8_UNCHECKED, Check::Never)] {
             let pool = Bb8::connect(&url(port, name), POOL_SIZE, check).await?;
-            all.push(Contender::new(name, Borrowed(pool)));
+            all.push(RaceContender::new(name, Borrowed(pool)));
         }
         let config = fred::types::config::Config::from_url(&url(port, FRED_EXCLUSIVE))?;
         let pool = ExclusivePool::new(config, None, None, None, POOL_SIZE)?;
         pool.init().await?;
-        all.push(Contender::new(FRED_EXCLUSIVE, FredExclusive(pool)));
+        all.push(RaceContender::new(FRED_EXCLUSIVE, FredExclusive(pool)));
     }
     Ok(all)
 }
 
 /// Those that all tasks use at once.
-pub(super) async fn shared(kind: Kind, handle: &Handle, port: u16) -> Result<Vec<Contender>, Refusal> {
+pub(super) async fn shared(kind: BenchExecutor, handle: &Handle, port: u16) -> Result<Vec<RaceContender>, Refusal> {
     let bare = redis::Client::open(url(port, MULTIPLEXED))?.get_multiplexed_async_connection().await?;
     let client = redis::Client::open(url(port, MULTIPLEXED_NO_TIMEOUT))?;
     let no_timeout = AsyncConnectionConfig::new().set_response_timeout(None);
@@ -101,20 +101,20 @@ pub(super) async fn shared(kind: Kind, handle: &Handle, port: u16) -> Result<Vec
     let managed = ConnectionManager::new(redis::Client::open(url(port, CONNECTION_MANAGER))?).await?;
     let ours = Ours::connect(handle, url(port, OURS_SHARED), 1).await?.share().await?;
     let mut all = vec![
-        Contender::new(OURS_SHARED, Shared(ours)),
-        Contender::new(MULTIPLEXED, Shared(bare)),
-        Contender::new(MULTIPLEXED_NO_TIMEOUT, Shared(no_timeout)),
-        Contender::new(CONNECTION_MANAGER, Shared(managed)),
+        RaceContender::new(OURS_SHARED, SharedLoad(ours)),
+        RaceContender::new(MULTIPLEXED, SharedLoad(bare)),
+        RaceContender::new(MULTIPLEXED_NO_TIMEOUT, SharedLoad(no_timeout)),
+        RaceContender::new(CONNECTION_MANAGER, SharedLoad(managed)),
     ];
     if kind.is_tokio() {
         for (name, size) in [(FRED_POOL, 1), (FRED_POOL_16, POOL_SIZE)] {
             let config = fred::types::config::Config::from_url(&url(port, name))?;
             let pool = Pool::new(config, None, None, None, size)?;
             pool.init().await?;
-            all.push(Contender::new(name, FredPool(pool)));
+            all.push(RaceContender::new(name, FredPool(pool)));
         }
         let client = rustis::client::Client::connect(url(port, RUSTIS)).await?;
-        all.push(Contender::new(RUSTIS, Rustis(client)));
+        all.push(RaceContender::new(RUSTIS, Rustis(client)));
     }
     Ok(all)
 }
@@ -123,7 +123,7 @@ pub(super) async fn shared(kind: Kind, handle: &Handle, port: u16) -> Result<Vec
 #[derive(Clone)]
 struct Borrowed<P>(P);
 
-impl<P: RedisPool> Load for Borrowed<P> {
+impl<P: RedisPool> GetLoad for Borrowed<P> {
     async fn get(&mut self) -> Result<Vec<u8>, Refusal> {
         let mut client = self.0.get().await?;
         Ok(redis::cmd("GET").arg(KEY).query_async(&mut client).await?)
@@ -132,9 +132,9 @@ impl<P: RedisPool> Load for Borrowed<P> {
 
 /// A client of the redis crate that can be cloned and used by many.
 #[derive(Clone)]
-struct Shared<C>(C);
+struct SharedLoad<C>(C);
 
-impl<C: ConnectionLike + Clone + Send + Sync + 'static> Load for Shared<C> {
+impl<C: ConnectionLike + Clone + Send + Sync + 'static> GetLoad for SharedLoad<C> {
     async fn get(&mut self) -> Result<Vec<u8>, Refusal> {
         Ok(redis::cmd("GET").arg(KEY).query_async(&mut self.0).await?)
     }
@@ -143,7 +143,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Load for Shared<C> {
 #[derive(Clone)]
 struct FredExclusive(ExclusivePool);
 
-impl Load for FredExclusive {
+impl GetLoad for FredExclusive {
     async fn get(&mut self) -> Result<Vec<u8>, Refusal> {
         let client = self.0.acquire().await;
         Ok(client.get(KEY).await?)
@@ -153,7 +153,7 @@ impl Load for FredExclusive {
 #[derive(Clone)]
 struct FredPool(Pool);
 
-impl Load for FredPool {
+impl GetLoad for FredPool {
     async fn get(&mut self) -> Result<Vec<u8>, Refusal> {
         Ok(self.0.get(KEY).await?)
     }
@@ -162,7 +162,7 @@ impl Load for FredPool {
 #[derive(Clone)]
 struct Rustis(rustis::client::Client);
 
-impl Load for Rustis {
+impl GetLoad for Rustis {
     async fn get(&mut self) -> Result<Vec<u8>, Refusal> {
         let value: String = self.0.get(KEY).await?;
         Ok(value.into_bytes())

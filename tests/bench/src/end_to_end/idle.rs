@@ -7,14 +7,14 @@ use redis_manager::Timer;
 use super::contenders::{self, BB8, DEADPOOL, OURS};
 use crate::heap::HeapCount;
 use crate::peers::{Bb8, Check, Deadpool, Ours, RedisPool, Refusal};
-use crate::runner::{Handle, Kind, Runner};
+use crate::runner::{BenchExecutor, Handle, Runner};
 use crate::table;
 
 const CONNECTIONS: usize = 100;
-const KIND: Kind = Kind::TokioOneThread;
+const KIND: BenchExecutor = BenchExecutor::TokioOneThread;
 
 /// What idle connections take.
-struct Sample {
+struct IdleSample {
     /// Heap of each.
     bytes: f64,
     /// Tasks of all.
@@ -33,12 +33,12 @@ pub(super) fn run(port: u16) {
     table::print(&title, &["pool", "heap bytes of each", "tasks of each"], &rows);
 }
 
-fn row(name: &str, sample: Result<Sample, Refusal>) -> Vec<String> {
-    let Sample { bytes, tasks } = sample.expect("a sound server on this machine accepts connections");
+fn row(name: &str, sample: Result<IdleSample, Refusal>) -> Vec<String> {
+    let IdleSample { bytes, tasks } = sample.expect("a sound server on this machine accepts connections");
     vec![String::from(name), format!("{bytes:.0}"), format!("{tasks:.2}")]
 }
 
-fn idle<P, F>(make: impl FnOnce(Handle) -> F + Send + 'static) -> Result<Sample, Refusal>
+fn idle<P, F>(make: impl FnOnce(Handle) -> F + Send + 'static) -> Result<IdleSample, Refusal>
 where
     P: RedisPool,
     F: Future<Output = Result<P, Refusal>> + Send,
@@ -59,7 +59,7 @@ where
         handle.sleep(Duration::from_millis(100)).await;
         let more = (CONNECTIONS - 1) as f64;
         let bytes = heap.growth() as f64 / more;
-        Ok(Sample { bytes, tasks: (tasks() - own_tasks) as f64 / more })
+        Ok(IdleSample { bytes, tasks: (tasks() - own_tasks) as f64 / more })
     })
 }
 

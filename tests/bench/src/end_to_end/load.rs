@@ -14,14 +14,14 @@ use crate::peers::Refusal;
 use crate::runner::{Done, Handle};
 
 /// One way to get a value from the server; every task has a clone of its own.
-pub(crate) trait Load: Clone + Send + Sync + 'static {
+pub(crate) trait GetLoad: Clone + Send + Sync + 'static {
     /// The whole of it: get a connection, GET, give it back.
     fn get(&mut self) -> impl Future<Output = Result<Vec<u8>, Refusal>> + Send;
 }
 
 /// What a race of one contender took.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Sample {
+pub(super) struct RaceSample {
     pub(super) ops_per_second: f64,
     /// Microseconds.
     pub(super) p50: f64,
@@ -39,7 +39,7 @@ pub(super) struct Sample {
 
 /// A contender that can be raced, whatever its type.
 pub(super) trait Racer: Send + Sync {
-    fn race(&self, handle: &Handle, race: &Race) -> Done<Sample>;
+    fn race(&self, handle: &Handle, race: &Race) -> Done<RaceSample>;
 }
 
 /// The conditions of a race.
@@ -53,8 +53,8 @@ pub(super) struct Race {
     pub(super) window: Duration,
 }
 
-impl<L: Load> Racer for L {
-    fn race(&self, handle: &Handle, race: &Race) -> Done<Sample> {
+impl<L: GetLoad> Racer for L {
+    fn race(&self, handle: &Handle, race: &Race) -> Done<RaceSample> {
         let (load, handle, race) = (self.clone(), handle.clone(), race.clone());
         Box::pin(async move {
             run(&load, &handle, race.tasks, race.warm_up).await;
@@ -71,7 +71,7 @@ impl<L: Load> Racer for L {
             latencies.sort_unstable();
             let operations = latencies.len() as f64;
             let micros = |part| percentile(&latencies, part) / 1_000.0;
-            Sample {
+            RaceSample {
                 ops_per_second: operations / elapsed,
                 p50: micros(0.5),
                 p99: micros(0.99),
@@ -86,7 +86,7 @@ impl<L: Load> Racer for L {
 }
 
 /// The latencies of every task, in nanoseconds.
-async fn run<L: Load>(load: &L, handle: &Handle, tasks: usize, length: Duration) -> Vec<Vec<u32>> {
+async fn run<L: GetLoad>(load: &L, handle: &Handle, tasks: usize, length: Duration) -> Vec<Vec<u32>> {
     let stop = Arc::new(AtomicBool::new(false));
     let tasks: Vec<_> = (0..tasks)
         .map(|_| {

@@ -18,27 +18,27 @@ use redis_manager_tests::redis_server::RedisServer;
 use crate::goals::{Goals, Want};
 use crate::measure::Spread;
 use crate::options::Options;
-use crate::runner::{Kind, Runner};
+use crate::runner::{BenchExecutor, Runner};
 use crate::table;
 use contenders::{
-    BB8, BB8_UNCHECKED, CONNECTION_MANAGER, Contender, DEADPOOL, FRED_EXCLUSIVE, FRED_POOL, FRED_POOL_16, MULTIPLEXED, OURS,
-    OURS_SHARED, POOL_SIZE,
+    BB8, BB8_UNCHECKED, CONNECTION_MANAGER, DEADPOOL, FRED_EXCLUSIVE, FRED_POOL, FRED_POOL_16, MULTIPLEXED, OURS, OURS_SHARED,
+    POOL_SIZE, RaceContender,
 };
-use load::{Race, Sample};
+use load::{Race, RaceSample};
 
 /// What is asked for, of 100 bytes.
 const KEY: &str = "bench";
 const TASKS: [usize; 4] = [1, 16, 64, 512];
 
 /// What was seen of one contender with one number of tasks, round by round.
-struct Cell {
+struct RaceResults {
     tasks: usize,
     name: &'static str,
-    samples: Vec<Sample>,
+    samples: Vec<RaceSample>,
 }
 
-impl Cell {
-    fn values(&self, value: impl Fn(&Sample) -> f64) -> Vec<f64> {
+impl RaceResults {
+    fn values(&self, value: impl Fn(&RaceSample) -> f64) -> Vec<f64> {
         self.samples.iter().map(value).collect()
     }
 }
@@ -50,7 +50,7 @@ pub(crate) fn run(options: &Options, goals: &mut Goals) {
     contenders::add_users(&server);
     server_ceiling::print(server.port(), &TASKS, options);
     idle::run(server.port());
-    for kind in [Kind::TokioTwoWorkers, Kind::SmolTwoThreads] {
+    for kind in [BenchExecutor::TokioTwoWorkers, BenchExecutor::SmolTwoThreads] {
         let runner = Runner::start(kind);
         let handle = runner.handle.clone();
         let port = server.port();
@@ -58,7 +58,7 @@ pub(crate) fn run(options: &Options, goals: &mut Goals) {
         let contenders = contenders.expect("a sound server on this machine accepts connections");
         let cells = race(&runner, contenders, &server, options);
         print(&format!("Exclusive clients, pools of {POOL_SIZE}, {kind}"), &cells, OURS);
-        if kind == Kind::TokioTwoWorkers {
+        if kind == BenchExecutor::TokioTwoWorkers {
             judge_exclusive(&cells, goals);
         }
         let handle = runner.handle.clone();
@@ -66,17 +66,19 @@ pub(crate) fn run(options: &Options, goals: &mut Goals) {
         let contenders = contenders.expect("a sound server on this machine accepts connections");
         let cells = race(&runner, contenders, &server, options);
         print(&format!("Shared clients, {kind}"), &cells, MULTIPLEXED);
-        if kind == Kind::TokioTwoWorkers {
+        if kind == BenchExecutor::TokioTwoWorkers {
             judge_shared(&cells, goals);
         }
     }
 }
 
-fn race(runner: &Runner, contenders: Vec<Contender>, server: &Arc<RedisServer>, options: &Options) -> Vec<Cell> {
+fn race(runner: &Runner, contenders: Vec<RaceContender>, server: &Arc<RedisServer>, options: &Options) -> Vec<RaceResults> {
     let rounds = if options.quick { 1 } else { 9 };
     let (warm_up, window) = if options.quick { (20, 60) } else { (50, 250) };
-    let mut cells: Vec<Cell> = (TASKS.iter())
-        .flat_map(|tasks| contenders.iter().map(|contender| Cell { tasks: *tasks, name: contender.name, samples: Vec::new() }))
+    let mut cells: Vec<RaceResults> = (TASKS.iter())
+        .flat_map(|tasks| {
+            contenders.iter().map(|contender| RaceResults { tasks: *tasks, name: contender.name, samples: Vec::new() })
+        })
         .collect();
     for round in 0..rounds {
         for (row, tasks) in TASKS.iter().enumerate() {
@@ -98,18 +100,18 @@ fn race(runner: &Runner, contenders: Vec<Contender>, server: &Arc<RedisServer>, 
     cells
 }
 
-fn find<'a>(cells: &'a [Cell], tasks: usize, name: &str) -> Option<&'a Cell> {
+fn find<'a>(cells: &'a [RaceResults], tasks: usize, name: &str) -> Option<&'a RaceResults> {
     cells.iter().find(|cell| cell.tasks == tasks && cell.name == name)
 }
 
 /// The ratio of operations per second, paired by round.
-fn ratio(cells: &[Cell], tasks: usize, ours: &str, theirs: &str) -> Option<Spread> {
+fn ratio(cells: &[RaceResults], tasks: usize, ours: &str, theirs: &str) -> Option<Spread> {
     let ours = find(cells, tasks, ours)?.values(|sample| sample.ops_per_second);
     let theirs = find(cells, tasks, theirs)?.values(|sample| sample.ops_per_second);
     Some(Spread::of_ratios(&ours, &theirs))
 }
 
-fn print(title: &str, cells: &[Cell], basis: &str) {
+fn print(title: &str, cells: &[RaceResults], basis: &str) {
     let versus = format!("{basis} / this");
     let head = [
         "tasks, client",
@@ -123,8 +125,8 @@ fn print(title: &str, cells: &[Cell], basis: &str) {
         "connections",
         "commands/op",
     ];
-    let row = |cell: &Cell| {
-        let median = |value: fn(&Sample) -> f64| Spread::of(&cell.values(value)).median;
+    let row = |cell: &RaceResults| {
+        let median = |value: fn(&RaceSample) -> f64| Spread::of(&cell.values(value)).median;
         vec![
             format!("{}, {}", cell.tasks, cell.name),
             Spread::of(&cell.values(|sample| sample.ops_per_second)).to_string(),
@@ -142,7 +144,7 @@ fn print(title: &str, cells: &[Cell], basis: &str) {
     table::print(title, &head, &rows);
 }
 
-fn judge_exclusive(cells: &[Cell], goals: &mut Goals) {
+fn judge_exclusive(cells: &[RaceResults], goals: &mut Goals) {
     let wanted = [(DEADPOOL, 1.9), (BB8, 1.9), (BB8_UNCHECKED, 0.97), (FRED_EXCLUSIVE, 1.05)];
     for (peer, bound) in wanted {
         for tasks in [1, 16, 64] {
@@ -152,7 +154,7 @@ fn judge_exclusive(cells: &[Cell], goals: &mut Goals) {
     }
 }
 
-fn judge_shared(cells: &[Cell], goals: &mut Goals) {
+fn judge_shared(cells: &[RaceResults], goals: &mut Goals) {
     for (peer, bound) in [(MULTIPLEXED, 0.97), (CONNECTION_MANAGER, 1.0), (FRED_POOL, 1.0), (FRED_POOL_16, 1.0)] {
         for tasks in [16, 64, 512] {
             let what = format!("shared client, {tasks} tasks: ops/s to {peer}");

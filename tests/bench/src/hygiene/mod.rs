@@ -14,13 +14,13 @@ use std::sync::Arc;
 use redis_manager_tests::redis_server::RedisServer;
 
 use crate::peers::{Bb8, Check, Deadpool, Ours, RedisPool, Refusal};
-use crate::runner::{Handle, Kind, Runner};
+use crate::runner::{BenchExecutor, Handle, Runner};
 use crate::table;
 use deeds::{DEEDS, Deed, Place};
 use observe::{Finding, try_deed};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Contender {
+enum HygieneContender {
     OursResp3,
     OursResp2,
     OursOnSmol,
@@ -28,29 +28,34 @@ enum Contender {
     Bb8,
 }
 
-impl Contender {
-    const ALL: [Contender; 5] =
-        [Contender::OursResp3, Contender::OursResp2, Contender::OursOnSmol, Contender::Deadpool, Contender::Bb8];
+impl HygieneContender {
+    const ALL: [HygieneContender; 5] = [
+        HygieneContender::OursResp3,
+        HygieneContender::OursResp2,
+        HygieneContender::OursOnSmol,
+        HygieneContender::Deadpool,
+        HygieneContender::Bb8,
+    ];
 
     fn name(self) -> &'static str {
         match self {
-            Contender::OursResp3 => "redis-manager, RESP3",
-            Contender::OursResp2 => "redis-manager, RESP2",
-            Contender::OursOnSmol => "redis-manager, smol",
-            Contender::Deadpool => "deadpool-redis",
-            Contender::Bb8 => "bb8-redis",
+            HygieneContender::OursResp3 => "redis-manager, RESP3",
+            HygieneContender::OursResp2 => "redis-manager, RESP2",
+            HygieneContender::OursOnSmol => "redis-manager, smol",
+            HygieneContender::Deadpool => "deadpool-redis",
+            HygieneContender::Bb8 => "bb8-redis",
         }
     }
 
     fn is_ours(self) -> bool {
         match self {
-            Contender::OursResp3 | Contender::OursResp2 | Contender::OursOnSmol => true,
-            Contender::Deadpool | Contender::Bb8 => false,
+            HygieneContender::OursResp3 | HygieneContender::OursResp2 | HygieneContender::OursOnSmol => true,
+            HygieneContender::Deadpool | HygieneContender::Bb8 => false,
         }
     }
 
-    fn kind(self) -> Kind {
-        if self == Contender::OursOnSmol { Kind::SmolTwoThreads } else { Kind::TokioTwoWorkers }
+    fn kind(self) -> BenchExecutor {
+        if self == HygieneContender::OursOnSmol { BenchExecutor::SmolTwoThreads } else { BenchExecutor::TokioTwoWorkers }
     }
 
     fn run(self, deed: Deed, server: &Arc<RedisServer>) -> Finding {
@@ -59,16 +64,16 @@ impl Contender {
         let node = server.url();
         runner.run(async move {
             match self {
-                Contender::OursResp3 | Contender::OursOnSmol => {
+                HygieneContender::OursResp3 | HygieneContender::OursOnSmol => {
                     in_fresh_pool(deed, Ours::connect(&handle, node + "?protocol=resp3", 1), &server, &handle).await
                 }
-                Contender::OursResp2 => {
+                HygieneContender::OursResp2 => {
                     in_fresh_pool(deed, Ours::connect(&handle, node + "?protocol=resp2", 1), &server, &handle).await
                 }
-                Contender::Deadpool => {
+                HygieneContender::Deadpool => {
                     in_fresh_pool(deed, async { Deadpool::new(&node, 1, self.kind()) }, &server, &handle).await
                 }
-                Contender::Bb8 => in_fresh_pool(deed, Bb8::connect(&node, 1, Check::AtCheckout), &server, &handle).await,
+                HygieneContender::Bb8 => in_fresh_pool(deed, Bb8::connect(&node, 1, Check::AtCheckout), &server, &handle).await,
             }
         })
     }
@@ -93,7 +98,7 @@ pub(crate) fn run() -> bool {
     let mut ours_are_clean = true;
     for deed in DEEDS {
         let mut row = vec![String::from(deed.name)];
-        for contender in Contender::ALL {
+        for contender in HygieneContender::ALL {
             // A server of its own: what a cell leaves behind shall not reach the next cell.
             let server = Arc::new(start_server(deed.place));
             Deed::prepare(&server);
@@ -107,7 +112,7 @@ pub(crate) fn run() -> bool {
         rows.push(row);
     }
     let mut head = vec!["what the borrower before did"];
-    head.extend(Contender::ALL.map(Contender::name));
+    head.extend(HygieneContender::ALL.map(HygieneContender::name));
     table::print("What the next borrower of a pool of one sees", &head, &rows);
     println!("\nIn full, where it is not clean:\n");
     for line in details {
@@ -133,7 +138,7 @@ fn head(text: &str) -> &str {
     text.char_indices().nth(28).map_or(text, |(end, _)| &text[..end])
 }
 
-fn detail(deed: Deed, contender: Contender, finding: &Finding) -> Option<String> {
+fn detail(deed: Deed, contender: HygieneContender, finding: &Finding) -> Option<String> {
     let part = |name: &str, what: &[String]| (!what.is_empty()).then(|| format!("{name} {}", what.join("; ")));
     let parts = [part("leaks", &finding.leaks), part("hangs at", &finding.hangs), part("not done:", &finding.not_done)];
     let text: Vec<String> = parts.into_iter().flatten().collect();

@@ -57,10 +57,10 @@ impl Finding {
     }
 }
 
-type Session = BTreeMap<String, String>;
+type SessionView = BTreeMap<String, String>;
 
 /// The sessions at the server, without the harness's own, by what is a session's; only this one, if its id is known.
-fn sessions(server: &RedisServer, id: Option<i64>) -> Vec<Session> {
+fn sessions(server: &RedisServer, id: Option<i64>) -> Vec<SessionView> {
     let list = server.command(&["CLIENT", "LIST"]);
     let lines = list.lines().filter(|line| !line.contains(" name=harness "));
     let start = id.map_or(String::from("id="), |id| format!("id={id} "));
@@ -121,7 +121,7 @@ pub(super) async fn try_deed(deed: &Deed, pool: &impl RedisPool, server: &RedisS
     finding
 }
 
-fn compare(fresh: &[Session], now: &[Session], finding: &mut Finding) {
+fn compare(fresh: &[SessionView], now: &[SessionView], finding: &mut Finding) {
     let Some(fresh) = fresh.first() else { return };
     for session in now {
         for (name, value) in session {

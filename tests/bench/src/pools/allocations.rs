@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use redis_manager_tests::tasks::within;
 
-use super::contenders::Pool;
+use super::contenders::BenchPool;
 use super::cycles::yield_now;
 use crate::heap::HeapCount;
 use crate::runner::{Done, Handle};
 
 /// Allocations of one cycle, and the size of the future of a get.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Sample {
+pub(super) struct AllocationSample {
     /// Of a get that finds a connection, and its drop.
     pub(super) uncontended: f64,
     /// Of a get that waits, among 64 tasks on 8 that hold across one yield; not a number if they hang.
@@ -22,7 +22,7 @@ pub(super) struct Sample {
 const CYCLES: u64 = 10_000;
 
 /// Wants an executor of one thread: the count is of the whole process.
-pub(super) fn count<P: Pool>(pool: &P, handle: &Handle) -> Done<Sample> {
+pub(super) fn count<P: BenchPool>(pool: &P, handle: &Handle) -> Done<AllocationSample> {
     let (pool, handle) = (pool.clone(), handle.clone());
     Box::pin(async move {
         for _ in 0..100 {
@@ -43,12 +43,12 @@ pub(super) fn count<P: Pool>(pool: &P, handle: &Handle) -> Done<Sample> {
             long.saturating_sub(short) as f64 / (100.0 * 64.0)
         };
         let waiting = within(&handle, Duration::from_secs(2), waits).await.unwrap_or(f64::NAN);
-        Sample { uncontended, waiting, future_bytes: pool.future_size() as f64 }
+        AllocationSample { uncontended, waiting, future_bytes: pool.future_size() as f64 }
     })
 }
 
 /// The allocations of 64 tasks that have as many cycles each.
-async fn crowd<P: Pool>(pool: &P, handle: &Handle, cycles: u64) -> u64 {
+async fn crowd<P: BenchPool>(pool: &P, handle: &Handle, cycles: u64) -> u64 {
     let heap = HeapCount::start();
     let tasks: Vec<_> = (0..64)
         .map(|_| {

@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 
 use redis_manager_tests::tasks::within;
 
-use super::contenders::Pool;
+use super::contenders::BenchPool;
 use super::cycles::yield_now;
 use crate::runner::{Done, Handle};
 
 /// What a series of cancels showed.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Sample {
+pub(super) struct CancelSample {
     /// Nanoseconds for a get that is polled once, finds nothing, and is dropped.
     pub(super) alone: f64,
     /// The same beside a thousand that wait.
@@ -31,7 +31,7 @@ pub(super) struct Sample {
 pub(super) const CROWD: usize = 1_000;
 
 /// `alone` and `among` are pools of one, `racing` a pool of two.
-pub(super) fn cancel<P: Pool>(alone: &P, racing: &P, handle: &Handle, times: u32) -> Done<Sample> {
+pub(super) fn cancel<P: BenchPool>(alone: &P, racing: &P, handle: &Handle, times: u32) -> Done<CancelSample> {
     let (pool, racing, handle) = (alone.clone(), racing.clone(), handle.clone());
     // Without a budget, which would make every get after the 128th look like a wait.
     Box::pin(tokio::task::unconstrained(async move {
@@ -64,11 +64,11 @@ pub(super) fn cancel<P: Pool>(alone: &P, racing: &P, handle: &Handle, times: u32
             had.extend(within(&handle, Duration::from_secs(1), racing.get()).await);
         }
         let sum = served + given_up;
-        Sample { alone, among, racing: sum / elapsed, given_up: given_up / sum, lost: 2.0 - had.len() as f64 }
+        CancelSample { alone, among, racing: sum / elapsed, given_up: given_up / sum, lost: 2.0 - had.len() as f64 }
     }))
 }
 
-fn time_cancels<P: Pool>(pool: &P, times: u32) -> f64 {
+fn time_cancels<P: BenchPool>(pool: &P, times: u32) -> f64 {
     let start = Instant::now();
     for _ in 0..times {
         let wait = pin!(pool.get());
@@ -81,7 +81,7 @@ fn poll_once<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
-async fn give_up_quickly<P: Pool>(pool: P, attempts: u64, counts: Arc<[AtomicU64; 2]>) {
+async fn give_up_quickly<P: BenchPool>(pool: P, attempts: u64, counts: Arc<[AtomicU64; 2]>) {
     let (mut served, mut given_up) = (0, 0);
     for _ in 0..attempts {
         let mut polls = 0;

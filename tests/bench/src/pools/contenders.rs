@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use redis_manager::{Connector, Lease, NodeConfig, NodePool};
 
-use crate::runner::{Handle, Kind};
+use crate::runner::{BenchExecutor, Handle};
 
 /// A connection to nowhere: one word on the heap, as the connections of most pools are a pointer wide.
 pub(crate) type Nothing = Box<u64>;
 
 /// A pool of them. Handles are cheap to clone; those of peers that lend by reference are leaked, for one run.
-pub(crate) trait Pool: Clone + Send + Sync + 'static {
+pub(crate) trait BenchPool: Clone + Send + Sync + 'static {
     /// What it lends.
     type Lease: Send + 'static;
 
@@ -27,9 +27,9 @@ pub(crate) trait Pool: Clone + Send + Sync + 'static {
 
 /// A connector that costs nothing.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Free;
+pub(crate) struct NothingConnector;
 
-impl Connector for Free {
+impl Connector for NothingConnector {
     type Connection = Nothing;
     type Error = Infallible;
 
@@ -47,23 +47,23 @@ impl Connector for Free {
 }
 
 /// redis-manager: one node with one pool.
-pub(crate) type Ours = NodePool<Free>;
+pub(crate) type OurPool = NodePool<NothingConnector>;
 
-/// The settings of [`Ours`].
+/// The settings of [`OurPool`].
 pub(crate) fn node_config(size: usize) -> NodeConfig {
     let settings = NodeConfig::builder().max_connection_size(size).max_pools_per_node(1).min_idle(0);
     let settings = settings.max_waiters(1_000_000).default_timeout(Duration::from_secs(60));
     settings.build().expect("the settings of the benchmark are within their ranges")
 }
 
-pub(crate) fn ours(handle: &Handle, size: usize) -> Ours {
-    NodePool::new(Free, node_config(size), handle.runtime())
+pub(crate) fn ours(handle: &Handle, size: usize) -> OurPool {
+    NodePool::new(NothingConnector, node_config(size), handle.runtime())
 }
 
-impl Pool for Ours {
-    type Lease = Lease<Free>;
+impl BenchPool for OurPool {
+    type Lease = Lease<NothingConnector>;
 
-    async fn get(&self) -> Lease<Free> {
+    async fn get(&self) -> Lease<NothingConnector> {
         NodePool::get(self).await.expect("a pool that is open lends")
     }
 
@@ -72,7 +72,7 @@ impl Pool for Ours {
     }
 }
 
-impl deadpool::managed::Manager for Free {
+impl deadpool::managed::Manager for NothingConnector {
     type Type = Nothing;
     type Error = Infallible;
 
@@ -85,32 +85,33 @@ impl deadpool::managed::Manager for Free {
     }
 }
 
-pub(crate) type Deadpool = deadpool::managed::Pool<Free>;
+pub(crate) type DeadpoolPool = deadpool::managed::Pool<NothingConnector>;
 
-pub(crate) fn deadpool(size: usize) -> Deadpool {
-    Deadpool::builder(Free).max_size(size).build().expect("deadpool without timeouts needs no runtime")
+pub(crate) fn deadpool(size: usize) -> DeadpoolPool {
+    DeadpoolPool::builder(NothingConnector).max_size(size).build().expect("deadpool without timeouts needs no runtime")
 }
 
 /// The same with a deadline for each get, as ours has one; it then needs to know the executor's timers.
-pub(crate) fn deadpool_with_timeout(kind: Kind, size: usize) -> Deadpool {
+pub(crate) fn deadpool_with_timeout(kind: BenchExecutor, size: usize) -> DeadpoolPool {
     let runtime = if kind.is_tokio() { deadpool::Runtime::Tokio1 } else { deadpool::Runtime::Smol2 };
-    let builder = Deadpool::builder(Free).max_size(size).wait_timeout(Some(Duration::from_secs(60))).runtime(runtime);
+    let builder =
+        DeadpoolPool::builder(NothingConnector).max_size(size).wait_timeout(Some(Duration::from_secs(60))).runtime(runtime);
     builder.build().expect("deadpool knows the timers of this runtime")
 }
 
-impl Pool for Deadpool {
-    type Lease = deadpool::managed::Object<Free>;
+impl BenchPool for DeadpoolPool {
+    type Lease = deadpool::managed::Object<NothingConnector>;
 
     async fn get(&self) -> Self::Lease {
-        Deadpool::get(self).await.expect("a pool that is open lends")
+        DeadpoolPool::get(self).await.expect("a pool that is open lends")
     }
 
     fn future_size(&self) -> usize {
-        size_of_val(&Deadpool::get(self))
+        size_of_val(&DeadpoolPool::get(self))
     }
 }
 
-impl bb8::ManageConnection for Free {
+impl bb8::ManageConnection for NothingConnector {
     type Connection = Nothing;
     type Error = Infallible;
 
@@ -127,17 +128,17 @@ impl bb8::ManageConnection for Free {
     }
 }
 
-pub(crate) type Bb8 = &'static bb8::Pool<Free>;
+pub(crate) type Bb8Pool = &'static bb8::Pool<NothingConnector>;
 
-pub(crate) async fn bb8(size: usize) -> Bb8 {
+pub(crate) async fn bb8(size: usize) -> Bb8Pool {
     let size = u32::try_from(size).expect("a pool of the benchmark is small");
     let builder = bb8::Pool::builder().max_size(size).connection_timeout(Duration::from_secs(60));
-    let Ok(pool) = builder.build(Free).await;
+    let Ok(pool) = builder.build(NothingConnector).await;
     Box::leak(Box::new(pool))
 }
 
-impl Pool for Bb8 {
-    type Lease = bb8::PooledConnection<'static, Free>;
+impl BenchPool for Bb8Pool {
+    type Lease = bb8::PooledConnection<'static, NothingConnector>;
 
     async fn get(&self) -> Self::Lease {
         bb8::Pool::get(self).await.expect("a pool that is open lends")
@@ -149,7 +150,7 @@ impl Pool for Bb8 {
 }
 
 #[mobc::async_trait]
-impl mobc::Manager for Free {
+impl mobc::Manager for NothingConnector {
     type Connection = Nothing;
     type Error = Infallible;
 
@@ -162,15 +163,15 @@ impl mobc::Manager for Free {
     }
 }
 
-pub(crate) type Mobc = mobc::Pool<Free>;
+pub(crate) type Mobc = mobc::Pool<NothingConnector>;
 
 pub(crate) fn mobc(size: usize) -> Mobc {
     let size = size as u64;
-    mobc::Pool::builder().max_open(size).max_idle(size).get_timeout(Some(Duration::from_secs(60))).build(Free)
+    mobc::Pool::builder().max_open(size).max_idle(size).get_timeout(Some(Duration::from_secs(60))).build(NothingConnector)
 }
 
-impl Pool for Mobc {
-    type Lease = mobc::Connection<Free>;
+impl BenchPool for Mobc {
+    type Lease = mobc::Connection<NothingConnector>;
 
     async fn get(&self) -> Self::Lease {
         mobc::Pool::get(self).await.unwrap_or_else(|_| panic!("a pool that is open lends"))
@@ -182,7 +183,7 @@ impl Pool for Mobc {
 }
 
 #[mobc::async_trait]
-impl qp::resource::Manage for Free {
+impl qp::resource::Manage for NothingConnector {
     type Output = Nothing;
     type Error = Infallible;
 
@@ -191,14 +192,14 @@ impl qp::resource::Manage for Free {
     }
 }
 
-pub(crate) type Qp = &'static qp::Pool<Free>;
+pub(crate) type Qp = &'static qp::Pool<NothingConnector>;
 
 pub(crate) fn qp(size: usize) -> Qp {
-    Box::leak(Box::new(qp::Pool::new(Free, size)))
+    Box::leak(Box::new(qp::Pool::new(NothingConnector, size)))
 }
 
-impl Pool for Qp {
-    type Lease = qp::Pooled<'static, Free>;
+impl BenchPool for Qp {
+    type Lease = qp::Pooled<'static, NothingConnector>;
 
     async fn get(&self) -> Self::Lease {
         let Ok(lease) = qp::Pool::acquire(self).await;
@@ -297,7 +298,7 @@ impl<F: Floor> Drop for Floored<F> {
     }
 }
 
-impl<F: Floor> Pool for F {
+impl<F: Floor> BenchPool for F {
     type Lease = Floored<F>;
 
     fn get(&self) -> impl Future<Output = Self::Lease> + Send {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use redis_manager_tests::tasks::within;
 
-use super::contenders::Pool;
+use super::contenders::BenchPool;
 use crate::measure::{jain, percentile};
 use crate::runner::{Done, Handle};
 
@@ -42,7 +42,7 @@ pub(super) const SCENARIOS: [Scenario; 5] = [
 
 /// What one window showed.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Sample {
+pub(super) struct CycleSample {
     pub(super) cycles_per_second: f64,
     /// Of an acquire, in nanoseconds, of every 16th cycle.
     pub(super) p50: f64,
@@ -62,7 +62,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// Cycles between two looks at the clock: a look costs as much as half a cycle.
 const TIMED_EVERY: u64 = 16;
 
-pub(super) fn race<P: Pool>(pool: &P, handle: &Handle, scenario: Scenario, window: Duration) -> Done<Sample> {
+pub(super) fn race<P: BenchPool>(pool: &P, handle: &Handle, scenario: Scenario, window: Duration) -> Done<CycleSample> {
     let (pool, handle) = (pool.clone(), handle.clone());
     Box::pin(async move {
         // Every connection is there before the race begins. A pool that hung in an earlier round may lend none.
@@ -73,7 +73,7 @@ pub(super) fn race<P: Pool>(pool: &P, handle: &Handle, scenario: Scenario, windo
             }
         };
         if within(&handle, GRACE, all_connections).await.is_none() {
-            return Sample { hung: scenario.tasks as f64, ..Sample::default() };
+            return CycleSample { hung: scenario.tasks as f64, ..CycleSample::default() };
         }
         let stop = Arc::new(AtomicBool::new(false));
         let start = Instant::now();
@@ -105,7 +105,7 @@ pub(super) fn race<P: Pool>(pool: &P, handle: &Handle, scenario: Scenario, windo
         clock.join().expect("a clock does not panic");
         latencies.sort_unstable();
         let cycles: u64 = shares.iter().sum();
-        Sample {
+        CycleSample {
             cycles_per_second: cycles as f64 / (end - start).as_secs_f64(),
             p50: percentile(&latencies, 0.5),
             p99: percentile(&latencies, 0.99),
@@ -124,7 +124,7 @@ struct Share {
     ended: Instant,
 }
 
-async fn cycle<P: Pool>(pool: P, hold: Hold, stop: Arc<AtomicBool>) -> Share {
+async fn cycle<P: BenchPool>(pool: P, hold: Hold, stop: Arc<AtomicBool>) -> Share {
     let (mut cycles, mut latencies) = (0, Vec::new());
     while !stop.load(Ordering::Relaxed) {
         let timed = cycles % TIMED_EVERY == TIMED_EVERY - 1;

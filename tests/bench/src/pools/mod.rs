@@ -16,20 +16,20 @@ use std::time::Duration;
 use crate::goals::{Goals, Want};
 use crate::measure::Spread;
 use crate::options::Options;
-use crate::runner::{Kind, Runner};
+use crate::runner::{BenchExecutor, Runner};
 use crate::table;
 use cycles::{SCENARIOS, Scenario};
 use subject::{DEADPOOL, OURS, STD_FLOOR, Subject};
 
-const KINDS: [Kind; 3] = [Kind::TokioTwoWorkers, Kind::TokioOneThread, Kind::SmolTwoThreads];
+const KINDS: [BenchExecutor; 3] = [BenchExecutor::TokioTwoWorkers, BenchExecutor::TokioOneThread, BenchExecutor::SmolTwoThreads];
 
 /// What was seen of one contender, round by round.
-struct Cell<S> {
+struct PoolResults<S> {
     name: &'static str,
     samples: Vec<S>,
 }
 
-impl<S> Cell<S> {
+impl<S> PoolResults<S> {
     fn values(&self, value: impl Fn(&S) -> f64) -> Vec<f64> {
         self.samples.iter().map(value).collect()
     }
@@ -40,14 +40,14 @@ impl<S> Cell<S> {
 }
 
 /// The ratio of one contender's values to another's, paired by round.
-fn ratio<S>(cells: &[Cell<S>], ours: &str, theirs: &str, value: impl Fn(&S) -> f64) -> Option<Spread> {
+fn ratio<S>(cells: &[PoolResults<S>], ours: &str, theirs: &str, value: impl Fn(&S) -> f64) -> Option<Spread> {
     let find = |name| cells.iter().find(|cell| cell.name == name);
     Some(Spread::of_ratios(&find(ours)?.values(&value), &find(theirs)?.values(&value)))
 }
 
 /// Measures every subject once in each round, in an order that rotates.
-fn in_rounds<S>(subjects: &[Subject], rounds: usize, mut measure: impl FnMut(usize) -> S) -> Vec<Cell<S>> {
-    let mut cells: Vec<_> = subjects.iter().map(|subject| Cell { name: subject.name, samples: Vec::new() }).collect();
+fn in_rounds<S>(subjects: &[Subject], rounds: usize, mut measure: impl FnMut(usize) -> S) -> Vec<PoolResults<S>> {
+    let mut cells: Vec<_> = subjects.iter().map(|subject| PoolResults { name: subject.name, samples: Vec::new() }).collect();
     for round in 0..rounds {
         for turn in 0..subjects.len() {
             let column = (turn + round) % subjects.len();
@@ -71,14 +71,14 @@ pub(crate) fn run(options: &Options, goals: &mut Goals) {
     count_allocations(goals);
 }
 
-fn start(kind: Kind, scenario: Scenario) -> (Runner, Vec<Subject>) {
+fn start(kind: BenchExecutor, scenario: Scenario) -> (Runner, Vec<Subject>) {
     let runner = Runner::start(kind);
     let handle = runner.handle.clone();
     let subjects = runner.run(async move { subject::pools_and_floors(kind, &handle, scenario).await });
     (runner, subjects)
 }
 
-fn race(kind: Kind, scenario: Scenario, options: &Options, goals: &mut Goals) {
+fn race(kind: BenchExecutor, scenario: Scenario, options: &Options, goals: &mut Goals) {
     let (rounds, window) = if options.quick { (1, 20) } else { (9, 100) };
     let (runner, subjects) = start(kind, scenario);
     let window = Duration::from_millis(window);
@@ -96,8 +96,8 @@ fn race(kind: Kind, scenario: Scenario, options: &Options, goals: &mut Goals) {
         "Jain",
         "hung",
     ];
-    let row = |cell: &Cell<cycles::Sample>| {
-        let median = |value: fn(&cycles::Sample) -> f64| format!("{:.0}", cell.spread(value).median);
+    let row = |cell: &PoolResults<cycles::CycleSample>| {
+        let median = |value: fn(&cycles::CycleSample) -> f64| format!("{:.0}", cell.spread(value).median);
         vec![
             String::from(cell.name),
             cell.spread(|sample| sample.cycles_per_second / 1e3).to_string(),
@@ -117,19 +117,21 @@ fn race(kind: Kind, scenario: Scenario, options: &Options, goals: &mut Goals) {
     judge_race(kind, scenario, &cells, goals);
 }
 
-fn judge_race(kind: Kind, scenario: Scenario, cells: &[Cell<cycles::Sample>], goals: &mut Goals) {
-    let time = |sample: &cycles::Sample| 1.0 / sample.cycles_per_second;
-    let speed = |sample: &cycles::Sample| sample.cycles_per_second;
+fn judge_race(kind: BenchExecutor, scenario: Scenario, cells: &[PoolResults<cycles::CycleSample>], goals: &mut Goals) {
+    let time = |sample: &cycles::CycleSample| 1.0 / sample.cycles_per_second;
+    let speed = |sample: &cycles::CycleSample| sample.cycles_per_second;
     let mut judge = |what: &str, want, seen| goals.judge(&format!("{}, {kind}: {what}", scenario.name), want, seen);
     match (kind, scenario.tasks) {
-        (Kind::TokioTwoWorkers, 1) => {
+        (BenchExecutor::TokioTwoWorkers, 1) => {
             judge("time to deadpool", Want::AtMost(0.25), ratio(cells, OURS, DEADPOOL, time));
             judge("time to two locks", Want::AtMost(1.3), ratio(cells, OURS, STD_FLOOR, time));
         }
-        (Kind::TokioTwoWorkers, 16) => judge("cycles/s to deadpool", Want::AtLeast(4.0), ratio(cells, OURS, DEADPOOL, speed)),
-        (Kind::TokioTwoWorkers | Kind::TokioOneThread, 64 | 1_000) => {
+        (BenchExecutor::TokioTwoWorkers, 16) => {
+            judge("cycles/s to deadpool", Want::AtLeast(4.0), ratio(cells, OURS, DEADPOOL, speed))
+        }
+        (BenchExecutor::TokioTwoWorkers | BenchExecutor::TokioOneThread, 64 | 1_000) => {
             let bound = match (kind, scenario.tasks) {
-                (Kind::TokioOneThread, _) => 1.7,
+                (BenchExecutor::TokioOneThread, _) => 1.7,
                 (_, 64) => 1.35,
                 (_, _) => 1.25,
             };
@@ -156,7 +158,7 @@ fn crowds(options: &Options, goals: &mut Goals) {
                 runner.run(fresh[column].pool.park(&runner.handle, waiters))
             });
             let bare = runner.run(waiters::bare_task(&runner.handle, waiters));
-            let row = |cell: &Cell<waiters::Sample>| {
+            let row = |cell: &PoolResults<waiters::WaiterSample>| {
                 let [bytes, drain] = [cell.spread(|sample| sample.bytes), cell.spread(|sample| sample.drain)];
                 vec![String::from(cell.name), format!("{:.0}", bytes.median), drain.to_string()]
             };
@@ -165,7 +167,7 @@ fn crowds(options: &Options, goals: &mut Goals) {
             rows.push(vec![String::from("floor: a parked bare task"), format!("{bare:.0}"), Spread::of(&chains).to_string()]);
             let head = ["pool", "heap bytes each, with the task", "ms to serve them all"];
             table::print(&format!("{waiters} parked waiters on a pool of one, {kind}"), &head, &rows);
-            if kind == Kind::TokioTwoWorkers {
+            if kind == BenchExecutor::TokioTwoWorkers {
                 let bytes = cells.iter().find(|cell| cell.name == OURS).map(|cell| cell.spread(|sample| sample.bytes));
                 let what = format!("heap bytes of each of {waiters} parked waiters, task included ({bare:.0} bare)");
                 goals.judge(&what, Want::AtMost(320.0), bytes);
@@ -177,7 +179,7 @@ fn crowds(options: &Options, goals: &mut Goals) {
 fn give_up(options: &Options, goals: &mut Goals) {
     for kind in KINDS {
         let cells = give_up_on(kind, options);
-        if kind == Kind::TokioTwoWorkers {
+        if kind == BenchExecutor::TokioTwoWorkers {
             goals.judge(
                 "cancel alone: time to deadpool",
                 Want::AtMost(0.5),
@@ -189,14 +191,14 @@ fn give_up(options: &Options, goals: &mut Goals) {
     }
 }
 
-fn give_up_on(kind: Kind, options: &Options) -> Vec<Cell<cancels::Sample>> {
+fn give_up_on(kind: BenchExecutor, options: &Options) -> Vec<PoolResults<cancels::CancelSample>> {
     let (rounds, times) = if options.quick { (1, 1_600) } else { (9, 100_000) };
     let one = Scenario { size: 1, hold: cycles::Hold::OneYield, ..SCENARIOS[0] };
     let (runner, alone) = start(kind, one);
     let handle = runner.handle.clone();
     let racing = runner.run(async move { subject::pools(kind, &handle, 2).await });
     let cells = in_rounds(&alone, rounds, |column| runner.run(alone[column].pool.cancel(&racing[column], &runner.handle, times)));
-    let row = |cell: &Cell<cancels::Sample>| {
+    let row = |cell: &PoolResults<cancels::CancelSample>| {
         vec![
             String::from(cell.name),
             cell.spread(|sample| sample.alone).to_string(),
@@ -215,9 +217,9 @@ fn give_up_on(kind: Kind, options: &Options) -> Vec<Cell<cancels::Sample>> {
 
 fn count_allocations(goals: &mut Goals) {
     let eight = Scenario { hold: cycles::Hold::OneYield, ..SCENARIOS[0] };
-    let (runner, subjects) = start(Kind::TokioOneThread, eight);
+    let (runner, subjects) = start(BenchExecutor::TokioOneThread, eight);
     let cells = in_rounds(&subjects, 1, |column| runner.run(subjects[column].pool.count_allocations(&runner.handle)));
-    let row = |cell: &Cell<allocations::Sample>| {
+    let row = |cell: &PoolResults<allocations::AllocationSample>| {
         vec![
             String::from(cell.name),
             format!("{:.2}", cell.samples[0].uncontended),

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use redis_manager::{Manager, RedisManager};
 use redis_manager_tests::redis_server::RedisServer;
 
-use super::contenders::{self, Free, Ours, Pool};
+use super::contenders::{self, BenchPool, NothingConnector, OurPool};
 use super::subject::{DEADPOOL, DEADPOOL_WITH_TIMEOUT, OURS};
 use crate::goals::{Goals, Want};
 use crate::measure::Spread;
 use crate::options::Options;
-use crate::runner::{Handle, Kind, Runner};
+use crate::runner::{BenchExecutor, Handle, Runner};
 use crate::table;
 
 const NODES: [usize; 3] = [1, 100, 10_000];
@@ -58,7 +58,7 @@ impl Rows {
 
 /// Nodes that cost nothing, by name.
 struct Named {
-    manager: Manager<Free>,
+    manager: Manager<NothingConnector>,
     names: Vec<String>,
 }
 
@@ -70,7 +70,7 @@ struct Urls {
 
 /// Measures and prints what a look-up by name costs, each node asked in turn.
 pub(super) fn run(options: &Options, goals: &mut Goals) {
-    let runner = Runner::start(Kind::TokioTwoWorkers);
+    let runner = Runner::start(BenchExecutor::TokioTwoWorkers);
     let handle = runner.handle.clone();
     let (rounds, times) = if options.quick { (1, 1_000) } else { (9, 200_000) };
     let wanted = if options.quick { &NODES[..2] } else { &NODES[..] };
@@ -128,11 +128,11 @@ fn count(nodes: usize) -> String {
 /// The pools without a name.
 async fn nameless(handle: &Handle, times: usize, rows: &mut Rows) {
     let deadpool = contenders::deadpool(8);
-    rows.push(DEADPOOL, nanoseconds!(times, |_turn| Pool::get(&deadpool).await));
-    let deadpool = contenders::deadpool_with_timeout(Kind::TokioTwoWorkers, 8);
-    rows.push(DEADPOOL_WITH_TIMEOUT, nanoseconds!(times, |_turn| Pool::get(&deadpool).await));
-    let ours: Ours = contenders::ours(handle, 8);
-    rows.push(&format!("{OURS}, NodePool::get"), nanoseconds!(times, |_turn| Pool::get(&ours).await));
+    rows.push(DEADPOOL, nanoseconds!(times, |_turn| BenchPool::get(&deadpool).await));
+    let deadpool = contenders::deadpool_with_timeout(BenchExecutor::TokioTwoWorkers, 8);
+    rows.push(DEADPOOL_WITH_TIMEOUT, nanoseconds!(times, |_turn| BenchPool::get(&deadpool).await));
+    let ours: OurPool = contenders::ours(handle, 8);
+    rows.push(&format!("{OURS}, NodePool::get"), nanoseconds!(times, |_turn| BenchPool::get(&ours).await));
 }
 
 /// What every pool is made of.
@@ -147,7 +147,10 @@ impl Named {
         let manager = Manager::new(contenders::node_config(8), handle.runtime());
         let names: Vec<String> = (0..nodes).map(|node| format!("redis://10.0.{}.{}:6379", node / 256, node % 256)).collect();
         for name in &names {
-            manager.add(name, Duration::from_secs(10), || Free).await.expect("a node that costs nothing can be added");
+            manager
+                .add(name, Duration::from_secs(10), || NothingConnector)
+                .await
+                .expect("a node that costs nothing can be added");
         }
         Named { manager, names }
     }

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::cancels;
-use super::contenders::{self, Pool};
+use super::contenders::{self, BenchPool};
 use super::cycles::{self, Hold, Scenario};
 use super::{allocations, waiters, wakes};
-use crate::runner::{Done, Handle, Kind};
+use crate::runner::{BenchExecutor, Done, Handle};
 
 pub(crate) const OURS: &str = "redis-manager";
 pub(crate) const DEADPOOL: &str = "deadpool";
@@ -20,33 +20,33 @@ const PARKING_LOT_FLOOR: &str = "floor: two parking_lot locks";
 
 /// All that is measured of a pool.
 pub(super) trait Measured: Send + Sync {
-    fn race(&self, handle: &Handle, scenario: Scenario, window: Duration) -> Done<cycles::Sample>;
-    fn park(&self, handle: &Handle, waiters: usize) -> Done<waiters::Sample>;
-    fn cancel(&self, racing: &Subject, handle: &Handle, times: u32) -> Done<cancels::Sample>;
-    fn count_allocations(&self, handle: &Handle) -> Done<allocations::Sample>;
-    fn count_wakes(&self, handle: &Handle, scenario: Scenario, cycles: u64) -> Done<wakes::Sample>;
+    fn race(&self, handle: &Handle, scenario: Scenario, window: Duration) -> Done<cycles::CycleSample>;
+    fn park(&self, handle: &Handle, waiters: usize) -> Done<waiters::WaiterSample>;
+    fn cancel(&self, racing: &Subject, handle: &Handle, times: u32) -> Done<cancels::CancelSample>;
+    fn count_allocations(&self, handle: &Handle) -> Done<allocations::AllocationSample>;
+    fn count_wakes(&self, handle: &Handle, scenario: Scenario, cycles: u64) -> Done<wakes::WakeSample>;
     fn as_any(&self) -> &dyn std::any::Any;
 }
 
-impl<P: Pool> Measured for P {
-    fn race(&self, handle: &Handle, scenario: Scenario, window: Duration) -> Done<cycles::Sample> {
+impl<P: BenchPool> Measured for P {
+    fn race(&self, handle: &Handle, scenario: Scenario, window: Duration) -> Done<cycles::CycleSample> {
         cycles::race(self, handle, scenario, window)
     }
 
-    fn park(&self, handle: &Handle, waiters: usize) -> Done<waiters::Sample> {
+    fn park(&self, handle: &Handle, waiters: usize) -> Done<waiters::WaiterSample> {
         waiters::park(self, handle, waiters)
     }
 
-    fn cancel(&self, racing: &Subject, handle: &Handle, times: u32) -> Done<cancels::Sample> {
+    fn cancel(&self, racing: &Subject, handle: &Handle, times: u32) -> Done<cancels::CancelSample> {
         let racing = racing.pool.as_any().downcast_ref::<P>().expect("both pools are of one kind");
         cancels::cancel(self, racing, handle, times)
     }
 
-    fn count_allocations(&self, handle: &Handle) -> Done<allocations::Sample> {
+    fn count_allocations(&self, handle: &Handle) -> Done<allocations::AllocationSample> {
         allocations::count(self, handle)
     }
 
-    fn count_wakes(&self, handle: &Handle, scenario: Scenario, cycles: u64) -> Done<wakes::Sample> {
+    fn count_wakes(&self, handle: &Handle, scenario: Scenario, cycles: u64) -> Done<wakes::WakeSample> {
         wakes::count(self, handle, scenario, cycles)
     }
 
@@ -62,13 +62,13 @@ pub(super) struct Subject {
 }
 
 impl Subject {
-    fn new(name: &'static str, pool: impl Pool) -> Subject {
+    fn new(name: &'static str, pool: impl BenchPool) -> Subject {
         Subject { name, pool: Box::new(pool) }
     }
 }
 
 /// Every pool that runs on this executor, each of this size.
-pub(super) async fn pools(kind: Kind, handle: &Handle, size: usize) -> Vec<Subject> {
+pub(super) async fn pools(kind: BenchExecutor, handle: &Handle, size: usize) -> Vec<Subject> {
     let mut all = vec![
         Subject::new(OURS, contenders::ours(handle, size)),
         Subject::new(DEADPOOL, contenders::deadpool(size)),
@@ -83,7 +83,7 @@ pub(super) async fn pools(kind: Kind, handle: &Handle, size: usize) -> Vec<Subje
 }
 
 /// Those, and the floors where nobody has to wait.
-pub(super) async fn pools_and_floors(kind: Kind, handle: &Handle, scenario: Scenario) -> Vec<Subject> {
+pub(super) async fn pools_and_floors(kind: BenchExecutor, handle: &Handle, scenario: Scenario) -> Vec<Subject> {
     let mut all = pools(kind, handle, scenario.size).await;
     if scenario.hold == Hold::Never {
         all.push(Subject::new(STD_FLOOR, contenders::std_floor(scenario.size)));

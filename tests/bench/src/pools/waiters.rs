@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 use redis_manager::Timer;
 use redis_manager_tests::tasks::within;
 
-use super::contenders::Pool;
+use super::contenders::BenchPool;
 use super::cycles::yield_now;
 use crate::heap::HeapCount;
 use crate::runner::{Done, Handle};
 
 /// What one crowd showed.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Sample {
+pub(super) struct WaiterSample {
     /// Heap of a parked task with its wait.
     pub(super) bytes: f64,
     /// From the moment that the one connection came back until everybody had had it, in milliseconds; infinite if that
@@ -25,12 +25,12 @@ pub(super) struct Sample {
 }
 
 /// Parks as many tasks on a pool of one, then serves them.
-pub(super) fn park<P: Pool>(pool: &P, handle: &Handle, waiters: usize) -> Done<Sample> {
+pub(super) fn park<P: BenchPool>(pool: &P, handle: &Handle, waiters: usize) -> Done<WaiterSample> {
     let (pool, handle) = (pool.clone(), handle.clone());
     Box::pin(async move {
         let Some(lease) = within(&handle, Duration::from_secs(1), pool.get()).await else {
             // It has hung in an earlier round.
-            return Sample { bytes: f64::NAN, drain: f64::INFINITY };
+            return WaiterSample { bytes: f64::NAN, drain: f64::INFINITY };
         };
         let counters = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
         let mut tasks = Vec::with_capacity(waiters);
@@ -56,7 +56,7 @@ pub(super) fn park<P: Pool>(pool: &P, handle: &Handle, waiters: usize) -> Done<S
             }
         }
         let drain = drained.map_or(f64::INFINITY, |()| start.elapsed().as_secs_f64() * 1e3);
-        Sample { bytes, drain }
+        WaiterSample { bytes, drain }
     })
 }
 

@@ -10,16 +10,16 @@ use std::time::Duration;
 
 use redis_manager_tests::tasks::within;
 
-use super::contenders::Pool;
+use super::contenders::BenchPool;
 use super::cycles::{SCENARIOS, Scenario, yield_now};
-use super::{Cell, KINDS, in_rounds, start};
+use super::{KINDS, PoolResults, in_rounds, start};
 use crate::options::Options;
-use crate::runner::{Done, Handle, Kind};
+use crate::runner::{BenchExecutor, Done, Handle};
 use crate::table;
 
 /// What the gets of one crowd took. Not a number if the crowd hung.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sample {
+pub(super) struct WakeSample {
     /// The part of the gets that found nothing at first, and so ended with a hand-over.
     waited: f64,
     /// Of each of those: how often the pool woke the task.
@@ -30,7 +30,7 @@ pub(super) struct Sample {
     sleeps: f64,
 }
 
-const HUNG: Sample = Sample { waited: f64::NAN, wakes: f64::NAN, in_vain: f64::NAN, sleeps: f64::NAN };
+const HUNG: WakeSample = WakeSample { waited: f64::NAN, wakes: f64::NAN, in_vain: f64::NAN, sleeps: f64::NAN };
 
 /// A crowd that takes longer will never end.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -45,11 +45,11 @@ pub(super) fn run(options: &Options) {
     }
 }
 
-fn table_of(kind: Kind, scenario: Scenario, cycles: u64) {
+fn table_of(kind: BenchExecutor, scenario: Scenario, cycles: u64) {
     let (runner, subjects) = start(kind, scenario);
     let cells = in_rounds(&subjects, 3, |column| runner.run(subjects[column].pool.count_wakes(&runner.handle, scenario, cycles)));
-    let row = |cell: &Cell<Sample>| {
-        let median = |value: fn(&Sample) -> f64, digits: usize| match cell.spread(value).median {
+    let row = |cell: &PoolResults<WakeSample>| {
+        let median = |value: fn(&WakeSample) -> f64, digits: usize| match cell.spread(value).median {
             hung if hung.is_nan() => String::from("hung"),
             median => format!("{median:.digits$}"),
         };
@@ -68,12 +68,12 @@ fn table_of(kind: Kind, scenario: Scenario, cycles: u64) {
 }
 
 /// Lets as many tasks as the scenario has go through so many cycles each.
-pub(super) fn count<P: Pool>(pool: &P, handle: &Handle, scenario: Scenario, cycles: u64) -> Done<Sample> {
+pub(super) fn count<P: BenchPool>(pool: &P, handle: &Handle, scenario: Scenario, cycles: u64) -> Done<WakeSample> {
     let (pool, handle) = (pool.clone(), handle.clone());
     Box::pin(async move {
         let before = sleeps();
         let tasks: Vec<_> = (0..scenario.tasks).map(|_| handle.start(cycle(pool.clone(), cycles))).collect();
-        let mut sum = Tally::default();
+        let mut sum = WakeCount::default();
         let all = async {
             for task in tasks {
                 sum.add(task.await);
@@ -84,7 +84,7 @@ pub(super) fn count<P: Pool>(pool: &P, handle: &Handle, scenario: Scenario, cycl
         }
         let gets = (scenario.tasks as u64 * cycles) as f64;
         let waits = sum.waits as f64;
-        Sample {
+        WakeSample {
             waited: waits / gets,
             wakes: sum.wakes as f64 / waits,
             in_vain: sum.in_vain as f64 / waits,
@@ -94,14 +94,14 @@ pub(super) fn count<P: Pool>(pool: &P, handle: &Handle, scenario: Scenario, cycl
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Tally {
+struct WakeCount {
     waits: u64,
     wakes: u64,
     in_vain: u64,
 }
 
-impl Tally {
-    fn add(&mut self, other: Tally) {
+impl WakeCount {
+    fn add(&mut self, other: WakeCount) {
         self.waits += other.waits;
         self.wakes += other.wakes;
         self.in_vain += other.in_vain;
@@ -125,12 +125,12 @@ impl Wake for Tap {
     }
 }
 
-async fn cycle<P: Pool>(pool: P, cycles: u64) -> Tally {
+async fn cycle<P: BenchPool>(pool: P, cycles: u64) -> WakeCount {
     // A task keeps its waker on every executor that is measured here.
     let task = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
     let tap = Arc::new(Tap { task, wakes: AtomicU64::new(0) });
     let waker = Waker::from(Arc::clone(&tap));
-    let mut tally = Tally::default();
+    let mut tally = WakeCount::default();
     for _ in 0..cycles {
         let mut polls = 0;
         let lease = {
