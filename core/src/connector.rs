@@ -2,49 +2,11 @@
 
 use std::future::Future;
 
+use crate::close_reason::CloseReason;
+use crate::condition::Condition;
 use crate::connection_monitor::ConnectionMonitor;
 
-/// Why a connection was closed; every connection leaves with exactly one of these.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum CloseReason {
-    /// It was found broken: on return, by its monitor, or when it was about to be handed out.
-    Broken,
-    /// Its holder asked for it to be closed.
-    Discarded,
-    /// A health check failed or was not answered in time.
-    CheckFailed,
-    /// Its borrower left something on it that could not be undone, or not cheaply.
-    Unclean,
-    /// It has grown beyond what one that idles may hold.
-    Oversized,
-    /// The server at the other end is no longer the one that is wanted; see [`ConnectionMonitor::renew`].
-    Outdated,
-    /// It had been idle for longer than `max_idle_time`.
-    IdleTooLong,
-    /// It had reached its `max_lifetime`.
-    Expired,
-    /// It idled, its node had more than `min_connections_per_node`, and another node needed its place: it was below
-    /// that, or had callers in the queue, and `max_total_connections` left nothing.
-    Yielded,
-    /// The pool was closed.
-    PoolClosed,
-}
-
-/// What a borrower has left on a sound connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Residue {
-    /// Nothing: it is lent again at once.
-    None,
-    /// Something that [`Connector::clean`] can undo.
-    Removable,
-    /// Something that stays: the connection is closed.
-    Lasting,
-    /// Nothing but memory, and too much of it: the connection is closed.
-    Oversized,
-}
-
-/// Ends a connection on loan from outside; see [`Connector::kill_switch`].
+/// Ends a connection on loan from outside; see [`Connector::abort_handle`].
 pub type AbortHandle = Box<dyn FnOnce() + Send>;
 
 /// Makes, checks and ends the connections of one node.
@@ -65,21 +27,11 @@ pub trait Connector: Send + Sync + 'static {
     /// Asks the server for a sign of life on an idle connection; bounded by `health_check_timeout`.
     fn check(&self, conn: &mut Self::Connection) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
-    /// Whether `conn` must not be lent again. Called on return and before every loan, so: a flag, no I/O.
-    fn is_broken(&self, conn: &mut Self::Connection) -> bool;
-
-    /// Whether a broken `conn` is one because it was asked and did not answer in time. Its neighbours are then
-    /// distrusted: each is checked before it is lent again. By default never.
-    fn is_silent(&self, conn: &mut Self::Connection) -> bool {
-        let _ = conn;
-        false
-    }
-
-    /// What the borrower of a sound `conn` has left on it. Called on return, so: a flag, no I/O. By default nothing.
-    fn residue(&self, conn: &mut Self::Connection) -> Residue {
-        let _ = conn;
-        Residue::None
-    }
+    /// In which condition `conn` is, as far as flags tell. Asked on return, and before each loan, where the connection is lent
+    /// only if it is [`Clean`](Condition::Clean).
+    ///
+    /// It must neither do I/O nor allocate. A panic means [`Broken`](Condition::Broken).
+    fn inspect(&self, conn: &mut Self::Connection) -> Condition;
 
     /// Undoes what a borrower has left, and makes sure of it, before `conn` is lent again; in the background, bounded by
     /// `health_check_timeout`. A connection that cannot be cleaned is closed. By default there is nothing to do.

@@ -6,8 +6,9 @@ use std::pin::{Pin, pin};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
+use crate::close_reason::CloseReason;
 use crate::connection_monitor::ConnectionMonitor;
-use crate::connector::{CloseReason, Connector};
+use crate::connector::Connector;
 use crate::node::{DriverNext, Node};
 use crate::runtime::Task;
 use crate::state::{Action, CheckResult, Checkup, Closing, ConnId, DialFailureKind, Ticket};

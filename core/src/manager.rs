@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use crate::closed::{Closed, ClosedSignal};
 use crate::config::NodeConfig;
+use crate::config_error::ConfigError;
 use crate::connection_limiter::{ConnectionLimiter, TotalConnections};
 use crate::connector::Connector;
-use crate::error::{ConfigError, GetClientError};
+use crate::error::GetClientError;
 use crate::lease::Lease;
 use crate::node_pool::NodePool;
 use crate::pending_close::PendingClose;

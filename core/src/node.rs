@@ -7,10 +7,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
+use crate::close_reason::CloseReason;
+use crate::condition::Condition;
 use crate::config::NodeConfig;
 use crate::connection_limiter::Membership;
 use crate::connection_monitor::MonitorTarget;
-use crate::connector::{AbortHandle, CloseReason, Connector, Residue};
+use crate::connector::{AbortHandle, Connector};
 use crate::error::GetClientError;
 use crate::runtime::Runtime;
 #[cfg(feature = "testing")]
@@ -449,39 +451,19 @@ impl<K: Connector> Node<K> {
     /// What is to be said of a connection that a borrower gives back; outside the lock, and a panic means that it is not to
     /// be lent again.
     fn inspect(&self, loan: &mut Loan<K::Connection>) -> ReleaseKind {
-        // One guard for both questions, and no more for most connections: a panic is told apart by what was asked last.
-        let mut asked_residue = false;
-        let seen = catch_unwind(AssertUnwindSafe(|| {
-            let conn = &mut loan.conn;
-            if self.connector.is_broken(conn) {
-                return None;
-            }
-            asked_residue = true;
-            Some(self.connector.residue(conn))
-        }));
-        match seen {
-            Ok(Some(Residue::None)) => ReleaseKind::Sound,
-            Ok(Some(Residue::Removable)) => ReleaseKind::Soiled,
-            Ok(Some(Residue::Lasting)) => ReleaseKind::Broken(CloseReason::Unclean),
-            Ok(Some(Residue::Oversized)) => ReleaseKind::Broken(CloseReason::Oversized),
-            Ok(None) => self.ailment(loan),
-            Err(_) if asked_residue => ReleaseKind::Broken(CloseReason::Unclean),
-            Err(_) => ReleaseKind::Broken(CloseReason::Broken),
+        match catch_unwind(AssertUnwindSafe(|| self.connector.inspect(&mut loan.conn))) {
+            Ok(Condition::Clean) => ReleaseKind::Sound,
+            Ok(Condition::Resettable) => ReleaseKind::Soiled,
+            Ok(Condition::Tainted) => ReleaseKind::Broken(CloseReason::Unclean),
+            Ok(Condition::Oversized) => ReleaseKind::Broken(CloseReason::Oversized),
+            Ok(Condition::Broken) | Err(_) => ReleaseKind::Broken(CloseReason::Broken),
+            Ok(Condition::Unresponsive) => ReleaseKind::Silent,
         }
     }
 
     /// Whether a connection is fit to be lent; outside the lock, and a panic means that it is not.
     pub(crate) fn is_sound(&self, loan: &mut Loan<K::Connection>) -> bool {
-        catch_unwind(AssertUnwindSafe(|| !self.connector.is_broken(&mut loan.conn))).unwrap_or(false)
-    }
-
-    /// How a connection is broken.
-    #[cold]
-    fn ailment(&self, loan: &mut Loan<K::Connection>) -> ReleaseKind {
-        match catch_unwind(AssertUnwindSafe(|| self.connector.is_silent(&mut loan.conn))) {
-            Ok(true) => ReleaseKind::Silent,
-            Ok(false) | Err(_) => ReleaseKind::Broken(CloseReason::Broken),
-        }
+        catch_unwind(AssertUnwindSafe(|| self.connector.inspect(&mut loan.conn))).is_ok_and(|seen| seen == Condition::Clean)
     }
 
     /// The error for an outcome that is not a connection.

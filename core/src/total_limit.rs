@@ -2,8 +2,8 @@
 
 use std::ops::RangeInclusive;
 
-use crate::config::{NodeConfig, Setting, at_most, count};
-use crate::error::ConfigError;
+use crate::config::{NodeConfig, Setting};
+use crate::config_error::{ConfigError, at_most, count};
 
 /// As many as a node of the largest pools could have.
 const TOTAL: RangeInclusive<usize> = 1..=16_777_216;

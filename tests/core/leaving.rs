@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use redis_manager_core::testing::{FakeConnection, FakeConnector, FakeError, FakeMode};
 use redis_manager_core::{
-    AbortHandle, CloseReason, ConnectionMonitor, Connector, GetClientError, Health, Lease, Loop, NodeConfigBuilder, Residue,
+    AbortHandle, CloseReason, Condition, ConnectionMonitor, Connector, GetClientError, Health, Lease, Loop, NodeConfigBuilder,
     Spawn,
 };
 
@@ -64,17 +64,14 @@ impl Connector for Careful {
         self.inner.check(conn).await
     }
 
-    fn is_broken(&self, conn: &mut FakeConnection) -> bool {
-        self.inner.is_broken(conn)
-    }
-
-    fn residue(&self, conn: &mut FakeConnection) -> Residue {
-        match self.stain_of(conn) {
-            None => self.inner.residue(conn),
-            Some(Stain::Removable | Stain::Stubborn | Stain::Unanswered) => Residue::Removable,
-            Some(Stain::Lasting) => Residue::Lasting,
-            Some(Stain::Large) => Residue::Oversized,
-            Some(Stain::Baffling) => std::panic::resume_unwind(Box::new("a hook")),
+    fn inspect(&self, conn: &mut FakeConnection) -> Condition {
+        match (self.inner.inspect(conn), self.stain_of(conn)) {
+            (seen @ (Condition::Broken | Condition::Unresponsive), _) => seen,
+            (seen, None) => seen,
+            (_, Some(Stain::Removable | Stain::Stubborn | Stain::Unanswered)) => Condition::Resettable,
+            (_, Some(Stain::Lasting)) => Condition::Tainted,
+            (_, Some(Stain::Large)) => Condition::Oversized,
+            (_, Some(Stain::Baffling)) => std::panic::resume_unwind(Box::new("a hook")),
         }
     }
 
@@ -172,11 +169,15 @@ fn h9_cleaning_follows_a_use_and_counts_as_one() {
     }
 }
 
-/// Bites when a cleaning that failed is forgotten, and when lasting things are, or what nobody could say.
+/// Bites when a cleaning that failed is forgotten, and when lasting things are, or an inspection that panicked.
 #[test]
-fn l2_what_cannot_be_cleaned_is_closed_as_unclean_and_its_neighbours_are_left_alone() {
+fn l2_what_cannot_be_cleaned_is_closed_and_its_neighbours_are_left_alone() {
     for seed in 0..10 {
-        for stain in [Stain::Stubborn, Stain::Lasting, Stain::Baffling] {
+        for (stain, reason) in [
+            (Stain::Stubborn, CloseReason::Unclean),
+            (Stain::Lasting, CloseReason::Unclean),
+            (Stain::Baffling, CloseReason::Broken),
+        ] {
             let (world, careful) = careful_world(seed, one_pool(2).min_idle(2));
             let (lease, _held) = (world.get(), world.get());
             let soiled = lease.id();
@@ -184,7 +185,7 @@ fn l2_what_cannot_be_cleaned_is_closed_as_unclean_and_its_neighbours_are_left_al
             drop(lease);
             let next = world.get();
             assert_ne!(next.id(), soiled, "seed {seed}, {stain:?}");
-            assert_eq!(world.server.closes(), [CloseReason::Unclean], "seed {seed}, {stain:?}");
+            assert_eq!(world.server.closes(), [reason], "seed {seed}, {stain:?}");
             assert_eq!(careful.cleanings(), usize::from(stain == Stain::Stubborn), "seed {seed}, {stain:?}");
             assert_eq!((world.pool.status().health, world.server.checks()), (Health::Up, 0), "seed {seed}, {stain:?}");
             drop((next, _held));

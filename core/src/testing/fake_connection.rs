@@ -5,8 +5,10 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use crate::close_reason::CloseReason;
+use crate::condition::Condition;
 use crate::connection_monitor::ConnectionMonitor;
-use crate::connector::{AbortHandle, CloseReason, Connector, Residue};
+use crate::connector::{AbortHandle, Connector};
 use crate::runtime::Task;
 use crate::testing::fake_server::Peer;
 use crate::testing::{FakeError, FakeMode, FakeServer};
@@ -134,16 +136,13 @@ impl Connector for FakeConnector {
         if conn.is_loading() { Err(FakeError::Loading) } else { Ok(()) }
     }
 
-    fn is_broken(&self, conn: &mut FakeConnection) -> bool {
-        conn.is_known_broken()
-    }
-
-    fn is_silent(&self, conn: &mut FakeConnection) -> bool {
-        conn.timed_out && self.server.peer_of(conn.id) != Peer::Lost
-    }
-
-    fn residue(&self, conn: &mut FakeConnection) -> Residue {
-        if conn.outstanding > 0 { Residue::Removable } else { Residue::None }
+    fn inspect(&self, conn: &mut FakeConnection) -> Condition {
+        match (self.server.peer_of(conn.id) == Peer::Lost, conn.timed_out) {
+            (true, _) => Condition::Broken,
+            (false, true) => Condition::Unresponsive,
+            (false, false) if conn.outstanding > 0 => Condition::Resettable,
+            (false, false) => Condition::Clean,
+        }
     }
 
     async fn clean(&self, conn: &mut FakeConnection) -> Result<(), FakeError> {

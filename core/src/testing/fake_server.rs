@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use crate::close_reason::CloseReason;
 use crate::connection_monitor::ConnectionMonitor;
-use crate::connector::CloseReason;
 use crate::runtime::Runtime;
 use crate::testing::{FakeConnector, FakeRuntime};
 use crate::time::Instant;

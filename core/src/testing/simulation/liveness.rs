@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
+use crate::close_reason::CloseReason;
 use crate::config::OnNodeDown;
-use crate::connector::CloseReason;
 use crate::node_pool::NodePool;
 use crate::runtime::Spawn;
 use crate::state::Loop;
