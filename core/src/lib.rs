@@ -55,6 +55,6 @@ pub use manager::Manager;
 pub use node_pool::NodePool;
 pub use pending_close::PendingClose;
 pub use runtime::{Runtime, Spawn, Task, Timer};
-pub use state::{Health, Loop, NodeStatus, PoolStatus, Snapshot, WaitPhase};
+pub use state::{Health, NodeStatus, PoolStatus, Snapshot, WaitPhase};
 pub use time::Instant;
 pub use total_limit::TotalLimit;

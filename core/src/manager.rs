@@ -15,7 +15,7 @@ use crate::lease::Lease;
 use crate::node_pool::NodePool;
 use crate::pending_close::PendingClose;
 use crate::runtime::Runtime;
-use crate::state::{Loop, NodeStatus};
+use crate::state::NodeStatus;
 use crate::sync::{AtomicBool, Ordering, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use crate::total_limit::TotalLimit;
 
@@ -227,10 +227,14 @@ impl<K: Connector> Manager<K> {
         pictures
     }
 
-    /// Starts or stops the periodic health checks of all nodes, those to come included.
-    pub fn set_health_checks(&self, state: Loop) {
-        self.shared.checks.store(state == Loop::Running, Ordering::SeqCst);
-        self.pools().iter().for_each(|pool| self.apply_loops(pool));
+    /// Starts the periodic health checks of all nodes, those to come included. They run from the start.
+    pub fn start_health_checks(&self) {
+        self.set(&self.shared.checks, true);
+    }
+
+    /// Stops the periodic health checks of all nodes, those to come included.
+    pub fn stop_health_checks(&self) {
+        self.set(&self.shared.checks, false);
     }
 
     /// Whether health checks run; they do from the start. False once the manager is closed.
@@ -239,10 +243,14 @@ impl<K: Connector> Manager<K> {
         self.shared.checks.load(Ordering::SeqCst) && !self.is_closed()
     }
 
-    /// Starts or stops the periodic cleanup of all nodes, those to come included.
-    pub fn set_cleanup(&self, state: Loop) {
-        self.shared.cleanup.store(state == Loop::Running, Ordering::SeqCst);
-        self.pools().iter().for_each(|pool| self.apply_loops(pool));
+    /// Starts the periodic cleanup of all nodes, those to come included.
+    pub fn start_cleanup(&self) {
+        self.set(&self.shared.cleanup, true);
+    }
+
+    /// Stops the periodic cleanup of all nodes, those to come included. It does not run from the start.
+    pub fn stop_cleanup(&self) {
+        self.set(&self.shared.cleanup, false);
     }
 
     /// Whether cleanup runs; it does not from the start. False once the manager is closed.
@@ -380,14 +388,26 @@ impl<K: Connector> Manager<K> {
         }
     }
 
+    fn set(&self, flag: &AtomicBool, runs: bool) {
+        flag.store(runs, Ordering::SeqCst);
+        self.pools().iter().for_each(|pool| self.apply_loops(pool));
+    }
+
     /// Passes on which loops run. Several calls at once all end with the latest state, whoever is the last to apply it.
     fn apply_loops(&self, pool: &NodePool<K>) {
-        let state = |flag: &AtomicBool| if flag.load(Ordering::SeqCst) { Loop::Running } else { Loop::Stopped };
-        let wanted = || (state(&self.shared.checks), state(&self.shared.cleanup));
+        let wanted = || (self.shared.checks.load(Ordering::SeqCst), self.shared.cleanup.load(Ordering::SeqCst));
         loop {
             let (checks, cleanup) = wanted();
-            pool.set_health_checks(checks);
-            pool.set_cleanup(cleanup);
+            if checks {
+                pool.start_health_checks()
+            } else {
+                pool.stop_health_checks()
+            }
+            if cleanup {
+                pool.start_cleanup()
+            } else {
+                pool.stop_cleanup()
+            }
             if wanted() == (checks, cleanup) {
                 return;
             }

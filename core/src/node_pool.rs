@@ -50,7 +50,7 @@ impl<K: Connector> NodePool<K> {
     /// Makes the pools of a node and starts to fill them to `min_idle` in the background.
     ///
     /// It spawns one task for the node. Health checks run; cleanup does not until it is
-    /// [started](NodePool::set_cleanup).
+    /// [started](NodePool::start_cleanup).
     #[must_use]
     pub fn new(connector: K, config: NodeConfig, runtime: Arc<dyn Runtime>) -> Self {
         let pool = Self::at_rest(connector, config, runtime);
@@ -142,14 +142,24 @@ impl<K: Connector> NodePool<K> {
         self.node().name()
     }
 
-    /// Starts or stops the periodic health checks. Connections that are suspected for a reason are checked all the same.
-    pub fn set_health_checks(&self, state: Loop) {
-        self.node().put(Input::SetChecks(state));
+    /// Starts the periodic health checks. They run from the start.
+    pub fn start_health_checks(&self) {
+        self.node().put(Input::SetChecks(Loop::Running));
     }
 
-    /// Starts or stops the periodic cleanup of idle connections and empty surplus pools.
-    pub fn set_cleanup(&self, state: Loop) {
-        self.node().put(Input::SetCleanup(state));
+    /// Stops the periodic health checks. Connections that are suspected for a reason are checked all the same.
+    pub fn stop_health_checks(&self) {
+        self.node().put(Input::SetChecks(Loop::Stopped));
+    }
+
+    /// Starts the periodic cleanup of idle connections and empty surplus pools.
+    pub fn start_cleanup(&self) {
+        self.node().put(Input::SetCleanup(Loop::Running));
+    }
+
+    /// Stops the periodic cleanup. It does not run from the start.
+    pub fn stop_cleanup(&self) {
+        self.node().put(Input::SetCleanup(Loop::Stopped));
     }
 
     /// Closes within `default_timeout`; see [`close_timeout`](NodePool::close_timeout).

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use redis_manager_core::testing::{FakeConnector, FakeError, FakeMode, FakeRuntime, FakeServer, FormerServer};
-use redis_manager_core::{CloseReason, GetClientError, Health, Instant, Loop, Manager, NodeConfig, OnNodeDown, Spawn, Timer};
+use redis_manager_core::{CloseReason, GetClientError, Health, Instant, Manager, NodeConfig, OnNodeDown, Spawn, Timer};
 
 use crate::support::{Dice, MS, Mood, Moody, SECOND, World, one_pool, within, world, world_of};
 
@@ -186,7 +186,7 @@ fn h5_a_black_hole_that_opens_is_noticed_within_two_seconds() {
         world.runtime.advance(2 * SECOND);
         assert_eq!(served.lock().expect("not poisoned").len(), 3, "seed {seed}: dials at {:?}", world.server.dials());
         world.runtime.advance(10 * SECOND);
-        world.pool.set_health_checks(Loop::Stopped);
+        world.pool.stop_health_checks();
         world.assert_capacity(3);
     }
 }
@@ -239,7 +239,7 @@ fn h6_a_silent_peer_is_replaced_within_a_check_and_a_connect_of_its_return() {
                 assert!(took <= SECOND + 50 * MS, "{at}: {took:?}");
                 drop(lease);
                 world.runtime.advance(5 * SECOND);
-                world.pool.set_health_checks(Loop::Stopped);
+                world.pool.stop_health_checks();
                 world.runtime.settle();
                 world.assert_capacity(5);
             }
@@ -351,7 +351,7 @@ fn h7_what_is_being_checked_or_cleaned_when_another_server_is_wanted_goes_too() 
         drop(told);
         world.runtime.advance(1_500 * MS);
         assert_eq!(world.server.closes(), [CloseReason::Outdated; 3], "seed {seed}");
-        world.pool.set_health_checks(Loop::Stopped);
+        world.pool.stop_health_checks();
         world.assert_capacity(3);
     }
 }

@@ -7,8 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use redis_manager_core::testing::{FakeConnection, FakeConnector, FakeError, FakeMode};
 use redis_manager_core::{
-    AbortHandle, CloseReason, Condition, ConnectionMonitor, Connector, GetClientError, Health, Lease, Loop, NodeConfigBuilder,
-    Spawn,
+    AbortHandle, CloseReason, Condition, ConnectionMonitor, Connector, GetClientError, Health, Lease, NodeConfigBuilder, Spawn,
 };
 
 use crate::support::{Dice, MS, SECOND, World, one_pool, within, world, world_of};
@@ -154,7 +153,7 @@ fn l2_what_was_cleaned_was_used_last_and_is_lent_first() {
 fn h9_cleaning_follows_a_use_and_counts_as_one() {
     for seed in 0..10 {
         let (world, careful) = careful_world(seed, one_pool(1).max_idle_time(5 * SECOND).cleanup_interval(SECOND));
-        world.pool.set_cleanup(Loop::Running);
+        world.pool.start_cleanup();
         for _ in 0..5 {
             let lease = world.get();
             careful.stain(&lease, Stain::Removable);
@@ -164,7 +163,7 @@ fn h9_cleaning_follows_a_use_and_counts_as_one() {
         assert_eq!((world.server.closes(), careful.cleanings()), (vec![], 5), "seed {seed}");
         world.runtime.advance(4 * SECOND);
         assert_eq!(world.server.closes(), [CloseReason::IdleTooLong], "seed {seed}");
-        world.pool.set_cleanup(Loop::Stopped);
+        world.pool.stop_cleanup();
         world.assert_capacity(1);
     }
 }

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use redis_manager_core::{CloseReason, GetClientError, Loop, Manager, TotalLimit};
+use redis_manager_core::{CloseReason, GetClientError, Manager, TotalLimit};
 use server::{Answer, Server};
 use world::{FOREVER, Pool, World, block_on, config, get, poll};
 
@@ -44,11 +44,13 @@ fn both_returns(run: impl Fn(&World, &Server, Pool) + Send + Sync + Copy + 'stat
 }
 
 fn both_returns_of(limit: usize, run: impl Fn(&World, &Server, Pool) + Send + Sync + Copy + 'static) {
-    for cleanup in [Loop::Stopped, Loop::Running] {
+    for runs_cleanup in [false, true] {
         model(move || {
             let (world, server) = (World::new(), Server::new(Answer::AtOnce));
             let pool = world.pool(&server, limit);
-            pool.set_cleanup(cleanup);
+            if runs_cleanup {
+                pool.start_cleanup();
+            }
             world.settle();
             run(&world, &server, pool);
         });
