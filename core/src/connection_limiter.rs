@@ -11,10 +11,10 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Waker;
 
+use crate::guard::{discard, wake};
 use crate::state::{Demand, Quota};
 use crate::sync::{Mutex, MutexGuard, PoisonError};
 use crate::total_limit::TotalLimit;
@@ -110,10 +110,8 @@ impl Drop for Membership {
         let nudged = inner.arbiter.leave(self.id);
         let woken: Vec<_> = nudged.iter().filter_map(|id| inner.drivers.remove(id)).collect();
         drop(inner);
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(own)));
-        for driver in woken {
-            let _ = catch_unwind(AssertUnwindSafe(|| driver.wake()));
-        }
+        discard(own);
+        woken.into_iter().for_each(wake);
     }
 }
 

@@ -27,6 +27,7 @@ mod connection_monitor;
 mod connector;
 mod driver;
 mod error;
+mod guard;
 mod lease;
 mod manager;
 mod node;

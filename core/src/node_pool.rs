@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::acquire::{Acquire, WaitFor};
+use crate::acquire::{Acquire, WaitFor, error_of};
 use crate::config::NodeConfig;
 use crate::connector::Connector;
 use crate::driver::Driver;
@@ -100,7 +100,7 @@ impl<K: Connector> NodePool<K> {
     ///
     /// As [`get_timeout`](NodePool::get_timeout) after a wait of no length.
     pub fn try_get(&self) -> Result<Lease<K>, GetClientError> {
-        let loan = self.node().try_acquire().map_err(|outcome| self.node().error(outcome))?;
+        let loan = self.node().try_acquire().map_err(|outcome| error_of(self.node(), outcome))?;
         Ok(Lease::new(Arc::clone(self.node()), loan))
     }
 

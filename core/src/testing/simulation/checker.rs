@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use crate::config::OnNodeDown;
-use crate::node::CheckerCounts;
-use crate::state::Health;
+use crate::state::{CheckerCounts, Health};
 use crate::testing::simulation::SeedPlan;
 use crate::testing::simulation::borrower::{BorrowerLog, BorrowerWait};
 use crate::testing::{FakeMode, FakeServer};
