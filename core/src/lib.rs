@@ -32,6 +32,7 @@ mod lease;
 mod manager;
 mod node;
 mod node_pool;
+mod node_registry;
 mod pending_close;
 mod runtime;
 pub mod state;
