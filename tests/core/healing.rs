@@ -48,7 +48,7 @@ fn h1_nothing_is_asked_on_the_hot_path_and_a_dead_idle_connection_is_never_lent(
     }
 }
 
-/// Bites when `is_broken` is asked on return only.
+/// Bites when the connector is asked on return only.
 #[test]
 fn h1_a_connection_that_dies_unnoticed_is_found_out_before_it_is_lent() {
     let world = world(1, one_pool(3).min_idle(3));

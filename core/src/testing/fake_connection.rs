@@ -11,7 +11,7 @@ use crate::connection_monitor::ConnectionMonitor;
 use crate::connector::{AbortHandle, Connector};
 use crate::runtime::Task;
 use crate::testing::fake_server::Peer;
-use crate::testing::{FakeError, FakeMode, FakeServer};
+use crate::testing::fake_server::{FakeError, FakeMode, FakeServer};
 
 /// A connection to a [`FakeServer`]; the server forgets it when it is dropped.
 #[derive(Debug)]
@@ -115,9 +115,12 @@ pub struct FakeConnector {
     server: FakeServer,
 }
 
-impl FakeConnector {
-    pub(super) fn new(server: FakeServer) -> Self {
-        Self { server }
+/// Here, so that the file of the server does not depend on that of its connections.
+impl FakeServer {
+    /// What a pool needs to connect to this server.
+    #[must_use]
+    pub fn connector(&self) -> FakeConnector {
+        FakeConnector { server: self.clone() }
     }
 }
 

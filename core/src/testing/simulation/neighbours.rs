@@ -9,9 +9,11 @@ use crate::manager::Manager;
 use crate::runtime::Timer;
 use crate::state::rng::Rng;
 use crate::state::{CoverPoint, Coverage};
+use crate::testing::fake_connection::FakeConnector;
 use crate::testing::fake_connection::within;
+use crate::testing::fake_runtime::FakeRuntime;
+use crate::testing::fake_server::{FakeMode, FakeServer};
 use crate::testing::simulation::borrower::{BorrowerLog, lock};
-use crate::testing::{FakeConnector, FakeMode, FakeRuntime, FakeServer};
 use crate::total_limit::TotalLimit;
 
 /// Their names, each for a server of its own.

@@ -9,11 +9,16 @@ use crate::node_pool::NodePool;
 use crate::runtime::Spawn;
 use crate::state::rng::Rng;
 use crate::state::{Coverage, Loop};
+use crate::testing::fake_connection::FakeConnector;
+use crate::testing::fake_runtime::FakeRuntime;
+use crate::testing::fake_server::FakeServer;
+use crate::testing::schedule::Schedule;
 use crate::testing::simulation::borrower::{Borrower, BorrowerLog, ON_PURPOSE, lock};
 use crate::testing::simulation::checker::Checker;
+use crate::testing::simulation::fault::{Fault, Trigger};
 use crate::testing::simulation::neighbours::Neighbours;
-use crate::testing::simulation::{Ending, Fault, Report, SeedFailure, SeedPlan, Trigger};
-use crate::testing::{FakeConnector, FakeRuntime, FakeServer, Schedule};
+use crate::testing::simulation::plan::{Ending, SeedPlan};
+use crate::testing::simulation::report::{Report, SeedFailure};
 use crate::time::Instant;
 
 /// How long a close may hang before its connection is counted no more.
