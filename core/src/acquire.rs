@@ -161,8 +161,8 @@ impl<K: Connector> Future for WaitFor<'_, K> {
         this.state = WaitState::Done;
         Poll::Ready(match outcome {
             Outcome::Ready => Ok(()),
-            told @ (Outcome::Granted(..) | Outcome::TimedOut(_) | Outcome::Down(_) | Outcome::Closed) => {
-                Err(error_of(this.node, told))
+            failed @ (Outcome::Granted(..) | Outcome::TimedOut(_) | Outcome::Down(_) | Outcome::Closed) => {
+                Err(error_of(this.node, failed))
             }
         })
     }

@@ -33,7 +33,7 @@ pub struct ProbeBackoff {
     pub start: Duration,
     /// The highest cap while callers wait.
     pub max_with_waiters: Duration,
-    /// The highest cap while nobody waits.
+    /// The highest cap while no caller waits.
     pub max_without_waiters: Duration,
 }
 
@@ -45,7 +45,7 @@ pub struct Setting {
     pub name: &'static str,
     /// What a bare number of it counts, or `duration`.
     pub unit: &'static str,
-    /// What it is when nobody sets it.
+    /// What it is when it is not set.
     pub default: String,
     /// What it may be.
     pub range: String,
@@ -181,7 +181,7 @@ impl NodeConfigBuilder {
     }
 
     /// The pauses between probes of a node that is down. Default 50 ms doubling to 500 ms while callers wait and to 5 s
-    /// while nobody does (both at most `default_timeout`); 10 ms to 7 days, in ascending order.
+    /// while none does (both at most `default_timeout`); 10 ms to 7 days, in ascending order.
     pub fn probe_backoff(mut self, start: Duration, max_with_waiters: Duration, max_without_waiters: Duration) -> Self {
         self.probe_backoff = Some(ProbeBackoff { start, max_with_waiters, max_without_waiters });
         self
@@ -240,7 +240,7 @@ impl NodeConfig {
     }
 
     /// The pauses between probes of a node that is down. Default 50 ms doubling to 500 ms while callers wait and to 5 s
-    /// while nobody does (both at most `default_timeout`).
+    /// while none does (both at most `default_timeout`).
     #[must_use]
     pub fn probe_backoff(&self) -> ProbeBackoff {
         self.probe_backoff
@@ -334,7 +334,7 @@ impl ProbeBackoff {
         Ok(self)
     }
 
-    /// The defaults for callers who wait no longer than `default_timeout`.
+    /// The defaults for callers that wait no longer than `default_timeout`.
     fn within(self, default_timeout: Duration) -> Self {
         Self {
             start: self.start.min(default_timeout),

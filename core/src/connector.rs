@@ -42,7 +42,7 @@ pub trait Connector: Send + Sync + 'static {
 
     /// Ends a connection: the only way out of the pool. By default it is dropped.
     ///
-    /// Called from a task of its own, or from whoever drops the last handle; it must not wait for the network. The
+    /// Called from a task of its own, or where the last handle is dropped; it must not wait for the network. The
     /// connection counts against the limit until this returns, for at most one second.
     fn close(&self, conn: Self::Connection, reason: CloseReason) {
         let _ = reason;
@@ -62,21 +62,21 @@ pub trait Connector: Send + Sync + 'static {
         None
     }
 
-    /// The pool has begun to close: called once or more, when it serves nobody any more. What waits at the server for its
+    /// The pool has begun to close: called once or more, when it serves no caller any more. What waits at the server for its
     /// own sake, for a message or an element of a queue, say, is to be ended here and now; connections on loan that are
     /// otherwise in use have until the deadline of the close. A connection that dies on loan while its pool closes is not
     /// waited for. It must not wait for the network. By default nothing is ended.
     fn pool_closing(&self) {}
 
-    /// What a connect that took too long was waiting for, for the error that tells of it. Asked right after that connect
+    /// What a connect that took too long was waiting for, for the error that reports it. Asked right after that connect
     /// was dropped. By default nothing is known.
     fn unanswered(&self) -> Option<&'static str> {
         None
     }
 
-    /// Whether a failed connect will fail again until somebody changes something (a wrong password, say).
+    /// Whether a failed connect will fail again until something is changed (a wrong password, say).
     ///
-    /// Waiting callers are then told at once, and the node is probed at the slowest pace. By default never.
+    /// Waiting callers then get their errors at once, and the node is probed at the slowest pace. By default never.
     fn is_permanent(&self, error: &Self::Error) -> bool {
         let _ = error;
         false

@@ -1,4 +1,4 @@
-//! What callers are told: one error for each operation, in their own words and with the numbers.
+//! The error of a call for a connection, with the numbers.
 
 use std::time::Duration;
 

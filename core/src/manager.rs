@@ -36,7 +36,7 @@ impl<K: Connector> Manager<K> {
     ///
     /// Each node may always have `min_connections_per_node`, and has more as long as there is some left. When there is
     /// not, nodes that have more give up what idles (it is closed as [`Yielded`](crate::CloseReason::Yielded)) to nodes
-    /// whose callers wait, first of all to the caller who has waited longest; a node that is below its floor, because it
+    /// whose callers wait, first of all to the caller that has waited longest; a node that is below its floor, because it
     /// has just been added, comes before all callers, and gets also what comes back from a borrower.
     ///
     /// # Errors
@@ -77,7 +77,7 @@ impl<K: Connector> Manager<K> {
     ///
     /// # Cancel safety
     ///
-    /// May be dropped at any time; a node that nobody waits for any more is forgotten.
+    /// May be dropped at any time; a node that no call waits for any more is forgotten.
     pub async fn add(&self, name: &str, timeout: Duration, connector: impl FnOnce() -> K) -> Result<(), GetClientError> {
         let Some(mut adding) = self.registry.begin_adding(name, connector)? else { return Ok(()) };
         let warmed = adding.pool().warm(timeout).await;
@@ -87,7 +87,7 @@ impl<K: Connector> Manager<K> {
         warmed
     }
 
-    /// Adds a node without waiting for it: it is known at once, and whoever asks it waits in its queue. One that is there
+    /// Adds a node without waiting for it: it is known at once, and its callers wait in its queue. One that is there
     /// already is left as it is.
     ///
     /// # Errors
@@ -206,7 +206,7 @@ impl<K: Connector> Manager<K> {
     }
 
     /// Closes all pools, at once and for good: nothing can be added any more. First none of them serves a caller any more,
-    /// then connections come back; so nobody is served by one node because another has closed.
+    /// then connections come back; so no caller is served by one node because another has closed.
     ///
     /// # Cancel safety
     ///

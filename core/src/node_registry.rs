@@ -1,4 +1,4 @@
-//! The nodes of a manager by name: looks a node up, adds it, forgets it; knows nothing of what a node is.
+//! The nodes of a manager by name: looks a node up, adds it, forgets it; what a node does is not its concern.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -84,7 +84,7 @@ impl<K: Connector> NodeRegistry<K> {
         open.sort_unstable_by_key(|(name, _)| *name);
         let mut pictures = BTreeMap::new();
         for (_, node) in open {
-            // Nodes that differ only in what is hidden are told apart by a number.
+            // Nodes that differ only in what is hidden are numbered.
             let mut shown = String::from(node.pool.name());
             let mut number = 1;
             while pictures.contains_key(&shown) {

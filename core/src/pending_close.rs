@@ -14,8 +14,8 @@ use crate::node_registry::NodeRegistry;
 /// [`Manager::begin_close_nodes`](crate::Manager::begin_close_nodes).
 ///
 /// A close has two steps. With the first, which is taken when this value is there, all of the pools refuse callers. With
-/// the second, [`tell`](PendingClose::tell), those in the queue get their errors and idle connections are closed. So whatever
-/// comes back because of the close, comes back to a pool that serves nobody any more. Between the two, close what else
+/// the second, [`tell`](PendingClose::tell), those in the queue get their errors and idle connections are closed. So what
+/// comes back because of the close, comes back to a pool that serves no caller any more. Between the two, close what else
 /// belongs to the same deployment. When this value is dropped, the second step is taken.
 #[must_use = "callers in queue get their errors when it is awaited or dropped"]
 pub struct PendingClose<K: Connector> {

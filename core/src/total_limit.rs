@@ -25,7 +25,7 @@ pub struct TotalLimit {
 }
 
 impl TotalLimit {
-    /// What a floor is when nobody sets it.
+    /// What a floor is when it is not set.
     pub const DEFAULT_MIN_CONNECTIONS_PER_NODE: usize = 1;
 
     /// So many connections together, and a floor of 1 for each node.

@@ -231,8 +231,12 @@ impl Connector for Moody {
         }
         match self.inner.inspect(conn) {
             Condition::Broken | Condition::Unresponsive => self.broken(),
-            _ if self.mood() == Mood::Stillborn => self.broken(),
-            seen => seen,
+            Condition::Clean | Condition::Resettable | Condition::Tainted | Condition::Oversized
+                if self.mood() == Mood::Stillborn =>
+            {
+                self.broken()
+            }
+            seen @ (Condition::Clean | Condition::Resettable | Condition::Tainted | Condition::Oversized) => seen,
         }
     }
 

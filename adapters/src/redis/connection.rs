@@ -135,8 +135,8 @@ impl RedisConnection {
             ReplyState::Clear => self.session_condition(),
             ReplyState::RequestRef(Some(since)) if self.has_waited(since, reply_timeout) => Condition::Unresponsive,
             ReplyState::RequestRef(Some(_)) => match self.session_condition() {
-                Condition::Clean => Condition::Resettable,
-                seen => seen,
+                Condition::Clean | Condition::Resettable => Condition::Resettable,
+                worse @ (Condition::Tainted | Condition::Oversized | Condition::Broken | Condition::Unresponsive) => worse,
             },
             ReplyState::Silent => Condition::Unresponsive,
             ReplyState::RequestRef(None) | ReplyState::Broken => Condition::Broken,

@@ -73,7 +73,7 @@ impl<C> NodeInner<C> {
         self.state.try_acquire(now)
     }
 
-    /// Asks the state for something, and notes whom to wake if it has to be waited for.
+    /// Asks the state for something, and notes the waker if it has to be waited for.
     #[inline]
     pub(super) fn ask(&mut self, waker: &mut Option<Waker>, ask: impl FnOnce(&mut NodeState<C>) -> Acquired<C>) -> Acquired<C> {
         if self.driver.is_gone() {
@@ -93,7 +93,7 @@ impl<C> NodeInner<C> {
         self.state.take_outcome(id)
     }
 
-    /// The outcome of a wait, or a note whom to wake when it is there; `waker` is then the one that is not needed any more.
+    /// The outcome of a wait, or a note of the waker for when it is there; `waker` is then the one that is not needed any more.
     pub(super) fn collect_outcome(&mut self, id: WaiterId, waker: &mut Option<Waker>) -> Option<Outcome<C>> {
         let outcome = self.state.take_outcome(id);
         if outcome.is_none() {
@@ -188,7 +188,7 @@ impl<C> NodeInner<C> {
         (DriverStep { actions, next }, Some(previous))
     }
 
-    /// Comes to terms with the other nodes and takes the outputs of the state: whom to wake, and the driver if there is
+    /// Comes to terms with the other nodes and takes the outputs of the state: wakers, and that of the driver if there is
     /// something for it.
     #[inline]
     pub(super) fn collect(&mut self, now: Instant, membership: Option<&Membership>, effects: &mut Effects<C>) {

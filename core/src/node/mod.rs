@@ -112,7 +112,7 @@ impl<K: Connector> Node<K> {
         self.enter(|inner, now| inner.handle(now, input));
     }
 
-    /// The fast path of a get: no clock, no allocation, nobody to wake.
+    /// The fast path of a get: no clock, no allocation, no wake.
     pub(crate) fn take_idle(&self) -> Option<Loan<K::Connection>> {
         loop {
             if self.has_waiters.load(Ordering::Relaxed) {
@@ -176,7 +176,7 @@ impl<K: Connector> Node<K> {
         self.enlist_waiter(waker, |state, now| state.refuse(now, loan, place))
     }
 
-    /// The outcome of a wait, or a note whom to wake when it is there.
+    /// The outcome of a wait, or a note of the waker for when it is there.
     pub(crate) fn collect(&self, id: WaiterId, waker: &Waker) -> Option<Outcome<K::Connection>> {
         // Mostly it is there: that is why the caller was woken.
         let outcome = self.inner.lock().take_outcome(id);

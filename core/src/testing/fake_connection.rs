@@ -30,7 +30,7 @@ impl FakeConnection {
     /// # Errors
     ///
     /// [`FakeError::Lost`] if the connection is gone; [`FakeError::Loading`] and [`FakeError::Demoted`] as the server is,
-    /// which its pool is told.
+    /// which its pool learns.
     ///
     /// # Cancel safety
     ///
@@ -75,7 +75,7 @@ impl FakeConnection {
         self.id
     }
 
-    /// Whether somebody at the other end knows this connection.
+    /// Whether a server at the other end still has this connection.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         matches!(self.server.peer_of(self.id), Peer::Server | Peer::Former)

@@ -32,7 +32,7 @@ use crate::testing::simulation::world::SimulatedWorld;
 ///
 /// # Errors
 ///
-/// The first rule that was broken; a panic, of an invariant or of anything else, is told as one.
+/// The first rule that was broken; a panic, of an invariant or of anything else, is reported as one.
 pub fn simulate(plan: &SeedPlan) -> Result<Report, Box<SeedFailure>> {
     let mut world = SimulatedWorld::new(plan);
     let lived = catch_unwind(AssertUnwindSafe(|| world.live()));
