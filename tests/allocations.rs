@@ -7,7 +7,7 @@ use redis_manager::RedisManager;
 use redis_manager::tokio::TokioRuntime;
 use redis_manager_tests::redis_server::RedisServer;
 
-/// Seen to bite: with a `format!` in `RedisConnection::residue`.
+/// Seen to bite: with a `format!` in `RedisConnection::inspect`.
 #[tokio::test]
 async fn a_lease_that_changed_nothing_allocates_nothing() {
     let server = RedisServer::start();

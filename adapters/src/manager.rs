@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use redis_manager_core::{
-    Closed, GetClientError, Loop, Manager, NodeConfig, NodeStatus, Runtime, Setting, TotalConnections, TotalLimit,
+    Closed, GetClientError, Manager, NodeConfig, NodeStatus, Runtime, Setting, TotalConnections, TotalLimit,
 };
 
 use crate::builder::{DEFAULT_SHARED_CONNECTIONS, RedisManagerBuilder, SHARED_CONNECTIONS};
@@ -317,17 +317,17 @@ impl RedisManager {
 
     /// Starts the periodic health checks of idle connections. They run from the start; starting twice starts one.
     pub fn start_health_checks(&self) {
-        self.nodes.set_health_checks(Loop::Running);
+        self.nodes.start_health_checks();
         #[cfg(feature = "cluster")]
-        self.clusters.iter().for_each(|clusters| clusters.set_health_checks(Loop::Running));
+        self.clusters.iter().for_each(Clusters::start_health_checks);
     }
 
     /// Stops the periodic health checks, until they are started again. Broken connections are found on use, and by
     /// their end, all the same.
     pub fn stop_health_checks(&self) {
-        self.nodes.set_health_checks(Loop::Stopped);
+        self.nodes.stop_health_checks();
         #[cfg(feature = "cluster")]
-        self.clusters.iter().for_each(|clusters| clusters.set_health_checks(Loop::Stopped));
+        self.clusters.iter().for_each(Clusters::stop_health_checks);
     }
 
     /// Whether health checks run. False once the manager is closed.
@@ -339,16 +339,16 @@ impl RedisManager {
     /// Starts the periodic cleanup: each `cleanup_interval` it closes what has been idle for `max_idle_time`, never
     /// below `min_idle`, and drops empty pools beyond those at start. Starting twice starts one.
     pub fn start_cleanup(&self) {
-        self.nodes.set_cleanup(Loop::Running);
+        self.nodes.start_cleanup();
         #[cfg(feature = "cluster")]
-        self.clusters.iter().for_each(|clusters| clusters.set_cleanup(Loop::Running));
+        self.clusters.iter().for_each(Clusters::start_cleanup);
     }
 
     /// Stops the periodic cleanup, until it is started again.
     pub fn stop_cleanup(&self) {
-        self.nodes.set_cleanup(Loop::Stopped);
+        self.nodes.stop_cleanup();
         #[cfg(feature = "cluster")]
-        self.clusters.iter().for_each(|clusters| clusters.set_cleanup(Loop::Stopped));
+        self.clusters.iter().for_each(Clusters::stop_cleanup);
     }
 
     /// Whether cleanup runs. False once the manager is closed.

@@ -46,7 +46,7 @@ impl<'a, K: Connector> Acquire<'a, K> {
 
     fn fail(&mut self, outcome: Outcome<K::Connection>) -> Poll<Result<Lease<K>, GetClientError>> {
         self.state = WaitState::Done;
-        Poll::Ready(Err(self.node.error(outcome)))
+        Poll::Ready(Err(error_of(self.node, outcome)))
     }
 }
 
@@ -146,11 +146,11 @@ impl<K: Connector> Future for WaitFor<'_, K> {
                 Acquired::Waiting(id) => id,
                 Acquired::Down(failure) => {
                     this.state = WaitState::Done;
-                    return Poll::Ready(Err(this.node.error(Outcome::Down(failure))));
+                    return Poll::Ready(Err(error_of(this.node, Outcome::Down(failure))));
                 }
                 Acquired::Loan(_) | Acquired::Saturated { .. } | Acquired::Closed => {
                     this.state = WaitState::Done;
-                    return Poll::Ready(Err(this.node.error(Outcome::Closed)));
+                    return Poll::Ready(Err(error_of(this.node, Outcome::Closed)));
                 }
             },
             WaitState::Queued(id) => id,
@@ -161,8 +161,8 @@ impl<K: Connector> Future for WaitFor<'_, K> {
         this.state = WaitState::Done;
         Poll::Ready(match outcome {
             Outcome::Ready => Ok(()),
-            told @ (Outcome::Granted(..) | Outcome::TimedOut(_) | Outcome::Down(_) | Outcome::Closed) => {
-                Err(this.node.error(told))
+            failed @ (Outcome::Granted(..) | Outcome::TimedOut(_) | Outcome::Down(_) | Outcome::Closed) => {
+                Err(error_of(this.node, failed))
             }
         })
     }
@@ -173,5 +173,18 @@ impl<K: Connector> Drop for WaitFor<'_, K> {
         if let WaitState::Queued(id) = self.state {
             self.node.cancel(id);
         }
+    }
+}
+
+/// The error for an outcome that is not a connection.
+pub(crate) fn error_of<K: Connector>(node: &Node<K>, outcome: Outcome<K::Connection>) -> GetClientError {
+    let name = String::from(node.name());
+    match outcome {
+        Outcome::TimedOut(failure) => GetClientError::timeout(name, *failure),
+        Outcome::Down(failure) => GetClientError::down(name, *failure),
+        Outcome::Closed | Outcome::Ready | Outcome::Granted(..) => match node.has_lost_runtime() {
+            true => GetClientError::RuntimeEnded { node: name },
+            false => GetClientError::Closed { node: name },
+        },
     }
 }

@@ -2,11 +2,11 @@
 
 use std::fmt;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use crate::guard::wake;
 use crate::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Given once, for good.
@@ -32,10 +32,7 @@ impl ClosedSignal {
             state.is_given = true;
             std::mem::take(&mut state.waiters)
         };
-        for waker in waiters.into_iter().flatten() {
-            // A waker that panics must keep no other task from being woken.
-            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
-        }
+        waiters.into_iter().flatten().for_each(wake);
     }
 
     fn state(&self) -> MutexGuard<'_, SignalState> {

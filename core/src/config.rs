@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::error::ConfigError;
+use crate::config_error::{ConfigError, at_most, count, in_words};
 
 /// What a new caller gets while a node is down and nothing can be lent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -33,7 +33,7 @@ pub struct ProbeBackoff {
     pub start: Duration,
     /// The highest cap while callers wait.
     pub max_with_waiters: Duration,
-    /// The highest cap while nobody waits.
+    /// The highest cap while no caller waits.
     pub max_without_waiters: Duration,
 }
 
@@ -45,7 +45,7 @@ pub struct Setting {
     pub name: &'static str,
     /// What a bare number of it counts, or `duration`.
     pub unit: &'static str,
-    /// What it is when nobody sets it.
+    /// What it is when it is not set.
     pub default: String,
     /// What it may be.
     pub range: String,
@@ -65,7 +65,6 @@ const POOLS: RangeInclusive<usize> = 1..=256;
 const CONNECTIONS: RangeInclusive<usize> = 1..=65_536;
 const MIN_IDLE: RangeInclusive<usize> = 0..=65_536;
 const WAITERS: RangeInclusive<usize> = 1..=10_000_000;
-const DAY: u64 = 24 * 3_600;
 
 const DEFAULT_MAX_POOLS: usize = 4;
 const DEFAULT_BACKOFF: ProbeBackoff = ProbeBackoff {
@@ -182,7 +181,7 @@ impl NodeConfigBuilder {
     }
 
     /// The pauses between probes of a node that is down. Default 50 ms doubling to 500 ms while callers wait and to 5 s
-    /// while nobody does (both at most `default_timeout`); 10 ms to 7 days, in ascending order.
+    /// while none does (both at most `default_timeout`); 10 ms to 7 days, in ascending order.
     pub fn probe_backoff(mut self, start: Duration, max_with_waiters: Duration, max_without_waiters: Duration) -> Self {
         self.probe_backoff = Some(ProbeBackoff { start, max_with_waiters, max_without_waiters });
         self
@@ -226,7 +225,7 @@ impl NodeConfigBuilder {
 impl NodeConfig {
     /// What a setting that is a length of time may be. The floor is what makes quick tests possible; the ceiling is a guard
     /// against a wrong unit.
-    pub const DURATIONS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(7 * DAY);
+    pub const DURATIONS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(7 * 24 * 3_600);
 
     /// Every setting at its default.
     pub fn builder() -> NodeConfigBuilder {
@@ -241,7 +240,7 @@ impl NodeConfig {
     }
 
     /// The pauses between probes of a node that is down. Default 50 ms doubling to 500 ms while callers wait and to 5 s
-    /// while nobody does (both at most `default_timeout`).
+    /// while none does (both at most `default_timeout`).
     #[must_use]
     pub fn probe_backoff(&self) -> ProbeBackoff {
         self.probe_backoff
@@ -335,7 +334,7 @@ impl ProbeBackoff {
         Ok(self)
     }
 
-    /// The defaults for callers who wait no longer than `default_timeout`.
+    /// The defaults for callers that wait no longer than `default_timeout`.
     fn within(self, default_timeout: Duration) -> Self {
         Self {
             start: self.start.min(default_timeout),
@@ -345,29 +344,8 @@ impl ProbeBackoff {
     }
 }
 
-pub(crate) fn count(setting: &'static str, value: usize, range: RangeInclusive<usize>) -> Result<(), ConfigError> {
-    if range.contains(&value) {
-        return Ok(());
-    }
-    Err(ConfigError::OutOfRange { setting, value: value.to_string(), range: format!("{} to {}", range.start(), range.end()) })
-}
-
 fn duration(setting: &'static str, value: Duration) -> Result<(), ConfigError> {
     ConfigError::unless_within(setting, value, &NodeConfig::DURATIONS)
-}
-
-impl ConfigError {
-    /// Checks a setting that is a length of time; for packages that add settings of their own.
-    ///
-    /// # Errors
-    ///
-    /// [`OutOfRange`](ConfigError::OutOfRange) if `value` is outside of `range`.
-    pub fn unless_within(setting: &'static str, value: Duration, range: &RangeInclusive<Duration>) -> Result<(), Self> {
-        if range.contains(&value) {
-            return Ok(());
-        }
-        Err(Self::OutOfRange { setting, value: format!("{value:?}"), range: in_words(range) })
-    }
 }
 
 impl Setting {
@@ -376,21 +354,6 @@ impl Setting {
     pub fn duration(name: &'static str, default: Duration, range: &RangeInclusive<Duration>, why: &'static str) -> Self {
         Self::new(name, "duration", format!("{default:?}"), in_words(range), why)
     }
-}
-
-fn in_words(range: &RangeInclusive<Duration>) -> String {
-    let word = |length: &Duration| match length.as_secs() {
-        seconds if seconds >= DAY && seconds % DAY == 0 => format!("{} days", seconds / DAY),
-        _ => format!("{length:?}"),
-    };
-    format!("{} to {}", word(range.start()), word(range.end()))
-}
-
-pub(crate) fn at_most(setting: &'static str, value: usize, limit_setting: &'static str, limit: usize) -> Result<(), ConfigError> {
-    if value <= limit {
-        return Ok(());
-    }
-    Err(ConfigError::Contradiction { setting, value: value.to_string(), limit_setting, limit: limit.to_string() })
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! What all nodes of a manager may have together, behind a lock of its own; who may have how much of it is worked out by
-//! [`Arbiter`], and what a node does with it is up to its state.
+//! What all nodes of a manager may have together, behind a lock of its own; which node may have how much of it is worked out
+//! by [`Arbiter`], and what a node does with it is up to its state.
 //!
 //! The lock is the innermost: it is taken under the lock of a node, and under that of the manager's nodes, and under it no
-//! other one is taken and nothing of a user's runs. Wakers come in as clones and go out to be woken, or dropped, by whoever
-//! has let go of all locks. A node that has a new quota is told by a wake of its driver, which comes through its own node.
+//! other one is taken and nothing of a user's runs. Wakers come in as clones and go out to be woken, or dropped, by a
+//! caller that holds no lock. For a new quota of a node its driver is woken, which comes through its own node.
 
 mod arbiter;
 #[cfg(test)]
@@ -11,10 +11,10 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Waker;
 
+use crate::guard::{discard, wake};
 use crate::state::{Demand, Quota};
 use crate::sync::{Mutex, MutexGuard, PoisonError};
 use crate::total_limit::TotalLimit;
@@ -33,7 +33,7 @@ pub struct TotalConnections {
     pub nodes: usize,
 }
 
-/// The total, and who has how much of it.
+/// The total, and which node has how much of it.
 pub(crate) struct ConnectionLimiter {
     limit: TotalLimit,
     inner: Mutex<LimiterInner>,
@@ -82,7 +82,7 @@ impl ConnectionLimiter {
 }
 
 impl Membership {
-    /// The node says what it has and would have, and is told what it may have. `wake` takes the drivers that have a new quota, to
+    /// Takes what the node has and would have, and returns what it may have. `wake` takes the drivers that have a new quota, to
     /// be woken once all locks are open.
     pub(crate) fn report(&self, demand: Demand, mut wake: impl FnMut(Waker)) -> Quota {
         let mut inner = self.limiter.lock();
@@ -110,10 +110,8 @@ impl Drop for Membership {
         let nudged = inner.arbiter.leave(self.id);
         let woken: Vec<_> = nudged.iter().filter_map(|id| inner.drivers.remove(id)).collect();
         drop(inner);
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(own)));
-        for driver in woken {
-            let _ = catch_unwind(AssertUnwindSafe(|| driver.wake()));
-        }
+        discard(own);
+        woken.into_iter().for_each(wake);
     }
 }
 

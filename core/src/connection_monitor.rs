@@ -1,40 +1,37 @@
-//! The monitor of a connection: how a connector tells the pool what nobody asked about.
+//! The monitor of a connection: how a connector reports to the pool what happens between two calls.
 
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::Weak;
 
-use crate::connector::Connector;
-use crate::node::Node;
 use crate::state::ConnId;
 
-/// Tells the pool what a connector learns by the way: that a connection is dead, that the node is not ready, that another
+/// Reports to the pool what a connector learns by the way: that a connection is dead, that the node is not ready, that another
 /// server has taken its place. Given to [`Connector::watch`].
 ///
-/// It may be raised from any thread, at any time, also long after the connection or the pool is gone.
+/// It may be used from any thread, at any time, also long after the connection or the pool is gone.
 #[derive(Clone)]
 pub struct ConnectionMonitor {
-    node: Weak<dyn MonitorTarget>,
+    target: Weak<dyn MonitorTarget>,
     id: ConnId,
 }
 
 impl ConnectionMonitor {
-    pub(crate) fn new<K: Connector>(node: &Arc<Node<K>>, id: ConnId) -> Self {
-        let node: Weak<Node<K>> = Arc::downgrade(node);
-        Self { node, id }
+    pub(crate) fn new(target: Weak<dyn MonitorTarget>, id: ConnId) -> Self {
+        Self { target, id }
     }
 
     /// The connection is dead: an idle one is closed and replaced at once, one on loan is closed on its return.
     pub fn closed(self) {
-        if let Some(node) = self.node.upgrade() {
-            node.died(self.id);
+        if let Some(target) = self.target.upgrade() {
+            target.died(self.id);
         }
     }
 
     /// The node has said that it is not ready, in the words of `why`, which must hold no secret: its connections are
     /// checked before they are lent again, and a dial finds out how it is.
     pub fn suspect(&self, why: &str) {
-        if let Some(node) = self.node.upgrade() {
-            node.distrusted(self.id, why);
+        if let Some(target) = self.target.upgrade() {
+            target.distrusted(self.id, why);
         }
     }
 
@@ -42,8 +39,8 @@ impl ConnectionMonitor {
     /// replaced, idle ones at once, those on loan when they come back. Words of connections that are being replaced
     /// already, and more than one a second, change nothing.
     pub fn failed_over(&self, why: &str) {
-        if let Some(node) = self.node.upgrade() {
-            node.outdated(self.id, why);
+        if let Some(target) = self.target.upgrade() {
+            target.outdated(self.id, why);
         }
     }
 }
@@ -54,6 +51,7 @@ impl fmt::Debug for ConnectionMonitor {
     }
 }
 
+/// What a monitor reports to: the node of the connection.
 pub(crate) trait MonitorTarget: Send + Sync {
     fn died(&self, id: ConnId);
     fn distrusted(&self, id: ConnId, why: &str);

@@ -2,49 +2,11 @@
 
 use std::future::Future;
 
+use crate::close_reason::CloseReason;
+use crate::condition::Condition;
 use crate::connection_monitor::ConnectionMonitor;
 
-/// Why a connection was closed; every connection leaves with exactly one of these.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum CloseReason {
-    /// It was found broken: on return, by its monitor, or when it was about to be handed out.
-    Broken,
-    /// Its holder asked for it to be closed.
-    Discarded,
-    /// A health check failed or was not answered in time.
-    CheckFailed,
-    /// Its borrower left something on it that could not be undone, or not cheaply.
-    Unclean,
-    /// It has grown beyond what one that idles may hold.
-    Oversized,
-    /// The server at the other end is no longer the one that is wanted; see [`ConnectionMonitor::renew`].
-    Outdated,
-    /// It had been idle for longer than `max_idle_time`.
-    IdleTooLong,
-    /// It had reached its `max_lifetime`.
-    Expired,
-    /// It idled, its node had more than `min_connections_per_node`, and another node needed its place: it was below
-    /// that, or had callers in the queue, and `max_total_connections` left nothing.
-    Yielded,
-    /// The pool was closed.
-    PoolClosed,
-}
-
-/// What a borrower has left on a sound connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Residue {
-    /// Nothing: it is lent again at once.
-    None,
-    /// Something that [`Connector::clean`] can undo.
-    Removable,
-    /// Something that stays: the connection is closed.
-    Lasting,
-    /// Nothing but memory, and too much of it: the connection is closed.
-    Oversized,
-}
-
-/// Ends a connection on loan from outside; see [`Connector::kill_switch`].
+/// Ends a connection on loan from outside; see [`Connector::abort_handle`].
 pub type AbortHandle = Box<dyn FnOnce() + Send>;
 
 /// Makes, checks and ends the connections of one node.
@@ -65,21 +27,11 @@ pub trait Connector: Send + Sync + 'static {
     /// Asks the server for a sign of life on an idle connection; bounded by `health_check_timeout`.
     fn check(&self, conn: &mut Self::Connection) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
-    /// Whether `conn` must not be lent again. Called on return and before every loan, so: a flag, no I/O.
-    fn is_broken(&self, conn: &mut Self::Connection) -> bool;
-
-    /// Whether a broken `conn` is one because it was asked and did not answer in time. Its neighbours are then
-    /// distrusted: each is checked before it is lent again. By default never.
-    fn is_silent(&self, conn: &mut Self::Connection) -> bool {
-        let _ = conn;
-        false
-    }
-
-    /// What the borrower of a sound `conn` has left on it. Called on return, so: a flag, no I/O. By default nothing.
-    fn residue(&self, conn: &mut Self::Connection) -> Residue {
-        let _ = conn;
-        Residue::None
-    }
+    /// In which condition `conn` is, as far as flags tell. Asked on return, and before each loan, where the connection is lent
+    /// only if it is [`Clean`](Condition::Clean).
+    ///
+    /// It must neither do I/O nor allocate. A panic means [`Broken`](Condition::Broken).
+    fn inspect(&self, conn: &mut Self::Connection) -> Condition;
 
     /// Undoes what a borrower has left, and makes sure of it, before `conn` is lent again; in the background, bounded by
     /// `health_check_timeout`. A connection that cannot be cleaned is closed. By default there is nothing to do.
@@ -90,7 +42,7 @@ pub trait Connector: Send + Sync + 'static {
 
     /// Ends a connection: the only way out of the pool. By default it is dropped.
     ///
-    /// Called from a task of its own, or from whoever drops the last handle; it must not wait for the network. The
+    /// Called from a task of its own, or where the last handle is dropped; it must not wait for the network. The
     /// connection counts against the limit until this returns, for at most one second.
     fn close(&self, conn: Self::Connection, reason: CloseReason) {
         let _ = reason;
@@ -110,21 +62,21 @@ pub trait Connector: Send + Sync + 'static {
         None
     }
 
-    /// The pool has begun to close: called once or more, when it serves nobody any more. What waits at the server for its
+    /// The pool has begun to close: called once or more, when it serves no caller any more. What waits at the server for its
     /// own sake, for a message or an element of a queue, say, is to be ended here and now; connections on loan that are
     /// otherwise in use have until the deadline of the close. A connection that dies on loan while its pool closes is not
     /// waited for. It must not wait for the network. By default nothing is ended.
     fn pool_closing(&self) {}
 
-    /// What a connect that took too long was waiting for, for the error that tells of it. Asked right after that connect
+    /// What a connect that took too long was waiting for, for the error that reports it. Asked right after that connect
     /// was dropped. By default nothing is known.
     fn unanswered(&self) -> Option<&'static str> {
         None
     }
 
-    /// Whether a failed connect will fail again until somebody changes something (a wrong password, say).
+    /// Whether a failed connect will fail again until something is changed (a wrong password, say).
     ///
-    /// Waiting callers are then told at once, and the node is probed at the slowest pace. By default never.
+    /// Waiting callers then get their errors at once, and the node is probed at the slowest pace. By default never.
     fn is_permanent(&self, error: &Self::Error) -> bool {
         let _ = error;
         false

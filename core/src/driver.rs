@@ -1,13 +1,14 @@
 //! The driver of a node: one task that sleeps from deadline to deadline and has actions performed.
 
 use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
+use crate::close_reason::CloseReason;
 use crate::connection_monitor::ConnectionMonitor;
-use crate::connector::{CloseReason, Connector};
+use crate::connector::Connector;
+use crate::guard::guarded;
 use crate::node::{DriverNext, Node};
 use crate::runtime::Task;
 use crate::state::{Action, CheckResult, Checkup, Closing, ConnId, DialFailureKind, Ticket};
@@ -65,7 +66,7 @@ impl<K: Connector> Future for Driver<K> {
 }
 
 impl<K: Connector> Drop for Driver<K> {
-    /// Dropped before its end: the runtime has ended. Whoever waits is told; nobody would come to tell them later.
+    /// Dropped before its end: the runtime has ended. Callers in the queue get their errors now, for no other call would come.
     fn drop(&mut self) {
         if let Some(node) = self.node.upgrade() {
             node.lose_driver();
@@ -106,21 +107,22 @@ async fn connect<K: Connector>(mut held: HeldTicket<K>) {
     let node = &held.node;
     match ended {
         Ended::Value(Ok(mut conn)) => {
-            let watched = catch_unwind(AssertUnwindSafe(|| {
-                node.connector().watch(&mut conn, ConnectionMonitor::new(node, id));
+            let target: Weak<Node<K>> = Arc::downgrade(node);
+            let abort_handle = guarded(|| {
+                node.connector().watch(&mut conn, ConnectionMonitor::new(target, id));
                 node.connector().abort_handle(&mut conn)
-            }));
-            node.connected(ticket, conn, watched.unwrap_or(None));
+            });
+            node.connected(ticket, conn, abort_handle.flatten());
         }
         Ended::Value(Err(error)) => {
-            let judged = catch_unwind(AssertUnwindSafe(|| (describe(&error), node.connector().is_permanent(&error))));
-            let (message, permanent) = judged.unwrap_or_else(|_| (String::from("a connect failed"), false));
+            let judged = guarded(|| (describe(&error), node.connector().is_permanent(&error)));
+            let (message, permanent) = judged.unwrap_or_else(|| (String::from("a connect failed"), false));
             node.connect_failed(ticket, message, if permanent { DialFailureKind::Permanent } else { DialFailureKind::Passing });
         }
         Ended::TimedOut => {
             let waited = deadline.saturating_duration_since(started_at);
             let mut message = format!("a connect was not answered within {waited:?}");
-            if let Ok(Some(what)) = catch_unwind(AssertUnwindSafe(|| node.connector().unanswered())) {
+            if let Some(what) = guarded(|| node.connector().unanswered()).flatten() {
                 message = format!("{message}: {what}");
             }
             node.connect_failed(ticket, message, DialFailureKind::TimedOut);
@@ -161,17 +163,17 @@ async fn bounded<K: Connector, F: Future>(
     deadline: Instant,
     make: impl FnOnce() -> F,
 ) -> Ended<F::Output> {
-    let Ok(future) = catch_unwind(AssertUnwindSafe(make)) else { return Ended::Panicked };
+    let Some(future) = guarded(make) else { return Ended::Panicked };
     let mut future = pin!(future);
     let mut sleep = node.runtime().sleep_until(deadline);
     poll_fn(|cx| {
         if !node.enlist_job(id, cx.waker()) {
             return Poll::Ready(Ended::Stopped);
         }
-        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-            Ok(Poll::Ready(value)) => return Poll::Ready(Ended::Value(value)),
-            Ok(Poll::Pending) => {}
-            Err(_) => return Poll::Ready(Ended::Panicked),
+        match guarded(|| future.as_mut().poll(cx)) {
+            Some(Poll::Ready(value)) => return Poll::Ready(Ended::Value(value)),
+            Some(Poll::Pending) => {}
+            None => return Poll::Ready(Ended::Panicked),
         }
         sleep.as_mut().poll(cx).map(|()| Ended::TimedOut)
     })
@@ -217,9 +219,9 @@ impl<K: Connector> HeldCheckup<K> {
         let result = match ended {
             // Its result does not matter: the pool is closed, and so will be the connection.
             Ended::Value(Ok(())) | Ended::Stopped => CheckResult::Sound,
-            Ended::Value(Err(error)) => CheckResult::Failed(
-                catch_unwind(AssertUnwindSafe(|| describe(&error))).unwrap_or_else(|_| String::from("a check failed")),
-            ),
+            Ended::Value(Err(error)) => {
+                CheckResult::Failed(guarded(|| describe(&error)).unwrap_or_else(|| String::from("a check failed")))
+            }
             Ended::TimedOut => CheckResult::Silent,
             Ended::Panicked => CheckResult::Failed(String::from("a check panicked")),
         };

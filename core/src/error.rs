@@ -1,58 +1,10 @@
-//! What callers are told: one error for each operation, in their own words and with the numbers.
+//! The error of a call for a connection, with the numbers.
 
 use std::time::Duration;
 
 use crate::state::status::Snapshot;
 use crate::state::token::{WaitFailure, WaitPhase};
 use crate::total_limit::TotalLimit;
-
-/// Why a configuration was refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// A value is outside of what its setting allows.
-    #[error("{setting} is {value}: must be {range}")]
-    OutOfRange {
-        /// Which setting.
-        setting: &'static str,
-        /// What it was set to.
-        value: String,
-        /// What it may be.
-        range: String,
-    },
-    /// Two settings contradict each other.
-    #[error("{setting} is {value}: must be at most {limit_setting}, which is {limit}")]
-    Contradiction {
-        /// Which setting is too high.
-        setting: &'static str,
-        /// What it was set to.
-        value: String,
-        /// Which setting bounds it.
-        limit_setting: &'static str,
-        /// What that one is set to.
-        limit: String,
-    },
-    /// A value, from the environment say, could not be read.
-    #[error("{setting} is {value:?}: expected {expected}")]
-    Unreadable {
-        /// Which setting or variable.
-        setting: &'static str,
-        /// What it was set to.
-        value: String,
-        /// What would have been understood.
-        expected: &'static str,
-    },
-    /// A value was read, but is of no use.
-    #[error("{setting} is {value}: {reason}")]
-    Unusable {
-        /// Which setting.
-        setting: &'static str,
-        /// What it was set to, without secrets.
-        value: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-}
 
 /// Why a caller got no connection.
 ///

@@ -23,8 +23,8 @@ impl<K: Connector> Lease<K> {
         Self { node, loan: Some(loan) }
     }
 
-    /// Whether the pool will close the connection when it comes back: it is too old, dead, or outdated. Whoever keeps a
-    /// lease for long asks now and then, and gives it back if so.
+    /// Whether the pool will close the connection when it comes back: it is too old, dead, or outdated. To be asked
+    /// now and then where a lease is kept for long; if so, give it back.
     #[must_use]
     pub fn is_retired(&self) -> bool {
         self.loan.as_ref().is_none_or(|loan| self.node.is_retired(loan.id()))

@@ -17,17 +17,22 @@
 #![forbid(unsafe_code)]
 
 mod acquire;
+mod close_reason;
 mod closed;
+mod condition;
 mod config;
+mod config_error;
 mod connection_limiter;
 mod connection_monitor;
 mod connector;
 mod driver;
 mod error;
+mod guard;
 mod lease;
 mod manager;
 mod node;
 mod node_pool;
+mod node_registry;
 mod pending_close;
 mod runtime;
 pub mod state;
@@ -38,17 +43,20 @@ mod time;
 mod total_limit;
 
 pub use acquire::Acquire;
+pub use close_reason::CloseReason;
 pub use closed::Closed;
+pub use condition::Condition;
 pub use config::{NodeConfig, NodeConfigBuilder, OnNodeDown, ProbeBackoff, Setting};
+pub use config_error::ConfigError;
 pub use connection_limiter::TotalConnections;
 pub use connection_monitor::ConnectionMonitor;
-pub use connector::{AbortHandle, CloseReason, Connector, Residue};
-pub use error::{ConfigError, GetClientError};
+pub use connector::{AbortHandle, Connector};
+pub use error::GetClientError;
 pub use lease::Lease;
 pub use manager::Manager;
 pub use node_pool::NodePool;
 pub use pending_close::PendingClose;
 pub use runtime::{Runtime, Spawn, Task, Timer};
-pub use state::{Health, Loop, NodeStatus, PoolStatus, Snapshot, WaitPhase};
+pub use state::{Health, NodeStatus, PoolStatus, Snapshot, WaitPhase};
 pub use time::Instant;
 pub use total_limit::TotalLimit;

@@ -5,16 +5,18 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::acquire::{Acquire, WaitFor};
+use crate::acquire::{Acquire, WaitFor, error_of};
 use crate::config::NodeConfig;
 use crate::connector::Connector;
 use crate::driver::Driver;
 use crate::error::GetClientError;
 use crate::lease::Lease;
-use crate::node::Node;
-use crate::pending_close::PendingClose;
+use crate::node::{Effects, Node};
 use crate::runtime::Runtime;
 use crate::state::{Input, Loop, NodeStatus, WaitKind};
+
+/// How much longer than its deadline a close may take: the time for closes that hang to be cut off.
+const CLOSE_MARGIN: Duration = Duration::from_millis(1_500);
 
 /// The pools of one node. Cheap to clone; when the last clone is dropped, the pools close: idle connections at once,
 /// those on loan when they come back.
@@ -50,7 +52,7 @@ impl<K: Connector> NodePool<K> {
     /// Makes the pools of a node and starts to fill them to `min_idle` in the background.
     ///
     /// It spawns one task for the node. Health checks run; cleanup does not until it is
-    /// [started](NodePool::set_cleanup).
+    /// [started](NodePool::start_cleanup).
     #[must_use]
     pub fn new(connector: K, config: NodeConfig, runtime: Arc<dyn Runtime>) -> Self {
         let pool = Self::at_rest(connector, config, runtime);
@@ -100,7 +102,7 @@ impl<K: Connector> NodePool<K> {
     ///
     /// As [`get_timeout`](NodePool::get_timeout) after a wait of no length.
     pub fn try_get(&self) -> Result<Lease<K>, GetClientError> {
-        let loan = self.node().try_acquire().map_err(|outcome| self.node().error(outcome))?;
+        let loan = self.node().try_acquire().map_err(|outcome| error_of(self.node(), outcome))?;
         Ok(Lease::new(Arc::clone(self.node()), loan))
     }
 
@@ -142,14 +144,24 @@ impl<K: Connector> NodePool<K> {
         self.node().name()
     }
 
-    /// Starts or stops the periodic health checks. Connections that are suspected for a reason are checked all the same.
-    pub fn set_health_checks(&self, state: Loop) {
-        self.node().put(Input::SetChecks(state));
+    /// Starts the periodic health checks. They run from the start.
+    pub fn start_health_checks(&self) {
+        self.node().put(Input::SetChecks(Loop::Running));
     }
 
-    /// Starts or stops the periodic cleanup of idle connections and empty surplus pools.
-    pub fn set_cleanup(&self, state: Loop) {
-        self.node().put(Input::SetCleanup(state));
+    /// Stops the periodic health checks. Connections that are suspected for a reason are checked all the same.
+    pub fn stop_health_checks(&self) {
+        self.node().put(Input::SetChecks(Loop::Stopped));
+    }
+
+    /// Starts the periodic cleanup of idle connections and empty surplus pools.
+    pub fn start_cleanup(&self) {
+        self.node().put(Input::SetCleanup(Loop::Running));
+    }
+
+    /// Stops the periodic cleanup. It does not run from the start.
+    pub fn stop_cleanup(&self) {
+        self.node().put(Input::SetCleanup(Loop::Stopped));
     }
 
     /// Closes within `default_timeout`; see [`close_timeout`](NodePool::close_timeout).
@@ -157,18 +169,29 @@ impl<K: Connector> NodePool<K> {
         self.close_timeout(self.node().config().default_timeout())
     }
 
-    /// Closes the pools: new gets fail and waiters are told at once, idle connections are closed, those on loan when
+    /// Closes the pools: new gets fail and waiters get their errors at once, idle connections are closed, those on loan when
     /// they come back or die. What waits at the server for its own sake is ended at once, as far as the connector can
     /// ([`pool_closing`](Connector::pool_closing)), and at the end of `timeout` whatever is still on loan
-    /// ([`kill_switch`](Connector::kill_switch)). Returns when no connection is left.
+    /// ([`abort_handle`](Connector::abort_handle)). Returns when no connection is left.
     ///
     /// # Cancel safety
     ///
     /// Closing goes on when the future is dropped. It begins with the call, not with the first poll.
     pub fn close_timeout(&self, timeout: Duration) -> impl Future<Output = ()> + Send + '_ {
-        let mut closing = PendingClose::of_pool(self, timeout);
-        closing.tell();
-        closing.drained()
+        self.node().tell_close(self.begin_close(timeout));
+        self.drained(timeout)
+    }
+
+    /// The first step of a close: the pool lends nothing any more.
+    pub(crate) fn begin_close(&self, timeout: Duration) -> Effects<K::Connection> {
+        let node = self.node();
+        node.begin_close(node.runtime().now() + timeout)
+    }
+
+    /// Waits until no connection is left after a close with this timeout.
+    pub(crate) async fn drained(&self, timeout: Duration) {
+        // All ends by its deadline or is cut off; a pool that was closed before is drained already.
+        let _drained = WaitFor::new(self.node(), WaitKind::Drained, timeout.saturating_add(CLOSE_MARGIN)).await;
     }
 
     /// Whether both are handles of the same pools.

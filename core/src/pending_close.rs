@@ -1,30 +1,26 @@
-//! A close that has begun, of one node or of many: first no caller is served any more, then connections come back.
+//! A close of nodes of a manager that has begun: first no caller is served any more, then connections come back.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::acquire::WaitFor;
 use crate::closed::ClosedSignal;
 use crate::connector::Connector;
-use crate::manager::Manager;
 use crate::node::Effects;
 use crate::node_pool::NodePool;
-use crate::state::WaitKind;
+use crate::node_registry::NodeRegistry;
 
-/// How much longer than its deadline a close may take: the time for closes that hang to be cut off.
-const CLOSE_MARGIN: Duration = Duration::from_millis(1_500);
-
-/// Pools that lend nothing any more; made by [`Manager::begin_close`] and [`Manager::begin_close_nodes`].
+/// Pools that lend nothing any more; made by [`Manager::begin_close`](crate::Manager::begin_close) and
+/// [`Manager::begin_close_nodes`](crate::Manager::begin_close_nodes).
 ///
 /// A close has two steps. With the first, which is taken when this value is there, all of the pools refuse callers. With
-/// the second, [`tell`](PendingClose::tell), those in the queue get their errors and idle connections are closed. So whatever
-/// comes back because of the close, comes back to a pool that serves nobody any more. Between the two, close what else
+/// the second, [`tell`](PendingClose::tell), those in the queue get their errors and idle connections are closed. So what
+/// comes back because of the close, comes back to a pool that serves no caller any more. Between the two, close what else
 /// belongs to the same deployment. When this value is dropped, the second step is taken.
 #[must_use = "callers in queue get their errors when it is awaited or dropped"]
 pub struct PendingClose<K: Connector> {
-    /// The names by which the manager knows the pools, to be forgotten at the end.
-    manager: Option<Manager<K>>,
+    /// The names of the pools, to be forgotten at the end.
+    registry: Arc<NodeRegistry<K>>,
     pools: Vec<Begun<K>>,
     /// To be given when all is closed.
     signal: Option<Arc<ClosedSignal>>,
@@ -39,20 +35,15 @@ struct Begun<K: Connector> {
 }
 
 impl<K: Connector> PendingClose<K> {
-    /// Of one pool, which no manager knows.
-    pub(crate) fn of_pool(pool: &NodePool<K>, timeout: Duration) -> Self {
-        Self { manager: None, pools: vec![Begun::new(String::new(), pool.clone(), timeout)], signal: None, timeout }
-    }
-
-    /// Of pools of a manager, in this order.
-    pub(crate) fn of_nodes(
-        manager: &Manager<K>,
+    /// Begins to close pools of a manager, in this order.
+    pub(crate) fn begin(
+        registry: &Arc<NodeRegistry<K>>,
         pools: impl IntoIterator<Item = (String, NodePool<K>)>,
         signal: Option<Arc<ClosedSignal>>,
         timeout: Duration,
     ) -> Self {
-        let pools = pools.into_iter().map(|(name, pool)| Begun::new(name, pool, timeout)).collect();
-        Self { manager: Some(manager.clone()), pools, signal, timeout }
+        let begin = |(name, pool): (String, NodePool<K>)| Begun { name, effects: Some(pool.begin_close(timeout)), pool };
+        Self { registry: Arc::clone(registry), pools: pools.into_iter().map(begin).collect(), signal, timeout }
     }
 
     /// Callers in the queue get their errors, idle connections are closed, and what waits at the server for its own sake
@@ -75,23 +66,11 @@ impl<K: Connector> PendingClose<K> {
     /// Closing goes on when the future is dropped.
     pub async fn drained(mut self) {
         self.tell();
-        let timeout = self.timeout.saturating_add(CLOSE_MARGIN);
         let pools: Vec<_> = std::mem::take(&mut self.pools).into_iter().map(|begun| (begun.name, begun.pool)).collect();
         for (_, pool) in &pools {
-            // All ends by its deadline or is cut off; a pool that was closed before is drained already.
-            let _drained = WaitFor::new(pool.node(), WaitKind::Drained, timeout).await;
+            pool.drained(self.timeout).await;
         }
-        if let Some(manager) = &self.manager {
-            pools.iter().for_each(|(name, pool)| manager.forget(name, pool));
-        }
-    }
-}
-
-impl<K: Connector> Begun<K> {
-    fn new(name: String, pool: NodePool<K>, timeout: Duration) -> Self {
-        let node = pool.node();
-        let effects = node.begin_close(node.runtime().now() + timeout);
-        Self { name, effects: Some(effects), pool }
+        pools.iter().for_each(|(name, pool)| self.registry.forget(name, pool));
     }
 }
 

@@ -18,7 +18,7 @@ pub trait Timer: Send + Sync + 'static {
     /// A future that is ready at `deadline`, never earlier.
     ///
     /// It may be polled on any thread and by any executor, also after the end of this one. It must not panic then; it need
-    /// not become ready, so that whoever waits elsewhere looks at [`Spawn::has_ended`], too.
+    /// not become ready, so a task that waits elsewhere looks at [`Spawn::has_ended`], too.
     ///
     /// The core calls this rarely (once per node and change of its next deadline, not once per call), so there is no
     /// way to reset a sleep: a new one is made.

@@ -2,8 +2,8 @@
 
 use std::ops::RangeInclusive;
 
-use crate::config::{NodeConfig, Setting, at_most, count};
-use crate::error::ConfigError;
+use crate::config::{NodeConfig, Setting};
+use crate::config_error::{ConfigError, at_most, count};
 
 /// As many as a node of the largest pools could have.
 const TOTAL: RangeInclusive<usize> = 1..=16_777_216;
@@ -25,7 +25,7 @@ pub struct TotalLimit {
 }
 
 impl TotalLimit {
-    /// What a floor is when nobody sets it.
+    /// What a floor is when it is not set.
     pub const DEFAULT_MIN_CONNECTIONS_PER_NODE: usize = 1;
 
     /// So many connections together, and a floor of 1 for each node.

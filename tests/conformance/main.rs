@@ -5,9 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use redis_manager::testing::{FakeConnector, FakeMode, FakeServer};
-use redis_manager::{
-    CloseReason, GetClientError, Health, Loop, Manager, NodeConfig, NodeConfigBuilder, NodePool, OnNodeDown, Runtime,
-};
+use redis_manager::{CloseReason, GetClientError, Health, Manager, NodeConfig, NodeConfigBuilder, NodePool, OnNodeDown, Runtime};
 use redis_manager_tests::tasks::{spawn, until, within};
 
 const MS: Duration = Duration::from_millis(1);
@@ -235,7 +233,7 @@ async fn cleanup_closes_what_idles_and_keeps_the_minimum(runtime: impl Runtime +
     assert_full_capacity(&pool, &server, 4).await;
     runtime.sleep(120 * MS).await;
     assert_eq!(pool.status().idle, 4, "cleanup runs when it is asked to");
-    pool.set_cleanup(Loop::Running);
+    pool.start_cleanup();
     until(&runtime, "one is left", || server.connections() == 1).await;
     assert_eq!(server.closes(), [CloseReason::IdleTooLong; 3]);
     runtime.sleep(100 * MS).await;

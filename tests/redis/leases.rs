@@ -58,8 +58,8 @@ async fn session(client: &mut Client) -> Vec<String> {
     info.split_whitespace().filter(of_interest).map(String::from).collect()
 }
 
-/// Seen to bite: with WATCH or MONITOR as `Effect::None` in the table of commands, and with a `residue` that is always
-/// `None`.
+/// Seen to bite: with WATCH or MONITOR as `Effect::None` in the table of commands, and with an `inspect` that is always
+/// `Clean`.
 async fn l2_nothing_that_a_borrower_left_reaches_the_next(runtime: impl Network + Clone) {
     let server = RedisServer::start();
     server.command(&["ACL", "SETUSER", "other", "on", ">pass", "~*", "&*", "+@all"]);

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use redis::ConnectionAddr;
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
-use redis_manager_core::{AbortHandle, Connector};
+use redis_manager_core::{AbortHandle, Condition, Connector};
 
 use crate::cluster::error::ClusterError;
 use crate::cluster::monitor::ClusterMonitor;
@@ -119,8 +119,8 @@ impl Connector for ClusterConnector {
         self.check_coverage()
     }
 
-    fn is_broken(&self, routed: &mut Box<RoutedConnection>) -> bool {
-        routed.is_broken()
+    fn inspect(&self, routed: &mut Box<RoutedConnection>) -> Condition {
+        if routed.is_broken() { Condition::Broken } else { Condition::Clean }
     }
 
     fn abort_handle(&self, routed: &mut Box<RoutedConnection>) -> Option<AbortHandle> {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use redis::ProtocolVersion;
-use redis_manager_core::{ConfigError, GetClientError, Loop, Manager, NodeStatus, PendingClose, Runtime};
+use redis_manager_core::{ConfigError, GetClientError, Manager, NodeStatus, PendingClose, Runtime};
 
 use crate::cluster::args::ClusterArgs;
 use crate::cluster::connector::ClusterConnector;
@@ -163,12 +163,20 @@ impl Clusters {
         Ok(self.cluster.status())
     }
 
-    pub(crate) fn set_health_checks(&self, state: Loop) {
-        self.names.set_health_checks(state);
+    pub(crate) fn start_health_checks(&self) {
+        self.names.start_health_checks();
     }
 
-    pub(crate) fn set_cleanup(&self, state: Loop) {
-        self.names.set_cleanup(state);
+    pub(crate) fn stop_health_checks(&self) {
+        self.names.stop_health_checks();
+    }
+
+    pub(crate) fn start_cleanup(&self) {
+        self.names.start_cleanup();
+    }
+
+    pub(crate) fn stop_cleanup(&self) {
+        self.names.stop_cleanup();
     }
 
     /// The nodes' own pools close with the last name.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, Pipeline, ProtocolVersion, RedisError, RedisResult, Value};
-use redis_manager_core::{Instant, Residue, Runtime};
+use redis_manager_core::{Condition, Instant, Runtime};
 
 use crate::redis_node::close_registry::{CloseRegistry, RegistryEntry, WaitsFor};
 use crate::redis_node::contention::{Contender, Contention};
@@ -124,36 +124,36 @@ impl RedisConnection {
         self.session.home
     }
 
-    /// Whether it must not be lent again; a reply that has been outstanding for `reply_timeout` will not come.
-    pub(crate) fn is_broken(&self, reply_timeout: Duration) -> bool {
-        self.socket.is_dead()
-            || match self.state {
-                ReplyState::Clear => false,
-                ReplyState::RequestRef(Some(since)) => self.has_waited(since, reply_timeout),
-                ReplyState::RequestRef(None) | ReplyState::Silent | ReplyState::Broken => true,
-            }
-    }
-
-    /// Whether a command was sent and got no reply for at least `reply_timeout`.
-    pub(crate) fn is_silent(&self, reply_timeout: Duration) -> bool {
+    /// In which condition it is; a reply that has been outstanding for `reply_timeout` will not come. The first flag that is
+    /// set decides.
+    pub(crate) fn inspect(&self, reply_timeout: Duration) -> Condition {
+        if self.socket.is_dead() {
+            // It may have been closed because a command was not answered.
+            return if self.state == ReplyState::Silent { Condition::Unresponsive } else { Condition::Broken };
+        }
         match self.state {
-            // Also if the socket was closed for it.
-            ReplyState::Silent => true,
-            ReplyState::RequestRef(Some(since)) => !self.socket.is_dead() && self.has_waited(since, reply_timeout),
-            ReplyState::Clear | ReplyState::RequestRef(None) | ReplyState::Broken => false,
+            ReplyState::Clear => self.session_condition(),
+            ReplyState::RequestRef(Some(since)) if self.has_waited(since, reply_timeout) => Condition::Unresponsive,
+            ReplyState::RequestRef(Some(_)) => match self.session_condition() {
+                Condition::Clean | Condition::Resettable => Condition::Resettable,
+                worse @ (Condition::Tainted | Condition::Oversized | Condition::Broken | Condition::Unresponsive) => worse,
+            },
+            ReplyState::Silent => Condition::Unresponsive,
+            ReplyState::RequestRef(None) | ReplyState::Broken => Condition::Broken,
         }
     }
 
-    /// What its borrower has left on it, if it is sound.
-    pub(crate) fn residue(&self) -> Residue {
+    /// The condition of one whose replies have all come.
+    #[inline]
+    fn session_condition(&self) -> Condition {
         if self.session.traces.has(DirtyFlags::LASTING) {
-            Residue::Lasting
+            Condition::Tainted
         } else if self.socket.buffers().have_outgrown() {
-            Residue::Oversized
-        } else if self.session.traces.is_none() && self.state == ReplyState::Clear {
-            Residue::None
+            Condition::Oversized
+        } else if self.session.traces.is_none() {
+            Condition::Clean
         } else {
-            Residue::Removable
+            Condition::Resettable
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
-use redis_manager_core::{AbortHandle, ConnectionMonitor, Connector, Residue, Runtime};
+use redis_manager_core::{AbortHandle, Condition, ConnectionMonitor, Connector, Runtime};
 
 use crate::network::Network;
 use crate::redis_node::address::{Address, Endpoint};
@@ -127,16 +127,8 @@ impl Connector for RedisConnector {
         self.ping(conn).await.map_err(|error| error.told(&self.secrets))
     }
 
-    fn is_broken(&self, conn: &mut Self::Connection) -> bool {
-        conn.is_broken(self.longest_silence())
-    }
-
-    fn is_silent(&self, conn: &mut Self::Connection) -> bool {
-        conn.is_silent(self.longest_silence())
-    }
-
-    fn residue(&self, conn: &mut Self::Connection) -> Residue {
-        conn.residue()
+    fn inspect(&self, conn: &mut Self::Connection) -> Condition {
+        conn.inspect(self.longest_silence())
     }
 
     async fn clean(&self, conn: &mut Self::Connection) -> Result<(), ConnectFailure> {

@@ -1,8 +1,8 @@
-//! Who may have how many of a total: plain numbers in, plain numbers out; no lock, no clock, no waker.
+//! Which node may have how many of a total: plain numbers in, plain numbers out; no lock, no clock, no waker.
 //!
 //! What each node may have (its *quota*) is never less than what it has, and all of them together never exceed the
 //! total. What is left goes to nodes below their floor first, then to callers in the order in which they have waited, then
-//! to dials that nobody waits for. When nothing is left and somebody is *short*, nodes above their floor are asked for
+//! to dials that no caller waits for. When nothing is left and a node is *short*, nodes above their floor are asked for
 //! what idles there; connections that are being closed anyway count as on their way.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +17,7 @@ pub(crate) struct MemberId(u64);
 /// For whose sake a node has been asked to give up what idles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum YieldRequest {
-    Nobody,
+    None,
     Callers,
     Floors,
 }
@@ -50,7 +50,7 @@ struct Sums {
     coming: usize,
 }
 
-/// What a node is to be told.
+/// The answer to a report.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct QuotaGrant {
     pub(crate) quota: Quota,
@@ -91,13 +91,13 @@ impl Arbiter {
         }
         self.joined += 1;
         let id = MemberId(self.joined);
-        let member = Member { most: 0, demand: Demand::UNKNOWN, asked: YieldRequest::Nobody };
+        let member = Member { most: 0, demand: Demand::UNKNOWN, asked: YieldRequest::None };
         self.sums.add(&member.sums(self.floor));
         self.members.insert(id, member);
         Some(id)
     }
 
-    /// A node is no more. Says who has a new quota.
+    /// A node is no more. Says which nodes have a new quota.
     pub(crate) fn leave(&mut self, id: MemberId) -> BTreeSet<MemberId> {
         if let Some(member) = self.members.remove(&id) {
             self.sums.subtract(&member.sums(self.floor));
@@ -108,13 +108,13 @@ impl Arbiter {
         nudged
     }
 
-    /// A node says what it has and would have, and is told what it may have.
+    /// Takes what a node has and would have, and returns what it may have.
     pub(crate) fn report(&mut self, id: MemberId, demand: Demand) -> QuotaGrant {
         let floor = self.floor;
         let mut nudged = BTreeSet::new();
         self.change(id, |member| {
             member.demand = demand;
-            // What it has no need for at the moment is anybody's, first of all that of who has waited longest.
+            // What it has no need for at the moment goes to others, first of all to the caller that has waited longest.
             member.most = member.most.min(demand.total.max(member.floor(floor)));
         });
         self.distribute(&mut nudged);
@@ -125,8 +125,8 @@ impl Arbiter {
         let mode = match member.asked {
             YieldRequest::Floors => SharingMode::Yielding,
             YieldRequest::Callers => SharingMode::Contended,
-            YieldRequest::Nobody if member.callers(floor) > 0 => SharingMode::Contended,
-            YieldRequest::Nobody => SharingMode::Unshared,
+            YieldRequest::None if member.callers(floor) > 0 => SharingMode::Contended,
+            YieldRequest::None => SharingMode::Unshared,
         };
         QuotaGrant { quota: Quota { most: member.most, floor: member.floor(floor), give, mode }, nudged }
     }
@@ -170,13 +170,13 @@ impl Arbiter {
         let asked = match (floors > give, all > give) {
             (true, _) => YieldRequest::Floors,
             (false, true) => YieldRequest::Callers,
-            (false, false) => YieldRequest::Nobody,
+            (false, false) => YieldRequest::None,
         };
         if let Some(member) = self.members.get_mut(&id) {
-            member.asked = if member.surplus(floor) > give { asked } else { YieldRequest::Nobody };
+            member.asked = if member.surplus(floor) > give { asked } else { YieldRequest::None };
         }
-        // Those who were asked before find out by themselves that nobody is short any more.
-        if asked > YieldRequest::Nobody {
+        // Those who were asked before find out by themselves that none is short any more.
+        if asked > YieldRequest::None {
             for (other, member) in &mut self.members {
                 if *other != id && member.asked < asked && member.surplus(floor) > 0 {
                     member.asked = asked;
@@ -203,10 +203,10 @@ impl Arbiter {
         assert!(sums.allotted <= self.limit, "I12: all nodes together never have more than max_total_connections: {self:?}");
         assert!(sums.open * self.floor <= self.limit, "I13: there is a floor for every node: {self:?}");
         for member in self.members.values() {
-            assert!(member.demand.total <= member.most, "I11: nobody has more than it may: {member:?}");
+            assert!(member.demand.total <= member.most, "I11: no node has more than it may: {member:?}");
         }
         let short = sums.owed + sums.callers + sums.more;
-        assert!(short == 0 || sums.allotted == self.limit, "I14: nobody is short while something is left: {self:?}");
+        assert!(short == 0 || sums.allotted == self.limit, "I14: no node is short while something is left: {self:?}");
     }
 
     #[cfg(not(any(test, debug_assertions, feature = "testing")))]

@@ -1,6 +1,6 @@
 //! All that the node's state knows of one connection, and the slot in which it keeps that.
 
-use crate::connector::CloseReason;
+use crate::close_reason::CloseReason;
 use crate::state::phase::Phase;
 use crate::state::token::ConnId;
 use crate::state::wait_queue::WaiterId;

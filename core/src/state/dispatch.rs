@@ -1,6 +1,6 @@
 //! After every input: give idle connections to those who wait, order dials for the rest, tell who can be told.
 
-use crate::connector::CloseReason;
+use crate::close_reason::CloseReason;
 use crate::state::deadlines::{DeadlineKind, Deadlines};
 use crate::state::inputs::{CLOSED_BY_SERVER, note_idle_since};
 use crate::state::node_state::{Lifecycle, NodeState};

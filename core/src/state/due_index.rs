@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
-use crate::connector::CloseReason;
+use crate::close_reason::CloseReason;
 use crate::state::connection_meta::ConnectionMeta;
 use crate::state::connection_table::ConnectionTable;
 use crate::state::token::ConnId;

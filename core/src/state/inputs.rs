@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use crate::close_reason::CloseReason;
 use crate::config::OnNodeDown;
-use crate::connector::CloseReason;
 use crate::state::connection_table::ConnectionTable;
 use crate::state::deadlines::DeadlineKind;
 use crate::state::node_state::{Lifecycle, NodeState};

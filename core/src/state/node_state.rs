@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
+use crate::close_reason::CloseReason;
 use crate::config::NodeConfig;
-use crate::connector::CloseReason;
 use crate::state::connection_table::ConnectionTable;
 use crate::state::deadlines::{DeadlineKind, Deadlines};
 use crate::state::dialer::Dialer;

@@ -1,6 +1,6 @@
 //! What a node may have of what all nodes may have together: the numbers it is given, and those it gives in return.
 
-use crate::connector::CloseReason;
+use crate::close_reason::CloseReason;
 use crate::state::node_state::{Lifecycle, NodeState};
 use crate::state::phase::Phase;
 use crate::state::token::ConnId;

@@ -16,8 +16,8 @@ mod wear;
 
 use std::time::Duration;
 
+use crate::close_reason::CloseReason;
 use crate::config::{NodeConfig, NodeConfigBuilder};
-use crate::connector::CloseReason;
 use crate::state::{
     Acquired, Action, Checkup, Closing, DialFailure, DialFailureKind, Input, Loan, NodeState, NodeStatus, Outcome, ReleaseKind,
     Returned, Ticket, WaiterId,

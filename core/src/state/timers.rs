@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::connector::CloseReason;
+use crate::close_reason::CloseReason;
 use crate::state::deadlines::DeadlineKind;
 use crate::state::node_state::{Lifecycle, NodeState};
 use crate::state::phase::Phase;

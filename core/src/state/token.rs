@@ -1,6 +1,6 @@
 //! What the node's state hands out: tokens that cannot be copied and must come back exactly once.
 
-use crate::connector::CloseReason;
+use crate::close_reason::CloseReason;
 use crate::state::status::Snapshot;
 use crate::state::wait_queue::QueuePosition;
 use crate::time::Instant;

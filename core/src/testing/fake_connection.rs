@@ -5,11 +5,13 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use crate::close_reason::CloseReason;
+use crate::condition::Condition;
 use crate::connection_monitor::ConnectionMonitor;
-use crate::connector::{AbortHandle, CloseReason, Connector, Residue};
+use crate::connector::{AbortHandle, Connector};
 use crate::runtime::Task;
 use crate::testing::fake_server::Peer;
-use crate::testing::{FakeError, FakeMode, FakeServer};
+use crate::testing::fake_server::{FakeError, FakeMode, FakeServer};
 
 /// A connection to a [`FakeServer`]; the server forgets it when it is dropped.
 #[derive(Debug)]
@@ -28,7 +30,7 @@ impl FakeConnection {
     /// # Errors
     ///
     /// [`FakeError::Lost`] if the connection is gone; [`FakeError::Loading`] and [`FakeError::Demoted`] as the server is,
-    /// which its pool is told.
+    /// which its pool learns.
     ///
     /// # Cancel safety
     ///
@@ -73,7 +75,7 @@ impl FakeConnection {
         self.id
     }
 
-    /// Whether somebody at the other end knows this connection.
+    /// Whether a server at the other end still has this connection.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         matches!(self.server.peer_of(self.id), Peer::Server | Peer::Former)
@@ -113,9 +115,12 @@ pub struct FakeConnector {
     server: FakeServer,
 }
 
-impl FakeConnector {
-    pub(super) fn new(server: FakeServer) -> Self {
-        Self { server }
+/// Here, so that the file of the server does not depend on that of its connections.
+impl FakeServer {
+    /// What a pool needs to connect to this server.
+    #[must_use]
+    pub fn connector(&self) -> FakeConnector {
+        FakeConnector { server: self.clone() }
     }
 }
 
@@ -134,16 +139,13 @@ impl Connector for FakeConnector {
         if conn.is_loading() { Err(FakeError::Loading) } else { Ok(()) }
     }
 
-    fn is_broken(&self, conn: &mut FakeConnection) -> bool {
-        conn.is_known_broken()
-    }
-
-    fn is_silent(&self, conn: &mut FakeConnection) -> bool {
-        conn.timed_out && self.server.peer_of(conn.id) != Peer::Lost
-    }
-
-    fn residue(&self, conn: &mut FakeConnection) -> Residue {
-        if conn.outstanding > 0 { Residue::Removable } else { Residue::None }
+    fn inspect(&self, conn: &mut FakeConnection) -> Condition {
+        match (self.server.peer_of(conn.id) == Peer::Lost, conn.timed_out) {
+            (true, _) => Condition::Broken,
+            (false, true) => Condition::Unresponsive,
+            (false, false) if conn.outstanding > 0 => Condition::Resettable,
+            (false, false) => Condition::Clean,
+        }
     }
 
     async fn clean(&self, conn: &mut FakeConnection) -> Result<(), FakeError> {

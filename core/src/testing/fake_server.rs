@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use crate::close_reason::CloseReason;
 use crate::connection_monitor::ConnectionMonitor;
-use crate::connector::CloseReason;
 use crate::runtime::Runtime;
-use crate::testing::{FakeConnector, FakeRuntime};
+use crate::testing::fake_runtime::FakeRuntime;
 use crate::time::Instant;
 
 /// How many monitors of connections that are gone are kept.
@@ -179,12 +179,6 @@ impl FakeServer {
             waiting: Vec::new(),
         };
         Self { runtime, fake: None, state: Arc::new(Mutex::new(state)) }
-    }
-
-    /// What a pool needs to connect to this server.
-    #[must_use]
-    pub fn connector(&self) -> FakeConnector {
-        FakeConnector::new(self.clone())
     }
 
     /// How the server behaves from now on.

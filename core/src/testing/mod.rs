@@ -14,7 +14,7 @@
 //! runtime.settle();
 //! assert_eq!(pool.status().idle, 1);
 //!
-//! // The server dies; whoever asks is told at its deadline, neither sooner nor later.
+//! // The server dies; a caller gets its error at its deadline, neither sooner nor later.
 //! server.kill();
 //! let asked_at = runtime.now();
 //! let answer = runtime.block_on(pool.get_timeout(Duration::from_secs(3)));

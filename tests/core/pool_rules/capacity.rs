@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use redis_manager_core::testing::FakeMode;
-use redis_manager_core::{CloseReason, Loop, NodeConfig, PoolStatus, Spawn, Timer};
+use redis_manager_core::{CloseReason, NodeConfig, PoolStatus, Spawn, Timer};
 
 use crate::support::{CountingWaker, MS, Mood, Moody, SECOND, TestRng, one_pool, poll_for, polled, within, world, world_of};
 
@@ -176,7 +176,7 @@ fn t1_the_counts_of_a_status_add_up_at_any_moment() {
         let limit = 3;
         let settings = NodeConfig::builder().max_connection_size(limit).max_pools_per_node(2).health_check_interval(20 * MS);
         let world = world(seed, settings.max_idle_time(30 * MS).cleanup_interval(20 * MS).max_lifetime(200 * MS));
-        world.pool.set_cleanup(Loop::Running);
+        world.pool.start_cleanup();
         world.server.set_connect_latency(3 * MS);
         world.server.set_latency(2 * MS);
         let dice = Arc::new(TestRng::new(seed));
@@ -214,8 +214,8 @@ fn t1_the_counts_of_a_status_add_up_at_any_moment() {
         }
         world.server.set_mode(FakeMode::Up);
         world.runtime.advance(30 * SECOND);
-        world.pool.set_cleanup(Loop::Stopped);
-        world.pool.set_health_checks(Loop::Stopped);
+        world.pool.stop_cleanup();
+        world.pool.stop_health_checks();
         world.server.set_latency(Duration::ZERO);
         let leases: Vec<_> = (0..2 * limit).map(|_| world.get()).collect();
         assert!(world.pool.try_get().is_err(), "seed {seed}");

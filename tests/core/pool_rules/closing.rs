@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
 use redis_manager_core::testing::{FakeConnection, FakeConnector, FakeError, FakeRuntime, FakeServer};
-use redis_manager_core::{CloseReason, ConnectionMonitor, Connector, GetClientError, Instant, Lease, Manager, Spawn, Timer};
+use redis_manager_core::{
+    CloseReason, Condition, ConnectionMonitor, Connector, GetClientError, Instant, Lease, Manager, Spawn, Timer,
+};
 
 use crate::support::{CountingWaker, MS, PoolFixture, SECOND, one_pool, poll_for, world, world_of};
 
@@ -137,8 +139,8 @@ impl Connector for Listening {
         self.0.check(conn).await
     }
 
-    fn is_broken(&self, conn: &mut FakeConnection) -> bool {
-        self.0.is_broken(conn)
+    fn inspect(&self, conn: &mut FakeConnection) -> Condition {
+        self.0.inspect(conn)
     }
 
     fn watch(&self, conn: &mut FakeConnection, monitor: ConnectionMonitor) {

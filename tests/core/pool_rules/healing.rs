@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use redis_manager_core::testing::{FakeConnector, FakeError, FakeMode, FakeRuntime, FakeServer, FormerServer};
-use redis_manager_core::{GetClientError, Health, Loop, Manager, NodeConfig, OnNodeDown, Spawn};
+use redis_manager_core::{GetClientError, Health, Manager, NodeConfig, OnNodeDown, Spawn};
 
 use crate::support::{MS, Mood, Moody, SECOND, TestRng, callers, one_pool, world, world_of};
 
@@ -23,7 +23,7 @@ fn h1_nothing_is_asked_on_the_hot_path_and_a_dead_idle_connection_is_never_lent(
     }
 }
 
-/// Bites when `is_broken` is asked on return only.
+/// Bites when the connector is asked on return only.
 #[test]
 fn h1_a_connection_that_dies_unnoticed_is_found_out_before_it_is_lent() {
     let world = world(1, one_pool(3).min_idle(3));
@@ -161,7 +161,7 @@ fn h5_a_black_hole_that_opens_is_noticed_within_two_seconds() {
         world.runtime.advance(2 * SECOND);
         assert_eq!(served.lock().expect("not poisoned").len(), 3, "seed {seed}: dials at {:?}", world.server.dials());
         world.runtime.advance(10 * SECOND);
-        world.pool.set_health_checks(Loop::Stopped);
+        world.pool.stop_health_checks();
         world.assert_capacity(3);
     }
 }
@@ -214,7 +214,7 @@ fn h6_a_silent_peer_is_replaced_within_a_check_and_a_connect_of_its_return() {
                 assert!(took <= SECOND + 50 * MS, "{at}: {took:?}");
                 drop(lease);
                 world.runtime.advance(5 * SECOND);
-                world.pool.set_health_checks(Loop::Stopped);
+                world.pool.stop_health_checks();
                 world.runtime.settle();
                 world.assert_capacity(5);
             }

@@ -7,8 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use redis_manager_core::testing::{FakeConnection, FakeConnector, FakeError, FakeMode};
 use redis_manager_core::{
-    AbortHandle, CloseReason, ConnectionMonitor, Connector, GetClientError, Health, Lease, Loop, NodeConfigBuilder, Residue,
-    Spawn,
+    AbortHandle, CloseReason, Condition, ConnectionMonitor, Connector, GetClientError, Health, Lease, NodeConfigBuilder, Spawn,
 };
 
 use crate::support::{MS, PoolFixture, SECOND, TestRng, one_pool, within, world, world_of};
@@ -64,17 +63,14 @@ impl Connector for Careful {
         self.inner.check(conn).await
     }
 
-    fn is_broken(&self, conn: &mut FakeConnection) -> bool {
-        self.inner.is_broken(conn)
-    }
-
-    fn residue(&self, conn: &mut FakeConnection) -> Residue {
-        match self.stain_of(conn) {
-            None => self.inner.residue(conn),
-            Some(Stain::Removable | Stain::Stubborn | Stain::Unanswered) => Residue::Removable,
-            Some(Stain::Lasting) => Residue::Lasting,
-            Some(Stain::Large) => Residue::Oversized,
-            Some(Stain::Baffling) => std::panic::resume_unwind(Box::new("a hook")),
+    fn inspect(&self, conn: &mut FakeConnection) -> Condition {
+        match (self.inner.inspect(conn), self.stain_of(conn)) {
+            (seen @ (Condition::Broken | Condition::Unresponsive), _) => seen,
+            (seen, None) => seen,
+            (_, Some(Stain::Removable | Stain::Stubborn | Stain::Unanswered)) => Condition::Resettable,
+            (_, Some(Stain::Lasting)) => Condition::Tainted,
+            (_, Some(Stain::Large)) => Condition::Oversized,
+            (_, Some(Stain::Baffling)) => std::panic::resume_unwind(Box::new("a hook")),
         }
     }
 
@@ -157,7 +153,7 @@ fn l2_what_was_cleaned_was_used_last_and_is_lent_first() {
 fn h9_cleaning_follows_a_use_and_counts_as_one() {
     for seed in 0..10 {
         let (world, careful) = careful_world(seed, one_pool(1).max_idle_time(5 * SECOND).cleanup_interval(SECOND));
-        world.pool.set_cleanup(Loop::Running);
+        world.pool.start_cleanup();
         for _ in 0..5 {
             let lease = world.get();
             careful.stain(&lease, Stain::Removable);
@@ -167,16 +163,20 @@ fn h9_cleaning_follows_a_use_and_counts_as_one() {
         assert_eq!((world.server.closes(), careful.cleanings()), (vec![], 5), "seed {seed}");
         world.runtime.advance(4 * SECOND);
         assert_eq!(world.server.closes(), [CloseReason::IdleTooLong], "seed {seed}");
-        world.pool.set_cleanup(Loop::Stopped);
+        world.pool.stop_cleanup();
         world.assert_capacity(1);
     }
 }
 
-/// Bites when a cleaning that failed is forgotten, and when lasting things are, or what nobody could say.
+/// Bites when a cleaning that failed is forgotten, and when lasting things are, or an inspection that panicked.
 #[test]
-fn l2_what_cannot_be_cleaned_is_closed_as_unclean_and_its_neighbours_are_left_alone() {
+fn l2_what_cannot_be_cleaned_is_closed_and_its_neighbours_are_left_alone() {
     for seed in 0..10 {
-        for stain in [Stain::Stubborn, Stain::Lasting, Stain::Baffling] {
+        for (stain, reason) in [
+            (Stain::Stubborn, CloseReason::Unclean),
+            (Stain::Lasting, CloseReason::Unclean),
+            (Stain::Baffling, CloseReason::Broken),
+        ] {
             let (world, careful) = careful_world(seed, one_pool(2).min_idle(2));
             let (lease, _held) = (world.get(), world.get());
             let soiled = lease.id();
@@ -184,7 +184,7 @@ fn l2_what_cannot_be_cleaned_is_closed_as_unclean_and_its_neighbours_are_left_al
             drop(lease);
             let next = world.get();
             assert_ne!(next.id(), soiled, "seed {seed}, {stain:?}");
-            assert_eq!(world.server.closes(), [CloseReason::Unclean], "seed {seed}, {stain:?}");
+            assert_eq!(world.server.closes(), [reason], "seed {seed}, {stain:?}");
             assert_eq!(careful.cleanings(), usize::from(stain == Stain::Stubborn), "seed {seed}, {stain:?}");
             assert_eq!((world.pool.status().health, world.server.checks()), (Health::Up, 0), "seed {seed}, {stain:?}");
             drop((next, _held));

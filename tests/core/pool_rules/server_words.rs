@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use redis_manager_core::testing::{FakeError, FakeMode};
-use redis_manager_core::{CloseReason, GetClientError, Health, Loop};
+use redis_manager_core::{CloseReason, GetClientError, Health};
 
 use crate::support::{MS, SECOND, callers, one_pool, within, world};
 
@@ -111,7 +111,7 @@ fn h7_what_is_being_checked_or_cleaned_when_another_server_is_wanted_goes_too() 
         drop(told);
         world.runtime.advance(1_500 * MS);
         assert_eq!(world.server.closes(), [CloseReason::Outdated; 3], "seed {seed}");
-        world.pool.set_health_checks(Loop::Stopped);
+        world.pool.stop_health_checks();
         world.assert_capacity(3);
     }
 }

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use redis_manager_core::testing::{FakeConnection, FakeConnector, FakeError, FakeRuntime, FakeServer};
 use redis_manager_core::{
-    AbortHandle, CloseReason, ConnectionMonitor, Connector, GetClientError, Instant, Lease, NodeConfig, NodeConfigBuilder,
-    NodePool, Residue, Spawn, Timer,
+    AbortHandle, CloseReason, Condition, ConnectionMonitor, Connector, GetClientError, Instant, Lease, NodeConfig,
+    NodeConfigBuilder, NodePool, Spawn, Timer,
 };
 
 pub(crate) const MS: Duration = Duration::from_millis(1);
@@ -175,7 +175,7 @@ pub(crate) enum Mood {
     Wild,
     /// New connections are said to be broken.
     Stillborn,
-    /// Whoever asks whether a connection is broken gets a panic for an answer.
+    /// Every inspection of a connection panics.
     Speechless,
 }
 
@@ -221,6 +221,11 @@ impl Moody {
         }
     }
 
+    /// How a connection is broken.
+    fn broken(&self) -> Condition {
+        if self.strikes(3) { Condition::Unresponsive } else { Condition::Broken }
+    }
+
     async fn trouble(&self) -> Result<(), FakeError> {
         self.may_panic();
         if self.strikes(6) {
@@ -247,21 +252,20 @@ impl Connector for Moody {
         self.inner.check(conn).await
     }
 
-    fn is_broken(&self, conn: &mut FakeConnection) -> bool {
+    fn inspect(&self, conn: &mut FakeConnection) -> Condition {
         self.may_panic();
         if self.mood() == Mood::Speechless {
             resume_unwind(Box::new("a hook"));
         }
-        self.mood() == Mood::Stillborn || self.inner.is_broken(conn)
-    }
-
-    fn is_silent(&self, _: &mut FakeConnection) -> bool {
-        self.strikes(3)
-    }
-
-    fn residue(&self, conn: &mut FakeConnection) -> Residue {
-        self.may_panic();
-        self.inner.residue(conn)
+        match self.inner.inspect(conn) {
+            Condition::Broken | Condition::Unresponsive => self.broken(),
+            Condition::Clean | Condition::Resettable | Condition::Tainted | Condition::Oversized
+                if self.mood() == Mood::Stillborn =>
+            {
+                self.broken()
+            }
+            seen @ (Condition::Clean | Condition::Resettable | Condition::Tainted | Condition::Oversized) => seen,
+        }
     }
 
     async fn clean(&self, conn: &mut FakeConnection) -> Result<(), FakeError> {

@@ -1,7 +1,7 @@
 //! H2, H9, H11, H12, I10: what time does to connections that work.
 
+use redis_manager_core::CloseReason;
 use redis_manager_core::testing::FakeMode;
-use redis_manager_core::{CloseReason, Loop};
 
 use crate::support::{MS, SECOND, one_pool, world};
 
@@ -13,7 +13,7 @@ fn h2_an_idle_connection_is_checked_at_most_once_per_interval_and_a_leased_one_n
         world.runtime.advance(100 * SECOND);
         let checks = world.server.checks();
         assert!((7..=10).contains(&checks), "seed {seed}: {checks} checks of one idle connection in 100 s");
-        world.pool.set_health_checks(Loop::Stopped);
+        world.pool.stop_health_checks();
         world.runtime.advance(100 * SECOND);
         assert_eq!(world.server.checks(), checks, "seed {seed}");
     }
@@ -25,7 +25,7 @@ fn h9_probing_is_not_use() {
     for seed in 0..10 {
         let settings = one_pool(4).health_check_interval(SECOND).max_idle_time(20 * SECOND).cleanup_interval(SECOND);
         let world = world(seed, settings);
-        world.pool.set_cleanup(Loop::Running);
+        world.pool.start_cleanup();
         let held: Vec<_> = (0..4).map(|_| world.get()).collect();
         drop(held);
         world.runtime.advance(19 * SECOND);
@@ -33,7 +33,7 @@ fn h9_probing_is_not_use() {
         assert!(world.server.checks() > 40, "seed {seed}");
         world.runtime.advance(4 * SECOND);
         assert_eq!(world.server.closes(), [CloseReason::IdleTooLong; 4], "seed {seed}");
-        world.pool.set_cleanup(Loop::Stopped);
+        world.pool.stop_cleanup();
         world.assert_capacity(4);
     }
 }
@@ -43,7 +43,7 @@ fn h9_probing_is_not_use() {
 fn h11_a_clock_that_jumps_an_hour_ahead_expires_nothing_in_bulk_and_dials_no_storm() {
     for seed in 0..10 {
         let world = world(seed, one_pool(50).min_idle(50));
-        world.pool.set_cleanup(Loop::Running);
+        world.pool.start_cleanup();
         world.runtime.advance(SECOND);
         for hour in 0..3 {
             let (dials, checks) = (world.server.dials().len(), world.server.checks());
@@ -53,7 +53,7 @@ fn h11_a_clock_that_jumps_an_hour_ahead_expires_nothing_in_bulk_and_dials_no_sto
             assert!(dials <= 2 && checks <= 3, "seed {seed}, hour {hour}: {dials} dials, {checks} checks");
             world.runtime.advance(5 * SECOND);
         }
-        world.pool.set_health_checks(Loop::Stopped);
+        world.pool.stop_health_checks();
         world.runtime.advance(2 * SECOND);
         world.assert_capacity(50);
     }
@@ -64,7 +64,7 @@ fn h11_a_clock_that_jumps_an_hour_ahead_expires_nothing_in_bulk_and_dials_no_sto
 fn h12_of_a_hundred_connections_made_together_no_second_sees_more_than_three_go() {
     for seed in 0..10 {
         let world = world(seed, one_pool(100).min_idle(100));
-        world.pool.set_health_checks(Loop::Stopped);
+        world.pool.stop_health_checks();
         let mut before = 0;
         for second in 0..1_800 {
             world.runtime.advance(SECOND);
@@ -83,7 +83,7 @@ fn i10_cleanup_keeps_the_minimum_and_never_touches_a_lease() {
     for seed in 0..10 {
         let settings = one_pool(6).min_idle(2).max_idle_time(5 * SECOND).cleanup_interval(SECOND);
         let world = world(seed, settings);
-        world.pool.set_cleanup(Loop::Running);
+        world.pool.start_cleanup();
         let mut held: Vec<_> = (0..6).map(|_| world.get()).collect();
         drop(held.split_off(1));
         world.runtime.advance(20 * SECOND);

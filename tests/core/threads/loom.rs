@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use redis_manager_core::{CloseReason, GetClientError, Loop};
+use redis_manager_core::{CloseReason, GetClientError};
 use server::{ModelAnswer, ModelServer};
 use world::{FOREVER, ModelPool, ModelRuntime, block_on, get, poll};
 
@@ -45,11 +45,13 @@ fn both_returns(run: impl Fn(&ModelRuntime, &ModelServer, ModelPool) + Send + Sy
 }
 
 fn both_returns_of(limit: usize, run: impl Fn(&ModelRuntime, &ModelServer, ModelPool) + Send + Sync + Copy + 'static) {
-    for cleanup in [Loop::Stopped, Loop::Running] {
+    for runs_cleanup in [false, true] {
         model(move || {
             let (world, server) = (ModelRuntime::new(), ModelServer::new(ModelAnswer::AtOnce));
             let pool = world.pool(&server, limit);
-            pool.set_cleanup(cleanup);
+            if runs_cleanup {
+                pool.start_cleanup();
+            }
             world.settle();
             run(&world, &server, pool);
         });

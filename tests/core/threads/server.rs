@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex as Unseen};
 
-use redis_manager_core::{AbortHandle, CloseReason, ConnectionMonitor, Connector, Residue};
+use redis_manager_core::{AbortHandle, CloseReason, Condition, ConnectionMonitor, Connector};
 
 /// A server that answers at once, or never.
 #[derive(Clone)]
@@ -96,12 +96,12 @@ impl Connector for ModelServer {
         Ok(())
     }
 
-    fn is_broken(&self, conn: &mut ModelConnection) -> bool {
-        conn.is_broken
-    }
-
-    fn residue(&self, conn: &mut ModelConnection) -> Residue {
-        if conn.is_soiled { Residue::Removable } else { Residue::None }
+    fn inspect(&self, conn: &mut ModelConnection) -> Condition {
+        match (conn.is_broken, conn.is_soiled) {
+            (true, _) => Condition::Broken,
+            (false, true) => Condition::Resettable,
+            (false, false) => Condition::Clean,
+        }
     }
 
     async fn clean(&self, conn: &mut ModelConnection) -> Result<(), Infallible> {

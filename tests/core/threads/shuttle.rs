@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use redis_manager_core::{GetClientError, Lease, Loop, Manager, TotalLimit};
+use redis_manager_core::{GetClientError, Lease, Manager, TotalLimit};
 use server::{ModelAnswer, ModelServer};
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::sync::Mutex;
@@ -139,7 +139,7 @@ fn borrow(pool: &ModelPool, passed: &Passed, can_close: CanClose) {
 fn crowded<'a>(world: &'a ModelRuntime, server: &ModelServer, can_close: CanClose) -> (ModelPool, Crowd<'a>) {
     let pool = world.pool(server, 2);
     if thread_rng().gen_range(0..2) == 0 {
-        pool.set_cleanup(Loop::Running);
+        pool.start_cleanup();
     }
     let passed = Passed::default();
     let mut crowd = Crowd::new(world);
@@ -265,9 +265,11 @@ fn nodes_are_added_and_closed_by_many_at_once() {
                     Err(GetClientError::Closed { .. } | GetClientError::UnknownNode { .. }) => {}
                     Err(other) => panic!("{other}"),
                 }
-                manager.set_cleanup(if number == 0 { Loop::Running } else { Loop::Stopped });
                 if number == 0 {
+                    manager.start_cleanup();
                     block_on(manager.close_node("a", FOREVER));
+                } else {
+                    manager.stop_cleanup();
                 }
             });
         }

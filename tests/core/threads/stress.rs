@@ -15,7 +15,7 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 
 use redis_manager::tokio::TokioRuntime;
-use redis_manager_core::{CloseReason, Connector, GetClientError, Lease, NodeConfig, NodePool};
+use redis_manager_core::{CloseReason, Condition, Connector, GetClientError, Lease, NodeConfig, NodePool};
 use tokio::runtime::{Builder, Runtime};
 
 /// Ten thousand times longer than any wait here; who waits so long was forgotten.
@@ -55,8 +55,8 @@ impl Connector for CountingConnector {
         Ok(())
     }
 
-    fn is_broken(&self, _conn: &mut CountedConnection) -> bool {
-        false
+    fn inspect(&self, _conn: &mut CountedConnection) -> Condition {
+        Condition::Clean
     }
 
     fn close(&self, conn: CountedConnection, _reason: CloseReason) {

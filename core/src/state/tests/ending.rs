@@ -1,7 +1,7 @@
 //! How a pool closes: at once for who waits and what idles, on return for what is out, by force at the deadline.
 
 use super::{Bench, MS, SECOND, one_pool};
-use crate::connector::CloseReason;
+use crate::close_reason::CloseReason;
 use crate::state::{Acquired, CheckResult, DialFailureKind, Input, Outcome, ReleaseKind, WaitKind};
 
 #[test]

@@ -1,8 +1,8 @@
 //! Failed dials, silence, death, and the way back.
 
 use super::{Bench, MS, SECOND, one_pool};
+use crate::close_reason::CloseReason;
 use crate::config::OnNodeDown;
-use crate::connector::CloseReason;
 use crate::state::{CheckResult, DialFailure, DialFailureKind, Health, Input, Outcome, ReleaseKind};
 
 /// Bites when `arm_probe` arms nothing.

@@ -1,8 +1,8 @@
 //! Who is lent what, and when; who waits, in which order, and until when.
 
 use super::{Bench, MS, SECOND, one_pool};
+use crate::close_reason::CloseReason;
 use crate::config::{NodeConfig, OnNodeDown};
-use crate::connector::CloseReason;
 use crate::state::rng::Rng;
 use crate::state::{Acquired, DialFailure, DialFailureKind, Health, Input, Loop, Outcome, ReleaseKind, WaitPhase};
 

@@ -1,8 +1,8 @@
 //! Connections that die while their borrowers hold them, and what the status says of a node that is down.
 
 use super::{Bench, MS, SECOND, one_pool};
+use crate::close_reason::CloseReason;
 use crate::config::OnNodeDown;
-use crate::connector::CloseReason;
 use crate::state::{Acquired, DialFailureKind, Health, Input, ReleaseKind};
 
 /// One pool of `limit` connections of which one is on loan.

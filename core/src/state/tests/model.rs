@@ -8,7 +8,7 @@ mod facts;
 mod rules;
 
 use super::SECOND;
-use crate::connector::CloseReason;
+use crate::close_reason::CloseReason;
 use crate::state::Health;
 use crate::time::Instant;
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::model::{At, BEAT, Model, Said, Scope, Told, Word};
 use super::op::Op;
 use super::{Bench, one_pool};
+use crate::close_reason::CloseReason;
 use crate::config::OnNodeDown;
-use crate::connector::CloseReason;
 use crate::state::{
     Acquired, CheckResult, Checkup, Closing, ConnId, DialFailure, DialFailureKind, Input, Loan, Outcome, ReleaseKind, Ticket,
     WaitFailure, WaiterId,

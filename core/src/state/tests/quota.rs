@@ -1,8 +1,8 @@
 //! A node's state that has to share: what it takes, says and gives when all nodes together are limited.
 
 use super::{Bench, MS, SECOND, one_pool};
+use crate::close_reason::CloseReason;
 use crate::config::{NodeConfig, NodeConfigBuilder};
-use crate::connector::CloseReason;
 use crate::state::{DialFailureKind, Health, Input, Outcome, Quota, ReleaseKind, SharingMode, WaitKind};
 use crate::time::Instant;
 

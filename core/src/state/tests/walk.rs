@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use super::{Bench, MS, SECOND};
+use crate::close_reason::CloseReason;
 use crate::config::{NodeConfig, OnNodeDown};
-use crate::connector::CloseReason;
 use crate::state::{
     Acquired, CheckResult, ConnId, DialFailure, DialFailureKind, Input, Loan, Loop, Outcome, ReleaseKind, WaitKind, WaiterId,
 };

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{Bench, MS, SECOND, one_pool};
+use crate::close_reason::CloseReason;
 use crate::config::NodeConfig;
-use crate::connector::CloseReason;
 use crate::state::{CheckResult, DialFailureKind, Input, Loop, ReleaseKind};
 
 /// Answers every check as sound and makes every dial succeed, for a while.

@@ -14,8 +14,9 @@ use crate::lease::Lease;
 use crate::node_pool::NodePool;
 use crate::runtime::{Spawn, Timer};
 use crate::state::rng::Rng;
+use crate::testing::fake_connection::FakeConnector;
 use crate::testing::fake_connection::within;
-use crate::testing::{FakeConnector, FakeRuntime};
+use crate::testing::fake_runtime::FakeRuntime;
 use crate::time::Instant;
 
 /// How long a borrower waits for an answer.

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use crate::config::OnNodeDown;
-use crate::node::CheckerCounts;
-use crate::state::Health;
-use crate::testing::simulation::SeedPlan;
+use crate::state::{CheckerCounts, Health};
+use crate::testing::fake_server::{FakeMode, FakeServer};
 use crate::testing::simulation::borrower::{BorrowerLog, BorrowerWait};
-use crate::testing::{FakeMode, FakeServer};
+use crate::testing::simulation::plan::SeedPlan;
 use crate::time::Instant;
 
 /// A window for the count of dials.

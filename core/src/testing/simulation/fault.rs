@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::state::rng::Rng;
-use crate::testing::{FakeMode, FakeRuntime, FakeServer, FormerServer};
+use crate::testing::fake_runtime::FakeRuntime;
+use crate::testing::fake_server::{FakeMode, FakeServer, FormerServer};
 
 /// Something that goes wrong, or right again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,14 +3,15 @@
 
 use std::time::Duration;
 
+use crate::close_reason::CloseReason;
 use crate::config::OnNodeDown;
-use crate::connector::CloseReason;
 use crate::node_pool::NodePool;
 use crate::runtime::Spawn;
 use crate::state::Loop;
+use crate::testing::fake_connection::FakeConnector;
+use crate::testing::fake_server::{FakeError, FakeMode};
 use crate::testing::simulation::borrower::{COMMAND_TIMEOUT, lock};
 use crate::testing::simulation::world::{Checked, SimulatedWorld, slack};
-use crate::testing::{FakeConnector, FakeError, FakeMode};
 
 /// How long nobody asks for anything.
 const REST: Duration = Duration::from_millis(1_500);

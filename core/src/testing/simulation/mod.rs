@@ -15,70 +15,24 @@ mod fault;
 mod liveness;
 mod neighbours;
 mod plan;
+mod report;
 mod world;
 
-use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use borrower::OutcomeCounts;
 pub use fault::{Fault, Trigger};
 pub use plan::{Ending, SeedPlan};
+pub use report::{Report, SeedFailure};
 
-use crate::state::Coverage;
 use crate::testing::fake_runtime::words_of;
 use crate::testing::simulation::world::SimulatedWorld;
-use crate::time::Instant;
-
-/// What a run has seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Report {
-    /// Polls of the runtime.
-    pub steps: u64,
-    /// What the borrowers did and got.
-    pub counts: OutcomeCounts,
-    /// Dials that the server has seen.
-    pub dials: usize,
-    /// Health checks that the server has seen.
-    pub checks: usize,
-    /// Faults that struck.
-    pub faults: usize,
-    /// Rare turns that were taken.
-    pub marks: Coverage,
-    /// How much virtual time has passed.
-    pub ended_at: Instant,
-    /// Of all that was seen at every step: the same plan gives the same hash.
-    pub hash: u64,
-}
-
-/// A rule that was broken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SeedFailure {
-    /// The plan's seed.
-    pub seed: u64,
-    /// Which rule, and how.
-    pub rule: String,
-    /// When.
-    pub at: Instant,
-    /// What happened last, oldest first.
-    pub timeline: Vec<String>,
-}
-
-impl fmt::Display for SeedFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "seed {} at {}: {}", self.seed, self.at, self.rule)?;
-        self.timeline.iter().try_for_each(|line| writeln!(f, "  {line}"))
-    }
-}
-
-impl std::error::Error for SeedFailure {}
 
 /// Lives through a plan.
 ///
 /// # Errors
 ///
-/// The first rule that was broken; a panic, of an invariant or of anything else, is told as one.
+/// The first rule that was broken; a panic, of an invariant or of anything else, is reported as one.
 pub fn simulate(plan: &SeedPlan) -> Result<Report, Box<SeedFailure>> {
     let mut world = SimulatedWorld::new(plan);
     let lived = catch_unwind(AssertUnwindSafe(|| world.live()));

@@ -8,10 +8,12 @@ use crate::lease::Lease;
 use crate::manager::Manager;
 use crate::runtime::Timer;
 use crate::state::rng::Rng;
-use crate::state::{CoverPoint, Coverage, Loop};
+use crate::state::{CoverPoint, Coverage};
+use crate::testing::fake_connection::FakeConnector;
 use crate::testing::fake_connection::within;
+use crate::testing::fake_runtime::FakeRuntime;
+use crate::testing::fake_server::{FakeMode, FakeServer};
 use crate::testing::simulation::borrower::{BorrowerLog, lock};
-use crate::testing::{FakeConnector, FakeMode, FakeRuntime, FakeServer};
 use crate::total_limit::TotalLimit;
 
 /// Their names, each for a server of its own.
@@ -100,7 +102,10 @@ impl Neighbours {
             10 => server.kill(),
             _ => {
                 server.set_mode(FakeMode::Up);
-                manager.set_cleanup([Loop::Running, Loop::Stopped][self.rng.index(2)]);
+                match self.rng.index(2) {
+                    0 => manager.start_cleanup(),
+                    _ => manager.stop_cleanup(),
+                }
                 self.look();
             }
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::config::{NodeConfig, OnNodeDown};
 use crate::state::Loop;
 use crate::state::rng::Rng;
-use crate::testing::Schedule;
+use crate::testing::schedule::Schedule;
 use crate::testing::simulation::fault::{Fault, Trigger};
 
 /// How a run ends.

@@ -7,13 +7,18 @@ use std::time::Duration;
 use crate::node::Node;
 use crate::node_pool::NodePool;
 use crate::runtime::Spawn;
-use crate::state::Coverage;
 use crate::state::rng::Rng;
+use crate::state::{Coverage, Loop};
+use crate::testing::fake_connection::FakeConnector;
+use crate::testing::fake_runtime::FakeRuntime;
+use crate::testing::fake_server::FakeServer;
+use crate::testing::schedule::Schedule;
 use crate::testing::simulation::borrower::{Borrower, BorrowerLog, ON_PURPOSE, lock};
 use crate::testing::simulation::checker::Checker;
+use crate::testing::simulation::fault::{Fault, Trigger};
 use crate::testing::simulation::neighbours::Neighbours;
-use crate::testing::simulation::{Ending, Fault, Report, SeedFailure, SeedPlan, Trigger};
-use crate::testing::{FakeConnector, FakeRuntime, FakeServer, Schedule};
+use crate::testing::simulation::plan::{Ending, SeedPlan};
+use crate::testing::simulation::report::{Report, SeedFailure};
 use crate::time::Instant;
 
 /// How long a close may hang before its connection is counted no more.
@@ -50,7 +55,10 @@ impl<'a> SimulatedWorld<'a> {
         let runtime = FakeRuntime::with_schedule(plan.seed, plan.schedule);
         let server = FakeServer::new(&runtime);
         let pool = NodePool::new(server.connector(), plan.config.clone(), Arc::new(runtime.clone()));
-        pool.set_cleanup(plan.cleanup);
+        match plan.cleanup {
+            Loop::Running => pool.start_cleanup(),
+            Loop::Stopped => pool.stop_cleanup(),
+        }
         let shared = Arc::new(Mutex::new(BorrowerLog::new(plan.borrowers)));
         let neighbours = plan.neighbours.then(|| Neighbours::new(&runtime, &plan.config, &shared, plan.seed));
         watch_hanging_closes(&server, Arc::downgrade(pool.node()), &shared, CLOSE_CUTOFF + slack(&plan.schedule));

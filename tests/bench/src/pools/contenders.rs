@@ -6,7 +6,7 @@ use std::future::{Future, ready};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use redis_manager::{Connector, Lease, NodeConfig, NodePool};
+use redis_manager::{Condition, Connector, Lease, NodeConfig, NodePool};
 
 use crate::runner::{BenchExecutor, Handle};
 
@@ -41,8 +41,8 @@ impl Connector for NothingConnector {
         Ok(())
     }
 
-    fn is_broken(&self, _: &mut Nothing) -> bool {
-        false
+    fn inspect(&self, _: &mut Nothing) -> Condition {
+        Condition::Clean
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use redis_manager_core::{Connector, Instant, Runtime, Spawn, Task, Timer};
+use redis_manager_core::{Condition, Connector, Instant, Runtime, Spawn, Task, Timer};
 
 /// A connector that costs nothing.
 pub(crate) struct FreeConnector;
@@ -24,8 +24,8 @@ impl Connector for FreeConnector {
         Ok(())
     }
 
-    fn is_broken(&self, _: &mut Box<u64>) -> bool {
-        false
+    fn inspect(&self, _: &mut Box<u64>) -> Condition {
+        Condition::Clean
     }
 }
 

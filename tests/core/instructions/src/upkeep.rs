@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use redis_manager_core::state::{Acquired, Action, CheckResult, ConnId, Input, NodeState, Outcome, ReleaseKind, Returned};
-use redis_manager_core::{Instant, Loop, NodeConfig, NodeConfigBuilder};
+use redis_manager_core::state::{Acquired, Action, CheckResult, ConnId, Input, Loop, NodeState, Outcome, ReleaseKind, Returned};
+use redis_manager_core::{Instant, NodeConfig, NodeConfigBuilder};
 
 /// A node's state with its actions performed at once, at the instant that it last heard of.
 struct NodeHarness {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis_manager_core::testing::{FakeConnector, FakeMode, FakeRuntime, FakeServer};
-use redis_manager_core::{Loop, Manager, NodeConfig, Spawn, Timer};
+use redis_manager_core::{Manager, NodeConfig, Spawn, Timer};
 
 use super::world::fleet;
 use crate::support::{MS, SECOND, TestRng, polled, within};
@@ -45,7 +45,8 @@ async fn meddle(manager: Manager<FakeConnector>, servers: Vec<FakeServer>, runti
             1 => server.set_mode([FakeMode::Refusing, FakeMode::Silent, FakeMode::Void][dice.below(3)]),
             // Long enough for tasks of its own to hear of it: one that does not is counted no more at the end.
             2 => manager.close_node(&name, MS + dice.millis(40)).await,
-            3 => manager.set_cleanup([Loop::Running, Loop::Stopped][dice.below(2)]),
+            3 if dice.below(2) == 0 => manager.start_cleanup(),
+            3 => manager.stop_cleanup(),
             4 => drop(within(&runtime, dice.millis(10), manager.add(&name, SECOND, || server.connector())).await),
             5 | 6 => drop(manager.add(&name, dice.millis(100), || server.connector()).await),
             _ => server.set_mode(FakeMode::Up),
@@ -83,8 +84,8 @@ fn c1_all_nodes_together_stay_within_the_total_whatever_happens_and_all_of_it_ca
         }
         fleet.runtime.advance(30 * SECOND);
         fleet.servers.iter().for_each(|server| server.set_mode(FakeMode::Up));
-        fleet.manager.set_cleanup(Loop::Stopped);
-        fleet.manager.set_health_checks(Loop::Stopped);
+        fleet.manager.stop_cleanup();
+        fleet.manager.stop_health_checks();
         fleet.runtime.advance(10 * SECOND);
         (0..nodes).for_each(|node| assert_eq!(fleet.add(node, 5 * SECOND), Ok(()), "seed {seed}: node {node}"));
         let mut held: Vec<_> = (0..nodes).flat_map(|node| fleet.lend(node, 1)).collect();

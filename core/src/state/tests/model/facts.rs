@@ -1,7 +1,7 @@
 //! The model: what each thing that happens does.
 
 use super::{At, BEAT, Conn, Model, ModelGate, ModelLifecycle, ModelWait, ModelWaiter, Said, Told, Word};
-use crate::connector::CloseReason;
+use crate::close_reason::CloseReason;
 use crate::time::Instant;
 
 impl Model {

@@ -1,7 +1,7 @@
 //! The model: the rules that hold whatever happens.
 
 use super::{At, BEAT, Conn, Model, ModelGate, ModelLifecycle, ModelWait, ModelWaiter, Said, Told, Word};
-use crate::connector::CloseReason;
+use crate::close_reason::CloseReason;
 use crate::state::Health;
 use crate::time::Instant;
 

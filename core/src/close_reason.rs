@@ -1,0 +1,29 @@
+//! Why a connection was closed.
+
+/// Why a connection was closed; every connection leaves with exactly one of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// It was found broken: on return, by its monitor, or when it was about to be handed out.
+    Broken,
+    /// Its holder asked for it to be closed.
+    Discarded,
+    /// A health check failed or was not answered in time.
+    CheckFailed,
+    /// Its borrower left something on it that could not be undone, or not cheaply.
+    Unclean,
+    /// It has grown beyond what one that idles may hold.
+    Oversized,
+    /// The server at the other end is no longer the one that is wanted; see
+    /// [`ConnectionMonitor::failed_over`](crate::ConnectionMonitor::failed_over).
+    Outdated,
+    /// It had been idle for longer than `max_idle_time`.
+    IdleTooLong,
+    /// It had reached its `max_lifetime`.
+    Expired,
+    /// It idled, its node had more than `min_connections_per_node`, and another node needed its place: it was below
+    /// that, or had callers in the queue, and `max_total_connections` left nothing.
+    Yielded,
+    /// The pool was closed.
+    PoolClosed,
+}

@@ -1,0 +1,399 @@
+//! The shared node: read the clock, lock, put one input into the node's state, take its outputs, unlock, then act.
+//!
+//! Nothing of a user's runs under the lock: no waker is woken, cloned or dropped there, no connection is asked or closed.
+//!
+//! Here are [`Node`], its one entry `enter`, and the operations. `inner` is what the lock guards, `lock` the lock, `slot_table`
+//! the tables of wakers; `handshake` is when the driver sleeps, `inspection` what a connection is asked, and `effects` what is
+//! left to do once the lock is open.
+
+mod effects;
+mod handshake;
+mod inner;
+mod inspection;
+mod lock;
+mod slot_table;
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::task::Waker;
+
+use crate::close_reason::CloseReason;
+use crate::config::NodeConfig;
+use crate::connection_limiter::Membership;
+use crate::connection_monitor::MonitorTarget;
+use crate::connector::{AbortHandle, Connector};
+use crate::guard::{discard, guarded, wake};
+use crate::runtime::Runtime;
+#[cfg(feature = "testing")]
+use crate::state::CheckerCounts;
+use crate::state::{
+    Acquired, Action, CheckResult, Checkup, Closing, ConnId, DialFailure, DialFailureKind, Input, Loan, NodeState, NodeStatus,
+    Outcome, QueuePosition, ReleaseKind, Returned, Ticket, WaitKind, WaiterId,
+};
+use crate::sync::{AtomicBool, Ordering};
+use crate::time::Instant;
+
+pub(crate) use self::effects::Effects;
+use self::handshake::DriverEnd;
+pub(crate) use self::handshake::{DriverNext, DriverStep};
+use self::inner::NodeInner;
+use self::lock::SpinLock;
+
+/// One node: the node's state behind its lock, and all that acts for it.
+pub(crate) struct Node<K: Connector> {
+    inner: SpinLock<NodeInner<K::Connection>>,
+    /// Whether there were waiters when the lock was last opened: a hint that saves the lock.
+    has_waiters: AtomicBool,
+    /// Its place among the nodes that share a limit, if there is one; taken before the first input.
+    membership: OnceLock<Membership>,
+    connector: K,
+    runtime: Arc<dyn Runtime>,
+    config: NodeConfig,
+    name: String,
+}
+
+impl<K: Connector> Node<K> {
+    pub(crate) fn new(connector: K, config: NodeConfig, runtime: Arc<dyn Runtime>) -> Self {
+        let inner = SpinLock::new(NodeInner::new(config.clone(), runtime.seed()));
+        let name = guarded(|| connector.name()).unwrap_or_else(|| String::from("node"));
+        let has_waiters = AtomicBool::new(false);
+        Self { inner, has_waiters, membership: OnceLock::new(), connector, runtime, config, name }
+    }
+
+    /// From now on the node has what the others leave it; to be called before the first input.
+    pub(crate) fn join_limiter(&self, membership: Membership) {
+        self.inner.lock().start_with_nothing();
+        let taken = self.membership.set(membership);
+        debug_assert!(taken.is_ok(), "a node has one membership");
+    }
+
+    pub(crate) fn connector(&self) -> &K {
+        &self.connector
+    }
+
+    pub(crate) fn runtime(&self) -> &Arc<dyn Runtime> {
+        &self.runtime
+    }
+
+    pub(crate) fn config(&self) -> &NodeConfig {
+        &self.config
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn status(&self) -> NodeStatus {
+        let now = self.runtime.now();
+        self.inner.lock().state().status(now)
+    }
+
+    /// The counts of the node, for checkers that look at every step.
+    #[cfg(feature = "testing")]
+    pub(crate) fn counts(&self) -> CheckerCounts {
+        self.inner.lock().state().counts()
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn marks(&self) -> crate::state::Coverage {
+        self.inner.lock().state().marks()
+    }
+
+    pub(crate) fn is_retired(&self, id: ConnId) -> bool {
+        self.inner.lock().state().is_retired(id)
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.inner.lock().state().is_open()
+    }
+
+    /// Books one fact.
+    pub(crate) fn put(&self, input: Input<K::Connection>) {
+        self.enter(|inner, now| inner.handle(now, input));
+    }
+
+    /// The fast path of a get: no clock, no allocation, no wake.
+    pub(crate) fn take_idle(&self) -> Option<Loan<K::Connection>> {
+        loop {
+            if self.has_waiters.load(Ordering::Relaxed) {
+                return None;
+            }
+            let mut loan = self.inner.lock().take_idle()?;
+            if self.is_sound(&mut loan) {
+                return Some(loan);
+            }
+            self.put(Input::Release(loan, ReleaseKind::Stale));
+        }
+    }
+
+    /// Takes a connection back from its borrower; the fast path needs no clock and no allocation.
+    pub(crate) fn give_back(&self, mut loan: Loan<K::Connection>) {
+        let kind = inspection::release_kind(&self.connector, &mut loan);
+        let rest = if kind == ReleaseKind::Sound { self.put_back(loan) } else { Some(loan) };
+        if let Some(loan) = rest {
+            self.put(Input::Release(loan, kind));
+        }
+    }
+
+    /// Takes a connection back that its borrower does not want to be lent again.
+    pub(crate) fn discard(&self, loan: Loan<K::Connection>) {
+        self.put(Input::Release(loan, ReleaseKind::Broken(CloseReason::Discarded)));
+    }
+
+    /// The fast path of a return, and the waiter that it serves.
+    fn put_back(&self, loan: Loan<K::Connection>) -> Option<Loan<K::Connection>> {
+        let mut inner = self.inner.lock();
+        match inner.put_back(loan) {
+            Returned::Idle => None,
+            Returned::HandedOver(waiter) => {
+                let waker = inner.take_waker(waiter);
+                self.note_waiters(&inner);
+                drop(inner);
+                waker.into_iter().for_each(wake);
+                None
+            }
+            Returned::Refused(loan) => Some(loan),
+        }
+    }
+
+    /// Asks for a connection; if there is none, `waker` is woken when the outcome is there.
+    pub(crate) fn acquire(&self, deadline: impl FnOnce(Instant) -> Instant, waker: &Waker) -> Acquired<K::Connection> {
+        self.enlist_waiter(waker, |state, now| state.acquire(now, deadline(now)))
+    }
+
+    /// Waits for something else than a connection.
+    pub(crate) fn wait_for(
+        &self,
+        want: WaitKind,
+        deadline: impl FnOnce(Instant) -> Instant,
+        waker: &Waker,
+    ) -> Acquired<K::Connection> {
+        self.enlist_waiter(waker, |state, now| state.wait_for(now, want, deadline(now)))
+    }
+
+    /// Gives a granted connection back as broken and takes the same place in the queue again.
+    pub(crate) fn refuse(&self, loan: Loan<K::Connection>, place: QueuePosition, waker: &Waker) -> Acquired<K::Connection> {
+        self.enlist_waiter(waker, |state, now| state.refuse(now, loan, place))
+    }
+
+    /// The outcome of a wait, or a note of the waker for when it is there.
+    pub(crate) fn collect(&self, id: WaiterId, waker: &Waker) -> Option<Outcome<K::Connection>> {
+        // Mostly it is there: that is why the caller was woken.
+        let outcome = self.inner.lock().take_outcome(id);
+        if outcome.is_some() {
+            return outcome;
+        }
+        let mut latest = Some(waker.clone());
+        let outcome = self.inner.lock().collect_outcome(id, &mut latest);
+        // Outside the lock: now the waker that is not needed any more.
+        drop(latest);
+        outcome
+    }
+
+    /// A waiter has left.
+    pub(crate) fn cancel(&self, id: WaiterId) {
+        let mut inner = self.inner.lock();
+        if inner.leave_queue(id) {
+            let waker = inner.take_waker(id);
+            self.note_waiters(&inner);
+            drop(inner);
+            drop(waker);
+            return;
+        }
+        drop(inner);
+        let waker = self.enter(|inner, now| {
+            inner.handle(now, Input::Cancel(id));
+            inner.take_waker(id)
+        });
+        drop(waker);
+    }
+
+    /// A connection that idles now, or why there is none.
+    pub(crate) fn try_acquire(&self) -> Result<Loan<K::Connection>, Outcome<K::Connection>> {
+        loop {
+            if let Some(loan) = self.take_idle() {
+                return Ok(loan);
+            }
+            // One may have come back since.
+            let mut loan = self.enter(|inner, now| inner.try_acquire(now))?;
+            if self.is_sound(&mut loan) {
+                return Ok(loan);
+            }
+            self.put(Input::Release(loan, ReleaseKind::Stale));
+        }
+    }
+
+    /// A dial has succeeded.
+    pub(crate) fn connected(&self, ticket: Ticket, conn: K::Connection, abort_handle: Option<AbortHandle>) {
+        discard(self.enter(|inner, now| inner.connected(now, ticket, conn, abort_handle)));
+    }
+
+    /// Notes the waker of a connect or check; false if it is to stop because the pool is closed.
+    pub(crate) fn enlist_job(&self, id: ConnId, waker: &Waker) -> bool {
+        let mut waker = Some(waker.clone());
+        let open = self.inner.lock().enlist_job(id, &mut waker);
+        // Outside the lock: now the waker that is not needed any more.
+        drop(waker);
+        open
+    }
+
+    /// The driver asks what to do and goes to sleep.
+    pub(crate) fn next_step(&self, waker: &Waker) -> DriverStep<K::Connection> {
+        // Before it looks: what comes afterwards wakes it.
+        let previous = self.membership.get().and_then(|membership| membership.listen(waker.clone()));
+        drop(previous);
+        let mut waker = Some(waker.clone());
+        let now = self.runtime.now();
+        let mut effects = Effects::new();
+        let mut inner = self.inner.lock();
+        let (step, previous) = inner.next_step(now, &mut waker, self.membership.get(), &mut effects);
+        self.note_waiters(&inner);
+        drop(inner);
+        drop((waker, previous));
+        self.run(effects);
+        step
+    }
+
+    /// The last handle is gone: idle connections are closed here and now. A close that is under way goes on to its
+    /// deadline.
+    pub(crate) fn abandon(&self) {
+        let was_open = self.enter(|inner, _| inner.drop_handles());
+        if was_open {
+            // Not needed any more: the calls that come through the node do the rest.
+            self.end_driver(DriverEnd::Retired);
+        }
+    }
+
+    /// The driver was dropped before its end, because its runtime has ended: the pool closes, and its callers get an error
+    /// that says so, unless it was closing already.
+    pub(crate) fn lose_driver(&self) {
+        self.end_driver(DriverEnd::RuntimeEnded);
+    }
+
+    fn end_driver(&self, end: DriverEnd) {
+        if let Some(waker) = self.enter(|inner, now| inner.end_driver(now, end)) {
+            waker.wake();
+        }
+    }
+
+    /// Whether the pool has closed because its runtime has ended.
+    pub(crate) fn has_lost_runtime(&self) -> bool {
+        self.inner.lock().has_lost_runtime()
+    }
+
+    /// The first step of a close: the pool lends nothing any more. What follows from it is left for
+    /// [`tell_close`](Self::tell_close), so that other pools can be closed before anything comes back.
+    pub(crate) fn begin_close(&self, force_at: Instant) -> Effects<K::Connection> {
+        let now = self.runtime.now();
+        let mut effects = Effects::new();
+        let mut inner = self.inner.lock();
+        inner.handle(now, Input::Close { force_at: Some(force_at) });
+        inner.collect(now, self.membership.get(), &mut effects);
+        self.note_waiters(&inner);
+        effects
+    }
+
+    /// The second step of a close.
+    pub(crate) fn tell_close(&self, effects: Effects<K::Connection>) {
+        self.run(effects);
+        // A panic costs nothing but what the call was to end.
+        let _ = guarded(|| self.connector.pool_closing());
+    }
+
+    /// Closes a connection and says so to the node's state.
+    pub(crate) fn close(&self, closing: Closing, conn: K::Connection, reason: CloseReason) {
+        // A panic costs nothing but the connection.
+        let _ = guarded(|| self.connector.close(conn, reason));
+        discard(self.enter(|inner, now| inner.closed(now, closing)));
+    }
+
+    /// Ends a connection that is on loan and says so to the node's state.
+    pub(crate) fn kill(&self, closing: Closing) {
+        let abort_handle = closing.id.and_then(|id| self.inner.lock().take_abort_handle(id));
+        if let Some(kill) = abort_handle {
+            let _ = guarded(kill);
+        }
+        self.put(Input::Closed(closing));
+    }
+
+    pub(crate) fn connect_failed(&self, ticket: Ticket, message: String, kind: DialFailureKind) {
+        self.put(Input::ConnectFailed(ticket, DialFailure { message, kind }));
+    }
+
+    pub(crate) fn checked(&self, checkup: Checkup<K::Connection>, result: CheckResult) {
+        self.put(Input::Checked(checkup, result));
+    }
+
+    /// Whether a connection is fit to be lent; asked outside the lock.
+    pub(crate) fn is_sound(&self, loan: &mut Loan<K::Connection>) -> bool {
+        inspection::is_fit(&self.connector, loan)
+    }
+
+    fn enlist_waiter(
+        &self,
+        waker: &Waker,
+        ask: impl FnOnce(&mut NodeState<K::Connection>, Instant) -> Acquired<K::Connection>,
+    ) -> Acquired<K::Connection> {
+        let mut waker = Some(waker.clone());
+        let acquired = self.enter(|inner, now| inner.ask(&mut waker, |state| ask(state, now)));
+        drop(waker);
+        acquired
+    }
+
+    /// The one way through the node.
+    fn enter<R>(&self, put: impl FnOnce(&mut NodeInner<K::Connection>, Instant) -> R) -> R {
+        let now = self.runtime.now();
+        let mut effects = Effects::new();
+        let mut inner = self.inner.lock();
+        let result = put(&mut inner, now);
+        inner.collect(now, self.membership.get(), &mut effects);
+        self.note_waiters(&inner);
+        drop(inner);
+        self.run(effects);
+        result
+    }
+
+    /// Written only when it changes: others read it all the time.
+    fn note_waiters(&self, inner: &NodeInner<K::Connection>) {
+        let has_waiters = inner.state().has_waiters();
+        if self.has_waiters.load(Ordering::Relaxed) != has_waiters {
+            self.has_waiters.store(has_waiters, Ordering::Relaxed);
+        }
+    }
+
+    #[inline(always)]
+    fn run(&self, effects: Effects<K::Connection>) {
+        effects.run(|action| self.perform(action));
+    }
+
+    /// Performs an action for which there is no driver.
+    fn perform(&self, action: Action<K::Connection>) {
+        let gone = || String::from("the runtime has ended");
+        match action {
+            Action::Close(closing, conn, reason) => self.close(closing, conn, reason),
+            Action::Kill(closing) => self.kill(closing),
+            Action::Connect(ticket) => self.connect_failed(ticket, gone(), DialFailureKind::Passing),
+            Action::Check(checkup) | Action::Clean(checkup) => self.checked(checkup, CheckResult::Failed(gone())),
+        }
+    }
+}
+
+impl<K: Connector> MonitorTarget for Node<K> {
+    fn died(&self, id: ConnId) {
+        self.put(Input::Died(id));
+    }
+
+    fn distrusted(&self, id: ConnId, why: &str) {
+        self.put(Input::Distrusted(id, String::from(why)));
+    }
+
+    fn outdated(&self, id: ConnId, why: &str) {
+        self.put(Input::Outdated(id, String::from(why)));
+    }
+}
+
+impl<K: Connector> fmt::Debug for Node<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("name", &self.name).finish_non_exhaustive()
+    }
+}
