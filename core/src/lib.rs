@@ -22,6 +22,7 @@ mod config;
 mod connection_limiter;
 mod connection_monitor;
 mod connector;
+mod container;
 mod driver;
 mod error;
 mod lease;

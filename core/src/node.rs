@@ -161,8 +161,8 @@ impl<K: Connector> Node<K> {
     }
 
     #[cfg(feature = "testing")]
-    pub(crate) fn marks(&self) -> crate::state::Coverage {
-        self.lock().state.marks()
+    pub(crate) fn coverage(&self) -> crate::state::Coverage {
+        self.lock().state.coverage()
     }
 
     pub(crate) fn is_retired(&self, id: ConnId) -> bool {
@@ -215,7 +215,7 @@ impl<K: Connector> Node<K> {
         match inner.state.put_back(loan) {
             Returned::Idle => None,
             Returned::HandedOver(waiter) => {
-                let waker = entry(&mut inner.waiters, waiter.slot).take();
+                let waker = entry(&mut inner.waiters, waiter.slot()).take();
                 self.note_waiters(&inner);
                 drop(inner);
                 waker.into_iter().for_each(wake);
@@ -256,7 +256,7 @@ impl<K: Connector> Node<K> {
         let mut inner = self.lock();
         let outcome = inner.state.take_outcome(id);
         if outcome.is_none() {
-            std::mem::swap(entry(&mut inner.waiters, id.slot), &mut latest);
+            std::mem::swap(entry(&mut inner.waiters, id.slot()), &mut latest);
         }
         // `latest` now holds the waker that is not needed any more; it is dropped after the lock.
         drop(inner);
@@ -267,7 +267,7 @@ impl<K: Connector> Node<K> {
     pub(crate) fn cancel(&self, id: WaiterId) {
         let mut inner = self.lock();
         if inner.state.leave_queue(id) {
-            let waker = entry(&mut inner.waiters, id.slot).take();
+            let waker = entry(&mut inner.waiters, id.slot()).take();
             self.note_waiters(&inner);
             drop(inner);
             drop(waker);
@@ -276,7 +276,7 @@ impl<K: Connector> Node<K> {
         drop(inner);
         let waker = self.enter(|inner, now| {
             inner.state.handle(now, Input::Cancel(id));
-            entry(&mut inner.waiters, id.slot).take()
+            entry(&mut inner.waiters, id.slot()).take()
         });
         drop(waker);
     }
@@ -510,7 +510,7 @@ impl<K: Connector> Node<K> {
             }
             let acquired = ask(&mut inner.state, now);
             if let Acquired::Waiting(id) = acquired {
-                std::mem::swap(entry(&mut inner.waiters, id.slot), &mut waker);
+                std::mem::swap(entry(&mut inner.waiters, id.slot()), &mut waker);
             }
             acquired
         });
@@ -603,7 +603,7 @@ impl<C> NodeInner<C> {
     /// Takes the node's state's outputs: whom to wake, and the driver if there is something for it.
     fn collect(&mut self, effects: &mut Effects<C>) {
         while let Some(id) = self.state.poll_wake() {
-            if let Some(waker) = entry(&mut self.waiters, id.slot).take() {
+            if let Some(waker) = entry(&mut self.waiters, id.slot()).take() {
                 effects.wake(waker);
             }
         }

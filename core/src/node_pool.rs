@@ -180,8 +180,8 @@ impl<K: Connector> NodePool<K> {
     /// The rare turns that were taken so far.
     #[cfg(feature = "testing")]
     #[must_use]
-    pub fn marks(&self) -> crate::state::Coverage {
-        self.node().marks()
+    pub fn coverage(&self) -> crate::state::Coverage {
+        self.node().coverage()
     }
 
     pub(crate) fn node(&self) -> &Arc<Node<K>> {

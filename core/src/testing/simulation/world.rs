@@ -40,7 +40,7 @@ pub(super) struct SimulatedWorld<'a> {
     pub(super) silences_left: usize,
     pub(super) last_fault_at: Instant,
     pub(super) timeline: VecDeque<String>,
-    pub(super) marks: Coverage,
+    pub(super) coverage: Coverage,
 }
 
 pub(super) type Checked<T> = Result<T, Box<SeedFailure>>;
@@ -68,7 +68,7 @@ impl<'a> SimulatedWorld<'a> {
             silences_left: 1,
             last_fault_at: Instant::ZERO,
             timeline: VecDeque::new(),
-            marks: Coverage::default(),
+            coverage: Coverage::default(),
         }
     }
 
@@ -93,7 +93,7 @@ impl<'a> SimulatedWorld<'a> {
             dials: self.server.dial_count(),
             checks: self.server.checks(),
             faults: self.struck,
-            marks: self.marks,
+            coverage: self.coverage,
             ended_at: self.runtime.now(),
             hash: self.checker.hash(),
         })
@@ -173,7 +173,7 @@ impl<'a> SimulatedWorld<'a> {
             self.check()?;
         }
         let pool = self.pool.take().expect("it ends only once");
-        self.marks = self.marks.and(pool.marks());
+        self.coverage = self.coverage.and(pool.coverage());
         match self.plan.ending {
             Ending::Close(timeout) => {
                 let held = pool.try_get();
@@ -197,12 +197,12 @@ impl<'a> SimulatedWorld<'a> {
             Ending::Drop => {}
             Ending::ShutDown => self.runtime.shut_down(),
         }
-        let marks = self.marks;
+        let coverage = self.coverage;
         lock(&self.shared).stop = true;
         let watched = pool.node().clone();
         drop(pool);
         self.runtime.advance(Duration::from_secs(60));
-        self.marks = marks.and(watched.marks());
+        self.coverage = coverage.and(watched.coverage());
         let counts = watched.counts();
         drop(watched);
         self.runtime.advance(Duration::from_secs(1));
@@ -282,8 +282,8 @@ impl<'a> SimulatedWorld<'a> {
         let Some(pool) = &self.pool else { return Ok(()) };
         let (now, counts) = (self.runtime.now(), pool.node().counts());
         self.check_panics()?;
-        let marks = self.neighbours.as_ref().map(Neighbours::check).transpose();
-        self.marks = self.marks.and(marks.or_else(|rule| self.fail(rule))?.unwrap_or_default());
+        let coverage = self.neighbours.as_ref().map(Neighbours::check).transpose();
+        self.coverage = self.coverage.and(coverage.or_else(|rule| self.fail(rule))?.unwrap_or_default());
         let (told, broken) = {
             let mut shared = lock(&self.shared);
             (self.checker.step(now, counts, &self.server, &shared), shared.broken.take())

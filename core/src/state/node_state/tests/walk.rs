@@ -105,7 +105,7 @@ impl Walk {
         let now = self.bench.now;
         for (id, deadline) in &self.waiters {
             if *deadline <= now {
-                let placed = self.bench.state.queue.place(*id).is_some_and(|place| place.deadline <= now);
+                let placed = self.bench.state.queue.position(*id).is_some_and(|position| position.deadline() <= now);
                 assert!(placed, "seed {}: a waiter is forgotten", self.seed);
             }
         }

@@ -251,7 +251,7 @@ fn of_many_pools_the_one_with_the_fewest_on_loan_lends() {
         let lenders = pools.iter().filter(|pool| pool.idle > 0);
         if let Some(least) = lenders.min_by_key(|pool| (pool.active_calls, pool.index)) {
             let loan = bench.borrow();
-            assert_eq!(bench.state.connections.get(loan.id()).map(|record| record.pool), Some(least.index));
+            assert_eq!(bench.state.connections.get(loan.id()).map(|meta| meta.pool()), Some(least.index));
             loans.push(loan);
         }
     }
