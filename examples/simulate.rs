@@ -38,7 +38,7 @@ struct Sum {
     dials: usize,
     checks: usize,
     faults: BTreeMap<String, usize>,
-    marks: Coverage,
+    coverage: Coverage,
     virtual_time: Duration,
     hash: u64,
 }
@@ -52,7 +52,7 @@ impl Sum {
         for (_, fault) in plan.faults.iter().take(report.faults) {
             *self.faults.entry(kind(fault)).or_default() += 1;
         }
-        self.marks = self.marks.and(report.marks);
+        self.coverage = self.coverage.and(report.coverage);
         self.virtual_time += Duration::from_nanos(report.ended_at.as_nanos());
         self.hash = self.hash.rotate_left(7) ^ report.hash;
     }
@@ -115,7 +115,7 @@ fn main() -> ExitCode {
     println!("faults       {:?}", sum.faults);
     println!("virtual time {:.0?}", sum.virtual_time);
     println!("wall time    {wall:.1?}");
-    println!("marks missed {:?}", sum.marks.missing());
+    println!("not covered {:?}", sum.coverage.missing());
     println!("hash         {:016x}", sum.hash);
     ExitCode::SUCCESS
 }

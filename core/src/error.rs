@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use crate::state::status::Snapshot;
-use crate::state::token::{WaitFailure, WaitPhase};
+use crate::state::{Snapshot, WaitFailure, WaitPhase};
 use crate::total_limit::TotalLimit;
 
 /// Why a caller got no connection.

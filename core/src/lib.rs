@@ -25,6 +25,7 @@ mod config_error;
 mod connection_limiter;
 mod connection_monitor;
 mod connector;
+mod container;
 mod driver;
 mod error;
 mod guard;

@@ -13,7 +13,7 @@ use crate::error::GetClientError;
 use crate::lease::Lease;
 use crate::node::{Effects, Node};
 use crate::runtime::Runtime;
-use crate::state::{Input, Loop, NodeStatus, WaitKind};
+use crate::state::{Input, NodeStatus, WaitKind};
 
 /// How much longer than its deadline a close may take: the time for closes that hang to be cut off.
 const CLOSE_MARGIN: Duration = Duration::from_millis(1_500);
@@ -146,22 +146,22 @@ impl<K: Connector> NodePool<K> {
 
     /// Starts the periodic health checks. They run from the start.
     pub fn start_health_checks(&self) {
-        self.node().put(Input::SetChecks(Loop::Running));
+        self.node().put(Input::SetChecks(true));
     }
 
     /// Stops the periodic health checks. Connections that are suspected for a reason are checked all the same.
     pub fn stop_health_checks(&self) {
-        self.node().put(Input::SetChecks(Loop::Stopped));
+        self.node().put(Input::SetChecks(false));
     }
 
     /// Starts the periodic cleanup of idle connections and empty surplus pools.
     pub fn start_cleanup(&self) {
-        self.node().put(Input::SetCleanup(Loop::Running));
+        self.node().put(Input::SetCleanup(true));
     }
 
     /// Stops the periodic cleanup. It does not run from the start.
     pub fn stop_cleanup(&self) {
-        self.node().put(Input::SetCleanup(Loop::Stopped));
+        self.node().put(Input::SetCleanup(false));
     }
 
     /// Closes within `default_timeout`; see [`close_timeout`](NodePool::close_timeout).
@@ -203,8 +203,8 @@ impl<K: Connector> NodePool<K> {
     /// The rare turns that were taken so far.
     #[cfg(feature = "testing")]
     #[must_use]
-    pub fn marks(&self) -> crate::state::Coverage {
-        self.node().marks()
+    pub fn coverage(&self) -> crate::state::Coverage {
+        self.node().coverage()
     }
 
     pub(crate) fn node(&self) -> &Arc<Node<K>> {

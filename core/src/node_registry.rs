@@ -99,8 +99,8 @@ impl<K: Connector> NodeRegistry<K> {
     /// How many connections the nodes have that are known by name, and the rare turns that they have taken.
     #[cfg(feature = "testing")]
     pub(crate) fn seen(&self) -> (usize, crate::state::Coverage) {
-        self.nodes().values().fold((0, crate::state::Coverage::default()), |(total, marks), node| {
-            (total + node.pool.node().counts().total(), marks.and(node.pool.marks()))
+        self.nodes().values().fold((0, crate::state::Coverage::default()), |(total, coverage), node| {
+            (total + node.pool.node().counts().total(), coverage.and(node.pool.coverage()))
         })
     }
 

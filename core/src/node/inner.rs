@@ -82,7 +82,7 @@ impl<C> NodeInner<C> {
         }
         let acquired = ask(&mut self.state);
         if let Acquired::Waiting(id) = acquired {
-            self.waiters.swap(id.slot, waker);
+            self.waiters.swap(id.slot(), waker);
         }
         acquired
     }
@@ -97,7 +97,7 @@ impl<C> NodeInner<C> {
     pub(super) fn collect_outcome(&mut self, id: WaiterId, waker: &mut Option<Waker>) -> Option<Outcome<C>> {
         let outcome = self.state.take_outcome(id);
         if outcome.is_none() {
-            self.waiters.swap(id.slot, waker);
+            self.waiters.swap(id.slot(), waker);
         }
         outcome
     }
@@ -110,7 +110,7 @@ impl<C> NodeInner<C> {
 
     #[inline]
     pub(super) fn take_waker(&mut self, id: WaiterId) -> Option<Waker> {
-        self.waiters.take(id.slot)
+        self.waiters.take(id.slot())
     }
 
     /// A dial has succeeded; what is left of an abort handle from before is to be dropped outside the lock.
@@ -200,7 +200,7 @@ impl<C> NodeInner<C> {
 
     fn collect_outputs(&mut self, effects: &mut Effects<C>) {
         while let Some(id) = self.state.poll_wake() {
-            if let Some(waker) = self.waiters.take(id.slot) {
+            if let Some(waker) = self.waiters.take(id.slot()) {
                 effects.wake(waker);
             }
         }

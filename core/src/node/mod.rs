@@ -95,8 +95,8 @@ impl<K: Connector> Node<K> {
     }
 
     #[cfg(feature = "testing")]
-    pub(crate) fn marks(&self) -> crate::state::Coverage {
-        self.inner.lock().state().marks()
+    pub(crate) fn coverage(&self) -> crate::state::Coverage {
+        self.inner.lock().state().coverage()
     }
 
     pub(crate) fn is_retired(&self, id: ConnId) -> bool {

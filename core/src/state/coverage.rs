@@ -1,4 +1,11 @@
-//! Coverage: which rare turns a history has taken. A suite that never takes one of them proves nothing about it.
+//! Coverage of a history: which events, and which rare turns of them, were seen. A suite that never takes one of them proves nothing about it.
+
+use std::time::Duration;
+
+use crate::close_reason::CloseReason;
+use crate::state::event::{CheckOutcome, ConnectionUse, Event, GrantRevoked};
+use crate::state::input::DialFailureKind;
+use crate::state::status::{Counters, Health};
 
 /// A rare turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,7 +64,7 @@ pub enum CoverPoint {
     /// Cleanup left an old connection because of the minimum.
     KeptForMinimum,
     /// A connection expired on the idle stack.
-    ExpiredOnShelf,
+    ExpiredWhileIdle,
     /// A connection expired while it was out.
     ExpiredWhileOut,
     /// The clock jumped.
@@ -90,11 +97,27 @@ pub enum CoverPoint {
     Yielded,
     /// A probe that was due started when other nodes had left a quota for it.
     ProbeAllowed,
+    /// A caller was given a connection after a wait.
+    Granted,
+    /// A caller got no connection by its deadline.
+    TimedOut,
+    /// The node became up.
+    BecameUp,
+    /// The node became suspect.
+    BecameSuspect,
+    /// The node became down.
+    BecameDown,
+    /// Empty surplus pools were removed.
+    PoolsRemoved,
+    /// The server refused a dial in a way that waiting does not mend.
+    RefusedForGood,
+    /// A failing node was probed.
+    Probed,
 }
 
 impl CoverPoint {
     /// All of them.
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 51] = [
         Self::CancelAfterGrant,
         Self::GrantRevokedAtDeadline,
         Self::CloseOnUncollectedGrant,
@@ -121,7 +144,7 @@ impl CoverPoint {
         Self::PoolAdded,
         Self::IdleClosed,
         Self::KeptForMinimum,
-        Self::ExpiredOnShelf,
+        Self::ExpiredWhileIdle,
         Self::ExpiredWhileOut,
         Self::JumpForgiven,
         Self::ProbePostponed,
@@ -138,7 +161,75 @@ impl CoverPoint {
         Self::Renewed,
         Self::Yielded,
         Self::ProbeAllowed,
+        Self::Granted,
+        Self::TimedOut,
+        Self::BecameUp,
+        Self::BecameSuspect,
+        Self::BecameDown,
+        Self::PoolsRemoved,
+        Self::RefusedForGood,
+        Self::Probed,
     ];
+}
+
+impl CoverPoint {
+    /// What an event shows; none: nothing rare.
+    fn of(event: &Event) -> Option<Self> {
+        Some(match event {
+            Event::GrantRevoked { why: GrantRevoked::Cancelled } => Self::CancelAfterGrant,
+            Event::GrantRevoked { why: GrantRevoked::Deadline } => Self::GrantRevokedAtDeadline,
+            Event::GrantRevoked { why: GrantRevoked::PoolClosed } => Self::CloseOnUncollectedGrant,
+            Event::GrantRevoked { why: GrantRevoked::Broken } => Self::GrantRefused,
+            Event::Died { during: ConnectionUse::Granted } => Self::DiedWhileGranted,
+            Event::Died { during: ConnectionUse::Idle } => Self::DiedWhileIdle,
+            Event::Died { during: ConnectionUse::Loan } => Self::DiedOnLoan,
+            Event::Died { during: ConnectionUse::Upkeep } => Self::DiedWhileOut,
+            Event::LostEarly => Self::LostEarly,
+            Event::DialOutlivedPool => Self::DialEndedAfterClose,
+            Event::LoanOutlivedPool => Self::LoanOutlivedForce,
+            Event::Aborted => Self::Forced,
+            Event::DeadLoanAbandoned => Self::DeadLetGo,
+            Event::DialOverdue { .. } => Self::DialOverdue,
+            Event::Connected { overdue: true, .. } => Self::OverdueDialSucceeded,
+            Event::Connected { recovered: true, .. } => Self::CameBack,
+            Event::Suspected { .. } => Self::Distrusted,
+            Event::DoubtfulReturn => Self::OldEpochReturned,
+            Event::Checked(CheckOutcome::Passed) => Self::CheckPassed,
+            Event::Checked(CheckOutcome::Failed) => Self::CheckFailed,
+            Event::Checked(CheckOutcome::Unanswered) => Self::CheckSilent,
+            Event::Saturated { .. } => Self::Saturated,
+            Event::Unavailable { waited: Duration::ZERO } => Self::ToldAtOnce,
+            Event::Unavailable { .. } => Self::DownAtDeadline,
+            Event::PoolAdded { .. } => Self::PoolAdded,
+            Event::Closed { reason: CloseReason::IdleTooLong, .. } => Self::IdleClosed,
+            Event::KeptForMinimum => Self::KeptForMinimum,
+            Event::Closed { reason: CloseReason::Expired, idle: true, .. } => Self::ExpiredWhileIdle,
+            Event::ExpiredOnLoan => Self::ExpiredWhileOut,
+            Event::ClockJumped { .. } => Self::JumpForgiven,
+            Event::ProbePostponed => Self::ProbePostponed,
+            Event::CommandUnanswered => Self::CommandSilent,
+            Event::CloseCutOff => Self::CloseCutOff,
+            Event::ProbeHasRoom => Self::RoomAfterSilence,
+            Event::UncleanReturn => Self::Soiled,
+            Event::Cleaned(CheckOutcome::Passed) => Self::Cleaned,
+            Event::Cleaned(CheckOutcome::Failed) => Self::CleaningFailed,
+            Event::Cleaned(CheckOutcome::Unanswered) => Self::CleaningSilent,
+            Event::FailedOver { .. } => Self::Renewed,
+            Event::Closed { reason: CloseReason::Yielded, .. } => Self::Yielded,
+            Event::ProbeAllowed => Self::ProbeAllowed,
+            Event::Granted { .. } => Self::Granted,
+            Event::TimedOut { .. } => Self::TimedOut,
+            Event::HealthChanged { to: Health::Up, .. } => Self::BecameUp,
+            Event::HealthChanged { to: Health::Suspect, .. } => Self::BecameSuspect,
+            Event::HealthChanged { to: Health::Down, .. } => Self::BecameDown,
+            Event::PoolsRemoved { .. } => Self::PoolsRemoved,
+            Event::ConnectFailed { kind: DialFailureKind::Permanent, .. } => Self::RefusedForGood,
+            Event::DialStarted { probe: true, .. } => Self::Probed,
+            Event::DialStarted { .. } | Event::Connected { .. } | Event::ConnectFailed { .. } | Event::Closed { .. } => {
+                return None;
+            }
+        })
+    }
 }
 
 /// The turns that a history has taken.
@@ -146,9 +237,28 @@ impl CoverPoint {
 pub struct Coverage(u64);
 
 impl Coverage {
+    /// Notes what an event shows.
+    pub(crate) fn note(&mut self, event: &Event) {
+        if let Some(point) = CoverPoint::of(event) {
+            self.hit(point);
+        }
+    }
+
     /// Notes a turn.
-    pub(crate) fn hit(&mut self, mark: CoverPoint) {
+    fn hit(&mut self, mark: CoverPoint) {
         self.0 |= 1 << mark as u64;
+    }
+
+    /// With what is counted instead of being an event.
+    pub(crate) fn with_counters(mut self, counters: &Counters) -> Self {
+        for (point, count) in
+            [(CoverPoint::FastReturn, counters.returned_at_once), (CoverPoint::HandedOver, counters.handed_over)]
+        {
+            if count > 0 {
+                self.hit(point);
+            }
+        }
+        self
     }
 
     /// Those of both.

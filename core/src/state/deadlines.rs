@@ -1,4 +1,4 @@
-//! The node's own deadlines, one for each kind; callers' deadlines are kept by the queue.
+//! The node's own deadlines, one for each kind; callers' deadlines are kept by the wait queue.
 
 use crate::time::Instant;
 
@@ -14,7 +14,7 @@ pub(crate) enum DeadlineKind {
     /// When to retire connections that have reached their lifetime.
     Lifetime,
     /// When to note the time for connections that came back without a look at the clock.
-    Stamp,
+    IdleTimes,
     /// When to stop counting a connection whose close hangs.
     CloseCutoff,
     /// When to end connections on loan of a pool that is closing.
@@ -23,10 +23,10 @@ pub(crate) enum DeadlineKind {
 
 impl DeadlineKind {
     pub(crate) const ALL: [Self; 7] =
-        [Self::Probe, Self::Check, Self::Cleanup, Self::Lifetime, Self::Stamp, Self::CloseCutoff, Self::Force];
+        [Self::Probe, Self::Check, Self::Cleanup, Self::Lifetime, Self::IdleTimes, Self::CloseCutoff, Self::Force];
 }
 
-const WEAR: [DeadlineKind; 4] = [DeadlineKind::Check, DeadlineKind::Cleanup, DeadlineKind::Lifetime, DeadlineKind::Stamp];
+const WEAR: [DeadlineKind; 4] = [DeadlineKind::Check, DeadlineKind::Cleanup, DeadlineKind::Lifetime, DeadlineKind::IdleTimes];
 
 /// The table of armed deadlines. It may be early, never late.
 #[derive(Debug, Default)]

@@ -1,11 +1,14 @@
-//! How a node is doing and when it may be dialled: up, suspect, down, back-off, and the ramp after it is back.
+//! When a node may be dialled: back-off, the probe of a node that fails, and the ramp after it is back; and the dials that
+//! are under way.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{NodeConfig, ProbeBackoff};
+use crate::state::ids::ConnId;
+use crate::state::input::{DialFailure, DialFailureKind};
 use crate::state::rng::Rng;
-use crate::state::token::{DialFailure, DialFailureKind};
 use crate::time::Instant;
 
 /// How many dials at once are the widest step of the ramp; after it there is no limit but the pools' own.
@@ -51,6 +54,10 @@ pub(crate) struct Dialer {
     /// The last error, and when it came.
     last_error: Option<(Arc<str>, Instant)>,
     permanent: bool,
+    /// Whether a dial has ever succeeded.
+    has_met_server: bool,
+    /// Dials in the order in which they began; those that have ended are dropped when they come to the front.
+    under_way: VecDeque<(Instant, ConnId)>,
 }
 
 impl Dialer {
@@ -63,7 +70,37 @@ impl Dialer {
             slowest: Duration::ZERO,
             last_error: None,
             permanent: false,
+            has_met_server: false,
+            under_way: VecDeque::new(),
         }
+    }
+
+    /// Whether a dial has ever succeeded.
+    pub(crate) fn has_met_server(&self) -> bool {
+        self.has_met_server
+    }
+
+    /// A dial begins; returns when it must have ended.
+    pub(crate) fn begin(&mut self, now: Instant, id: ConnId) -> Instant {
+        self.under_way.push_back((now, id));
+        now + self.cutoff()
+    }
+
+    /// The dial that has been under way for longest, those that are overdue left out: `is_connecting` says of which that is
+    /// true.
+    pub(crate) fn oldest(&mut self, is_connecting: impl Fn(ConnId) -> bool) -> Option<(Instant, ConnId)> {
+        while let Some((started_at, id)) = self.under_way.front().copied() {
+            if is_connecting(id) {
+                return Some((started_at, id));
+            }
+            self.under_way.pop_front();
+        }
+        None
+    }
+
+    /// Whether dials may be under way.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.under_way.is_empty()
     }
 
     /// Whether one more dial may start beside `connecting` others that are not overdue.
@@ -186,6 +223,7 @@ impl Dialer {
     /// A dial that began at `started_at` has succeeded.
     pub(crate) fn succeeded(&mut self, now: Instant, started_at: Instant) {
         self.slowest = now.saturating_duration_since(started_at).max(self.slowest / 2);
+        self.has_met_server = true;
         self.answered();
         self.gate = match self.gate {
             DialGate::Open => DialGate::Open,

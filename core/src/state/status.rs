@@ -3,12 +3,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::state::node_state::{Lifecycle, NodeState};
-use crate::state::phase::Phase;
-use crate::state::token::{WaitFailure, WaitPhase};
-use crate::state::wait_queue::WaitKind;
-use crate::time::Instant;
-
 /// How a node is doing.
 ///
 /// ```text
@@ -70,12 +64,26 @@ pub struct NodeStatus {
     pub closing: usize,
     /// Callers in the queue.
     pub waiting: usize,
+    /// What was counted since the node was added.
+    pub counters: Counters,
     /// The last error of a dial or a check, until a dial succeeds again.
     pub last_error: Option<String>,
     /// How long ago that error came.
     pub last_error_age: Option<Duration>,
     /// The pools, by index.
     pub pools: Vec<PoolStatus>,
+}
+
+/// What happens too often to be an [event](crate::Event): it is counted, from the beginning of the node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Gets that found an idle connection at once.
+    pub lent_at_once: u64,
+    /// Returns to the idle connections, where nothing else was to be done.
+    pub returned_at_once: u64,
+    /// Returns that went to the head of the queue at once.
+    pub handed_over: u64,
 }
 
 /// One pool of a node at one moment.
@@ -132,109 +140,6 @@ impl fmt::Display for Snapshot {
     }
 }
 
-impl<C> NodeState<C> {
-    /// How the node is doing: derived, never kept.
-    #[must_use]
-    pub fn health(&self) -> Health {
-        if self.has_met_server { self.evidence() } else { Health::Down }
-    }
-
-    /// The same, but a node that has never answered is not down before a dial has failed: its callers have reason to wait.
-    pub(super) fn evidence(&self) -> Health {
-        let counts = self.connections.counts();
-        if !self.dialer.is_failing() {
-            Health::Up
-        } else if counts.alive() == 0 && (self.dialer.has_failed() || self.is_full_of_lost()) {
-            Health::Down
-        } else {
-            Health::Suspect
-        }
-    }
-
-    /// Whether dead connections that have not come back take all places, so that no dial can show that the node lives.
-    fn is_full_of_lost(&self) -> bool {
-        let counts = self.connections.counts();
-        let lost = counts.of(Phase::Lost);
-        lost > 0 && lost == counts.total() && !self.connections.has_room(self.config.max_pools_per_node())
-    }
-
-    /// One consistent picture of the node.
-    #[must_use]
-    pub fn status(&self, now: Instant) -> NodeStatus {
-        let last_error = self.dialer.last_error();
-        let health = self.health();
-        let pools: Vec<_> = self
-            .connections
-            .pools()
-            .map(|(index, pool)| {
-                let lends = pool.counts.alive() > 0;
-                PoolStatus {
-                    index,
-                    healthy: self.life == Lifecycle::Open && (health == Health::Up || (health == Health::Suspect && lends)),
-                    active_calls: pool.counts.on_loan(),
-                    lost: pool.counts.of(Phase::Lost),
-                    idle: pool.counts.of(Phase::Idle),
-                    connecting: pool.counts.dialled(),
-                    checking: pool.counts.examined(),
-                    cleaning: pool.counts.of(Phase::Cleaning),
-                    closing: pool.counts.of(Phase::Closing),
-                    limit: self.connections.limit(),
-                }
-            })
-            .collect();
-        let counts = self.connections.counts();
-        let healthy_pools = pools.iter().filter(|pool| pool.healthy).count();
-        NodeStatus {
-            health,
-            down_for: self.down_since.map(|since| now.saturating_duration_since(since)),
-            total_pools: pools.len(),
-            healthy_pools,
-            unhealthy_pools: pools.len() - healthy_pools,
-            active: counts.on_loan(),
-            lost: counts.of(Phase::Lost),
-            idle: counts.of(Phase::Idle),
-            connecting: counts.dialled(),
-            checking: counts.examined(),
-            cleaning: counts.of(Phase::Cleaning),
-            closing: counts.of(Phase::Closing),
-            waiting: self.queue.len(WaitKind::Loan),
-            last_error: last_error.as_ref().map(|(text, _)| text.to_string()),
-            last_error_age: last_error.map(|(_, at)| now.saturating_duration_since(at)),
-            pools,
-        }
-    }
-
-    /// What is told to somebody who waited since `since` and gets nothing.
-    pub(super) fn failure(&self, now: Instant, since: Instant) -> WaitFailure {
-        let counts = self.connections.counts();
-        let phase = if self.dialer.is_failing() {
-            WaitPhase::DialsFailing
-        } else if counts.dialled() > 0 {
-            WaitPhase::Dialling
-        } else if self.is_short_of_quota() {
-            WaitPhase::TotalLimit
-        } else if counts.on_loan() > 0 {
-            WaitPhase::LeasesHeld
-        } else {
-            WaitPhase::Housekeeping
-        };
-        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        WaitFailure {
-            waited: now.saturating_duration_since(since),
-            phase,
-            seen: Snapshot {
-                pools: count(self.connections.pool_count()),
-                active: count(counts.on_loan()),
-                idle: count(counts.of(Phase::Idle)),
-                connecting: count(counts.dialled()),
-                housekeeping: count(counts.examined() + counts.of(Phase::Closing)),
-                waiting: count(self.queue.len(WaitKind::Loan)),
-            },
-            last_error: self.dialer.last_error().map(|(text, _)| text),
-        }
-    }
-}
-
 /// The counts of a node as a checker needs them at every step.
 #[cfg(feature = "testing")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -258,25 +163,5 @@ pub(crate) struct CheckerCounts {
 impl CheckerCounts {
     pub(crate) fn total(&self) -> usize {
         self.idle + self.granted + self.leased + self.connecting + self.checking + self.closing
-    }
-}
-
-#[cfg(feature = "testing")]
-impl<C> NodeState<C> {
-    pub(crate) fn counts(&self) -> CheckerCounts {
-        let counts = self.connections.counts();
-        CheckerCounts {
-            idle: counts.of(Phase::Idle),
-            granted: counts.of(Phase::Granted),
-            leased: counts.of(Phase::Leased) + counts.of(Phase::Lost),
-            lost: counts.of(Phase::Lost),
-            connecting: counts.dialled(),
-            checking: counts.examined(),
-            closing: counts.of(Phase::Closing),
-            waiting: self.queue.len(WaitKind::Loan),
-            health: self.evidence(),
-            open: self.life == Lifecycle::Open,
-            probe_armed: self.deadlines.is_armed(crate::state::deadlines::DeadlineKind::Probe),
-        }
     }
 }

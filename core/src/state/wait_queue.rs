@@ -1,17 +1,14 @@
-//! The condition variable as a value: who waits, in which order, until when, and what became of it.
+//! The condition variable as a value: which callers wait, in which order, until when, and how each wait ended.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
-use std::num::NonZeroU32;
 
-use crate::state::token::ConnId;
+use crate::container::list::{Linked, Links, List};
+use crate::container::slab::Slab;
+use crate::state::ids::{ConnId, WaiterId};
 use crate::time::Instant;
-
-/// Which waiter: a place in the table and how often that place has been reused. An identity, not a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct WaiterId {
-    pub(crate) slot: u32,
-    generation: u32,
-}
 
 /// What is waited for. Each kind has a queue of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,240 +21,247 @@ pub enum WaitKind {
     Drained,
 }
 
-const WANTS: usize = 3;
+const KINDS: usize = 3;
 
-/// A place in the queue, kept by its owner so that it can take it again.
+/// A position in the queue, kept by its owner so that it can take it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueuePosition {
     /// The order of arrival: lower is served first.
-    pub(crate) arrival: u64,
-    /// Since when it waits.
-    pub(crate) since: Instant,
-    /// When it must be told.
-    pub(crate) deadline: Instant,
+    arrival: u64,
+    since: Instant,
+    deadline: Instant,
 }
 
-/// A place in the table of waiters, one number up: so that "none" takes no room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct EntryIndex(NonZeroU32);
-
-impl EntryIndex {
-    fn of(slot: u32) -> Self {
-        Self(NonZeroU32::MIN.saturating_add(slot))
+impl QueuePosition {
+    /// Since when its owner waits.
+    #[must_use]
+    pub fn since(&self) -> Instant {
+        self.since
     }
 
-    fn slot(self) -> u32 {
-        self.0.get() - 1
+    /// When the wait must end.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        self.deadline
     }
 
-    fn index(self) -> usize {
-        self.slot() as usize
+    #[cfg(any(test, debug_assertions, feature = "testing"))]
+    pub(crate) fn arrival(&self) -> u64 {
+        self.arrival
     }
 }
 
 /// How a wait ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum WaitEnd<N> {
-    /// With this connection, which is parked until it is collected.
+    /// With this connection, which is held until it is collected.
     Granted(ConnId),
-    /// With a result.
-    Told(N),
+    /// With a result that is no connection.
+    Finished(N),
 }
 
 #[derive(Debug)]
 enum EntryState<N> {
-    /// In line, between two neighbours.
-    Queued { before: Option<EntryIndex>, behind: Option<EntryIndex> },
+    Queued,
     /// Ended, and not collected yet.
     Ended(WaitEnd<N>),
-    /// Nobody is here, or is on the way from one state to the next.
-    Vacant,
 }
 
 /// Kept small: there may be a hundred thousand of them.
 #[derive(Debug)]
 struct Entry<N> {
-    generation: u32,
-    want: WaitKind,
-    timing: DeadlineLink,
-    place: QueuePosition,
-    wait: EntryState<N>,
+    state: EntryState<N>,
+    position: QueuePosition,
+    queue_links: Links,
+    deadline_links: Links,
+    kind: WaitKind,
+    deadline_in: DeadlineIn,
 }
 
-/// Where a waiter's deadline is kept.
-#[derive(Clone, Copy, Debug)]
-enum DeadlineLink {
+/// Where the deadline of a waiter is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum DeadlineIn {
     /// It has none any more.
-    Over,
-    /// Between two neighbours whose deadlines are no later and no sooner.
-    InTurn { sooner: Option<EntryIndex>, later: Option<EntryIndex> },
-    /// In the tree: it came after a deadline that is later.
-    OutOfTurn,
+    Nothing,
+    /// The list: none of those before it is later.
+    List,
+    /// The tree: it came after a deadline that is later.
+    Tree,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Queue {
-    head: Option<EntryIndex>,
-    tail: Option<EntryIndex>,
-    len: usize,
+/// Waiters of one kind by arrival.
+#[derive(Debug)]
+struct ByArrival;
+
+/// Waiters by deadline, those that come in the order of arrival.
+#[derive(Debug)]
+struct ByDeadline;
+
+impl<N> Linked<ByArrival> for Entry<N> {
+    fn links(&self) -> &Links {
+        &self.queue_links
+    }
+
+    fn links_mut(&mut self) -> &mut Links {
+        &mut self.queue_links
+    }
+}
+
+impl<N> Linked<ByDeadline> for Entry<N> {
+    fn links(&self) -> &Links {
+        &self.deadline_links
+    }
+
+    fn links_mut(&mut self) -> &mut Links {
+        &mut self.deadline_links
+    }
 }
 
 /// First in, first out; each waiter can also leave from anywhere. Join, leave and serve cost O(1) while deadlines come in
 /// the order of arrival, as they do when all callers wait equally long, and O(log n) for those that do not.
 #[derive(Debug)]
 pub(crate) struct WaitQueue<N> {
-    waiters: Vec<Entry<N>>,
-    free: Vec<u32>,
-    queues: [Queue; WANTS],
-    /// The ends of the list of deadlines that are in turn.
-    soonest: Option<EntryIndex>,
-    latest: Option<EntryIndex>,
+    entries: Slab<Entry<N>>,
+    queues: [List<ByArrival>; KINDS],
+    lengths: [usize; KINDS],
+    deadlines: List<ByDeadline>,
     out_of_turn: BTreeSet<(Instant, u32)>,
     arrivals: u64,
-}
-
-/// A table that is full grows by a quarter: doubling would leave half of a large one unused.
-fn grow<T>(table: &mut Vec<T>) {
-    if table.len() == table.capacity() {
-        table.reserve_exact((table.len() / 4).max(16));
-    }
 }
 
 impl<N> WaitQueue<N> {
     pub(crate) fn new() -> Self {
         Self {
-            waiters: Vec::new(),
-            free: Vec::new(),
-            queues: [Queue::default(); WANTS],
-            soonest: None,
-            latest: None,
+            entries: Slab::new(),
+            queues: [const { List::new() }; KINDS],
+            lengths: [0; KINDS],
+            deadlines: List::new(),
             out_of_turn: BTreeSet::new(),
             arrivals: 0,
         }
     }
 
-    pub(crate) fn len(&self, want: WaitKind) -> usize {
-        self.queues[want as usize].len
+    pub(crate) fn len(&self, kind: WaitKind) -> usize {
+        self.lengths[kind as usize]
     }
 
-    pub(crate) fn is_empty(&self, want: WaitKind) -> bool {
-        self.queues[want as usize].head.is_none()
+    #[inline]
+    pub(crate) fn is_empty(&self, kind: WaitKind) -> bool {
+        self.queues[kind as usize].is_empty()
     }
 
     /// Joins the end of the queue.
-    pub(crate) fn join(&mut self, want: WaitKind, now: Instant, deadline: Instant) -> WaiterId {
+    pub(crate) fn join(&mut self, kind: WaitKind, now: Instant, deadline: Instant) -> WaiterId {
         self.arrivals += 1;
-        let (entry, id) = self.insert(want, QueuePosition { arrival: self.arrivals, since: now, deadline });
-        self.append(want, entry);
-        self.arm(entry, deadline);
+        let id = self.insert(kind, QueuePosition { arrival: self.arrivals, since: now, deadline });
+        self.queues[kind as usize].push_back(&mut self.entries, id.slot());
+        self.lengths[kind as usize] += 1;
         id
     }
 
-    /// Takes an old place again: before all who came later.
-    pub(crate) fn rejoin(&mut self, want: WaitKind, place: QueuePosition) -> WaiterId {
-        let (entry, id) = self.insert(want, place);
-        self.link(entry);
-        self.arm(entry, place.deadline);
+    /// Takes an old position again: before all that came later.
+    pub(crate) fn rejoin(&mut self, kind: WaitKind, position: QueuePosition) -> WaiterId {
+        let id = self.insert(kind, position);
+        self.link(id.slot());
         id
     }
 
-    /// Takes a free entry; its waiter is not in the queue yet.
-    fn insert(&mut self, want: WaitKind, place: QueuePosition) -> (EntryIndex, WaiterId) {
-        let slot = self.free.pop().unwrap_or_else(|| {
-            let slot = u32::try_from(self.waiters.len()).expect("a queue is bounded far below 2^32 by max_waiters");
-            grow(&mut self.waiters);
-            self.waiters.push(Entry { generation: 0, want, timing: DeadlineLink::Over, place, wait: EntryState::Vacant });
-            slot
-        });
-        let waiter = &mut self.waiters[slot as usize];
-        waiter.want = want;
-        waiter.place = place;
-        (EntryIndex::of(slot), WaiterId { slot, generation: waiter.generation })
+    /// A waiter with its deadline armed that is not in its queue yet.
+    fn insert(&mut self, kind: WaitKind, position: QueuePosition) -> WaiterId {
+        let entry = Entry {
+            state: EntryState::Queued,
+            position,
+            queue_links: Links::default(),
+            deadline_links: Links::default(),
+            kind,
+            deadline_in: DeadlineIn::Nothing,
+        };
+        let (slot, generation) = self.entries.insert(entry);
+        self.arm(slot, position.deadline);
+        WaiterId::new(slot, generation)
     }
 
-    /// Whoever is to be served next.
-    pub(crate) fn head(&self, want: WaitKind) -> Option<WaiterId> {
-        self.queues[want as usize].head.map(|entry| self.id(entry))
+    /// The waiter that is to be served next.
+    #[inline]
+    pub(crate) fn head(&self, kind: WaitKind) -> Option<WaiterId> {
+        self.queues[kind as usize].first().map(|slot| self.id(slot))
     }
 
-    /// The place of a waiter that is in the queue or has not collected how its wait ended.
-    pub(crate) fn place(&self, id: WaiterId) -> Option<QueuePosition> {
-        self.find(id).map(|waiter| waiter.place)
+    /// The position of a waiter that is queued or has not collected how its wait ended.
+    pub(crate) fn position(&self, id: WaiterId) -> Option<QueuePosition> {
+        self.find(id).map(|entry| entry.position)
     }
 
-    /// Since when those wait who are in the queue behind the first `skip`, as many as there is room for; the rest of `since` is
+    /// Since when those wait who are queued behind the first `skip`, as many as there is room for; the rest of `since` is
     /// filled with the last.
-    pub(crate) fn waiting_since(&self, want: WaitKind, skip: usize, since: &mut [Instant]) {
-        let mut next = self.queues[want as usize].head;
-        for _ in 0..skip {
-            next = next.and_then(|entry| self.neighbours(entry).1);
-        }
+    pub(crate) fn waiting_since(&self, kind: WaitKind, skip: usize, since: &mut [Instant]) {
+        let mut waiters = self.queues[kind as usize].iter(&self.entries).skip(skip);
         let mut last = Instant::ZERO;
         for since in since {
-            if let Some(entry) = next {
-                last = self.waiters[entry.index()].place.since;
-                next = self.neighbours(entry).1;
+            if let Some(slot) = waiters.next() {
+                last = self.entries.at(slot).position.since;
             }
             *since = last;
         }
     }
 
-    /// Takes a waiter out of line and gives it a connection that it may keep until its deadline.
+    /// Takes a waiter out of its queue and gives it a connection that it may keep until its deadline.
     pub(crate) fn grant(&mut self, id: WaiterId, conn: ConnId) {
-        self.unlink(EntryIndex::of(id.slot));
-        self.waiters[id.slot as usize].wait = EntryState::Ended(WaitEnd::Granted(conn));
+        self.unlink(id.slot());
+        self.entries.at_mut(id.slot()).state = EntryState::Ended(WaitEnd::Granted(conn));
     }
 
-    /// Takes a waiter out of line, or a grant back from it, and ends its wait with this result; returns the grant.
+    /// Takes a waiter out of its queue, or a grant back from it, and ends its wait with this result; returns the grant.
     pub(crate) fn finish(&mut self, id: WaiterId, result: N) -> Option<ConnId> {
-        let entry = EntryIndex::of(id.slot);
-        self.disarm(entry);
-        if let EntryState::Queued { .. } = self.waiters[entry.index()].wait {
-            self.unlink(entry);
+        let slot = id.slot();
+        self.disarm(slot);
+        if let EntryState::Queued = self.entries.at(slot).state {
+            self.unlink(slot);
         }
-        match std::mem::replace(&mut self.waiters[entry.index()].wait, EntryState::Ended(WaitEnd::Told(result))) {
+        let state = EntryState::Ended(WaitEnd::Finished(result));
+        match std::mem::replace(&mut self.entries.at_mut(slot).state, state) {
             EntryState::Ended(WaitEnd::Granted(conn)) => Some(conn),
-            EntryState::Ended(WaitEnd::Told(_)) | EntryState::Queued { .. } | EntryState::Vacant => None,
+            EntryState::Ended(WaitEnd::Finished(_)) | EntryState::Queued => None,
         }
     }
 
-    /// Takes a grant back and puts the waiter into its old place in the queue.
+    /// Takes a grant back and puts the waiter into its old position in the queue.
     pub(crate) fn take_back(&mut self, id: WaiterId) -> Option<ConnId> {
-        match self.find(id)?.wait {
+        match self.find(id)?.state {
             EntryState::Ended(WaitEnd::Granted(conn)) => {
-                self.link(EntryIndex::of(id.slot));
+                self.entries.at_mut(id.slot()).state = EntryState::Queued;
+                self.link(id.slot());
                 Some(conn)
             }
-            EntryState::Ended(WaitEnd::Told(_)) | EntryState::Queued { .. } | EntryState::Vacant => None,
+            EntryState::Ended(WaitEnd::Finished(_)) | EntryState::Queued => None,
         }
     }
 
     /// Collects how a wait ended, if it has; the waiter is then gone.
     pub(crate) fn collect(&mut self, id: WaiterId) -> Option<(WaitEnd<N>, QueuePosition)> {
-        let waiter = self.find(id)?;
-        let place = waiter.place;
-        match waiter.wait {
-            EntryState::Ended(_) => self.vacate(EntryIndex::of(id.slot)).map(|end| (end, place)),
-            EntryState::Queued { .. } | EntryState::Vacant => None,
+        let entry = self.find(id)?;
+        let position = entry.position;
+        match entry.state {
+            EntryState::Ended(_) => self.remove(id.slot()).map(|end| (end, position)),
+            EntryState::Queued => None,
         }
     }
 
     /// The waiter is gone, in whatever state it was; returns how its wait ended if it did not collect that.
     pub(crate) fn leave(&mut self, id: WaiterId) -> Option<WaitEnd<N>> {
-        self.find(id)?;
-        let entry = EntryIndex::of(id.slot);
-        if let EntryState::Queued { .. } = self.waiters[entry.index()].wait {
-            self.unlink(entry);
+        if !self.leave_queued(id) {
+            self.find(id)?;
+            return self.remove(id.slot());
         }
-        self.vacate(entry)
+        None
     }
 
-    /// The same for a waiter that is still in the queue; false if it is not, and then nothing has changed.
+    /// The same for a waiter that is still queued; false if it is not, and then nothing has changed.
     pub(crate) fn leave_queued(&mut self, id: WaiterId) -> bool {
-        let queued = self.find(id).is_some_and(|waiter| matches!(waiter.wait, EntryState::Queued { .. }));
+        let queued = self.find(id).is_some_and(|entry| matches!(entry.state, EntryState::Queued));
         if queued {
-            self.unlink(EntryIndex::of(id.slot));
-            self.vacate(EntryIndex::of(id.slot));
+            self.unlink(id.slot());
+            self.remove(id.slot());
         }
         queued
     }
@@ -266,186 +270,89 @@ impl<N> WaitQueue<N> {
         self.first_deadline().map(|(at, _)| at)
     }
 
-    /// A waiter whose deadline has come, if any; the caller must tell it.
+    /// A waiter whose deadline has come, if any; the caller must finish it.
     pub(crate) fn due(&self, now: Instant) -> Option<(WaiterId, WaitKind)> {
-        let (at, entry) = self.first_deadline()?;
-        (at <= now).then(|| (self.id(entry), self.waiters[entry.index()].want))
+        let (at, slot) = self.first_deadline()?;
+        (at <= now).then(|| (self.id(slot), self.entries.at(slot).kind))
     }
 
     /// Waiters that hold a grant which they have not collected, those with the sooner deadline first.
     pub(crate) fn granted(&self) -> Vec<WaiterId> {
-        let is_granted = |waiter: &Entry<N>| matches!(waiter.wait, EntryState::Ended(WaitEnd::Granted(_)));
-        let granted = self.waiters.iter().enumerate().filter(|(_, waiter)| is_granted(waiter));
-        let mut granted: Vec<_> = granted.map(|(slot, waiter)| (waiter.place.deadline, slot as u32)).collect();
+        let is_granted = |entry: &Entry<N>| matches!(entry.state, EntryState::Ended(WaitEnd::Granted(_)));
+        let granted = self.entries.iter().filter(|(.., entry)| is_granted(entry));
+        let mut granted: Vec<_> = granted.map(|(slot, _, entry)| (entry.position.deadline, slot)).collect();
         granted.sort_unstable();
-        granted.into_iter().map(|(_, slot)| self.id(EntryIndex::of(slot))).collect()
+        granted.into_iter().map(|(_, slot)| self.id(slot)).collect()
     }
 
-    /// The first places in the queue, for the invariants.
+    /// The first positions in a queue, for the invariants.
     #[cfg(any(test, debug_assertions, feature = "testing"))]
-    pub(crate) fn front(&self, want: WaitKind, most: usize) -> Vec<QueuePosition> {
-        let mut places = Vec::new();
-        let mut next = self.queues[want as usize].head;
-        while let Some(entry) = next
-            && places.len() < most
-        {
-            let waiter = &self.waiters[entry.index()];
-            places.push(waiter.place);
-            next = match waiter.wait {
-                EntryState::Queued { behind, .. } => behind,
-                EntryState::Ended(_) | EntryState::Vacant => None,
-            };
-        }
-        places
+    pub(crate) fn front(&self, kind: WaitKind, most: usize) -> Vec<QueuePosition> {
+        self.queues[kind as usize].iter(&self.entries).take(most).map(|slot| self.entries.at(slot).position).collect()
     }
 
-    /// Frees the entry of a waiter that is out of its queue.
-    fn vacate(&mut self, entry: EntryIndex) -> Option<WaitEnd<N>> {
-        self.disarm(entry);
-        let waiter = &mut self.waiters[entry.index()];
-        waiter.generation = waiter.generation.wrapping_add(1);
-        let wait = std::mem::replace(&mut waiter.wait, EntryState::Vacant);
-        grow(&mut self.free);
-        self.free.push(entry.slot());
-        match wait {
+    /// Frees the slot of a waiter that is out of its queue.
+    fn remove(&mut self, slot: u32) -> Option<WaitEnd<N>> {
+        self.disarm(slot);
+        match self.entries.remove(slot)?.state {
             EntryState::Ended(end) => Some(end),
-            EntryState::Queued { .. } | EntryState::Vacant => None,
+            EntryState::Queued => None,
         }
     }
 
-    fn id(&self, entry: EntryIndex) -> WaiterId {
-        WaiterId { slot: entry.slot(), generation: self.waiters[entry.index()].generation }
+    fn id(&self, slot: u32) -> WaiterId {
+        WaiterId::new(slot, self.entries.generation(slot))
     }
 
     fn find(&self, id: WaiterId) -> Option<&Entry<N>> {
-        self.waiters
-            .get(id.slot as usize)
-            .filter(|waiter| waiter.generation == id.generation && !matches!(waiter.wait, EntryState::Vacant))
+        self.entries.get(id.slot(), id.generation())
     }
 
-    fn deadline(&self, entry: EntryIndex) -> Instant {
-        self.waiters[entry.index()].place.deadline
+    fn deadline(&self, slot: u32) -> Instant {
+        self.entries.at(slot).position.deadline
     }
 
-    /// The soonest deadline, wherever it is kept; where two are alike, the one in turn.
-    fn first_deadline(&self) -> Option<(Instant, EntryIndex)> {
-        let in_turn = self.soonest.map(|entry| (self.deadline(entry), entry));
-        let out_of_turn = self.out_of_turn.first().map(|(at, slot)| (*at, EntryIndex::of(*slot)));
+    /// The soonest deadline, wherever it is kept; where two are alike, the one in the list.
+    fn first_deadline(&self) -> Option<(Instant, u32)> {
+        let in_turn = self.deadlines.first().map(|slot| (self.deadline(slot), slot));
+        let out_of_turn = self.out_of_turn.first().copied();
         match (in_turn, out_of_turn) {
             (Some(one), Some(other)) => Some(if other.0 < one.0 { other } else { one }),
             (one, other) => one.or(other),
         }
     }
 
-    fn arm(&mut self, entry: EntryIndex, at: Instant) {
-        let timing = match self.latest {
-            Some(latest) if at < self.deadline(latest) => {
-                self.out_of_turn.insert((at, entry.slot()));
-                DeadlineLink::OutOfTurn
-            }
-            sooner => {
-                self.set_later(sooner, Some(entry));
-                self.latest = Some(entry);
-                DeadlineLink::InTurn { sooner, later: None }
-            }
-        };
-        self.waiters[entry.index()].timing = timing;
+    fn arm(&mut self, slot: u32, at: Instant) {
+        let in_turn = self.deadlines.last().is_none_or(|latest| self.deadline(latest) <= at);
+        if in_turn {
+            self.deadlines.push_back(&mut self.entries, slot);
+        } else {
+            self.out_of_turn.insert((at, slot));
+        }
+        self.entries.at_mut(slot).deadline_in = if in_turn { DeadlineIn::List } else { DeadlineIn::Tree };
     }
 
-    fn disarm(&mut self, entry: EntryIndex) {
-        match std::mem::replace(&mut self.waiters[entry.index()].timing, DeadlineLink::Over) {
-            DeadlineLink::Over => {}
-            DeadlineLink::InTurn { sooner, later } => {
-                self.set_later(sooner, later);
-                self.set_sooner(later, sooner);
-            }
-            DeadlineLink::OutOfTurn => {
-                self.out_of_turn.remove(&(self.deadline(entry), entry.slot()));
+    fn disarm(&mut self, slot: u32) {
+        match std::mem::replace(&mut self.entries.at_mut(slot).deadline_in, DeadlineIn::Nothing) {
+            DeadlineIn::Nothing => {}
+            DeadlineIn::List => self.deadlines.remove(&mut self.entries, slot),
+            DeadlineIn::Tree => {
+                self.out_of_turn.remove(&(self.deadline(slot), slot));
             }
         }
     }
 
-    fn set_later(&mut self, of: Option<EntryIndex>, to: Option<EntryIndex>) {
-        match of {
-            None => self.soonest = to,
-            Some(entry) => {
-                if let DeadlineLink::InTurn { later, .. } = &mut self.waiters[entry.index()].timing {
-                    *later = to;
-                }
-            }
-        }
+    /// Puts a waiter between its neighbours by arrival; one that takes an old position is near the head.
+    fn link(&mut self, slot: u32) {
+        let Entry { kind, position, .. } = self.entries.at(slot);
+        let (kind, arrival) = (*kind as usize, position.arrival);
+        self.queues[kind].insert_before(&mut self.entries, slot, |other| other.position.arrival >= arrival);
+        self.lengths[kind] += 1;
     }
 
-    fn set_sooner(&mut self, of: Option<EntryIndex>, to: Option<EntryIndex>) {
-        match of {
-            None => self.latest = to,
-            Some(entry) => {
-                if let DeadlineLink::InTurn { sooner, .. } = &mut self.waiters[entry.index()].timing {
-                    *sooner = to;
-                }
-            }
-        }
-    }
-
-    /// Puts a waiter at the end of its queue.
-    fn append(&mut self, want: WaitKind, entry: EntryIndex) {
-        let before = self.queues[want as usize].tail;
-        self.waiters[entry.index()].wait = EntryState::Queued { before, behind: None };
-        self.set_behind(want, before, Some(entry));
-        let queue = &mut self.queues[want as usize];
-        queue.tail = Some(entry);
-        queue.len += 1;
-    }
-
-    /// Puts a waiter between its neighbours by arrival; whoever takes an old place is near the head.
-    fn link(&mut self, entry: EntryIndex) {
-        let Entry { want, place, .. } = self.waiters[entry.index()];
-        let (mut before, mut behind) = (None, self.queues[want as usize].head);
-        while let Some(other) = behind.filter(|other| self.waiters[other.index()].place.arrival < place.arrival) {
-            before = Some(other);
-            behind = self.neighbours(other).1;
-        }
-        self.waiters[entry.index()].wait = EntryState::Queued { before, behind };
-        self.set_behind(want, before, Some(entry));
-        self.set_before(want, behind, Some(entry));
-        self.queues[want as usize].len += 1;
-    }
-
-    fn unlink(&mut self, entry: EntryIndex) {
-        let want = self.waiters[entry.index()].want;
-        let (before, behind) = self.neighbours(entry);
-        self.set_behind(want, before, behind);
-        self.set_before(want, behind, before);
-        self.queues[want as usize].len -= 1;
-        self.waiters[entry.index()].wait = EntryState::Vacant;
-    }
-
-    fn neighbours(&self, entry: EntryIndex) -> (Option<EntryIndex>, Option<EntryIndex>) {
-        match self.waiters[entry.index()].wait {
-            EntryState::Queued { before, behind } => (before, behind),
-            EntryState::Ended(_) | EntryState::Vacant => unreachable!("only those in queue have neighbours"),
-        }
-    }
-
-    fn set_behind(&mut self, want: WaitKind, of: Option<EntryIndex>, to: Option<EntryIndex>) {
-        match of {
-            None => self.queues[want as usize].head = to,
-            Some(entry) => {
-                if let EntryState::Queued { behind, .. } = &mut self.waiters[entry.index()].wait {
-                    *behind = to;
-                }
-            }
-        }
-    }
-
-    fn set_before(&mut self, want: WaitKind, of: Option<EntryIndex>, to: Option<EntryIndex>) {
-        match of {
-            None => self.queues[want as usize].tail = to,
-            Some(entry) => {
-                if let EntryState::Queued { before, .. } = &mut self.waiters[entry.index()].wait {
-                    *before = to;
-                }
-            }
-        }
+    fn unlink(&mut self, slot: u32) {
+        let kind = self.entries.at(slot).kind as usize;
+        self.queues[kind].remove(&mut self.entries, slot);
+        self.lengths[kind] -= 1;
     }
 }

@@ -22,16 +22,16 @@ fn no_seed_breaks_a_rule() {
     let at = Arc::new(AtomicU64::new(first));
     name_the_seed_of_a_panic(&at);
     watch_for_hangs(&at);
-    let mut marks = Coverage::default();
+    let mut coverage = Coverage::default();
     for seed in first..first + seeds {
         at.store(seed, Ordering::Relaxed);
         match simulate(&SeedPlan::from_seed(seed)) {
-            Ok(report) => marks = marks.and(report.marks),
+            Ok(report) => coverage = coverage.and(report.coverage),
             Err(failure) => panic!("{failure}"),
         }
     }
     if seeds >= ENOUGH_FOR_ALL_MARKS {
-        assert_eq!(marks.missing(), [], "turns that no seed has taken");
+        assert_eq!(coverage.missing(), [], "turns that no seed has taken");
     }
 }
 

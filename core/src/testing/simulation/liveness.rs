@@ -7,7 +7,6 @@ use crate::close_reason::CloseReason;
 use crate::config::OnNodeDown;
 use crate::node_pool::NodePool;
 use crate::runtime::Spawn;
-use crate::state::Loop;
 use crate::testing::fake_connection::FakeConnector;
 use crate::testing::fake_server::{FakeError, FakeMode};
 use crate::testing::simulation::borrower::{COMMAND_TIMEOUT, lock};
@@ -224,7 +223,7 @@ impl SimulatedWorld<'_> {
         let (at_start, minimum) = (config.connection_pools_per_node_at_start(), config.min_idle());
         let (idle_time, sweep) = (config.max_idle_time(), config.cleanup_interval());
         let (interval, lifetime) = (config.health_check_interval(), config.max_lifetime());
-        let cleanup_runs = self.plan.cleanup == Loop::Running;
+        let cleanup_runs = self.plan.cleanup;
         let slack = grid * 4 + Duration::from_millis(20);
         let (born, dials, checks) = (self.server.births().0, self.server.dial_count(), self.server.checks());
         let idle_ones = self.server.closes_for(CloseReason::IdleTooLong);

@@ -47,12 +47,12 @@ impl Neighbours {
     ///
     /// Seen to bite: with a quota that is not kept by dials (`with_room`), and with a closing node that is not counted.
     pub(super) fn check(&self) -> Result<Coverage, String> {
-        let (known, marks) = self.manager.seen();
+        let (known, coverage) = self.manager.seen();
         match self.manager.total_connections() {
             Some(total) if known > total.taken || total.taken > total.limit => {
                 Err(format!("C1: the nodes that are known have {known} connections, all of them together {total:?}"))
             }
-            Some(_) | None => Ok(marks.among(&[CoverPoint::Yielded, CoverPoint::ProbeAllowed])),
+            Some(_) | None => Ok(coverage.among(&[CoverPoint::Yielded, CoverPoint::ProbeAllowed])),
         }
     }
 

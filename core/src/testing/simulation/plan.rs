@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use crate::config::{NodeConfig, OnNodeDown};
-use crate::state::Loop;
 use crate::state::rng::Rng;
 use crate::testing::schedule::Schedule;
 use crate::testing::simulation::fault::{Fault, Trigger};
@@ -30,7 +29,7 @@ pub struct SeedPlan {
     /// How tasks are ordered and time is rounded.
     pub schedule: Schedule,
     /// Whether cleanup runs.
-    pub cleanup: Loop,
+    pub cleanup: bool,
     /// Whether other nodes live beside the one that is watched.
     pub neighbours: bool,
     /// How many borrowers there are.
@@ -86,7 +85,7 @@ impl SeedPlan {
             config,
             schedule: Schedule::from_seed(seed),
             neighbours: rng.index(4) == 0,
-            cleanup: [Loop::Running, Loop::Running, Loop::Stopped][rng.index(3)],
+            cleanup: [true, true, false][rng.index(3)],
             borrowers: 1 + rng.index(9),
             rounds: 72,
             faults,

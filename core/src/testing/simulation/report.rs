@@ -21,7 +21,7 @@ pub struct Report {
     /// Faults that struck.
     pub faults: usize,
     /// Rare turns that were taken.
-    pub marks: Coverage,
+    pub coverage: Coverage,
     /// How much virtual time has passed.
     pub ended_at: Instant,
     /// Of all that was seen at every step: the same plan gives the same hash.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::node::Node;
 use crate::node_pool::NodePool;
 use crate::runtime::Spawn;
+use crate::state::Coverage;
 use crate::state::rng::Rng;
-use crate::state::{Coverage, Loop};
 use crate::testing::fake_connection::FakeConnector;
 use crate::testing::fake_runtime::FakeRuntime;
 use crate::testing::fake_server::FakeServer;
@@ -45,7 +45,7 @@ pub(super) struct SimulatedWorld<'a> {
     pub(super) silences_left: usize,
     pub(super) last_fault_at: Instant,
     pub(super) timeline: VecDeque<String>,
-    pub(super) marks: Coverage,
+    pub(super) coverage: Coverage,
 }
 
 pub(super) type Checked<T> = Result<T, Box<SeedFailure>>;
@@ -55,9 +55,8 @@ impl<'a> SimulatedWorld<'a> {
         let runtime = FakeRuntime::with_schedule(plan.seed, plan.schedule);
         let server = FakeServer::new(&runtime);
         let pool = NodePool::new(server.connector(), plan.config.clone(), Arc::new(runtime.clone()));
-        match plan.cleanup {
-            Loop::Running => pool.start_cleanup(),
-            Loop::Stopped => pool.stop_cleanup(),
+        if plan.cleanup {
+            pool.start_cleanup();
         }
         let shared = Arc::new(Mutex::new(BorrowerLog::new(plan.borrowers)));
         let neighbours = plan.neighbours.then(|| Neighbours::new(&runtime, &plan.config, &shared, plan.seed));
@@ -76,7 +75,7 @@ impl<'a> SimulatedWorld<'a> {
             silences_left: 1,
             last_fault_at: Instant::ZERO,
             timeline: VecDeque::new(),
-            marks: Coverage::default(),
+            coverage: Coverage::default(),
         }
     }
 
@@ -101,7 +100,7 @@ impl<'a> SimulatedWorld<'a> {
             dials: self.server.dial_count(),
             checks: self.server.checks(),
             faults: self.struck,
-            marks: self.marks,
+            coverage: self.coverage,
             ended_at: self.runtime.now(),
             hash: self.checker.hash(),
         })
@@ -181,7 +180,7 @@ impl<'a> SimulatedWorld<'a> {
             self.check()?;
         }
         let pool = self.pool.take().expect("it ends only once");
-        self.marks = self.marks.and(pool.marks());
+        self.coverage = self.coverage.and(pool.coverage());
         match self.plan.ending {
             Ending::Close(timeout) => {
                 let held = pool.try_get();
@@ -205,12 +204,12 @@ impl<'a> SimulatedWorld<'a> {
             Ending::Drop => {}
             Ending::ShutDown => self.runtime.shut_down(),
         }
-        let marks = self.marks;
+        let coverage = self.coverage;
         lock(&self.shared).stop = true;
         let watched = pool.node().clone();
         drop(pool);
         self.runtime.advance(Duration::from_secs(60));
-        self.marks = marks.and(watched.marks());
+        self.coverage = coverage.and(watched.coverage());
         let counts = watched.counts();
         drop(watched);
         self.runtime.advance(Duration::from_secs(1));
@@ -290,8 +289,8 @@ impl<'a> SimulatedWorld<'a> {
         let Some(pool) = &self.pool else { return Ok(()) };
         let (now, counts) = (self.runtime.now(), pool.node().counts());
         self.check_panics()?;
-        let marks = self.neighbours.as_ref().map(Neighbours::check).transpose();
-        self.marks = self.marks.and(marks.or_else(|rule| self.fail(rule))?.unwrap_or_default());
+        let coverage = self.neighbours.as_ref().map(Neighbours::check).transpose();
+        self.coverage = self.coverage.and(coverage.or_else(|rule| self.fail(rule))?.unwrap_or_default());
         let (told, broken) = {
             let mut shared = lock(&self.shared);
             (self.checker.step(now, counts, &self.server, &shared), shared.broken.take())

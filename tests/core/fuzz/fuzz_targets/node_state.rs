@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use redis_manager_core::state::{
-    Acquired, Action, Checkup, Closing, ConnId, DialFailure, DialFailureKind, CheckResult, Input, NodeState, Loan, Loop, Outcome, Returned,
+    Acquired, Action, Checkup, Closing, ConnId, DialFailure, DialFailureKind, CheckResult, Input, NodeState, Loan, Outcome, Returned,
     Ticket, ReleaseKind, WaiterId, WaitKind,
 };
 use redis_manager_core::{CloseReason, Instant, NodeConfig, OnNodeDown};
@@ -101,8 +101,8 @@ impl FuzzHarness {
             9 => pick(&mut self.checks, which).map(|checkup| Input::Checked(checkup, result(which))),
             10 => pick(&mut self.closes, which).map(Input::Closed),
             11 => self.seen.get(usize::from(which / 4)).map(|id| word(*id, which)),
-            12 => Some(Input::SetChecks(if which % 2 == 0 { Loop::Running } else { Loop::Stopped })),
-            13 => Some(Input::SetCleanup(if which % 2 == 0 { Loop::Running } else { Loop::Stopped })),
+            12 => Some(Input::SetChecks(which % 2 == 0)),
+            13 => Some(Input::SetCleanup(which % 2 == 0)),
             14 => {
                 self.now = self.now + u32::from(which) * 10 * MS;
                 (which % 8 != 0).then_some(Input::Tick)

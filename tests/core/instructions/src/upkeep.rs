@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redis_manager_core::state::{Acquired, Action, CheckResult, ConnId, Input, Loop, NodeState, Outcome, ReleaseKind, Returned};
+use redis_manager_core::state::{Acquired, Action, CheckResult, ConnId, Input, NodeState, Outcome, ReleaseKind, Returned};
 use redis_manager_core::{Instant, NodeConfig, NodeConfigBuilder};
 
 /// A node's state with its actions performed at once, at the instant that it last heard of.
@@ -23,7 +23,7 @@ fn settings(connections: usize) -> NodeConfigBuilder {
 
 impl NodeHarness {
     /// With every connection idle.
-    fn new(settings: NodeConfigBuilder, checks: Loop) -> NodeHarness {
+    fn new(settings: NodeConfigBuilder, checks: bool) -> NodeHarness {
         let config = settings.build().expect("these settings are within their ranges");
         let mut node = NodeHarness { state: NodeState::new(config, 1), now: Instant::from_nanos(1), checked: 0, closed: 0 };
         node.put(Input::SetChecks(checks));
@@ -72,7 +72,7 @@ impl NodeHarness {
 pub(crate) fn checked(connections: usize, times: u64) {
     // The more there are, the less often each is checked: otherwise one tick would check more of them than are counted.
     let interval = Duration::from_secs(60.max(connections as u64));
-    let mut node = NodeHarness::new(settings(connections).health_check_interval(interval), Loop::Running);
+    let mut node = NodeHarness::new(settings(connections).health_check_interval(interval), true);
     while node.checked < times {
         node.tick();
     }
@@ -80,7 +80,7 @@ pub(crate) fn checked(connections: usize, times: u64) {
 
 /// The end of one of so many idle connections at its lifetime, until another has taken its place.
 pub(crate) fn expired(connections: usize, times: u64) {
-    let mut node = NodeHarness::new(settings(connections).max_lifetime(Duration::from_secs(1_800)), Loop::Stopped);
+    let mut node = NodeHarness::new(settings(connections).max_lifetime(Duration::from_secs(1_800)), false);
     while node.closed < times {
         node.tick();
     }
@@ -88,7 +88,7 @@ pub(crate) fn expired(connections: usize, times: u64) {
 
 /// The death of one of so many idle connections, until another has taken its place.
 pub(crate) fn died(connections: usize, times: u64) {
-    let mut node = NodeHarness::new(settings(connections), Loop::Stopped);
+    let mut node = NodeHarness::new(settings(connections), false);
     while node.closed < times {
         // One that dies young would count as a failed dial.
         let next = node.now + Duration::from_secs(2);
@@ -105,8 +105,8 @@ pub(crate) fn died(connections: usize, times: u64) {
 /// A pass of the cleanup over so many idle connections that leaves all as it is.
 pub(crate) fn cleaned_up(connections: usize, times: u64) {
     let settings = settings(connections).max_idle_time(LONG).cleanup_interval(Duration::from_secs(60));
-    let mut node = NodeHarness::new(settings, Loop::Stopped);
-    node.put(Input::SetCleanup(Loop::Running));
+    let mut node = NodeHarness::new(settings, false);
+    node.put(Input::SetCleanup(true));
     for _ in 0..times {
         node.tick();
     }
@@ -115,8 +115,8 @@ pub(crate) fn cleaned_up(connections: usize, times: u64) {
 /// A second in which one of so many connections was used, while the cleanup runs: its return is given a time.
 pub(crate) fn stamped(connections: usize, times: u64) {
     let settings = settings(connections).max_idle_time(LONG).cleanup_interval(LONG);
-    let mut node = NodeHarness::new(settings, Loop::Stopped);
-    node.put(Input::SetCleanup(Loop::Running));
+    let mut node = NodeHarness::new(settings, false);
+    node.put(Input::SetCleanup(true));
     for _ in 0..times {
         node.use_one();
         node.tick();
@@ -125,7 +125,7 @@ pub(crate) fn stamped(connections: usize, times: u64) {
 
 /// A wait that ends at its deadline, among so many others.
 pub(crate) fn timed_out(others: usize, times: u64) {
-    let mut node = NodeHarness::new(settings(1), Loop::Stopped);
+    let mut node = NodeHarness::new(settings(1), false);
     let _loan = node.state.take_idle().expect("a connection idles");
     for _ in 0..others {
         let Acquired::Waiting(_) = node.state.acquire(node.now, node.now + LONG) else { unreachable!("nothing idles") };

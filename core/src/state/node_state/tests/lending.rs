@@ -4,7 +4,7 @@ use super::{Bench, MS, SECOND, one_pool};
 use crate::close_reason::CloseReason;
 use crate::config::{NodeConfig, OnNodeDown};
 use crate::state::rng::Rng;
-use crate::state::{Acquired, DialFailure, DialFailureKind, Health, Input, Loop, Outcome, ReleaseKind, WaitPhase};
+use crate::state::{Acquired, DialFailure, DialFailureKind, Health, Input, Outcome, ReleaseKind, WaitPhase};
 
 #[test]
 fn at_the_start_every_pool_dials_its_minimum() {
@@ -118,7 +118,7 @@ fn the_fast_way_back_is_taken_only_if_nothing_else_is_to_be_done() {
     let mut bench = Bench::full(2);
     let (one, two) = (bench.borrow(), bench.borrow());
     assert_eq!(bench.put_back(one), None, "nobody waits and cleanup is off");
-    bench.put(Input::SetCleanup(Loop::Running));
+    bench.put(Input::SetCleanup(true));
     let two = bench.put_back(two).expect("the time of its return would be unknown");
     bench.release(two);
     let (one, two) = (bench.borrow(), bench.borrow());
@@ -251,13 +251,13 @@ fn of_many_pools_the_one_with_the_fewest_on_loan_lends() {
         let lenders = pools.iter().filter(|pool| pool.idle > 0);
         if let Some(least) = lenders.min_by_key(|pool| (pool.active_calls, pool.index)) {
             let loan = bench.borrow();
-            assert_eq!(bench.state.connections.get(loan.id()).map(|record| record.pool), Some(least.index));
+            assert_eq!(bench.state.connections.get(loan.id()).map(|meta| meta.pool()), Some(least.index));
             loans.push(loan);
         }
     }
     loans.into_iter().for_each(|loan| bench.release(loan));
-    bench.put(Input::SetChecks(Loop::Stopped));
-    bench.put(Input::SetCleanup(Loop::Running));
+    bench.put(Input::SetChecks(false));
+    bench.put(Input::SetCleanup(true));
     for _ in 0..400 {
         bench.pass(SECOND);
         bench.close_all();

@@ -1,21 +1,29 @@
-//! After every input: give idle connections to those who wait, order dials for the rest, tell who can be told.
+//! After every input: give idle connections to waiting callers, order dials for the rest, end the waits that can be ended.
 
+use std::sync::Arc;
+
+use super::NodeState;
+use super::inputs::{CLOSED_BY_SERVER, note_idle_since};
 use crate::close_reason::CloseReason;
+use crate::state::action::Action;
+use crate::state::closing::Lifecycle;
+use crate::state::connections::{Phase, PhaseCounts};
 use crate::state::deadlines::{DeadlineKind, Deadlines};
-use crate::state::inputs::{CLOSED_BY_SERVER, note_idle_since};
-use crate::state::node_state::{Lifecycle, NodeState};
-use crate::state::phase::{Phase, PhaseCounts};
+use crate::state::event::Event;
+use crate::state::ids::ConnId;
+use crate::state::input::{DialFailure, DialFailureKind};
+use crate::state::outcome::{WaitFailure, WaitResult};
 use crate::state::status::Health;
-use crate::state::token::{Action, Checkup, Closing, ConnId, DialFailure, DialFailureKind, Ticket, WaitFailure, WaitResult};
+use crate::state::token::{Checkup, Closing, Ticket};
 use crate::state::wait_queue::WaitKind;
 use crate::time::Instant;
 
 impl<C> NodeState<C> {
     /// Restores the invariants.
     pub(super) fn dispatch(&mut self, now: Instant) {
-        match self.life {
+        match self.closes.lifecycle() {
             Lifecycle::Open => {
-                self.grant();
+                self.grant(now);
                 if !self.queue.is_empty(WaitKind::Warm) && self.is_warm() {
                     self.finish_ready(WaitKind::Warm);
                 }
@@ -23,7 +31,7 @@ impl<C> NodeState<C> {
                     self.look_for_life(now);
                     self.dial(now);
                     if self.is_hopeless() {
-                        self.finish_all(now, WaitKind::Loan, WaitResult::Down);
+                        self.finish_all_down(now, WaitKind::Loan);
                     }
                     self.note_health(now);
                 }
@@ -31,7 +39,7 @@ impl<C> NodeState<C> {
             Lifecycle::Closing => {
                 self.let_the_dead_go(now);
                 if self.connections.counts().total() == 0 {
-                    self.life = Lifecycle::Closed;
+                    self.closes.enter(Lifecycle::Closed);
                     self.deadlines = Deadlines::default();
                     self.finish_ready(WaitKind::Drained);
                 }
@@ -46,7 +54,7 @@ impl<C> NodeState<C> {
     /// nothing to dial, to probe or to tell, whatever comes in.
     fn is_saturated(&self) -> bool {
         self.dialer.is_open()
-            && self.dials.is_empty()
+            && self.dialer.is_at_rest()
             && !self.deadlines.is_armed(DeadlineKind::Probe)
             && self.connections.counts().of(Phase::Lost) == 0
             && self.connections.is_full(self.config.max_pools_per_node())
@@ -62,23 +70,31 @@ impl<C> NodeState<C> {
 
     /// A node that fails or comes back is never saturated, so every change passes here.
     fn note_health(&mut self, now: Instant) {
-        self.down_since = match self.health() {
+        let (from, to) = (self.seen_health.health, self.health());
+        self.seen_health.down_since = match to {
             Health::Up | Health::Suspect => None,
-            Health::Down => self.down_since.or(Some(now)),
+            Health::Down => self.seen_health.down_since.or(Some(now)),
         };
+        if from != to {
+            self.seen_health.health = to;
+            let last_error = self.dialer.last_error();
+            self.outbox.emit(|| Event::HealthChanged { from, to, why: last_error.map(|(text, _)| text) });
+        }
     }
 
     /// Hands idle connections to the head of the queue: the connection itself, so that nobody can overtake.
-    fn grant(&mut self) {
+    fn grant(&mut self, now: Instant) {
         while let Some(waiter) = self.queue.head(WaitKind::Loan) {
             // Mostly nothing idles: somebody has just joined the queue.
             if !self.connections.has_idle() || self.is_yielding() {
                 return;
             }
             let Some((id, conn)) = self.connections.lend() else { return };
+            let since = self.queue.position(waiter).map_or(now, |position| position.since());
+            self.outbox.emit(|| Event::Granted { waited: now.saturating_duration_since(since) });
             self.connections.hold_for(id, waiter, conn);
             self.queue.grant(waiter, id);
-            self.wake(waiter);
+            self.outbox.wake(waiter);
         }
     }
 
@@ -86,8 +102,8 @@ impl<C> NodeState<C> {
     pub(super) fn is_warm(&self) -> bool {
         let at_start = self.config.connection_pools_per_node_at_start();
         let filled = |counts: PhaseCounts| counts.open() - counts.dialled() >= self.config.min_idle();
-        self.has_met_server
-            && self.connections.pools().take_while(|(index, _)| *index < at_start).all(|(_, pool)| filled(pool.counts))
+        self.dialer.has_met_server()
+            && self.connections.pools().take_while(|(index, _)| *index < at_start).all(|(_, counts)| filled(counts))
     }
 
     /// Whether anybody would be served by one more connection.
@@ -112,7 +128,7 @@ impl<C> NodeState<C> {
         let patience = self.dialer.patience();
         while let Some((started_at, id)) = self.oldest_dial().filter(|(started_at, _)| *started_at + patience <= now) {
             self.connections.shift(id, Phase::Overdue);
-            mark!(self, DialOverdue);
+            self.outbox.emit(|| Event::DialOverdue { after: now.saturating_duration_since(started_at) });
             let message = format!("a connect has not been answered for {patience:?}");
             self.dial_failed(now, started_at, DialFailure { message, kind: DialFailureKind::TimedOut });
         }
@@ -120,13 +136,8 @@ impl<C> NodeState<C> {
 
     /// The dial that has been under way for longest, those that are overdue left out.
     fn oldest_dial(&mut self) -> Option<(Instant, ConnId)> {
-        while let Some((started_at, id)) = self.dials.front().copied() {
-            if self.connections.get(id).is_some_and(|record| record.phase == Phase::Connecting) {
-                return Some((started_at, id));
-            }
-            self.dials.pop_front();
-        }
-        None
+        let connections = &self.connections;
+        self.dialer.oldest(|id| connections.get(id).is_some_and(|meta| meta.phase() == Phase::Connecting))
     }
 
     /// Where the next dial is wanted and allowed: pools below their minimum first, then the queue.
@@ -144,13 +155,14 @@ impl<C> NodeState<C> {
 
     fn dial_in(&mut self, now: Instant, pool: usize) {
         if pool >= self.config.connection_pools_per_node_at_start() {
-            mark!(self, PoolAdded);
+            self.outbox.emit(|| Event::PoolAdded { pool });
         }
-        self.sharing.is_probe_put_off = false;
+        self.quota.put_off_probe(false);
         let id = self.connections.open(pool, now);
-        let deadline = now + self.dialer.cutoff();
-        self.dials.push_back((now, id));
-        self.order(Action::Connect(Ticket { id, deadline }));
+        let probe = self.dialer.is_failing();
+        self.outbox.emit(|| Event::DialStarted { pool, probe });
+        let deadline = self.dialer.begin(now, id);
+        self.outbox.order(Action::Connect(Ticket { id, deadline }));
     }
 
     /// Dials one connection more than anybody waits for, unless one is under way.
@@ -160,7 +172,7 @@ impl<C> NodeState<C> {
         }
         match self.connections.with_room(self.config.max_pools_per_node()) {
             Some(pool) => self.dial_in(now, pool),
-            None => self.sharing.is_spare_put_off = self.is_short_of_quota(),
+            None => self.quota.put_off_spare(self.is_short_of_quota()),
         }
     }
 
@@ -172,14 +184,14 @@ impl<C> NodeState<C> {
             return;
         }
         let Some(next_at) = self.dialer.next_probe_at() else {
-            self.sharing.is_probe_put_off = false;
+            self.quota.put_off_probe(false);
             return;
         };
         if next_at <= now {
             debug_assert!(!self.connections.has_room(self.config.max_pools_per_node()), "a probe that is due has no room");
             let someone_waits = self.someone_waits();
-            mark!(self, ProbePostponed);
-            self.sharing.is_probe_put_off = self.is_short_of_quota();
+            self.outbox.emit(|| Event::ProbePostponed);
+            self.quota.put_off_probe(self.is_short_of_quota());
             self.dialer.postpone(now, someone_waits, &mut self.rng);
         }
         if let Some(next_at) = self.dialer.next_probe_at() {
@@ -190,13 +202,12 @@ impl<C> NodeState<C> {
     /// Something that was trusted at `epoch` stayed silent: whatever has not answered since is checked before it is
     /// lent again, and a dial finds out at once how the node is.
     pub(super) fn distrust_since(&mut self, now: Instant, trust_epoch: u64, what: &str) {
-        if trust_epoch != self.trust_epoch || self.life != Lifecycle::Open {
+        if !self.closes.is_open() || !self.trust.withdraw(trust_epoch) {
             return;
         }
-        self.trust_epoch += 1;
-        mark!(self, Distrusted);
+        self.outbox.emit(|| Event::Suspected { why: Arc::from(what) });
         self.dialer.suspect(now, what);
-        for id in self.connections.select(|record| record.phase == Phase::Idle) {
+        for id in self.connections.select(|meta| meta.phase() == Phase::Idle) {
             self.check_idle(now, id);
         }
     }
@@ -221,36 +232,59 @@ impl<C> NodeState<C> {
         self.connections.shift(id, Phase::Cleaning);
         note_idle_since(&mut self.connections, id, now);
         let deadline = now + self.config.health_check_timeout();
-        self.order(Action::Clean(Checkup { id, deadline, conn }));
+        self.outbox.order(Action::Clean(Checkup { id, deadline, conn }));
     }
 
     fn order_check(&mut self, now: Instant, id: ConnId, conn: C) {
         let deadline = now + self.config.health_check_timeout();
-        self.order(Action::Check(Checkup { id, deadline, conn }));
+        self.outbox.order(Action::Check(Checkup { id, deadline, conn }));
     }
 
     /// Closes an idle connection.
     pub(super) fn close_idle(&mut self, now: Instant, id: ConnId, reason: CloseReason) {
         if let Some(conn) = self.connections.remove_idle(id, Phase::Closing) {
-            self.note_closing(now, id);
-            self.order(Action::Close(Closing { id: Some(id) }, conn, reason));
+            self.order_close(now, id, conn, reason, true);
         }
     }
 
-    pub(super) fn finish_ready(&mut self, want: WaitKind) {
-        while let Some(waiter) = self.queue.head(want) {
+    /// Orders a connection out of the pool that is with nobody; it counts until it is closed.
+    pub(super) fn close_conn(&mut self, now: Instant, id: ConnId, conn: C, reason: CloseReason) {
+        self.connections.shift(id, Phase::Closing);
+        self.order_close(now, id, conn, reason, false);
+    }
+
+    fn order_close(&mut self, now: Instant, id: ConnId, conn: C, reason: CloseReason, idle: bool) {
+        let born_at = self.connections.get(id).map_or(now, |meta| meta.born_at());
+        self.outbox.emit(|| Event::Closed { reason, age: now.saturating_duration_since(born_at), idle });
+        self.note_closing(now, id);
+        self.outbox.order(Action::Close(Closing { id: Some(id) }, conn, reason));
+    }
+
+    pub(super) fn finish_ready(&mut self, kind: WaitKind) {
+        while let Some(waiter) = self.queue.head(kind) {
             self.queue.finish(waiter, WaitResult::Ready);
-            self.wake(waiter);
+            self.outbox.wake(waiter);
         }
     }
 
-    /// Ends every wait of a kind with the same result.
-    pub(super) fn finish_all(&mut self, now: Instant, want: WaitKind, result: fn(Box<WaitFailure>) -> WaitResult) {
-        while let Some(waiter) = self.queue.head(want) {
-            let since = self.queue.place(waiter).map_or(now, |place| place.since);
+    /// Ends every wait of a kind: the node is down.
+    pub(super) fn finish_all_down(&mut self, now: Instant, kind: WaitKind) {
+        while let Some(waiter) = self.queue.head(kind) {
+            let since = self.queue.position(waiter).map_or(now, |position| position.since());
             let failure = Box::new(self.failure(now, since));
-            self.queue.finish(waiter, result(failure));
-            self.wake(waiter);
+            self.emit_failure(kind, true, &failure);
+            self.queue.finish(waiter, WaitResult::Down(failure));
+            self.outbox.wake(waiter);
+        }
+    }
+
+    /// A wait has ended without a connection.
+    pub(super) fn emit_failure(&mut self, kind: WaitKind, is_down: bool, failure: &WaitFailure) {
+        let (phase, waited) = (failure.phase, failure.waited);
+        match (kind, is_down) {
+            (WaitKind::Loan, true) => self.outbox.emit(|| Event::Unavailable { waited }),
+            (WaitKind::Loan, false) => self.outbox.emit(|| Event::TimedOut { phase, waited }),
+            (WaitKind::Warm | WaitKind::Drained, _) => {}
         }
     }
 }

@@ -1,23 +1,23 @@
-//! What each fact does to the node's state: connections come, fail, answer, die and come back; the pool closes.
+//! What each fact does: connections come, fail, answer, die and come back; the pool closes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::NodeState;
 use crate::close_reason::CloseReason;
 use crate::config::OnNodeDown;
-use crate::state::connection_table::ConnectionTable;
+use crate::state::action::Action;
+use crate::state::closing::Lifecycle;
+use crate::state::connections::{ConnectionTable, Phase};
 use crate::state::deadlines::DeadlineKind;
-use crate::state::node_state::{Lifecycle, NodeState};
-use crate::state::phase::Phase;
+use crate::state::event::{CheckOutcome, ConnectionUse, Event, GrantRevoked};
+use crate::state::ids::ConnId;
+use crate::state::input::{CheckResult, DialFailure, DialFailureKind, ReleaseKind};
+use crate::state::outcome::WaitResult;
 use crate::state::status::Health;
-use crate::state::token::{
-    Action, CheckResult, Checkup, Closing, ConnId, DialFailure, DialFailureKind, Loan, Loop, ReleaseKind, Ticket, WaitResult,
-};
+use crate::state::token::{Checkup, Closing, Loan, Ticket};
 use crate::state::wait_queue::WaitKind;
 use crate::time::Instant;
-
-/// The connections of a node are replaced for another server's sake once in so long at most: a server that stays a
-/// replica must not be dialled in a loop.
-const BETWEEN_GENERATIONS: Duration = Duration::from_secs(1);
 
 /// What is noted when a connection dies by itself.
 pub(super) const CLOSED_BY_SERVER: &str = "a connection was closed by the server";
@@ -29,35 +29,35 @@ impl<C> NodeState<C> {
     /// Takes a connection back from a borrower, or from a waiter that did not collect it.
     pub(super) fn on_release(&mut self, now: Instant, loan: Loan<C>, kind: ReleaseKind) {
         let Loan { id, conn } = loan;
-        let Some(record) = self.connections.get_mut(id) else {
+        let Some(meta) = self.connections.get_mut(id) else {
             // The pool was closed by force while it was out: it counts no more, but it still leaves by a close.
-            mark!(self, LoanOutlivedForce);
-            self.order(Action::Close(Closing { id: None }, conn, CloseReason::PoolClosed));
+            self.outbox.emit(|| Event::LoanOutlivedPool);
+            self.close_uncounted(conn);
             return;
         };
-        let (trust_epoch, retire) = (record.trust_epoch, record.retire);
+        let (trust_epoch, retire) = (meta.trust_epoch(), meta.retire());
         match (kind, retire) {
             (ReleaseKind::Broken(reason), _) => self.close_conn(now, id, conn, reason),
             (ReleaseKind::Stale, _) => {
-                let born_at = record.born_at;
+                let born_at = meta.born_at();
                 self.close_conn(now, id, conn, CloseReason::Broken);
                 self.lost_early(now, born_at);
             }
             (ReleaseKind::Silent, _) => {
-                mark!(self, CommandSilent);
+                self.outbox.emit(|| Event::CommandUnanswered);
                 self.close_conn(now, id, conn, CloseReason::Broken);
                 self.distrust_since(now, trust_epoch, "a command was not answered in time");
             }
             (ReleaseKind::Sound | ReleaseKind::Soiled, Some(reason)) => self.close_conn(now, id, conn, reason),
-            (ReleaseKind::Sound | ReleaseKind::Soiled, None) if self.life != Lifecycle::Open => {
+            (ReleaseKind::Sound | ReleaseKind::Soiled, None) if !self.closes.is_open() => {
                 self.close_conn(now, id, conn, CloseReason::PoolClosed);
             }
             (ReleaseKind::Soiled, None) => {
-                mark!(self, Soiled);
+                self.outbox.emit(|| Event::UncleanReturn);
                 self.clean_conn(now, id, conn);
             }
-            (ReleaseKind::Sound, None) if trust_epoch != self.trust_epoch => {
-                mark!(self, OldEpochReturned);
+            (ReleaseKind::Sound, None) if trust_epoch != self.trust.epoch() => {
+                self.outbox.emit(|| Event::DoubtfulReturn);
                 self.check_conn(now, id, conn);
             }
             (ReleaseKind::Sound, None) => {
@@ -66,6 +66,11 @@ impl<C> NodeState<C> {
                 self.arm_idle_times(now);
             }
         }
+    }
+
+    /// Closes a connection that the pool no longer counts, since it was closed by force while the connection was out.
+    fn close_uncounted(&mut self, conn: C) {
+        self.outbox.order(Action::Close(Closing { id: None }, conn, CloseReason::PoolClosed));
     }
 
     /// Takes back a connection that was granted and not collected.
@@ -77,35 +82,26 @@ impl<C> NodeState<C> {
 
     pub(super) fn on_connected(&mut self, now: Instant, ticket: Ticket, conn: C) {
         let id = ticket.id;
-        let lifetime = self.lifetime();
-        let check_at = self.next_check(now);
-        let (trust_epoch, generation) = (self.trust_epoch, self.generation);
-        let Some(record) = self.connections.get_mut(id) else {
-            self.order(Action::Close(Closing { id: None }, conn, CloseReason::PoolClosed));
+        let lifetime = self.upkeep.lifetime(&mut self.rng);
+        let check_at = self.upkeep.next_check(now, &mut self.rng);
+        let Some(meta) = self.connections.get_mut(id) else {
+            self.close_uncounted(conn);
             return;
         };
-        if self.life != Lifecycle::Open {
-            mark!(self, DialEndedAfterClose);
+        if !self.closes.is_open() {
+            self.outbox.emit(|| Event::DialOutlivedPool);
             self.close_conn(now, id, conn, CloseReason::PoolClosed);
             return;
         }
-        if record.phase == Phase::Overdue {
-            mark!(self, OverdueDialSucceeded);
-        }
-        let started_at = record.entered_at;
-        if let Some(reason) = record.retire {
+        let (started_at, pool, overdue) = (meta.entered_at(), meta.pool(), meta.phase() == Phase::Overdue);
+        if let Some(reason) = meta.retire() {
             self.close_conn(now, id, conn, reason);
             self.dial_failed(now, now, lost_at_birth());
             return;
         }
-        record.trust_epoch = trust_epoch;
-        record.made_for = generation;
-        record.born_at = now;
-        record.idle_since = Some(now);
-        self.has_met_server = true;
-        if self.dialer.has_failed() {
-            mark!(self, CameBack);
-        }
+        meta.connected(now, self.trust.epoch(), self.trust.server_generation());
+        let (took, recovered) = (now.saturating_duration_since(started_at), self.dialer.has_failed());
+        self.outbox.emit(|| Event::Connected { pool, took, overdue, recovered });
         self.dialer.succeeded(now, started_at);
         self.end_at(id, now + lifetime);
         self.check_at(id, check_at);
@@ -113,14 +109,18 @@ impl<C> NodeState<C> {
     }
 
     pub(super) fn on_connect_failed(&mut self, now: Instant, ticket: Ticket, failure: DialFailure) {
-        let Some(record) = self.connections.free(ticket.id) else { return };
-        match (self.life, record.phase, failure.kind) {
+        let Some(meta) = self.connections.free(ticket.id) else { return };
+        if self.closes.is_open() {
+            let took = now.saturating_duration_since(meta.entered_at());
+            self.outbox.emit(|| Event::ConnectFailed { took, kind: failure.kind, why: Arc::from(failure.message.as_str()) });
+        }
+        match (self.closes.lifecycle(), meta.phase(), failure.kind) {
             // Known since it was overdue.
             (Lifecycle::Open, Phase::Overdue, DialFailureKind::TimedOut) => self.dialer.elaborate(now, &failure.message),
             (Lifecycle::Closing | Lifecycle::Closed, _, _) => {
-                mark!(self, DialEndedAfterClose);
+                self.outbox.emit(|| Event::DialOutlivedPool);
             }
-            (Lifecycle::Open, _, _) => self.dial_failed(now, record.entered_at, failure),
+            (Lifecycle::Open, _, _) => self.dial_failed(now, meta.entered_at(), failure),
         }
     }
 
@@ -130,7 +130,7 @@ impl<C> NodeState<C> {
         self.dialer.failed(now, started_at, failure, someone_waits, &mut self.rng);
         if permanent {
             // Waiting will not help them. Those who wait for a connection hear as soon as nothing is left to lend.
-            self.finish_all(now, WaitKind::Warm, WaitResult::Down);
+            self.finish_all_down(now, WaitKind::Warm);
         }
     }
 
@@ -142,48 +142,47 @@ impl<C> NodeState<C> {
 
     pub(super) fn on_checked(&mut self, now: Instant, checkup: Checkup<C>, result: CheckResult) {
         let Checkup { id, conn, .. } = checkup;
-        let check_at = self.next_check(now);
-        let current = self.trust_epoch;
-        let Some(record) = self.connections.get_mut(id) else {
-            self.order(Action::Close(Closing { id: None }, conn, CloseReason::PoolClosed));
+        let check_at = self.upkeep.next_check(now, &mut self.rng);
+        let Some(meta) = self.connections.get_mut(id) else {
+            self.close_uncounted(conn);
             return;
         };
-        let (seen, cleaned) = (record.trust_epoch, record.phase == Phase::Cleaning);
+        let (seen, cleaned) = (meta.trust_epoch(), meta.phase() == Phase::Cleaning);
         match result {
             CheckResult::Sound => {
                 if cleaned {
-                    mark!(self, Cleaned);
+                    self.outbox.emit(|| Event::Cleaned(CheckOutcome::Passed));
                 } else {
-                    mark!(self, CheckPassed);
+                    self.outbox.emit(|| Event::Checked(CheckOutcome::Passed));
                 }
-                record.trust_epoch = current;
-                let retire = record.retire;
+                meta.trust(self.trust.epoch());
+                let retire = meta.retire();
                 self.dialer.reassured();
                 self.check_at(id, check_at);
                 match retire {
                     Some(reason) => self.close_conn(now, id, conn, reason),
-                    None if self.life != Lifecycle::Open => self.close_conn(now, id, conn, CloseReason::PoolClosed),
+                    None if !self.closes.is_open() => self.close_conn(now, id, conn, CloseReason::PoolClosed),
                     // Used a moment ago, so it goes where used ones go.
                     None if cleaned => self.connections.add_idle(id, conn),
                     None => self.connections.add_idle_below(id, conn),
                 }
             }
             CheckResult::Failed(_) if cleaned => {
-                mark!(self, CleaningFailed);
+                self.outbox.emit(|| Event::Cleaned(CheckOutcome::Failed));
                 self.close_conn(now, id, conn, CloseReason::Unclean);
             }
             CheckResult::Failed(message) => {
-                mark!(self, CheckFailed);
+                self.outbox.emit(|| Event::Checked(CheckOutcome::Failed));
                 self.dialer.note(now, &message);
                 self.close_conn(now, id, conn, CloseReason::CheckFailed);
             }
             CheckResult::Silent if cleaned => {
-                mark!(self, CleaningSilent);
+                self.outbox.emit(|| Event::Cleaned(CheckOutcome::Unanswered));
                 self.close_conn(now, id, conn, CloseReason::Unclean);
                 self.distrust_since(now, seen, "a connection that came back was not cleaned in time");
             }
             CheckResult::Silent => {
-                mark!(self, CheckSilent);
+                self.outbox.emit(|| Event::Checked(CheckOutcome::Unanswered));
                 self.close_conn(now, id, conn, CloseReason::CheckFailed);
                 self.distrust_since(now, seen, "a health check was not answered in time");
             }
@@ -191,39 +190,37 @@ impl<C> NodeState<C> {
     }
 
     pub(super) fn on_distrusted(&mut self, now: Instant, id: ConnId, why: &str) {
-        if let Some(trust_epoch) = self.connections.get(id).map(|record| record.trust_epoch) {
+        if let Some(trust_epoch) = self.connections.get(id).map(|meta| meta.trust_epoch()) {
             self.distrust_since(now, trust_epoch, why);
         }
     }
 
     /// Another server is wanted: every connection that was made for the present generation goes.
     pub(super) fn on_outdated(&mut self, now: Instant, id: ConnId, why: &str) {
-        let made_for = self.connections.get(id).map(|record| record.made_for);
-        if made_for != Some(self.generation) || self.life != Lifecycle::Open || now < self.next_generation_at {
+        let Some(server_generation) = self.connections.get(id).map(|meta| meta.server_generation()) else { return };
+        if !self.closes.is_open() || !self.trust.fail_over(now, server_generation) {
             return;
         }
-        self.generation += 1;
-        self.next_generation_at = now + BETWEEN_GENERATIONS;
-        mark!(self, Renewed);
+        self.outbox.emit(|| Event::FailedOver { why: Arc::from(why) });
         self.dialer.note(now, why);
-        for id in self.connections.select(|record| record.phase == Phase::Idle) {
+        for id in self.connections.select(|meta| meta.phase() == Phase::Idle) {
             self.close_idle(now, id, CloseReason::Outdated);
         }
-        for id in self.connections.select(|record| record.phase.is_in_use() && record.retire.is_none()) {
+        for id in self.connections.select(|meta| meta.phase().is_in_use() && meta.retire().is_none()) {
             self.connections.retire(id, CloseReason::Outdated);
         }
     }
 
     pub(super) fn on_died(&mut self, now: Instant, id: ConnId) {
-        let Some(record) = self.connections.get(id) else { return };
-        let (phase, born_at, granted_to) = (record.phase, record.born_at, record.granted_to);
+        let Some(meta) = self.connections.get(id) else { return };
+        let (phase, born_at, granted_to) = (meta.phase(), meta.born_at(), meta.granted_to());
         match phase {
             Phase::Idle => {
-                mark!(self, DiedWhileIdle);
+                self.outbox.emit(|| Event::Died { during: ConnectionUse::Idle });
                 self.close_idle(now, id, CloseReason::Broken);
             }
             Phase::Granted => {
-                mark!(self, DiedWhileGranted);
+                self.outbox.emit(|| Event::Died { during: ConnectionUse::Granted });
                 let taken_back = granted_to.and_then(|waiter| self.queue.take_back(waiter));
                 if let Some(id) = taken_back {
                     self.revoke(now, id, ReleaseKind::Broken(CloseReason::Broken));
@@ -232,11 +229,11 @@ impl<C> NodeState<C> {
             Phase::Leased => {
                 self.connections.retire(id, CloseReason::Broken);
                 self.connections.shift(id, Phase::Lost);
-                mark!(self, DiedOnLoan);
+                self.outbox.emit(|| Event::Died { during: ConnectionUse::Loan });
             }
             Phase::Connecting | Phase::Overdue | Phase::Checking | Phase::Cleaning => {
                 self.connections.retire(id, CloseReason::Broken);
-                mark!(self, DiedWhileOut);
+                self.outbox.emit(|| Event::Died { during: ConnectionUse::Upkeep });
             }
             Phase::Lost | Phase::Closing => return,
         }
@@ -248,41 +245,42 @@ impl<C> NodeState<C> {
 
     /// A connection died soon after its birth, unused. A server that accepts and hangs up must not be dialled in a loop.
     fn lost_early(&mut self, now: Instant, born_at: Instant) {
-        if self.life == Lifecycle::Open && now.saturating_duration_since(born_at) < EARLY {
-            mark!(self, LostEarly);
+        if self.closes.is_open() && now.saturating_duration_since(born_at) < EARLY {
+            self.outbox.emit(|| Event::LostEarly);
             self.dial_failed(now, now, lost_at_birth());
         }
     }
 
     pub(super) fn on_close(&mut self, now: Instant, force_at: Option<Instant>) {
         if let Some(force_at) = force_at
-            && self.life != Lifecycle::Closed
+            && self.closes.lifecycle() != Lifecycle::Closed
         {
             self.deadlines.arm(DeadlineKind::Force, force_at);
         }
-        if self.life != Lifecycle::Open {
+        if !self.closes.is_open() {
             return;
         }
-        self.life = Lifecycle::Closing;
-        self.set_return_path();
-        for kind in [DeadlineKind::Probe, DeadlineKind::Check, DeadlineKind::Cleanup, DeadlineKind::Lifetime, DeadlineKind::Stamp]
+        self.closes.enter(Lifecycle::Closing);
+        self.update_return_path();
+        for kind in
+            [DeadlineKind::Probe, DeadlineKind::Check, DeadlineKind::Cleanup, DeadlineKind::Lifetime, DeadlineKind::IdleTimes]
         {
             self.deadlines.disarm(kind);
         }
         for waiter in self.queue.granted() {
             if let Some(id) = self.queue.finish(waiter, WaitResult::Closed) {
-                mark!(self, CloseOnUncollectedGrant);
+                self.outbox.emit(|| Event::GrantRevoked { why: GrantRevoked::PoolClosed });
                 self.revoke(now, id, ReleaseKind::Sound);
             }
-            self.wake(waiter);
+            self.outbox.wake(waiter);
         }
-        for want in [WaitKind::Loan, WaitKind::Warm] {
-            while let Some(waiter) = self.queue.head(want) {
+        for kind in [WaitKind::Loan, WaitKind::Warm] {
+            while let Some(waiter) = self.queue.head(kind) {
                 self.queue.finish(waiter, WaitResult::Closed);
-                self.wake(waiter);
+                self.outbox.wake(waiter);
             }
         }
-        for id in self.connections.select(|record| record.phase == Phase::Idle) {
+        for id in self.connections.select(|meta| meta.phase() == Phase::Idle) {
             self.close_idle(now, id, CloseReason::PoolClosed);
         }
     }
@@ -290,10 +288,10 @@ impl<C> NodeState<C> {
     pub(super) fn on_closed(&mut self, now: Instant, closing: Closing) {
         let freed = closing.id.and_then(|id| self.connections.free(id));
         if freed.is_some() && self.dialer.made_room(now, false) {
-            mark!(self, RoomAfterSilence);
+            self.outbox.emit(|| Event::ProbeHasRoom);
         }
-        if freed.is_some() && self.cleanup == Loop::Running {
-            self.connections.remove_empty_surplus(self.config.connection_pools_per_node_at_start());
+        if freed.is_some() && self.upkeep.cleanup() {
+            self.remove_empty_surplus();
         }
     }
 }
@@ -304,7 +302,7 @@ fn lost_at_birth() -> DialFailure {
 }
 
 pub(super) fn note_idle_since<C>(connections: &mut ConnectionTable<C>, id: ConnId, now: Instant) {
-    if let Some(record) = connections.get_mut(id) {
-        record.idle_since = Some(now);
+    if let Some(meta) = connections.get_mut(id) {
+        meta.set_idle_since(Some(now));
     }
 }

@@ -145,13 +145,13 @@ impl Search {
     fn state(&self, pair: &Pair) -> String {
         let state = &pair.bench.state;
         let slot = |id: ConnId| (id.slot(), state.connections.get(id).is_some());
-        let waiters: Vec<_> = pair.waiters.iter().map(|(n, id)| (n, id.slot, state.queue.place(*id).is_some())).collect();
+        let waiters: Vec<_> = pair.waiters.iter().map(|(n, id)| (n, id.slot(), state.queue.position(*id).is_some())).collect();
         let loans: Vec<_> = pair.loans.iter().map(|loan| (loan.conn, slot(loan.id))).collect();
         let connects: Vec<_> = pair.connects.iter().map(|ticket| slot(ticket.id)).collect();
         let checks: Vec<_> = pair.checks.iter().map(|checkup| (checkup.conn, slot(checkup.id))).collect();
         // In their order, without those that have ended; the records say since when.
         let is_under_way =
-            |(at, id): &&(Instant, ConnId)| state.connections.get(*id).is_some_and(|record| record.entered_at == *at);
+            |(at, id): &&(Instant, ConnId)| state.connections.get(*id).is_some_and(|meta| meta.entered_at() == *at);
         let began: Vec<_> = state.closes.iter().filter(is_under_way).map(|(_, id)| id.slot()).collect();
         let closes: Vec<_> = pair.closes.iter().map(|(closing, conn)| (conn, closing.id.map(slot))).collect();
         assert!(!state.has_actions(), "all orders were taken");
@@ -164,14 +164,14 @@ impl Search {
             text,
             "{:?}{began:?}{:?}{:?}{:?}{}",
             state.deadlines,
-            state.next_generation_at,
-            state.life,
-            state.has_met_server,
+            state.trust,
+            state.closes.lifecycle(),
+            state.dialer.has_met_server(),
             state.dialer.is_refused_for_good()
         )
         .expect("a string takes all");
         write!(text, "{:?}{waiters:?}{loans:?}{connects:?}{checks:?}{closes:?}", pair.model).expect("a string takes all");
-        sketch(&text, pair.bench.now, state.trust_epoch, state.generation)
+        sketch(&text, pair.bench.now, state.trust.epoch(), state.trust.server_generation())
     }
 }
 
@@ -209,19 +209,12 @@ fn sketch(text: &str, now: Instant, trust_epoch: u64, generation: u64) -> String
         let number = &numbers[..end];
         rest = &numbers[end..];
         match key {
-            "generation" | "arrivals" | "idle_since" | "timeouts" => {}
-            "arrival" => {
-                // The place of nobody.
-                let wait = rest.find("wait: ").map_or("", |n| &rest[n..]);
-                if words.ends_with("place: QueuePosition { arrival: ") && wait.starts_with("wait: Vacant") {
-                    rest = wait;
-                }
-            }
+            "epoch" | "generation" | "arrival" | "arrivals" | "idle_since" | "timeouts" => {}
             "trust_epoch" => {
                 is_closing = words.contains("phase: Closing");
                 sketch.push(if number.parse() == Ok(trust_epoch) { '=' } else { '<' });
             }
-            "made_for" => sketch.push(if number.parse() == Ok(generation) { '=' } else { '<' }),
+            "server_generation" => sketch.push(if number.parse() == Ok(generation) { '=' } else { '<' }),
             "entered_at" if !is_closing => {}
             "failures" => sketch.push(if number == "0" { '0' } else { '+' }),
             _ => match instant(number) {

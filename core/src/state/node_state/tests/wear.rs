@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Bench, MS, SECOND, one_pool};
 use crate::close_reason::CloseReason;
 use crate::config::NodeConfig;
-use crate::state::{CheckResult, DialFailureKind, Input, Loop, ReleaseKind};
+use crate::state::{CheckResult, DialFailureKind, Input, ReleaseKind};
 
 /// Answers every check as sound and makes every dial succeed, for a while.
 fn live(bench: &mut Bench, length: Duration) -> Vec<CloseReason> {
@@ -47,7 +47,7 @@ fn i10_cleanup_stops_at_the_minimum_and_removes_empty_surplus_pools() {
     bench.accept_all();
     let mut loans: Vec<_> = waiters.into_iter().map(|id| bench.granted(id)).collect();
     assert_eq!(bench.status().total_pools, 3);
-    bench.put(Input::SetCleanup(Loop::Running));
+    bench.put(Input::SetCleanup(true));
     let held = loans.pop().expect("one of the last pool");
     for loan in loans.into_iter().chain([first]) {
         bench.release(loan);
@@ -72,7 +72,7 @@ fn h9_a_check_resets_neither_the_idle_clock_nor_the_lifetime() {
     let waiter = bench.wait(SECOND);
     bench.accept();
     let loan = bench.granted(waiter);
-    bench.put(Input::SetCleanup(Loop::Running));
+    bench.put(Input::SetCleanup(true));
     bench.release(loan);
     assert_eq!(live(&mut bench, 9 * SECOND), []);
     assert_eq!(live(&mut bench, 3 * SECOND), [CloseReason::IdleTooLong]);
@@ -88,7 +88,7 @@ fn h9_a_check_resets_neither_the_idle_clock_nor_the_lifetime() {
 fn a_connection_that_is_out_for_a_check_when_times_are_noted_is_not_idle_for_ever() {
     let settings = one_pool(3).min_idle(0).max_idle_time(10 * SECOND).cleanup_interval(SECOND);
     let mut bench = Bench::new(settings);
-    bench.put(Input::SetCleanup(Loop::Running));
+    bench.put(Input::SetCleanup(true));
     let waiters: Vec<_> = (0..3).map(|_| bench.wait(SECOND)).collect();
     bench.accept_all();
     let mut loans: Vec<_> = waiters.into_iter().map(|id| bench.granted(id)).collect();
@@ -108,7 +108,7 @@ fn what_comes_back_without_a_look_at_the_clock_has_not_been_idle_since_its_last_
     let mut bench = Bench::new(one_pool(2).max_idle_time(10 * SECOND).cleanup_interval(SECOND));
     let waiters = [bench.wait(SECOND), bench.wait(SECOND)];
     bench.accept_all();
-    bench.put(Input::SetCleanup(Loop::Running));
+    bench.put(Input::SetCleanup(true));
     let [held, other] = waiters.map(|id| bench.granted(id));
     bench.pass(20 * SECOND - MS);
     bench.release(other);
@@ -154,10 +154,10 @@ fn h2_idle_connections_are_checked_once_per_interval_and_never_while_on_loan() {
         }
     }
     assert!(checks == 2 || checks == 1, "{checks} checks in 20 s, at one in 8 to 10 s");
-    bench.put(Input::SetChecks(Loop::Stopped));
+    bench.put(Input::SetChecks(false));
     bench.pass(60 * SECOND);
     assert_eq!(bench.checks.len(), 0);
-    bench.put(Input::SetChecks(Loop::Running));
+    bench.put(Input::SetChecks(true));
     assert_eq!(bench.checks.len(), 1);
     bench.release(loan);
 }
@@ -168,7 +168,7 @@ fn h11_a_clock_that_jumps_expires_nothing_in_bulk() {
     let settings = one_pool(50).min_idle(50).max_lifetime(1_000 * SECOND).max_idle_time(100 * SECOND);
     let mut bench = Bench::new(settings.cleanup_interval(10 * SECOND));
     bench.accept_all();
-    bench.put(Input::SetCleanup(Loop::Running));
+    bench.put(Input::SetCleanup(true));
     bench.pass(SECOND);
     bench.now = bench.now + 100_000 * SECOND;
     bench.tick();

@@ -1,6 +1,6 @@
 //! The queue by itself: who is next, who has left, whose time is up.
 
-use crate::state::token::ConnId;
+use crate::state::ids::ConnId;
 use crate::state::wait_queue::{WaitEnd, WaitKind, WaitQueue};
 use crate::time::Instant;
 
@@ -9,7 +9,7 @@ fn at(nanos: u64) -> Instant {
 }
 
 fn arrivals(queue: &WaitQueue<u8>) -> Vec<u64> {
-    queue.front(WaitKind::Loan, usize::MAX).iter().map(|place| place.arrival).collect()
+    queue.front(WaitKind::Loan, usize::MAX).iter().map(|position| position.arrival()).collect()
 }
 
 fn conn(slot: u32) -> ConnId {
@@ -53,7 +53,7 @@ fn an_old_identity_does_not_reach_the_next_waiter_in_its_slot() {
     let old = queue.join(WaitKind::Loan, at(0), at(100));
     queue.leave(old);
     let new = queue.join(WaitKind::Loan, at(0), at(100));
-    assert_eq!(old.slot, new.slot);
+    assert_eq!(old.slot(), new.slot());
     queue.grant(new, conn(5));
     assert_eq!(queue.collect(old), None);
     assert_eq!(queue.leave(old), None);
@@ -73,7 +73,7 @@ fn deadlines_come_in_order_of_time_and_a_told_waiter_has_none() {
     queue.grant(late, conn(9));
     assert_eq!(queue.granted(), [late]);
     assert_eq!(queue.finish(late, 2), Some(conn(9)), "a grant that nobody collected is taken back");
-    assert_eq!(queue.collect(late).map(|(end, _)| end), Some(WaitEnd::Told(2)));
+    assert_eq!(queue.collect(late).map(|(end, _)| end), Some(WaitEnd::Finished(2)));
     assert_eq!(queue.next_deadline(), None);
 }
 
@@ -88,7 +88,7 @@ fn deadlines_out_of_turn_come_in_order_of_time_all_the_same() {
     queue.leave(ids[5]);
     let mut finished = Vec::new();
     while let Some((id, _)) = queue.due(at(100)) {
-        finished.push(queue.place(id).map(|place| place.deadline.as_nanos()));
+        finished.push(queue.position(id).map(|position| position.deadline().as_nanos()));
         queue.finish(id, 1);
     }
     assert_eq!(finished, [50, 60, 65, 70, 80].map(Some));

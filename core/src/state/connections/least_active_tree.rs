@@ -1,8 +1,5 @@
 //! Which of many pools lends next: a tournament that is kept up to date, instead of a look at each of them.
 
-use crate::state::connection_table::ConnectionTable;
-use crate::state::phase::Phase;
-
 /// Up to so many pools are looked at one by one, which takes no more instructions than a tournament.
 const FEW: usize = 24;
 
@@ -55,36 +52,6 @@ impl LeastActiveTree {
                 return;
             }
         }
-    }
-}
-
-impl<C> ConnectionTable<C> {
-    /// Enters what a pool has to lend, after a change, where there are so many pools that it matters.
-    #[inline(never)]
-    pub(super) fn update_least_active(&mut self, index: usize) {
-        let counts = &self.pools[index].as_ref().expect("a pool with connections is not removed").counts;
-        self.least_active.enter(index, (counts.of(Phase::Idle) > 0).then(|| counts.active()));
-    }
-
-    /// Ranks as many pools as there are now.
-    pub(super) fn resize_least_active(&mut self) {
-        if self.least_active.suits(self.pools.len()) {
-            return;
-        }
-        self.least_active = LeastActiveTree::of(self.pools.len());
-        if self.least_active.is_kept() {
-            let lenders: Vec<_> = self.pools().filter(|(_, pool)| !pool.idle.is_empty()).map(|(index, _)| index).collect();
-            lenders.into_iter().for_each(|index| self.update_least_active(index));
-        }
-    }
-
-    /// Whoever wins is who a look at each pool would find.
-    #[cfg(any(test, debug_assertions, feature = "testing"))]
-    pub(crate) fn assert_least_active(&self) {
-        let lenders = self.pools().filter(|(_, pool)| !pool.idle.is_empty());
-        let least = lenders.min_by_key(|(_, pool)| pool.counts.active()).map(|(index, _)| index);
-        let known = self.least_active.is_kept().then(|| self.least_active.first());
-        assert!(known.is_none_or(|first| first == least), "the pool with the fewest active connections lends");
     }
 }
 

@@ -10,7 +10,6 @@ mod model;
 mod op;
 mod pair;
 mod quota;
-mod wait_queue;
 mod walk;
 mod wear;
 

@@ -5,7 +5,7 @@ use crate::close_reason::CloseReason;
 use crate::time::Instant;
 
 impl Model {
-    pub(in crate::state::tests) fn acquire(&mut self, waiter: u32, timeout: std::time::Duration) -> Told {
+    pub(in crate::state::node_state::tests) fn acquire(&mut self, waiter: u32, timeout: std::time::Duration) -> Told {
         if self.life != ModelLifecycle::Open {
             return Told::Closed;
         }
@@ -30,7 +30,7 @@ impl Model {
     }
 
     /// Asks without waiting; a dial is ordered for the next one who asks.
-    pub(in crate::state::tests) fn try_acquire(&mut self) -> Told {
+    pub(in crate::state::node_state::tests) fn try_acquire(&mut self) -> Told {
         if self.life != ModelLifecycle::Open {
             return Told::Closed;
         }
@@ -47,7 +47,7 @@ impl Model {
         self.bad_news(self.now)
     }
 
-    pub(in crate::state::tests) fn cancel(&mut self, waiter: u32) {
+    pub(in crate::state::node_state::tests) fn cancel(&mut self, waiter: u32) {
         match self.remove(waiter).wait {
             // The fast path, which sees no clock: there is one waiter less and nothing else.
             ModelWait::Queued => return,
@@ -57,7 +57,7 @@ impl Model {
         self.dispatch();
     }
 
-    pub(in crate::state::tests) fn collect(&mut self, waiter: u32) -> Told {
+    pub(in crate::state::node_state::tests) fn collect(&mut self, waiter: u32) -> Told {
         match self.remove(waiter).wait {
             ModelWait::Granted(conn) => {
                 self.find(conn).at = At::Leased;
@@ -69,7 +69,7 @@ impl Model {
     }
 
     /// A waiter finds that what it was granted is dead; it keeps its place.
-    pub(in crate::state::tests) fn refuse(&mut self, waiter: u32) {
+    pub(in crate::state::node_state::tests) fn refuse(&mut self, waiter: u32) {
         let mut again = self.remove(waiter);
         let ModelWait::Granted(conn) = again.wait else { unreachable!("only asked of waiters with a grant") };
         self.find(conn).at = At::Leased;
@@ -80,20 +80,20 @@ impl Model {
         self.dispatch();
     }
 
-    pub(in crate::state::tests) fn release(&mut self, conn: u32, word: Word) {
+    pub(in crate::state::node_state::tests) fn release(&mut self, conn: u32, word: Word) {
         self.take_back(conn, word);
         self.dispatch();
     }
 
     /// Comes back sound by the fast path, which sees neither the clock nor anything but the idle stack.
-    pub(in crate::state::tests) fn put_back(&mut self, conn: u32) {
+    pub(in crate::state::node_state::tests) fn put_back(&mut self, conn: u32) {
         self.take_back(conn, Word::Sound);
         if self.queued() > 0 || self.idle.last() != Some(&conn) {
             self.dispatch();
         }
     }
 
-    pub(in crate::state::tests) fn connected(&mut self, conn: u32) {
+    pub(in crate::state::node_state::tests) fn connected(&mut self, conn: u32) {
         let counted = self.dials > 0;
         if !counted {
             self.said.push(Said::Close(conn, CloseReason::PoolClosed));
@@ -113,7 +113,7 @@ impl Model {
         self.release(conn, Word::Sound);
     }
 
-    pub(in crate::state::tests) fn connect_failed(&mut self, for_good: bool) {
+    pub(in crate::state::node_state::tests) fn connect_failed(&mut self, for_good: bool) {
         let counted = self.dials > 0;
         if counted {
             self.dials -= 1;
@@ -122,7 +122,7 @@ impl Model {
         self.dispatch();
     }
 
-    pub(in crate::state::tests) fn checked(&mut self, conn: u32, word: Word) {
+    pub(in crate::state::node_state::tests) fn checked(&mut self, conn: u32, word: Word) {
         match word {
             Word::Sound if self.knows(conn) => {
                 self.find(conn).trusted = true;
@@ -152,12 +152,12 @@ impl Model {
         self.dispatch();
     }
 
-    pub(in crate::state::tests) fn closed(&mut self, conn: u32) {
+    pub(in crate::state::node_state::tests) fn closed(&mut self, conn: u32) {
         self.forget(|known| known.conn == conn && matches!(known.at, At::Closing { .. }));
         self.dispatch();
     }
 
-    pub(in crate::state::tests) fn died(&mut self, conn: u32) {
+    pub(in crate::state::node_state::tests) fn died(&mut self, conn: u32) {
         let Conn { at, born, .. } = *self.find(conn);
         match at {
             At::Idle => self.close_conn(conn, CloseReason::Broken),
@@ -180,7 +180,7 @@ impl Model {
     }
 
     /// A borrower hears that the node is not ready.
-    pub(in crate::state::tests) fn not_ready(&mut self, conn: u32) {
+    pub(in crate::state::node_state::tests) fn not_ready(&mut self, conn: u32) {
         if self.knows(conn) && self.find(conn).trusted {
             self.distrust();
         }
@@ -188,7 +188,7 @@ impl Model {
     }
 
     /// A borrower hears that this is no longer the server that is wanted.
-    pub(in crate::state::tests) fn outdated(&mut self, conn: u32) {
+    pub(in crate::state::node_state::tests) fn outdated(&mut self, conn: u32) {
         let known = self.knows(conn) && self.find(conn).current;
         if known && self.life == ModelLifecycle::Open && self.next_generation_at <= self.now {
             self.next_generation_at = self.now + BEAT;
@@ -203,7 +203,7 @@ impl Model {
         self.dispatch();
     }
 
-    pub(in crate::state::tests) fn close(&mut self, force_at: Instant) {
+    pub(in crate::state::node_state::tests) fn close(&mut self, force_at: Instant) {
         if self.life != ModelLifecycle::Open {
             return;
         }
@@ -221,12 +221,12 @@ impl Model {
     }
 
     /// The clock moves by a beat and nobody looks.
-    pub(in crate::state::tests) fn drowse(&mut self) {
+    pub(in crate::state::node_state::tests) fn drowse(&mut self) {
         self.now = self.now + BEAT;
     }
 
     /// A beat with a tick whenever one is due; `woken` is in which order the node's state woke.
-    pub(in crate::state::tests) fn pass(&mut self, woken: &[u32]) {
+    pub(in crate::state::node_state::tests) fn pass(&mut self, woken: &[u32]) {
         self.tick(woken);
         let next = self.now + BEAT;
         if let ModelGate::Failing { by, refused } = self.gate

@@ -7,7 +7,7 @@ use super::{Bench, MS, SECOND};
 use crate::close_reason::CloseReason;
 use crate::config::{NodeConfig, OnNodeDown};
 use crate::state::{
-    Acquired, CheckResult, ConnId, DialFailure, DialFailureKind, Input, Loan, Loop, Outcome, ReleaseKind, WaitKind, WaiterId,
+    Acquired, CheckResult, ConnId, DialFailure, DialFailureKind, Input, Loan, Outcome, ReleaseKind, WaitKind, WaiterId,
 };
 use crate::time::Instant;
 
@@ -76,7 +76,7 @@ impl Walk {
             11..=12 => self.collect_or_cancel(),
             13 => self.die(),
             14 => {
-                let state = if self.dice.below(2) == 0 { Loop::Running } else { Loop::Stopped };
+                let state = self.dice.below(2) == 0;
                 let input = if self.dice.below(2) == 0 { Input::SetChecks(state) } else { Input::SetCleanup(state) };
                 self.bench.put(input);
             }
@@ -105,7 +105,7 @@ impl Walk {
         let now = self.bench.now;
         for (id, deadline) in &self.waiters {
             if *deadline <= now {
-                let placed = self.bench.state.queue.place(*id).is_some_and(|place| place.deadline <= now);
+                let placed = self.bench.state.queue.position(*id).is_some_and(|position| position.deadline() <= now);
                 assert!(placed, "seed {}: a waiter is forgotten", self.seed);
             }
         }

@@ -1,0 +1,102 @@
+//! Which pool has room for another connection, and which pools there are.
+
+use super::least_active_tree::LeastActiveTree;
+use super::{ConnectionTable, HAS_POOL, Phase, PhaseCounts, Pool};
+
+impl<C> ConnectionTable<C> {
+    /// Whether other nodes allow no connection more.
+    pub(crate) fn is_at_quota(&self) -> bool {
+        self.counts.total() >= self.quota
+    }
+
+    /// Connections that the pools could take, whatever other nodes allow.
+    pub(crate) fn room(&self, most: usize) -> usize {
+        most * self.limit - self.counts.total()
+    }
+
+    /// Connections that pools, of the first `at_start`, lack to `minimum` and have room for.
+    pub(crate) fn shortfall(&self, at_start: usize, minimum: usize) -> usize {
+        let lacks = |counts: PhaseCounts| minimum.saturating_sub(counts.open()).min(self.limit - counts.total());
+        self.pools().take_while(|(index, _)| *index < at_start).map(|(_, counts)| lacks(counts)).sum()
+    }
+
+    /// A pool, of the first `at_start`, that has fewer than `minimum` connections and room for one. A look at each pool, as in
+    /// `with_room` and `has_room`: 256 at most, and never for a loan or a return that is all there is to do.
+    pub(crate) fn below_minimum(&self, at_start: usize, minimum: usize) -> Option<usize> {
+        if self.is_at_quota() {
+            return None;
+        }
+        self.pools()
+            .take_while(|(index, _)| *index < at_start)
+            .find(|(_, counts)| counts.open() < minimum && counts.total() < self.limit)
+            .map(|(index, _)| index)
+    }
+
+    /// The pool with the fewest active connections that has room; a new one if none has and `most` allows it.
+    pub(crate) fn with_room(&mut self, most: usize) -> Option<usize> {
+        if self.is_at_quota() {
+            return None;
+        }
+        let least = self
+            .pools()
+            .filter(|(_, counts)| counts.total() < self.limit)
+            .min_by_key(|(_, counts)| (counts.active() + counts.dialled(), counts.total()))
+            .map(|(index, _)| index);
+        least.or_else(|| (self.pool_count() < most).then(|| self.add_pool()))
+    }
+
+    /// Whether there is no room for a connection, in as many pools as there may be. May say no too often: a pool that was
+    /// removed from among the others leaves a gap.
+    pub(crate) fn is_full(&self, most: usize) -> bool {
+        self.pools.len() >= most && self.counts.total() >= self.pools.len() * self.limit
+    }
+
+    /// Whether a connection could be dialled now.
+    pub(crate) fn has_room(&self, most: usize) -> bool {
+        !self.is_at_quota() && (self.pool_count() < most || self.pools().any(|(_, counts)| counts.total() < self.limit))
+    }
+
+    /// Removes pools without any connection, of those beyond the first `at_start`; returns how many.
+    pub(crate) fn remove_empty_surplus(&mut self, at_start: usize) -> usize {
+        let before = self.pool_count();
+        for pool in self.pools.iter_mut().skip(at_start) {
+            if pool.as_ref().is_some_and(|pool| pool.counts.total() == 0) {
+                *pool = None;
+            }
+        }
+        while let Some(None) = self.pools.last() {
+            self.pools.pop();
+        }
+        self.resize_least_active();
+        before - self.pool_count()
+    }
+
+    pub(super) fn add_pool(&mut self) -> usize {
+        if let Some(gap) = self.pools.iter().position(Option::is_none) {
+            self.pools[gap] = Some(Pool::new());
+            return gap;
+        }
+        self.pools.push(Some(Pool::new()));
+        self.resize_least_active();
+        self.pools.len() - 1
+    }
+
+    /// Enters what a pool has to lend, after a change, where there are so many pools that it matters.
+    #[inline(never)]
+    pub(super) fn update_least_active(&mut self, index: usize) {
+        let counts = self.pools[index].as_ref().expect(HAS_POOL).counts;
+        self.least_active.enter(index, (counts.of(Phase::Idle) > 0).then(|| counts.active()));
+    }
+
+    /// Makes the tree as large as the pools need it now.
+    pub(super) fn resize_least_active(&mut self) {
+        if self.least_active.suits(self.pools.len()) {
+            return;
+        }
+        self.least_active = LeastActiveTree::of(self.pools.len());
+        if self.least_active.is_kept() {
+            let lenders: Vec<_> = self.pools().filter(|(_, counts)| counts.of(Phase::Idle) > 0).map(|(index, _)| index).collect();
+            lenders.into_iter().for_each(|index| self.update_least_active(index));
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What must hold after every input, checked in debug builds; each message is what a user may rely on.
+
+use super::NodeState;
+use crate::state::closing::Lifecycle;
+use crate::state::connections::Phase;
+use crate::state::deadlines::DeadlineKind;
+use crate::state::status::Health;
+use crate::state::wait_queue::WaitKind;
+use crate::time::Instant;
+
+impl<C> NodeState<C> {
+    /// Seen to bite: without the grant in `dispatch` (I2); with a dial into a full pool (I1); without the probe in
+    /// `arm_probe` (I9); with `rejoin` at the end of the queue (I6); with distrust that leaves out what is on loan (H6); with
+    /// a change of the server that spares what idles, is on loan, or is being cleaned (H7).
+    pub(super) fn assert_invariants(&self) {
+        self.connections.assert_invariants();
+        for (id, meta) in self.connections.iter() {
+            assert!(
+                meta.phase() != Phase::Idle || meta.trust_epoch() == self.trust.epoch() || !self.closes.is_open(),
+                "H6: what idles has answered since something stayed silent: {id:?}"
+            );
+            assert!(
+                !meta.phase().is_in_use()
+                    || meta.server_generation() == self.trust.server_generation()
+                    || meta.retire().is_some(),
+                "H7: what was made for another server is not lent again: {id:?}"
+            );
+        }
+        self.assert_deadlines();
+        let counts = self.connections.counts();
+        assert!(
+            self.queue.is_empty(WaitKind::Loan) || !self.connections.has_idle() || self.is_yielding(),
+            "I2: nobody waits while a connection idles: {} wait, {counts:?}",
+            self.queue.len(WaitKind::Loan)
+        );
+        assert!(
+            !self.someone_waits() || self.queue.next_deadline().is_some(),
+            "I4, I5: each waiter will get a connection or an error: a deadline is armed"
+        );
+        let front = self.queue.front(WaitKind::Loan, 8);
+        assert!(front.windows(2).all(|pair| pair[0].arrival() < pair[1].arrival()), "I6: nobody overtakes: {front:?}");
+        assert!(
+            !self.closes.is_open() || self.evidence() != Health::Down || self.deadlines.is_armed(DeadlineKind::Probe),
+            "I9: a node that is down always has the next probe armed"
+        );
+        assert!(
+            self.closes.lifecycle() != Lifecycle::Closed || counts.total() == 0,
+            "E1: a pool that says it is closed has no connection left: {counts:?}"
+        );
+    }
+
+    /// What is due has a deadline armed.
+    fn assert_deadlines(&self) {
+        if self.closes.is_open() {
+            let due = |kind, by: Instant| self.deadlines.at(kind).is_some_and(|at| at <= by);
+            assert!(
+                !self.upkeep.checks() || self.connections.next_check().is_none_or(|at| due(DeadlineKind::Check, at)),
+                "H2: what idles is checked when it is time: a deadline is armed"
+            );
+            assert!(
+                self.connections.next_end().is_none() || self.deadlines.at(DeadlineKind::Lifetime).is_some(),
+                "H12: what is open has an end: a deadline is armed"
+            );
+        }
+        for (id, meta) in self.connections.iter().filter(|(_, meta)| meta.phase() == Phase::Closing) {
+            let queued = self.closes.contains(meta.entered_at(), id);
+            let due = self.deadlines.at(DeadlineKind::CloseCutoff).is_some();
+            assert!(queued && due, "C6: every close is cut off if it hangs: {id:?} is not among {:?}", self.closes);
+        }
+    }
+}
