@@ -51,6 +51,10 @@ mod network;
 mod redis_node;
 #[cfg(feature = "smol")]
 pub mod smol;
+#[cfg(any(feature = "tokio", feature = "smol"))]
+mod stream;
+#[cfg(any(feature = "tokio", feature = "smol"))]
+mod tcp_options;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 
@@ -63,11 +67,15 @@ pub use cluster::{ClusterArgs, ClusterNode, ClusterRole, ClusterStatus};
 #[cfg(any(feature = "tokio", feature = "smol"))]
 pub use manager::RedisManager;
 #[cfg(any(feature = "tokio", feature = "smol"))]
-pub use network::{BoxStream, Network, Reply, Stream, TcpOptions};
+pub use network::{Network, Reply};
 #[cfg(any(feature = "tokio", feature = "smol"))]
 pub use redis_node::{
-    AddNodeError, Attempt, Client, Handshake, Keepalive, NodeHandle, PoolArgs, Preparation, PubSub, PubSubEnd, SharedClient,
+    AddNodeError, Attempt, Client, Handshake, NodeHandle, PoolArgs, Preparation, PubSub, PubSubEnd, SharedClient,
     TransactionError, UnknownCommands,
 };
 #[cfg(all(feature = "tls-rustls", any(feature = "tokio", feature = "smol")))]
 pub use redis_node::{ClientCertificate, Pem, TlsArgs};
+#[cfg(any(feature = "tokio", feature = "smol"))]
+pub use stream::{BoxStream, Stream};
+#[cfg(any(feature = "tokio", feature = "smol"))]
+pub use tcp_options::{Keepalive, TcpOptions};

@@ -14,7 +14,9 @@ use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use redis_manager_core::{Instant, Runtime, Spawn, Task, Timer};
 use socket2::SockRef;
 
-use crate::network::{BoxStream, Network, Reply, TcpOptions};
+use crate::network::{Network, Reply};
+use crate::stream::BoxStream;
+use crate::tcp_options::TcpOptions;
 
 /// smol's global executor, or one of yours. Cheap to clone.
 ///

@@ -18,7 +18,9 @@ use ::tokio::time;
 use redis_manager_core::{Instant, Runtime, Spawn, Task, Timer};
 use socket2::SockRef;
 
-use crate::network::{BoxStream, Network, Reply, TcpOptions};
+use crate::network::{Network, Reply};
+use crate::stream::BoxStream;
+use crate::tcp_options::TcpOptions;
 
 /// A tokio runtime, by its handle, so that a lease may be dropped on any thread. Cheap to clone.
 ///

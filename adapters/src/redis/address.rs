@@ -8,6 +8,7 @@ use crate::redis_node::AddNodeError;
 use crate::redis_node::parameters::{Parameters, database_of_path};
 use crate::redis_node::redact::redact;
 use crate::redis_node::tls::{Tls, TlsPeer};
+use crate::redis_node::verification::Verification;
 
 const EXPECTED: &str = "expected redis://[user][:password]@host[:port][/db] (or valkey://; rediss:// or valkeys:// for TLS), \
                         or unix:///path[?db=n&user=u&pass=p]";
@@ -36,15 +37,6 @@ pub(crate) enum Endpoint {
     Unix {
         path: PathBuf,
     },
-}
-
-/// How much of a server's certificate is checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verification {
-    /// Its signatures, its dates, its name.
-    Full,
-    /// Nothing.
-    Off,
 }
 
 impl Address {

@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use redis_manager_core::{Instant, Task};
 
-use crate::network::{BoxStream, Network, Reply, TcpOptions};
+use crate::network::{Network, Reply};
 use crate::redis_node::addresses::{AddressBook, AddressRace, RaceStep};
 use crate::redis_node::error::ConnectError;
+use crate::stream::BoxStream;
+use crate::tcp_options::TcpOptions;
 
 /// Dials one node again and again, and remembers what worked.
 pub(crate) struct Dialler {

@@ -7,7 +7,7 @@ use std::task::Poll;
 use redis_manager_core::Task;
 use tokio::io::{AsyncRead, ReadBuf};
 
-use crate::network::BoxStream;
+use crate::stream::BoxStream;
 
 /// Bytes of it that are kept.
 const MOST_BYTES: usize = 512;

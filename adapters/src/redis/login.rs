@@ -8,7 +8,6 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Pipeline, ProtocolVersion, PushInfo, RedisConnectionInfo, RedisError, Value};
 use redis_manager_core::Runtime;
 
-use crate::network::BoxStream;
 use crate::redis_node::address::Endpoint;
 use crate::redis_node::connection::RedisConnection;
 use crate::redis_node::connector::RedisConnector;
@@ -19,6 +18,7 @@ use crate::redis_node::roles::Role;
 use crate::redis_node::session::{CommandProfile, Session};
 use crate::redis_node::sign_of_life::judge;
 use crate::redis_node::socket::{Socket, SocketEnd, SocketIo};
+use crate::stream::BoxStream;
 
 /// Commands that wait for the redis driver before those who send more wait for each other; that matters to shared clients.
 const MOST_QUEUED: usize = 1_024;

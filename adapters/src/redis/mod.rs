@@ -43,6 +43,7 @@ mod tls;
 #[path = "no_tls.rs"]
 mod tls;
 mod transaction;
+mod verification;
 
 pub(crate) use address::Address;
 pub use client::Client;
@@ -53,7 +54,7 @@ pub(crate) use connector::ClusterMembership;
 pub(crate) use connector::RedisConnector;
 pub use error::AddNodeError;
 pub use node_handle::NodeHandle;
-pub use pool_args::{Handshake, Keepalive, PoolArgs, UnknownCommands};
+pub use pool_args::{Handshake, PoolArgs, UnknownCommands};
 pub use pub_sub::{PubSub, PubSubEnd};
 pub(crate) use redact::redact;
 #[cfg(feature = "cluster")]

@@ -2,8 +2,8 @@
 
 use redis_manager_core::Setting;
 
-use crate::network::BoxStream;
-use crate::redis_node::address::Verification;
+use crate::redis_node::verification::Verification;
+use crate::stream::BoxStream;
 
 /// Nothing that the TLS connections of a manager could have in common.
 #[derive(Debug)]

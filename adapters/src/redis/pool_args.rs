@@ -6,10 +6,10 @@ use std::time::Duration;
 use redis::ProtocolVersion;
 use redis_manager_core::{ConfigError, NodeConfig, Setting};
 
-use crate::network::TcpOptions;
 #[cfg(feature = "tls-rustls")]
 use crate::redis_node::TlsArgs;
 use crate::redis_node::tls;
+use crate::tcp_options::{Keepalive, TcpOptions};
 
 /// The kernel counts these in whole seconds, up to 2^15 - 1.
 const KEEPALIVE_TIME: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(32_767);
@@ -92,17 +92,6 @@ pub enum UnknownCommands {
     Trust,
     /// Shared clients refuse it; exclusive ones send it, and their connections are checked.
     Refuse,
-}
-
-/// When the kernel probes a silent connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Keepalive {
-    /// After so long without traffic. 1 s to 32 767 s.
-    pub idle: Duration,
-    /// Then so often. 1 s to 32 767 s.
-    pub interval: Duration,
-    /// The connection is dead after so many probes without an answer. Count, 1 to 127.
-    pub retries: u32,
 }
 
 impl Default for PoolArgs {

@@ -12,7 +12,6 @@ use redis::PushInfo;
 use redis_manager_core::{ConnectionMonitor, Instant, Task};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::network::BoxStream;
 use crate::redis_node::buffers::Buffers;
 use crate::redis_node::last_words::LastWords;
 use crate::redis_node::outstanding::Outstanding;
@@ -20,6 +19,7 @@ use crate::redis_node::received::{Received, ReceivedMark};
 use crate::redis_node::reply_class::ReplyClass;
 use crate::redis_node::roles::{Role, Roles};
 use crate::redis_node::secrets::Secrets;
+use crate::stream::BoxStream;
 
 /// Messages that may wait for whoever listens, before the stream is read no further.
 const MOST_PUSHES: usize = 1_024;

@@ -16,8 +16,8 @@ use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
 
-use crate::network::BoxStream;
-use crate::redis_node::address::Verification;
+use crate::redis_node::verification::Verification;
+use crate::stream::BoxStream;
 pub(crate) use args::settings;
 pub use args::{ClientCertificate, Pem, TlsArgs};
 pub(crate) use error::TlsError;

@@ -10,8 +10,8 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::client::TlsStream;
 
-use crate::network::BoxStream;
 use crate::redis_node::tls::error::{TlsError, refusal};
+use crate::stream::BoxStream;
 
 /// What has ended an encrypted stream, if TLS has. In TLS 1.3 the client is done before the server has looked at its
 /// certificate: a refusal comes as an answer to the first command.
