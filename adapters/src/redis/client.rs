@@ -10,10 +10,10 @@ use redis_manager_core::Lease;
 #[cfg(feature = "cluster")]
 use crate::cluster::ClusterConnector;
 use crate::redis_node::RedisConnector;
+use crate::redis_node::command_profile::CommandProfile;
 use crate::redis_node::contention::Contender;
 use crate::redis_node::pub_sub::PubSub;
 use crate::redis_node::reply_class::RequestRef;
-use crate::redis_node::session::CommandProfile;
 
 /// A connection on loan. Use it with every command, pipeline and script of the redis crate; drop it to give it back.
 ///

@@ -2,6 +2,7 @@
 
 use redis::{Arg, Cmd};
 
+use crate::redis_node::command_name::CommandName;
 use crate::redis_node::harmless::HARMLESS;
 use crate::redis_node::reply_timeout::BlockTimeout;
 
@@ -41,11 +42,11 @@ pub(crate) enum Effect {
     /// As [`Uncounted`](Effect::Uncounted), itself included, unless its argument is ON.
     Reply,
     /// Depends on the subcommand; that of those that are not listed comes last.
-    Container(&'static [(Name, Effect)], &'static Effect),
+    Container(&'static [(CommandName, Effect)], &'static Effect),
 }
 
 /// Every command that is not in [`HARMLESS`]. In alphabetical order.
-const COMMANDS: [(Name, Effect); 51] = [
+const COMMANDS: [(CommandName, Effect); 51] = [
     (name("ACL"), Effect::Container(&ACL, &Effect::MayClose)),
     // It is meant for the next command only, whoever sends that.
     (name("ASKING"), Effect::Lasting),
@@ -103,7 +104,7 @@ const COMMANDS: [(Name, Effect); 51] = [
 ];
 
 /// What is not listed here may change users, and with that close their connections.
-const ACL: [(Name, Effect); 10] = [
+const ACL: [(CommandName, Effect); 10] = [
     (name("CAT"), Effect::None),
     (name("DRYRUN"), Effect::None),
     (name("GENPASS"), Effect::None),
@@ -117,7 +118,7 @@ const ACL: [(Name, Effect); 10] = [
 ];
 
 /// What is not listed here may change the session.
-const CLIENT: [(Name, Effect); 20] = [
+const CLIENT: [(CommandName, Effect); 20] = [
     (name("CACHING"), Effect::Lasting),
     (name("CAPA"), Effect::Lasting),
     (name("GETNAME"), Effect::None),
@@ -141,7 +142,7 @@ const CLIENT: [(Name, Effect); 20] = [
 ];
 
 /// What is not listed here is about the cluster, not about the connection.
-const CLUSTER: [(Name, Effect); 4] = [
+const CLUSTER: [(CommandName, Effect); 4] = [
     (name("FAILOVER"), Effect::MayClose),
     (name("REPLICATE"), Effect::MayClose),
     (name("RESET"), Effect::MayClose),
@@ -150,10 +151,10 @@ const CLUSTER: [(Name, Effect); 4] = [
 ];
 
 /// What is not listed here is about the sets of fields that the session keeps.
-const HIMPORT: [(Name, Effect); 2] = [(name("HELP"), Effect::None), (name("SET"), Effect::None)];
+const HIMPORT: [(CommandName, Effect); 2] = [(name("HELP"), Effect::None), (name("SET"), Effect::None)];
 
 /// What is not listed here may change the session.
-const SCRIPT: [(Name, Effect); 7] = [
+const SCRIPT: [(CommandName, Effect); 7] = [
     // What a script says to its debugger comes before its reply.
     (name("DEBUG"), Effect::Uncounted),
     (name("EXISTS"), Effect::None),
@@ -175,7 +176,7 @@ pub(crate) fn effect_of(cmd: &Cmd) -> Effect {
     let effect = effect_of_name(text);
     let Effect::Container(subcommands, others) = effect else { return effect };
     match words.next() {
-        Some(Arg::Simple(text)) => Name::read(text).and_then(|name| find(subcommands, name)).unwrap_or(*others),
+        Some(Arg::Simple(text)) => CommandName::read(text).and_then(|name| find(subcommands, name)).unwrap_or(*others),
         // Without one the server refuses it.
         Some(Arg::Cursor | _) | None => Effect::None,
     }
@@ -183,60 +184,20 @@ pub(crate) fn effect_of(cmd: &Cmd) -> Effect {
 
 /// Those that most commands have come first.
 fn effect_of_name(text: &[u8]) -> Effect {
-    let Some(name) = Name::read(text) else { return Effect::Unknown };
+    let Some(name) = CommandName::read(text) else { return Effect::Unknown };
     if HARMLESS.binary_search(&name).is_ok() {
         return Effect::None;
     }
     find(&COMMANDS, name).unwrap_or(Effect::Unknown)
 }
 
-fn find(table: &[(Name, Effect)], wanted: Name) -> Option<Effect> {
+fn find(table: &[(CommandName, Effect)], wanted: CommandName) -> Option<Effect> {
     let found = table.binary_search_by_key(&wanted, |(name, _)| *name).ok()?;
     Some(table[found].1)
 }
 
-/// A name in upper case as numbers, the first of which tells almost all names apart: one is looked up at every command.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) struct Name(u128, u64);
-
-const fn name(text: &str) -> Name {
-    Name::of(text.as_bytes())
-}
-
-impl Name {
-    pub(crate) const NONE: Self = Self(0, 0);
-    const LONGEST: usize = 24;
-
-    /// For the tables.
-    pub(crate) const fn of(text: &[u8]) -> Self {
-        match Self::read(text) {
-            Some(name) => name,
-            None => panic!("a name in the tables is too long"),
-        }
-    }
-
-    /// None for what cannot be a name in the tables.
-    const fn read(text: &[u8]) -> Option<Self> {
-        if text.len() > Self::LONGEST {
-            return None;
-        }
-        let (mut first, mut second) = ([0; 16], [0; 8]);
-        let mut at = 0;
-        while at < text.len() {
-            let letter = text[at].to_ascii_uppercase();
-            if letter == 0 {
-                // Behind a shorter name there is nothing else.
-                return None;
-            }
-            if at < first.len() {
-                first[at] = letter;
-            } else {
-                second[at - first.len()] = letter;
-            }
-            at += 1;
-        }
-        Some(Self(u128::from_be_bytes(first), u64::from_be_bytes(second)))
-    }
+const fn name(text: &str) -> CommandName {
+    CommandName::of(text.as_bytes())
 }
 
 #[cfg(test)]
@@ -300,7 +261,7 @@ mod tests {
         let is_blocking = words(2).iter().any(|flag| flag == "blocking");
         // Before Redis 7 a container is one command.
         let is_told = if let Effect::Container(table, Effect::Lasting) = of_container {
-            subcommand.is_empty() || Name::read(subcommand.as_bytes()).is_some_and(|name| find(table, name).is_some())
+            subcommand.is_empty() || CommandName::read(subcommand.as_bytes()).is_some_and(|name| find(table, name).is_some())
         } else {
             true
         };

@@ -12,11 +12,13 @@ use redis::{Cmd, ErrorKind, Pipeline, ProtocolVersion, RedisError, RedisResult, 
 use redis_manager_core::{Condition, Instant, Runtime};
 
 use crate::redis_node::close_registry::{CloseRegistry, RegistryEntry, WaitsFor};
+use crate::redis_node::command_profile::CommandProfile;
 use crate::redis_node::contention::{Contender, Contention};
+use crate::redis_node::dirty_flags::DirtyFlags;
 use crate::redis_node::received::ReceivedMark;
 use crate::redis_node::reply_class::{ReplyClass, ReplyValues, RequestRef};
 use crate::redis_node::reply_timeout::{Awaited, ReplyTimeout, ReusableSleep};
-use crate::redis_node::session::{CommandProfile, DirtyFlags, Session};
+use crate::redis_node::session::Session;
 use crate::redis_node::sign_of_life::Echo;
 use crate::redis_node::socket::{Socket, SocketEnd};
 

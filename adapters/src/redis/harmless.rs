@@ -1,6 +1,6 @@
 //! The commands that leave a session as it is: data only.
 
-use crate::redis_node::commands::Name;
+use crate::redis_node::command_name::CommandName;
 
 /// What of the commands of Redis 6.2 to 8.10, of its modules, of Valkey up to 9.1, and of those announced for Redis 8.12 is
 /// not in the tables of effects: nothing of them outlives its reply. In the order of their bytes.
@@ -42,7 +42,7 @@ const NAMES: &str = "
 ";
 
 /// The same as what is looked up.
-pub(crate) static HARMLESS: [Name; count(NAMES.as_bytes())] = read(NAMES.as_bytes());
+pub(crate) static HARMLESS: [CommandName; count(NAMES.as_bytes())] = read(NAMES.as_bytes());
 
 const fn count(text: &[u8]) -> usize {
     let (mut words, mut at) = (0, 0);
@@ -55,8 +55,8 @@ const fn count(text: &[u8]) -> usize {
     words
 }
 
-const fn read<const COUNT: usize>(mut text: &[u8]) -> [Name; COUNT] {
-    let mut names = [Name::NONE; COUNT];
+const fn read<const COUNT: usize>(mut text: &[u8]) -> [CommandName; COUNT] {
+    let mut names = [CommandName::NONE; COUNT];
     let mut read = 0;
     while read < COUNT {
         text = text.trim_ascii_start();
@@ -65,7 +65,7 @@ const fn read<const COUNT: usize>(mut text: &[u8]) -> [Name; COUNT] {
             length += 1;
         }
         let (word, rest) = text.split_at(length);
-        names[read] = Name::of(word);
+        names[read] = CommandName::of(word);
         text = rest;
         read += 1;
     }

@@ -9,13 +9,14 @@ use redis::{AsyncConnectionConfig, Pipeline, ProtocolVersion, PushInfo, RedisCon
 use redis_manager_core::Runtime;
 
 use crate::redis_node::address::Endpoint;
+use crate::redis_node::command_profile::CommandProfile;
 use crate::redis_node::connection::RedisConnection;
 use crate::redis_node::connector::RedisConnector;
 use crate::redis_node::error::{ConnectError, says};
 use crate::redis_node::pool_args::Handshake;
 use crate::redis_node::reply_class::RequestRef;
 use crate::redis_node::roles::Role;
-use crate::redis_node::session::{CommandProfile, Session};
+use crate::redis_node::session::Session;
 use crate::redis_node::sign_of_life::judge;
 use crate::redis_node::socket::{Socket, SocketEnd, SocketIo};
 use crate::stream::BoxStream;

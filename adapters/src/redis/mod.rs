@@ -5,6 +5,8 @@ mod addresses;
 mod buffers;
 mod client;
 mod close_registry;
+mod command_name;
+mod command_profile;
 mod commands;
 mod connect_phase;
 mod connection;
@@ -48,6 +50,8 @@ mod verification;
 pub(crate) use address::Address;
 pub use client::Client;
 #[cfg(feature = "cluster")]
+pub(crate) use command_profile::CommandProfile;
+#[cfg(feature = "cluster")]
 pub(crate) use connection::{lost, timed_out};
 #[cfg(feature = "cluster")]
 pub(crate) use connector::ClusterMembership;
@@ -63,8 +67,6 @@ pub(crate) use reply_class::{ReplyValues, RequestRef};
 pub(crate) use reply_timeout::ReusableSleep;
 #[cfg(feature = "cluster")]
 pub(crate) use secrets::Secrets;
-#[cfg(feature = "cluster")]
-pub(crate) use session::CommandProfile;
 pub(crate) use session::Session;
 pub use shared::SharedClient;
 pub(crate) use shared_connections::SharedConnections;

@@ -12,9 +12,10 @@ use redis_manager_core::Lease;
 
 use crate::redis_node::RedisConnector;
 use crate::redis_node::close_registry::RegistryEntry;
+use crate::redis_node::command_profile::CommandProfile;
+use crate::redis_node::dirty_flags::DirtyFlags;
 use crate::redis_node::reply_class::RequestRef;
 use crate::redis_node::reply_timeout::ReplyTimeout;
-use crate::redis_node::session::{CommandProfile, DirtyFlags};
 use crate::redis_node::socket::SocketEnd;
 
 /// A client that listens to channels; made by [`Client::into_pub_sub`](crate::Client::into_pub_sub). It needs RESP3.

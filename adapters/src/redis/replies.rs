@@ -6,7 +6,8 @@
 use redis::{Arg, Cmd, ErrorKind, Pipeline, ProtocolVersion, RedisError};
 
 use crate::redis_node::commands::Effect;
-use crate::redis_node::session::{DirtyFlags, Session};
+use crate::redis_node::dirty_flags::DirtyFlags;
+use crate::redis_node::session::Session;
 
 /// How a command is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,8 +135,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::redis_node::command_profile::CommandProfile;
     use crate::redis_node::pool_args::UnknownCommands;
-    use crate::redis_node::session::CommandProfile;
 
     const FRESH: Session = Session {
         traces: DirtyFlags::NONE,

@@ -16,11 +16,13 @@ use redis_manager_core::{GetClientError, Instant, Runtime};
 
 #[cfg(feature = "cluster")]
 use crate::cluster::RetryBudget;
+use crate::redis_node::command_profile::CommandProfile;
 use crate::redis_node::connection::{is_fatal, outcome_unknown, timed_out, unanswered};
+use crate::redis_node::dirty_flags::DirtyFlags;
 use crate::redis_node::replies::name_of;
 use crate::redis_node::reply_class::{ReplyClass, ReplyValues, RequestRef};
 use crate::redis_node::reply_timeout::{Awaited, ReusableSleep};
-use crate::redis_node::session::{CommandProfile, DirtyFlags, Session};
+use crate::redis_node::session::Session;
 use crate::redis_node::shared_connection::SharedConnection;
 use crate::redis_node::shared_connections::SharedConnections;
 
