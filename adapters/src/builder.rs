@@ -1,6 +1,5 @@
 //! The builder of a manager: every setting with its default and range, and the one gate that checks them.
 
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +10,14 @@ use crate::cluster::{ClusterArgs, ClusterConfig, Clusters};
 use crate::manager::RedisManager;
 use crate::network::Network;
 use crate::redis_node::{PoolArgs, Tls};
+use crate::settings::{DEFAULT_SHARED_CONNECTIONS, SHARED_CONNECTIONS};
 
-pub(crate) const SHARED_CONNECTIONS: RangeInclusive<usize> = 1..=256;
-pub(crate) const DEFAULT_SHARED_CONNECTIONS: usize = 1;
+impl RedisManager {
+    /// Every setting at its default.
+    pub fn builder() -> RedisManagerBuilder {
+        RedisManagerBuilder::default()
+    }
+}
 
 /// Sets the settings of a [`RedisManager`]; [`build`](RedisManagerBuilder::build) checks them. The defaults are valid.
 #[derive(Clone, Debug)]
@@ -268,16 +272,10 @@ impl RedisManagerBuilder {
             let (network, args) = (Arc::clone(&network), self.args.clone());
             Clusters::new(self.plan, startup, nodes.clone(), network, args, shared)
         });
-        Ok(RedisManager {
-            nodes,
-            network,
-            args: self.args,
-            tls: Arc::new(tls),
-            shared_connections_per_node: shared,
-            #[cfg(feature = "cluster")]
-            clusters,
-            hubs: Arc::default(),
-        })
+        let manager = RedisManager::new(nodes, network, self.args, tls, shared);
+        #[cfg(feature = "cluster")]
+        let manager = manager.with_clusters(clusters);
+        Ok(manager)
     }
 
     fn total_limit(&self) -> Result<Option<TotalLimit>, ConfigError> {

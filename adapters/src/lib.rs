@@ -49,6 +49,8 @@ mod network;
 #[cfg(any(feature = "tokio", feature = "smol"))]
 #[path = "redis/mod.rs"]
 mod redis_node;
+#[cfg(any(feature = "tokio", feature = "smol"))]
+mod settings;
 #[cfg(feature = "smol")]
 pub mod smol;
 #[cfg(any(feature = "tokio", feature = "smol"))]

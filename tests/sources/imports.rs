@@ -126,7 +126,7 @@ fn no_two_files_of_the_core_import_from_each_other() {
     assert_no_circle("core/src", CORE_EXCEPTIONS);
 }
 
-/// Seen to bite: with `builder.rs` and `manager.rs`, which import from each other.
+/// Seen to bite: with `builder.rs` and `manager.rs` as they were, which imported from each other.
 #[test]
 fn no_two_files_of_the_adapters_import_from_each_other_but_those_that_will_go() {
     assert_no_circle("adapters/src", ADAPTERS_EXCEPTIONS);

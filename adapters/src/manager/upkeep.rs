@@ -1,0 +1,49 @@
+//! The periodic health checks and the cleanup of all of the manager's nodes.
+
+#[cfg(feature = "cluster")]
+use crate::cluster::Clusters;
+use crate::manager::RedisManager;
+
+impl RedisManager {
+    /// Starts the periodic health checks of idle connections. They run from the start; starting twice starts one.
+    pub fn start_health_checks(&self) {
+        self.nodes.start_health_checks();
+        #[cfg(feature = "cluster")]
+        self.clusters.iter().for_each(Clusters::start_health_checks);
+    }
+
+    /// Stops the periodic health checks, until they are started again. Broken connections are found on use, and by
+    /// their end, all the same.
+    pub fn stop_health_checks(&self) {
+        self.nodes.stop_health_checks();
+        #[cfg(feature = "cluster")]
+        self.clusters.iter().for_each(Clusters::stop_health_checks);
+    }
+
+    /// Whether health checks run. False once the manager is closed.
+    #[must_use]
+    pub fn is_health_check_running(&self) -> bool {
+        self.nodes.is_health_check_running()
+    }
+
+    /// Starts the periodic cleanup: each `cleanup_interval` it closes what has been idle for `max_idle_time`, never
+    /// below `min_idle`, and drops empty pools beyond those at start. Starting twice starts one.
+    pub fn start_cleanup(&self) {
+        self.nodes.start_cleanup();
+        #[cfg(feature = "cluster")]
+        self.clusters.iter().for_each(Clusters::start_cleanup);
+    }
+
+    /// Stops the periodic cleanup, until it is started again.
+    pub fn stop_cleanup(&self) {
+        self.nodes.stop_cleanup();
+        #[cfg(feature = "cluster")]
+        self.clusters.iter().for_each(Clusters::stop_cleanup);
+    }
+
+    /// Whether cleanup runs. False once the manager is closed.
+    #[must_use]
+    pub fn is_cleanup_running(&self) -> bool {
+        self.nodes.is_cleanup_running()
+    }
+}
