@@ -70,7 +70,7 @@ impl TotalLimit {
                 "connections",
                 String::from("none"),
                 format!("{}, at least what one node keeps warm", range(TOTAL)),
-                "the most connections of all nodes together, for servers whose `maxclients` a whole fleet arbiter",
+                "the most connections of all nodes together, for servers whose `maxclients` a whole fleet shares",
             ),
             Setting::new(
                 "min_connections_per_node",

@@ -1,65 +1,16 @@
 //! The settings of a node: set on a builder, checked once by its `build`, constant from then on.
 
-use std::fmt;
+mod on_node_down;
+mod probe_backoff;
+mod setting;
+
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::config_error::{ConfigError, at_most, count, in_words};
-
-/// What a new caller gets while a node is down and nothing can be lent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum OnNodeDown {
-    /// It waits until its deadline: the node may be back by then.
-    #[default]
-    Wait,
-    /// It gets `NoHealthyPools` at once, and so do those in the queue when the node goes down.
-    FailFast,
-}
-
-impl fmt::Display for OnNodeDown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Wait => "Wait",
-            Self::FailFast => "FailFast",
-        })
-    }
-}
-
-/// The pause between two probes of a node that is down: drawn evenly from nothing up to a cap (full jitter), which
-/// doubles from `start` with each failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProbeBackoff {
-    /// The cap after the first failure.
-    pub start: Duration,
-    /// The highest cap while callers wait.
-    pub max_with_waiters: Duration,
-    /// The highest cap while no caller waits.
-    pub max_without_waiters: Duration,
-}
-
-/// One row of the table of settings; see [`NodeConfig::settings`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Setting {
-    /// The method of the builder.
-    pub name: &'static str,
-    /// What a bare number of it counts, or `duration`.
-    pub unit: &'static str,
-    /// What it is when it is not set.
-    pub default: String,
-    /// What it may be.
-    pub range: String,
-    /// What it is for.
-    pub why: &'static str,
-}
-
-impl Setting {
-    /// A row of a table.
-    #[must_use]
-    pub fn new(name: &'static str, unit: &'static str, default: String, range: String, why: &'static str) -> Self {
-        Self { name, unit, default, range, why }
-    }
-}
+pub use on_node_down::OnNodeDown;
+pub use probe_backoff::ProbeBackoff;
+pub use setting::Setting;
 
 const POOLS: RangeInclusive<usize> = 1..=256;
 const CONNECTIONS: RangeInclusive<usize> = 1..=65_536;
@@ -67,11 +18,6 @@ const MIN_IDLE: RangeInclusive<usize> = 0..=65_536;
 const WAITERS: RangeInclusive<usize> = 1..=10_000_000;
 
 const DEFAULT_MAX_POOLS: usize = 4;
-const DEFAULT_BACKOFF: ProbeBackoff = ProbeBackoff {
-    start: Duration::from_millis(50),
-    max_with_waiters: Duration::from_millis(500),
-    max_without_waiters: Duration::from_secs(5),
-};
 
 /// The checked settings of a node. Made by [`NodeConfig::builder`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -207,7 +153,7 @@ impl NodeConfigBuilder {
             ("max_lifetime", self.max_lifetime),
         ];
         for (setting, value) in durations {
-            duration(setting, value)?;
+            ConfigError::unless_within(setting, value, &NodeConfig::DURATIONS)?;
         }
         at_most("min_idle", self.min_idle, "max_connection_size", self.max_connection_size)?;
         let at_start = self.connection_pools_per_node_at_start;
@@ -215,8 +161,8 @@ impl NodeConfigBuilder {
         count("max_pools_per_node", max_pools_per_node, POOLS)?;
         at_most("connection_pools_per_node_at_start", at_start, "max_pools_per_node", max_pools_per_node)?;
         let probe_backoff = match self.probe_backoff {
-            Some(given) => given.checked(self.default_timeout)?,
-            None => DEFAULT_BACKOFF.within(self.default_timeout),
+            Some(given) => given.checked(&NodeConfig::DURATIONS, self.default_timeout)?,
+            None => ProbeBackoff::DEFAULT.within(self.default_timeout),
         };
         Ok(NodeConfig { settings: self, max_pools_per_node, probe_backoff })
     }
@@ -288,7 +234,7 @@ impl NodeConfig {
                 "callers",
                 config.max_waiters().to_string(),
                 counts(WAITERS),
-                "bounds the line of a node: beyond it callers hear `Saturated` at once",
+                "bounds the queue of a node: beyond it callers get `Saturated` at once",
             ),
             length("default_timeout", config.default_timeout(), "the deadline of calls that name none"),
             length("health_check_interval", config.health_check_interval(), "idle connections get a PING at most this often"),
@@ -311,48 +257,6 @@ impl NodeConfig {
                 "pauses between probes of a node that is down: first cap, highest with callers waiting, highest without",
             ),
         ]
-    }
-}
-
-impl ProbeBackoff {
-    fn checked(self, default_timeout: Duration) -> Result<Self, ConfigError> {
-        duration("probe_backoff", self.start)?;
-        duration("probe_backoff", self.max_with_waiters)?;
-        duration("probe_backoff", self.max_without_waiters)?;
-        let at_most = |value: Duration, limit_setting, limit: Duration| match value > limit {
-            true => Err(ConfigError::Contradiction {
-                setting: "probe_backoff",
-                value: format!("{value:?}"),
-                limit_setting,
-                limit: format!("{limit:?}"),
-            }),
-            false => Ok(()),
-        };
-        at_most(self.start, "probe_backoff (its maximum with waiters)", self.max_with_waiters)?;
-        at_most(self.max_with_waiters, "probe_backoff (its maximum without waiters)", self.max_without_waiters)?;
-        at_most(self.max_with_waiters, "default_timeout", default_timeout)?;
-        Ok(self)
-    }
-
-    /// The defaults for callers that wait no longer than `default_timeout`.
-    fn within(self, default_timeout: Duration) -> Self {
-        Self {
-            start: self.start.min(default_timeout),
-            max_with_waiters: self.max_with_waiters.min(default_timeout),
-            max_without_waiters: self.max_without_waiters.min(default_timeout),
-        }
-    }
-}
-
-fn duration(setting: &'static str, value: Duration) -> Result<(), ConfigError> {
-    ConfigError::unless_within(setting, value, &NodeConfig::DURATIONS)
-}
-
-impl Setting {
-    /// The row of a setting that is a length of time.
-    #[must_use]
-    pub fn duration(name: &'static str, default: Duration, range: &RangeInclusive<Duration>, why: &'static str) -> Self {
-        Self::new(name, "duration", format!("{default:?}"), in_words(range), why)
     }
 }
 
