@@ -174,9 +174,9 @@ mod tests {
     struct Any;
 
     #[derive(Default)]
-    struct Value(Links);
+    struct TestValue(Links);
 
-    impl Linked<Any> for Value {
+    impl Linked<Any> for TestValue {
         fn links(&self) -> &Links {
             &self.0
         }
@@ -186,9 +186,9 @@ mod tests {
         }
     }
 
-    fn slab(count: usize) -> Slab<Value> {
+    fn slab(count: usize) -> Slab<TestValue> {
         let mut slab = Slab::new();
-        (0..count).for_each(|_| _ = slab.insert(Value::default()));
+        (0..count).for_each(|_| _ = slab.insert(TestValue::default()));
         slab
     }
 

@@ -38,7 +38,7 @@ impl FakeConnection {
     /// before it lends the connection again.
     pub async fn echo(&mut self, token: u64) -> Result<u64, FakeError> {
         self.answer().await?;
-        let monitor = self.server.alarm_of(self.id);
+        let monitor = self.server.monitor_of(self.id);
         if self.is_loading() {
             monitor.iter().for_each(|monitor| monitor.suspect("the server is loading"));
             return Err(FakeError::Loading);
@@ -159,7 +159,7 @@ impl Connector for FakeConnector {
     }
 
     fn watch(&self, conn: &mut FakeConnection, monitor: ConnectionMonitor) {
-        if let Some(monitor) = self.server.set_alarm(conn.id, monitor) {
+        if let Some(monitor) = self.server.set_monitor(conn.id, monitor) {
             monitor.closed();
         }
     }

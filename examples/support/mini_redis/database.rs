@@ -10,7 +10,7 @@ pub(super) const SYNTAX_ERROR: &str = "ERR syntax error";
 const NOT_AN_INTEGER: &str = "ERR value is not an integer or out of range";
 const WRONG_TYPE: &str = "WRONGTYPE Operation against a key holding the wrong kind of value";
 
-type List = VecDeque<Vec<u8>>;
+type StoredList = VecDeque<Vec<u8>>;
 
 #[derive(Default)]
 pub(super) struct Database {
@@ -18,13 +18,13 @@ pub(super) struct Database {
 }
 
 struct DatabaseEntry {
-    value: Value,
+    value: StoredValue,
     expires_at: Option<Instant>,
 }
 
-enum Value {
+enum StoredValue {
     Text(Vec<u8>),
-    List(List),
+    List(StoredList),
 }
 
 impl Database {
@@ -39,8 +39,8 @@ impl Database {
             "INCRBY" => integer(&args[2]).and_then(|by| self.increment(&args[1], by)),
             "LLEN" => self.list(&args[1]).map(|list| MiniReply::count(list.map_or(0, |list| list.len()))),
             "LPOP" => self.pop(&args[1]),
-            "LPUSH" => self.push(args, List::push_front),
-            "RPUSH" => self.push(args, List::push_back),
+            "LPUSH" => self.push(args, StoredList::push_front),
+            "RPUSH" => self.push(args, StoredList::push_back),
             "SET" => self.set(args),
             _ => return None,
         };
@@ -67,16 +67,16 @@ impl Database {
 
     fn text(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, String> {
         match self.live(key).map(|entry| &entry.value) {
-            Some(Value::Text(text)) => Ok(Some(text.clone())),
-            Some(Value::List(_)) => Err(WRONG_TYPE.into()),
+            Some(StoredValue::Text(text)) => Ok(Some(text.clone())),
+            Some(StoredValue::List(_)) => Err(WRONG_TYPE.into()),
             None => Ok(None),
         }
     }
 
-    fn list(&mut self, key: &[u8]) -> Result<Option<&mut List>, String> {
+    fn list(&mut self, key: &[u8]) -> Result<Option<&mut StoredList>, String> {
         match self.live(key).map(|entry| &mut entry.value) {
-            Some(Value::List(list)) => Ok(Some(list)),
-            Some(Value::Text(_)) => Err(WRONG_TYPE.into()),
+            Some(StoredValue::List(list)) => Ok(Some(list)),
+            Some(StoredValue::Text(_)) => Err(WRONG_TYPE.into()),
             None => Ok(None),
         }
     }
@@ -84,7 +84,7 @@ impl Database {
     fn increment(&mut self, key: &[u8], by: i64) -> CommandResult {
         let old = self.text(key)?.map_or(Ok(0), |text| integer(&text))?;
         let new = old.checked_add(by).ok_or("ERR increment or decrement would overflow")?;
-        let value = Value::Text(new.to_string().into());
+        let value = StoredValue::Text(new.to_string().into());
         match self.live(key) {
             Some(entry) => entry.value = value,
             None => self.put(key, value, None),
@@ -92,10 +92,10 @@ impl Database {
         Ok(MiniReply::Integer(new))
     }
 
-    fn push(&mut self, args: &[Vec<u8>], push: fn(&mut List, Vec<u8>)) -> CommandResult {
+    fn push(&mut self, args: &[Vec<u8>], push: fn(&mut StoredList, Vec<u8>)) -> CommandResult {
         let key = &args[1];
         if self.list(key)?.is_none() {
-            self.put(key, Value::List(List::new()), None);
+            self.put(key, StoredValue::List(StoredList::new()), None);
         }
         let length = self.list(key)?.map_or(0, |list| {
             args[2..].iter().for_each(|item| push(list, item.clone()));
@@ -138,7 +138,7 @@ impl Database {
         let old = if get { self.text(key)? } else { None };
         let written = must_exist.is_none_or(|must_exist| must_exist == self.live(key).is_some());
         if written {
-            self.put(key, Value::Text(value.clone()), expires_at);
+            self.put(key, StoredValue::Text(value.clone()), expires_at);
         }
         match old {
             Some(old) => Ok(MiniReply::Bulk(old)),
@@ -147,7 +147,7 @@ impl Database {
         }
     }
 
-    fn put(&mut self, key: &[u8], value: Value, expires_at: Option<Instant>) {
+    fn put(&mut self, key: &[u8], value: StoredValue, expires_at: Option<Instant>) {
         self.entries.insert(key.to_vec(), DatabaseEntry { value, expires_at });
     }
 }

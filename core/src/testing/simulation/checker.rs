@@ -45,7 +45,7 @@ struct Ramp {
 impl Ramp {
     /// H4: after the probe that succeeds there is 1 dial at a time, then 2, then 4, each width for as many successes.
     fn judge(&self, now: Instant, server: &FakeServer) -> Result<(), String> {
-        let (accepted, at_once) = (server.accepted() - self.accepted_before, server.dialer());
+        let (accepted, at_once) = (server.accepted() - self.accepted_before, server.dials_under_way());
         let width = match accepted {
             0 | 1 => 1,
             2 | 3 => 2,

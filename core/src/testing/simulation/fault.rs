@@ -99,7 +99,7 @@ impl Fault {
             Self::MostClients(most) => server.set_most_clients(most),
             Self::Jump(length) => runtime.jump_without_running(length),
             Self::SpuriousWake => runtime.wake_a_task(),
-            Self::LateAlarms => server.raise_late_alarms(),
+            Self::LateAlarms => server.call_late_monitors(),
             Self::KillTask => drop(runtime.kill_a_task()),
         }
     }
