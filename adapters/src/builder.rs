@@ -32,7 +32,7 @@ pub struct RedisManagerBuilder {
     shared_connections_per_node: usize,
     #[cfg(feature = "cluster")]
     plan: ClusterConfig,
-    /// The first value of the environment that could not be read; told by `build`.
+    /// The first value of the environment that could not be read; said by `build`.
     unreadable: Option<ConfigError>,
 }
 
@@ -93,7 +93,7 @@ impl RedisManagerBuilder {
     }
 
     /// The pauses between probes of a node that is down: drawn evenly from nothing up to a cap that doubles with each
-    /// failure, from `start` to `max_with_waiters` while callers wait and to `max_without_waiters` while nobody does.
+    /// failure, from `start` to `max_with_waiters` while callers wait and to `max_without_waiters` while none does.
     /// Default 50 ms, 500 ms and 5 s, but none longer than `default_timeout`; 10 ms to 7 days, in ascending order.
     pub fn probe_backoff(mut self, start: Duration, max_with_waiters: Duration, max_without_waiters: Duration) -> Self {
         self.node = self.node.probe_backoff(start, max_with_waiters, max_without_waiters);
@@ -106,7 +106,7 @@ impl RedisManagerBuilder {
     ///
     /// Each node may always have [`min_connections_per_node`](RedisManagerBuilder::min_connections_per_node), and has more
     /// while there is some left. When there is not, nodes that have more close what idles to make room for nodes whose
-    /// callers wait, the one who has waited longest first. What is on loan is not taken back, and while a node has callers
+    /// callers wait, the one that has waited longest first. What is on loan is not taken back, and while a node has callers
     /// in the queue it keeps what it has: only for the floor of a node that is being added, what comes back from a borrower is
     /// closed.
     pub fn max_total_connections(mut self, connections: usize) -> Self {
@@ -158,7 +158,7 @@ impl RedisManagerBuilder {
         self
     }
 
-    /// Whether URLs with TLS may end with `#insecure`, which takes any certificate, so that anybody in between may read and
+    /// Whether URLs with TLS may end with `#insecure`, which takes any certificate, so that a third party in between may read and
     /// write along. For experiments. Default false: such a URL is refused.
     #[cfg(feature = "tls-rustls")]
     pub fn allow_insecure_tls(mut self, allow: bool) -> Self {
@@ -168,7 +168,7 @@ impl RedisManagerBuilder {
 
     /// Takes settings from the environment, where they are set: `MAX_CONNECTION_SIZE` (a count), `HEALTH_CHECK_INTERVAL`,
     /// `CLEANUP_INTERVAL` and `MAX_IDLE_TIME` (seconds, decimals allowed), `USE_REDIS_CLUSTER` (true or false; true needs the
-    /// feature `cluster`). What cannot be read is told by [`build`](RedisManagerBuilder::build).
+    /// feature `cluster`). What cannot be read is said by [`build`](RedisManagerBuilder::build).
     pub fn from_env(self) -> Self {
         self.set_from(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
     }

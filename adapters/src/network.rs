@@ -14,7 +14,7 @@ use crate::tcp_options::TcpOptions;
 /// An I/O operation under way.
 pub type Reply<'a, T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send + 'a>>;
 
-/// A [`Runtime`] with a network. Each operation may take for ever: whoever asks bounds it, and drops it to cancel it.
+/// A [`Runtime`] with a network. Each operation may take for ever: the caller bounds it, and drops it to cancel it.
 pub trait Network: Runtime {
     /// The addresses of a host, in the order in which they are to be dialled; what is known from earlier dials goes before.
     fn resolve<'a>(&'a self, host: &'a str, port: u16) -> Reply<'a, Vec<SocketAddr>>;

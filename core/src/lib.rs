@@ -12,7 +12,7 @@
 //!   others, and holds the queue of waiting callers.
 //!
 //! One request, followed: `acquire` asks the node; the node locks, puts one input into the node's state, takes its outputs,
-//! unlocks, and wakes; the driver performs actions and sleeps until the node's state's next deadline.
+//! unlocks, and wakes; the driver performs actions and sleeps until the node's next deadline.
 
 #![forbid(unsafe_code)]
 

@@ -113,13 +113,13 @@ impl RedisManager {
     /// [`get_client_timeout`](RedisManager::get_client_timeout) promises; if the key gets another owner while the call
     /// waits, it waits there.
     ///
-    /// If the key gets another owner later, the client is told so by its node (`MOVED`), and the next one comes from the new
-    /// owner. All keys that are used on it must belong to this node.
+    /// If the key gets another owner later, its node answers so (`MOVED`), and the next client comes from
+    /// the new owner. All keys that are used on it must belong to this node.
     ///
     /// # Errors
     ///
     /// As [`get_client_timeout`](RedisManager::get_client_timeout). [`UnknownNode`](GetClientError::UnknownNode) also if
-    /// nobody owns the key's slot, and if the manager is not in cluster mode. [`NoFloorLeft`](GetClientError::NoFloorLeft) if
+    /// no node owns the key's slot, and if the manager is not in cluster mode. [`NoFloorLeft`](GetClientError::NoFloorLeft) if
     /// `max_total_connections` leaves no `min_connections_per_node` for the owner.
     ///
     /// # Cancel safety

@@ -1,4 +1,4 @@
-//! Where a node is and who we are there: a URL, parsed once, its password hidden from then on.
+//! Where a node is and how to log in there: a URL, parsed once, its password hidden from then on.
 
 use std::path::PathBuf;
 
@@ -83,7 +83,7 @@ impl Address {
         if parsed.port() == Some(0) {
             return Err(String::from("port 0 cannot be connected to"));
         }
-        // All that the redis crate is left with is the place and, but for unix sockets, who we are.
+        // All that the redis crate is left with is the place and, but for unix sockets, the login.
         parsed.set_query(None);
         parsed.set_fragment(None);
         if !is_unix {
@@ -139,7 +139,7 @@ impl Address {
         Ok(Self { place, login: self.login.clone(), demands_resp3: self.demands_resp3, name: format!("{host}:{port}") })
     }
 
-    /// Whom to expect at the other side of TLS; none without it.
+    /// The peer to expect at the other side of TLS; none without it.
     pub(crate) fn tls(&self) -> Option<&TlsPeer> {
         match &self.place {
             Endpoint::Tcp { tls, .. } => tls.as_ref(),
@@ -185,7 +185,7 @@ mod tests {
     }
 
     /// Guards against: the db parameter of a host passed over, with a + read as a space, with keys that are not decoded,
-    /// without the empty password of a user who has none.
+    /// without the empty password of a user that has none.
     #[test]
     fn what_is_understood_of_a_url_is_what_it_says() {
         let long = "%31".repeat(300);

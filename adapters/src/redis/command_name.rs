@@ -1,10 +1,11 @@
 //! The name of a command as a number, for the tables of commands.
 
-/// A name in upper case as numbers, the first of which tells almost all names apart: one is looked up at every command.
+/// A name in upper case as numbers, the first of which distinguishes almost all names: one is looked up at every command.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct CommandName(u128, u64);
 
 impl CommandName {
+    /// Of a place in a table that is not filled yet.
     pub(crate) const NONE: Self = Self(0, 0);
     const LONGEST: usize = 24;
 

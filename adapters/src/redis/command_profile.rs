@@ -23,14 +23,14 @@ pub(crate) struct CommandProfile {
 }
 
 impl CommandProfile {
-    /// A request that leaves nothing, bounded by somebody else.
+    /// A request that leaves nothing, bounded elsewhere.
     pub(crate) const UNBOUNDED: Self =
         Self { reply_timeout: ReplyTimeout::Ordinary(None), leaves: DirtyFlags::NONE, ends: DirtyFlags::NONE, mismatch: None };
 
     pub(crate) fn of_command(cmd: &Cmd, session: Session) -> Self {
         let mut request = Self::of(cmd, session, RequestForm::Alone);
         if cmd.is_no_response() {
-            // Nobody waits for its reply: it may still be carried out, or answered.
+            // No caller waits for its reply: it may still be carried out, or answered.
             request.leaves |= DirtyFlags::LASTING;
         }
         request

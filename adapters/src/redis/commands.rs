@@ -13,7 +13,7 @@ pub(crate) enum Effect {
     None,
     /// It has no name.
     Empty,
-    /// Nobody here knows what it does.
+    /// What it does is not in the tables.
     Unknown,
     /// Keys are watched from now on.
     Watch,
@@ -48,7 +48,7 @@ pub(crate) enum Effect {
 /// Every command that is not in [`HARMLESS`]. In alphabetical order.
 const COMMANDS: [(CommandName, Effect); 51] = [
     (name("ACL"), Effect::Container(&ACL, &Effect::MayClose)),
-    // It is meant for the next command only, whoever sends that.
+    // It is meant for the next command only, from whichever borrower.
     (name("ASKING"), Effect::Lasting),
     (name("AUTH"), Effect::Lasting),
     (name("BLMOVE"), Effect::Blocks(BlockTimeout::LastSeconds)),
@@ -252,7 +252,7 @@ mod tests {
         if matches!(of_container, Effect::Unknown) {
             missing.push(name.clone());
         }
-        // Servers before 7.0 do not tell.
+        // Servers before 7.0 do not say.
         let subcommands: Vec<Value> =
             fields.get(9).map_or_else(Vec::new, |field| redis::from_redis_value_ref(field).expect("subcommands"));
         if !subcommands.is_empty() {

@@ -58,7 +58,7 @@ pub struct PoolArgs {
     /// stays until the connection is closed, so it is closed then. Twice as much at most is overlooked. Default 1 MiB,
     /// 64 KiB to 1 GiB.
     pub max_idle_buffer: usize,
-    /// What is made of commands that are not known. Default [`Check`](UnknownCommands::Check).
+    /// What is made of commands that are in no list. Default [`Check`](UnknownCommands::Check).
     pub unknown_commands: UnknownCommands,
     /// How `rediss://` and `valkeys://` nodes are talked to. Default: the platform's roots, no client certificate.
     #[cfg(feature = "tls-rustls")]
@@ -79,7 +79,7 @@ pub enum Handshake {
     Least,
 }
 
-/// What is made of a command that is in no server's list that this crate knows: one of a module of your own, say, or of a
+/// What is made of a command that is in no server's list that this crate has: one of a module of your own, say, or of a
 /// server that is newer. It might change the session, or end the connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

@@ -28,7 +28,7 @@ pub(crate) enum Mismatch {
     Empty,
     /// The command has no reply, or more than one.
     Uncounted,
-    /// A caller who waits for no reply, in a pipeline, which waits for all.
+    /// A caller that waits for no reply, in a pipeline, which waits for all.
     NoResponse,
     /// A transaction would begin or end within another.
     Transaction,
@@ -229,7 +229,7 @@ mod tests {
         let open = Session { traces: DirtyFlags::MULTI, ..FRESH };
         assert!(!is_sent("GET a", true, open));
         assert!(is_sent("GET a|EXEC", false, open));
-        // It may have ended: who cannot know must be able to go on.
+        // It may have ended: a caller that cannot be sure must be able to go on.
         assert!(is_sent("GET a", true, Session { traces: DirtyFlags::MULTI | DirtyFlags::UNSURE, ..FRESH }));
     }
 

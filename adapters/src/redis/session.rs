@@ -9,7 +9,7 @@ use crate::redis_node::dirty_flags::DirtyFlags;
 use crate::redis_node::pool_args::{PoolArgs, UnknownCommands};
 use crate::redis_node::reply_timeout::ReplyTimeout;
 
-/// What a request finds.
+/// What a request finds on its connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Session {
     pub(crate) traces: DirtyFlags,
@@ -33,10 +33,12 @@ impl Session {
         self.traces.has(DirtyFlags::MULTI) && !self.traces.has(DirtyFlags::UNSURE)
     }
 
+    /// The timeout of a command that does not block.
     pub(crate) fn ordinary(self) -> ReplyTimeout {
         ReplyTimeout::Ordinary(Some(self.command_timeout))
     }
 
+    /// How long the reply to a command of this effect may take.
     pub(crate) fn reply_timeout(self, effect: Effect, cmd: &Cmd) -> ReplyTimeout {
         let (timeout, blocks) = match effect {
             // Inside MULTI it is only queued.

@@ -39,7 +39,7 @@ pub(crate) use self::handshake::{DriverNext, DriverStep};
 use self::inner::NodeInner;
 use self::lock::SpinLock;
 
-/// One node: the node's state behind its lock, and all that acts for it.
+/// One node: its state behind a lock, and all that acts for it.
 pub(crate) struct Node<K: Connector> {
     inner: SpinLock<NodeInner<K::Connection>>,
     /// Whether there were waiters when the lock was last opened: a hint that saves the lock.

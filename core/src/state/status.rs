@@ -1,4 +1,4 @@
-//! What users see of a node: one consistent picture, derived from the node's state's slots.
+//! What users see of a node: one consistent picture, derived from the slots of its connections.
 
 use std::fmt;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! One numbered database of the mini Redis: keys with strings, lists and expiry; it knows no connections.
+//! One numbered database of the mini Redis: keys with strings, lists and expiry; it has nothing to do with connections.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};

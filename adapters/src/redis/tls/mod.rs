@@ -37,7 +37,7 @@ pub(crate) struct Tls {
     /// What certificates must be valid for, where it is not the host of the URL.
     server_name: Option<ServerName<'static>>,
     allow_insecure: bool,
-    /// Made for the first node that wants it: whoever has no such node need not have the platform's roots.
+    /// Made for the first node that wants it: without such a node the platform's roots need not be there.
     verifying: OnceLock<ClientConfig>,
     trusting: OnceLock<ClientConfig>,
 }
@@ -68,7 +68,7 @@ impl Tls {
         })
     }
 
-    /// Whom to expect at this host.
+    /// The peer to expect at this host.
     ///
     /// # Errors
     ///
@@ -132,7 +132,7 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// Whom to expect at a node, and how to make sure of it.
+/// The peer to expect at a node, and how to make sure of it.
 #[derive(Clone)]
 pub(crate) struct TlsPeer {
     config: Arc<ClientConfig>,
@@ -167,7 +167,7 @@ impl TlsPeer {
         Self::new(ClientConfig::clone(&self.config), self.server_name.clone(), host)
     }
 
-    /// Makes a stream secret and sure of its peer. What the server thinks of us may come later; `TlsVerdict` has it.
+    /// Makes a stream secret and sure of its peer. Whether the server accepts us may come later; `TlsVerdict` has it.
     ///
     /// # Cancel safety
     ///

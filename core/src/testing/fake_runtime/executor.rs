@@ -1,4 +1,4 @@
-//! What a fake runtime consists of: the clock, the tasks, who is ready, the timers. It polls and wakes nothing itself: that
+//! What a fake runtime consists of: the clock, the tasks, those that are ready, the timers. It polls and wakes nothing itself: that
 //! happens outside of its lock.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -14,7 +14,7 @@ use crate::time::Instant;
 /// More polls than this at one instant are taken for a livelock.
 const MOST_POLLS_AN_INSTANT: u64 = 5_000_000;
 
-/// When a timer fires, and a number that tells it from others of that instant.
+/// When a timer fires, and a number that distinguishes it from others of that instant.
 pub(super) type TimerKey = (Instant, u64);
 
 pub(super) struct Executor {
@@ -75,13 +75,13 @@ impl Executor {
         self.now = self.now.max(now);
     }
 
-    /// Moves the clock ahead; whose time has come is to be woken.
+    /// Moves the clock ahead; the result is to be woken: the timers whose time has come.
     pub(super) fn move_to(&mut self, now: Instant) -> Vec<Waker> {
         self.skip_to(now);
         self.take_due()
     }
 
-    /// Whose time has passed without a move of the clock: a poll may take time.
+    /// The timers whose time has passed without a move of the clock: a poll may take time.
     pub(super) fn take_passed(&mut self) -> Vec<Waker> {
         if self.next_timer_at().is_some_and(|at| at <= self.now) { self.take_due() } else { Vec::new() }
     }

@@ -171,7 +171,7 @@ impl FakeRuntime {
         is_any
     }
 
-    /// Wakes one task that nobody woke, drawn from those that have not ended.
+    /// Wakes one task without a cause, drawn from those that have not ended.
     pub fn wake_a_task(&self) {
         let waker = self.lock().any_waker();
         if let Some(waker) = waker {
@@ -246,7 +246,7 @@ impl FakeRuntime {
         }
     }
 
-    /// Moves the clock and wakes all whose time has come.
+    /// Moves the clock and fires all timers whose time has come.
     pub(crate) fn fire(&self, now: Instant) {
         let due = self.lock().move_to(now);
         due.into_iter().for_each(Waker::wake);

@@ -1,6 +1,6 @@
 //! What a fake server may do to its clients, and which errors they get.
 
-/// How a [`FakeServer`](crate::testing::FakeServer) treats whoever talks to it.
+/// How a [`FakeServer`](crate::testing::FakeServer) treats its clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FakeMode {
     /// It answers after its latency.
@@ -22,7 +22,7 @@ pub enum FakeMode {
 pub enum FormerServer {
     /// It goes on answering, whatever the new one does.
     Answers,
-    /// It is never heard of again, and nobody is told.
+    /// It never answers again, and no client is told.
     Silent,
 }
 

@@ -18,7 +18,7 @@ const MOST_HANGING: usize = 8;
 const MOST_CLOSES_BEGUN: usize = 64;
 
 impl FakeServer {
-    /// Waits until whoever is at the other end of a connection has answered what is sent now.
+    /// Waits until the other end of a connection has answered what is sent now.
     pub(in crate::testing) async fn answer_on(&self, id: u64) {
         match self.peer_of(id) {
             Peer::Server => self.answer(|state| state.latency).await,
@@ -141,7 +141,7 @@ impl FakeServer {
         self.lock().hanging.pop();
     }
 
-    /// Whom to tell when a connection is lost; the monitor comes back if it is lost already.
+    /// Sets what is called when a connection is lost; the monitor comes back if it is lost already.
     pub(in crate::testing) fn set_monitor(&self, id: u64, monitor: ConnectionMonitor) -> Option<ConnectionMonitor> {
         let mut state = self.lock();
         let ServerState { connections, strays, .. } = &mut *state;

@@ -11,7 +11,7 @@ impl FakeServer {
         self.lock().closes_begun.iter().filter(|at| **at >= since).count()
     }
 
-    /// How many connections are held of which the pool knows that they are dead.
+    /// How many connections are held that are dead, which their pools have been told.
     pub(crate) fn known_dead(&self) -> usize {
         self.lock().lost.len()
     }
@@ -43,20 +43,20 @@ impl FakeServer {
         self.lock().closes.iter().filter(|other| **other == reason).count()
     }
 
-    /// How many connections the server holds that lead to somebody.
+    /// How many connections the server holds.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.lock().connections.len()
     }
 
-    /// How many connections the server holds of whose end it cannot hear.
+    /// How many connections the server holds whose end does not reach it.
     #[must_use]
     pub fn orphans(&self) -> usize {
         let now = self.runtime.now();
         self.lock().orphans_at(now)
     }
 
-    /// How many connections clients hold that lead elsewhere, to a former server or to nobody.
+    /// How many connections clients hold that lead elsewhere, to a former server or nowhere.
     #[must_use]
     pub fn strays(&self) -> usize {
         self.lock().strays.len()
@@ -97,7 +97,7 @@ impl FakeServer {
         self.lock().mode
     }
 
-    /// How many connections clients hold, whether the server knows them or not.
+    /// How many connections clients hold, whether the server has them or not.
     pub(crate) fn held(&self) -> usize {
         self.lock().held
     }

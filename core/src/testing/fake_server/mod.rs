@@ -44,7 +44,7 @@ struct ServerState {
     connections: BTreeMap<u64, Option<ConnectionMonitor>>,
     /// Connections that lead elsewhere.
     strays: BTreeMap<u64, Stray>,
-    /// Until when the server keeps connections of whose end it cannot hear.
+    /// Until when the server keeps connections whose end does not reach it.
     orphans: Vec<Instant>,
     next_id: u64,
     /// Connections with a lower number lead to a server that has become a replica.
@@ -54,16 +54,16 @@ struct ServerState {
     dials_under_way: usize,
     checks: usize,
     peak: usize,
-    /// Connections that a client holds, whether the server knows them or not.
+    /// Connections that a client holds, whether the server has them or not.
     held: usize,
     closes: Vec<CloseReason>,
-    /// Connections that are dead, which their pools know, and that are still held.
+    /// Connections that are dead, which their pools have been told, and that are still held.
     lost: BTreeSet<u64>,
     /// Monitors of connections that are gone, the last ones.
     spent: VecDeque<ConnectionMonitor>,
     /// Whether a connection was closed as broken that was not.
     sound_one_closed: bool,
-    /// Whoever waits for the mode to change.
+    /// Those that wait for the mode to change.
     waiting: Vec<Waker>,
 }
 
@@ -137,7 +137,7 @@ impl FakeServer {
         self.lock().close_latency = latency;
     }
 
-    /// Whom to call while a close hangs, whenever nothing is ready to run.
+    /// What is called while a close hangs, whenever nothing is ready to run.
     pub(crate) fn set_hang_watch(&self, watch: HangWatch) {
         self.lock().hang_watch = Some(watch);
     }
@@ -173,14 +173,14 @@ impl FakeServer {
         state.demoted_below = state.next_id;
     }
 
-    /// All connections are lost and nobody notices: the path to the clients is cut.
+    /// All connections are lost and no client notices: the path to the clients is cut.
     pub fn forget_connections(&self) {
         let lost = std::mem::take(&mut self.lock().connections);
         drop(lost);
     }
 
     /// The path was cut and is open again: what is dialled from now on is answered, the connections that there were stay
-    /// silent for ever. The server hears of no end of theirs: it keeps and counts them for so long.
+    /// silent for ever. No end of theirs reaches the server: it keeps and counts them for so long.
     pub fn half_open(&self, kept_for: Duration) {
         let until = self.runtime.now() + kept_for;
         let mut state = self.lock();

@@ -128,7 +128,7 @@ impl Held {
     }
 }
 
-/// CheckerCounts a borrower out however it ends, also before it has begun.
+/// Counts a borrower out however it ends, also before it has begun.
 struct Leaving(Arc<Mutex<BorrowerLog>>);
 
 impl Drop for Leaving {

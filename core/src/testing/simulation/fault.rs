@@ -37,7 +37,7 @@ pub enum Fault {
     /// A task that nobody woke is polled.
     SpuriousWake,
     /// The monitors of connections that are gone are called.
-    LateAlarms,
+    LateMonitors,
     /// A task is dropped where it is.
     KillTask,
 }
@@ -75,7 +75,7 @@ impl Fault {
             15 => Self::MostClients(usize::MAX),
             16 => Self::Jump(Duration::from_secs(1 + rng.index(3_600) as u64)),
             17 => Self::SpuriousWake,
-            18 => Self::LateAlarms,
+            18 => Self::LateMonitors,
             19 | 20 => Self::HalfOpen(Duration::from_secs([1, 60][rng.index(2)])),
             21 => Self::Move([FormerServer::Answers, FormerServer::Silent][rng.index(2)]),
             22 => Self::CloseLatency([short[0], short[2], short[3], Duration::from_secs(3)][rng.index(4)]),
@@ -99,7 +99,7 @@ impl Fault {
             Self::MostClients(most) => server.set_most_clients(most),
             Self::Jump(length) => runtime.jump_without_running(length),
             Self::SpuriousWake => runtime.wake_a_task(),
-            Self::LateAlarms => server.call_late_monitors(),
+            Self::LateMonitors => server.call_late_monitors(),
             Self::KillTask => drop(runtime.kill_a_task()),
         }
     }
