@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config_error::{ConfigError, at_most, count, in_words};
+use crate::observer::{Observer, ObserverSlot};
 
 /// What a new caller gets while a node is down and nothing can be lent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -99,6 +101,7 @@ pub struct NodeConfigBuilder {
     max_lifetime: Duration,
     on_node_down: OnNodeDown,
     probe_backoff: Option<ProbeBackoff>,
+    observer: ObserverSlot,
 }
 
 impl Default for NodeConfigBuilder {
@@ -118,6 +121,7 @@ impl Default for NodeConfigBuilder {
             max_lifetime: Duration::from_secs(30 * 60),
             on_node_down: OnNodeDown::Wait,
             probe_backoff: None,
+            observer: ObserverSlot::default(),
         }
     }
 }
@@ -173,6 +177,12 @@ settings! {
 }
 
 impl NodeConfigBuilder {
+    /// Sets what learns of the events of the node. None by default; then no event is made.
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = ObserverSlot::new(observer);
+        self
+    }
+
     /// Pools that a node may grow to. Count, default 4 or the number at start where that is higher, from the number at
     /// start to 256.
     pub fn max_pools_per_node(mut self, max_pools_per_node: usize) -> Self {
@@ -223,6 +233,12 @@ impl NodeConfigBuilder {
 }
 
 impl NodeConfig {
+    /// What learns of the events of the node, if anything does.
+    #[must_use]
+    pub fn observer(&self) -> Option<&dyn Observer> {
+        self.settings.observer.get()
+    }
+
     /// What a setting that is a length of time may be. The floor is what makes quick tests possible; the ceiling is a guard
     /// against a wrong unit.
     pub const DURATIONS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(7 * 24 * 3_600);

@@ -313,6 +313,13 @@ impl<C> NodeState<C> {
         self.outbox.has_actions()
     }
 
+    /// Whether there is something to observe.
+    #[must_use]
+    #[inline]
+    pub fn has_events(&self) -> bool {
+        self.outbox.has_events()
+    }
+
     /// Whether a caller waits for a connection.
     #[must_use]
     pub fn has_waiters(&self) -> bool {
