@@ -11,6 +11,6 @@ fn l1_a_lease_cannot_be_cloned() {
     }
     struct IsClone;
     impl<T: ?Sized> IsNotClone<()> for T {}
-    impl<T: ?Sized + Clone> IsNotClone<IsClone> for T {}
+    impl<T: Clone> IsNotClone<IsClone> for T {}
     <Lease<FakeConnector> as IsNotClone<_>>::holds();
 }
