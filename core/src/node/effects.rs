@@ -10,6 +10,11 @@ use crate::state::{Action, Event};
 pub(crate) struct Effects<C> {
     /// Mostly there is no more than one.
     first_waker: Option<Waker>,
+    /// Boxed, so that a call with little to do moves and drops little.
+    rest: Option<Box<MoreEffects<C>>>,
+}
+
+struct MoreEffects<C> {
     wakers: Vec<Waker>,
     /// Only if there is an observer.
     events: Vec<Event>,
@@ -19,39 +24,49 @@ pub(crate) struct Effects<C> {
 
 impl<C> Effects<C> {
     pub(super) fn new() -> Self {
-        Self { first_waker: None, wakers: Vec::new(), events: Vec::new(), actions: Vec::new() }
+        Self { first_waker: None, rest: None }
     }
 
+    #[inline]
     pub(super) fn wake(&mut self, waker: Waker) {
         match self.first_waker {
             None => self.first_waker = Some(waker),
-            Some(_) => self.wakers.push(waker),
+            Some(_) => self.rest().wakers.push(waker),
         }
     }
 
     pub(super) fn wake_all(&mut self, wakers: impl Iterator<Item = Waker>) {
-        self.wakers.extend(wakers);
+        wakers.for_each(|waker| self.wake(waker));
     }
 
     pub(super) fn observe(&mut self, events: impl Iterator<Item = Event>) {
-        self.events.extend(events);
+        self.rest().events.extend(events);
     }
 
     pub(super) fn perform(&mut self, actions: impl Iterator<Item = Action<C>>) {
-        self.actions.extend(actions);
+        for action in actions {
+            self.rest().actions.push(action);
+        }
     }
 
     #[inline(always)]
     pub(super) fn run(self, observe: impl FnMut(Event), perform: impl FnMut(Action<C>)) {
         // Mostly there is nothing to do.
-        let has_events = !self.events.is_empty();
-        if self.first_waker.is_some() || !self.wakers.is_empty() || has_events || !self.actions.is_empty() {
-            self.run_all(observe, perform);
+        self.first_waker.into_iter().for_each(wake);
+        if let Some(rest) = self.rest {
+            rest.run(observe, perform);
         }
     }
 
-    fn run_all(self, observe: impl FnMut(Event), perform: impl FnMut(Action<C>)) {
-        self.first_waker.into_iter().for_each(wake);
+    #[cold]
+    fn rest(&mut self) -> &mut MoreEffects<C> {
+        self.rest.get_or_insert_with(|| Box::new(MoreEffects { wakers: Vec::new(), events: Vec::new(), actions: Vec::new() }))
+    }
+}
+
+impl<C> MoreEffects<C> {
+    #[cold]
+    fn run(self, observe: impl FnMut(Event), perform: impl FnMut(Action<C>)) {
         self.wakers.into_iter().for_each(wake);
         // Before the actions, from which others follow.
         self.events.into_iter().for_each(observe);

@@ -10,7 +10,7 @@ use crate::connector::AbortHandle;
 use crate::node::effects::Effects;
 use crate::node::handshake::{DriverEnd, DriverState, DriverStep};
 use crate::node::slot_table::SlotTable;
-use crate::state::{Acquired, Closing, ConnId, Input, Loan, NodeState, Outcome, Returned, Ticket, WaiterId};
+use crate::state::{Acquired, Closing, ConnId, Input, Loan, NodeState, Outcome, Returned, Ticket, WaitError, WaiterId};
 use crate::time::Instant;
 
 pub(super) struct NodeInner<C> {
@@ -74,7 +74,7 @@ impl<C> NodeInner<C> {
         self.state.put_back(loan)
     }
 
-    pub(super) fn try_acquire(&mut self, now: Instant) -> Result<Loan<C>, Outcome<C>> {
+    pub(super) fn try_acquire(&mut self, now: Instant) -> Result<Loan<C>, WaitError> {
         self.state.try_acquire(now)
     }
 

@@ -28,7 +28,7 @@ use crate::runtime::Runtime;
 use crate::state::CheckerCounts;
 use crate::state::{
     Acquired, Action, CheckResult, Checkup, Closing, ConnId, DialFailure, DialFailureKind, Event, Input, Loan, NodeState,
-    NodeStatus, Outcome, QueuePosition, ReleaseKind, Returned, Ticket, WaitKind, WaiterId,
+    NodeStatus, Outcome, QueuePosition, ReleaseKind, Returned, Ticket, WaitError, WaitKind, WaiterId,
 };
 use crate::sync::{AtomicBool, Ordering};
 use crate::time::Instant;
@@ -209,7 +209,7 @@ impl<K: Connector> Node<K> {
     }
 
     /// A connection that idles now, or why there is none.
-    pub(crate) fn try_acquire(&self) -> Result<Loan<K::Connection>, Outcome<K::Connection>> {
+    pub(crate) fn try_acquire(&self) -> Result<Loan<K::Connection>, WaitError> {
         loop {
             if let Some(loan) = self.take_idle() {
                 return Ok(loan);
