@@ -11,7 +11,7 @@ use crate::connector::Connector;
 use crate::error::GetClientError;
 use crate::lease::Lease;
 use crate::node::Node;
-use crate::state::{Acquired, Input, Loan, Outcome, ReleaseKind, WaitKind, WaiterId};
+use crate::state::{Acquired, Input, Loan, Outcome, ReleaseKind, WaitError, WaitKind, WaiterId};
 
 /// Waits for a connection; made by [`NodePool::get`](crate::NodePool::get).
 ///
@@ -44,9 +44,9 @@ impl<'a, K: Connector> Acquire<'a, K> {
         Poll::Ready(Ok(Lease::new(Arc::clone(self.node), loan)))
     }
 
-    fn fail(&mut self, outcome: Outcome<K::Connection>) -> Poll<Result<Lease<K>, GetClientError>> {
+    fn fail(&mut self, error: WaitError) -> Poll<Result<Lease<K>, GetClientError>> {
         self.state = WaitState::Done;
-        Poll::Ready(Err(error_of(self.node, outcome)))
+        Poll::Ready(Err(error_of(self.node, error)))
     }
 }
 
@@ -93,7 +93,8 @@ impl<K: Connector> Future for Acquire<'_, K> {
                             }
                             this.node.refuse(loan, place, cx.waker())
                         }
-                        Some(outcome) => return this.fail(outcome),
+                        Some(Outcome::Failed(error)) => return this.fail(error),
+                        Some(Outcome::Ready) => unreachable!("{NO_SUCH_END}"),
                     }
                 }
                 Acquired::Saturated { waiting } => {
@@ -101,8 +102,8 @@ impl<K: Connector> Future for Acquire<'_, K> {
                     let node = String::from(this.node.name());
                     return Poll::Ready(Err(GetClientError::Saturated { node, waiting }));
                 }
-                Acquired::Down(failure) => return this.fail(Outcome::Down(failure)),
-                Acquired::Closed => return this.fail(Outcome::Closed),
+                Acquired::Down(failure) => return this.fail(WaitError::Down(failure)),
+                Acquired::Closed => return this.fail(WaitError::Closed),
             };
         }
     }
@@ -146,12 +147,13 @@ impl<K: Connector> Future for WaitFor<'_, K> {
                 Acquired::Waiting(id) => id,
                 Acquired::Down(failure) => {
                     this.state = WaitState::Done;
-                    return Poll::Ready(Err(error_of(this.node, Outcome::Down(failure))));
+                    return Poll::Ready(Err(error_of(this.node, WaitError::Down(failure))));
                 }
-                Acquired::Loan(_) | Acquired::Saturated { .. } | Acquired::Closed => {
+                Acquired::Closed => {
                     this.state = WaitState::Done;
-                    return Poll::Ready(Err(error_of(this.node, Outcome::Closed)));
+                    return Poll::Ready(Err(error_of(this.node, WaitError::Closed)));
                 }
+                Acquired::Loan(_) | Acquired::Saturated { .. } => unreachable!("{NO_SUCH_END}"),
             },
             WaitState::Queued(id) => id,
             WaitState::Done => panic!("a wait was polled after it had ended"),
@@ -161,9 +163,8 @@ impl<K: Connector> Future for WaitFor<'_, K> {
         this.state = WaitState::Done;
         Poll::Ready(match outcome {
             Outcome::Ready => Ok(()),
-            failed @ (Outcome::Granted(..) | Outcome::TimedOut(_) | Outcome::Down(_) | Outcome::Closed) => {
-                Err(error_of(this.node, failed))
-            }
+            Outcome::Failed(error) => Err(error_of(this.node, error)),
+            Outcome::Granted(..) => unreachable!("{NO_SUCH_END}"),
         })
     }
 }
@@ -176,15 +177,16 @@ impl<K: Connector> Drop for WaitFor<'_, K> {
     }
 }
 
-/// The error for an outcome that is not a connection.
-pub(crate) fn error_of<K: Connector>(node: &Node<K>, outcome: Outcome<K::Connection>) -> GetClientError {
+/// Only a wait for a connection ends with one; the kind of a wait never changes.
+const NO_SUCH_END: &str = "a wait ends with what was waited for, or fails";
+
+/// The error of a caller whose wait has failed.
+pub(crate) fn error_of<K: Connector>(node: &Node<K>, error: WaitError) -> GetClientError {
     let name = String::from(node.name());
-    match outcome {
-        Outcome::TimedOut(failure) => GetClientError::timeout(name, *failure),
-        Outcome::Down(failure) => GetClientError::down(name, *failure),
-        Outcome::Closed | Outcome::Ready | Outcome::Granted(..) => match node.has_lost_runtime() {
-            true => GetClientError::RuntimeEnded { node: name },
-            false => GetClientError::Closed { node: name },
-        },
+    match error {
+        WaitError::TimedOut(failure) => GetClientError::timeout(name, *failure),
+        WaitError::Down(failure) => GetClientError::down(name, *failure),
+        WaitError::Closed if node.has_lost_runtime() => GetClientError::RuntimeEnded { node: name },
+        WaitError::Closed => GetClientError::Closed { node: name },
     }
 }

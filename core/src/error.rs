@@ -45,7 +45,7 @@ pub enum GetClientError {
         last_error: Option<Box<str>>,
     },
     /// The queue of the node is full.
-    #[error("the line for {node} is full: {waiting} callers wait already (max_waiters)")]
+    #[error("the queue of {node} is full: {waiting} callers wait already (max_waiters)")]
     Saturated {
         /// Which node.
         node: String,

@@ -11,8 +11,8 @@
 //! - [`state`] is the pure part: one [`NodeState`](state::NodeState) for each node owns the idle connections, counts all
 //!   others, and holds the queue of waiting callers.
 //!
-//! One request, followed: `acquire` asks the node; the node locks, puts one input into the node's state, takes its outputs,
-//! unlocks, and wakes; the driver performs actions and sleeps until the node's next deadline.
+//! One request, followed: `acquire` asks the node; the node locks, puts one input into its state, takes the outputs,
+//! unlocks, and wakes; the driver performs actions and sleeps until the state's next deadline.
 
 #![forbid(unsafe_code)]
 
@@ -34,6 +34,7 @@ mod manager;
 mod node;
 mod node_pool;
 mod node_registry;
+mod observer;
 mod pending_close;
 mod runtime;
 pub mod state;
@@ -56,8 +57,12 @@ pub use error::GetClientError;
 pub use lease::Lease;
 pub use manager::Manager;
 pub use node_pool::NodePool;
+pub use observer::Observer;
 pub use pending_close::PendingClose;
 pub use runtime::{Runtime, Spawn, Task, Timer};
-pub use state::{Health, NodeStatus, PoolStatus, Snapshot, WaitPhase};
+pub use state::{
+    CheckOutcome, ConnectionUse, Counters, DialFailureKind, Event, GrantRevoked, Health, NodeStatus, PoolStatus, Snapshot,
+    WaitPhase,
+};
 pub use time::Instant;
 pub use total_limit::TotalLimit;

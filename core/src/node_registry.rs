@@ -160,6 +160,7 @@ impl<K: Connector> NodeRegistry<K> {
     }
 
     /// Why a node cannot be asked. Not under the lock: the runtime is asked.
+    #[cold]
     pub(crate) fn no_such_node(&self, name: &str) -> GetClientError {
         let node = String::from(name);
         if self.is_closed() {

@@ -153,6 +153,9 @@ async fn a_transaction_that_changes_nothing_leaves_nothing(runtime: impl Network
     let manager = manager_of(&server, 1, runtime).await;
     let mut client = manager.get_client(&server.url()).await.expect("a client");
     let () = client.transaction("key", |_| Box::pin(async { Ok(()) })).await.expect("nothing to do");
+    server.command(&["SET", "key", "theirs"]);
+    let set: Option<()> = redis::pipe().atomic().set("own", 1).ignore().query_async(&mut client).await.expect("EXEC");
+    assert!(set.is_some(), "nothing is watched any more");
     let no_keys: &[&str] = &[];
     let (n,): (i64,) = client
         .transaction(no_keys, |attempt| {
@@ -162,9 +165,6 @@ async fn a_transaction_that_changes_nothing_leaves_nothing(runtime: impl Network
         .await
         .expect("a transaction without keys");
     assert_eq!(n, 1);
-    server.command(&["SET", "key", "theirs"]);
-    let set: Option<()> = redis::pipe().atomic().set("own", 1).ignore().query_async(&mut client).await.expect("EXEC");
-    assert!(set.is_some(), "nothing is watched any more");
     drop(client);
     assert_eq!(status(&manager).idle, 1, "and nothing was to be cleaned");
 }

@@ -185,6 +185,27 @@ fn no_other_word_is_taken_for_the_end_of_a_cleaning() {
     }
 }
 
+/// Of a server that stays silent, too: what was sent to it is waited for by nothing any more.
+#[test]
+fn a_client_that_is_dropped_with_a_command_in_flight_is_closed_at_once() {
+    let gone = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&gone);
+    let server = ScriptedServer::start(move |mut client: Conversation| {
+        if client.log_in() {
+            while client.hear().is_some() {}
+            flag.store(true, Ordering::SeqCst);
+        }
+    });
+    on_tokio(async {
+        let manager = manager_of(&server, RedisManager::builder().max_connection_size(1)).await;
+        let mut client = manager.get_client(&server.url()).await.expect("a client");
+        let echo = redis::cmd("ECHO").arg("lost").clone();
+        assert!(::tokio::time::timeout(20 * MS, echo.query_async::<String>(&mut client)).await.is_err(), "it is silent");
+        client.discard();
+        until("the connection is closed", || gone.load(Ordering::SeqCst)).await;
+    });
+}
+
 #[test]
 fn a_discarded_client_is_closed() {
     let server = ScriptedServer::start(Conversation::serve);

@@ -5,9 +5,11 @@ mod probe_backoff;
 mod setting;
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config_error::{ConfigError, at_most, count, in_words};
+use crate::observer::{Observer, ObserverSlot};
 pub use on_node_down::OnNodeDown;
 pub use probe_backoff::ProbeBackoff;
 pub use setting::Setting;
@@ -45,6 +47,7 @@ pub struct NodeConfigBuilder {
     max_lifetime: Duration,
     on_node_down: OnNodeDown,
     probe_backoff: Option<ProbeBackoff>,
+    observer: ObserverSlot,
 }
 
 impl Default for NodeConfigBuilder {
@@ -64,6 +67,7 @@ impl Default for NodeConfigBuilder {
             max_lifetime: Duration::from_secs(30 * 60),
             on_node_down: OnNodeDown::Wait,
             probe_backoff: None,
+            observer: ObserverSlot::default(),
         }
     }
 }
@@ -119,6 +123,12 @@ settings! {
 }
 
 impl NodeConfigBuilder {
+    /// Sets what learns of the events of the node. None by default; then no event is made.
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = ObserverSlot::new(observer);
+        self
+    }
+
     /// Pools that a node may grow to. Count, default 4 or the number at start where that is higher, from the number at
     /// start to 256.
     pub fn max_pools_per_node(mut self, max_pools_per_node: usize) -> Self {
@@ -169,6 +179,12 @@ impl NodeConfigBuilder {
 }
 
 impl NodeConfig {
+    /// What learns of the events of the node, if anything does.
+    #[must_use]
+    pub fn observer(&self) -> Option<&dyn Observer> {
+        self.settings.observer.get()
+    }
+
     /// What a setting that is a length of time may be. The floor is what makes quick tests possible; the ceiling is a guard
     /// against a wrong unit.
     pub const DURATIONS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(7 * 24 * 3_600);

@@ -10,7 +10,7 @@ use crate::connector::AbortHandle;
 use crate::node::effects::Effects;
 use crate::node::handshake::{DriverEnd, DriverState, DriverStep};
 use crate::node::slot_table::SlotTable;
-use crate::state::{Acquired, Closing, ConnId, Input, Loan, NodeState, Outcome, Returned, Ticket, WaiterId};
+use crate::state::{Acquired, Closing, ConnId, Input, Loan, NodeState, Outcome, Returned, Ticket, WaitError, WaiterId};
 use crate::time::Instant;
 
 pub(super) struct NodeInner<C> {
@@ -35,8 +35,13 @@ enum Handles {
 
 impl<C> NodeInner<C> {
     pub(super) fn new(config: NodeConfig, seed: u64) -> Self {
+        let is_observed = config.observer().is_some();
+        let mut state = NodeState::new(config, seed);
+        if is_observed {
+            state.observe();
+        }
         Self {
-            state: NodeState::new(config, seed),
+            state,
             waiters: SlotTable::new(),
             jobs: SlotTable::new(),
             abort_handles: SlotTable::new(),
@@ -69,7 +74,7 @@ impl<C> NodeInner<C> {
         self.state.put_back(loan)
     }
 
-    pub(super) fn try_acquire(&mut self, now: Instant) -> Result<Loan<C>, Outcome<C>> {
+    pub(super) fn try_acquire(&mut self, now: Instant) -> Result<Loan<C>, WaitError> {
         self.state.try_acquire(now)
     }
 
@@ -207,6 +212,9 @@ impl<C> NodeInner<C> {
         if !self.state.is_open() {
             // All of them, once: no job is listed any more.
             effects.wake_all(self.jobs.take_all());
+        }
+        if self.state.has_events() {
+            effects.observe(std::iter::from_fn(|| self.state.poll_event()));
         }
         if self.driver.is_gone() || self.handles == Handles::Dropped {
             effects.perform(std::iter::from_fn(|| self.state.poll_action()));

@@ -27,8 +27,8 @@ use crate::runtime::Runtime;
 #[cfg(feature = "testing")]
 use crate::state::CheckerCounts;
 use crate::state::{
-    Acquired, Action, CheckResult, Checkup, Closing, ConnId, DialFailure, DialFailureKind, Input, Loan, NodeState, NodeStatus,
-    Outcome, QueuePosition, ReleaseKind, Returned, Ticket, WaitKind, WaiterId,
+    Acquired, Action, CheckResult, Checkup, Closing, ConnId, DialFailure, DialFailureKind, Event, Input, Loan, NodeState,
+    NodeStatus, Outcome, QueuePosition, ReleaseKind, Returned, Ticket, WaitError, WaitKind, WaiterId,
 };
 use crate::sync::{AtomicBool, Ordering};
 use crate::time::Instant;
@@ -209,7 +209,7 @@ impl<K: Connector> Node<K> {
     }
 
     /// A connection that idles now, or why there is none.
-    pub(crate) fn try_acquire(&self) -> Result<Loan<K::Connection>, Outcome<K::Connection>> {
+    pub(crate) fn try_acquire(&self) -> Result<Loan<K::Connection>, WaitError> {
         loop {
             if let Some(loan) = self.take_idle() {
                 return Ok(loan);
@@ -363,7 +363,13 @@ impl<K: Connector> Node<K> {
 
     #[inline(always)]
     fn run(&self, effects: Effects<K::Connection>) {
-        effects.run(|action| self.perform(action));
+        effects.run(|event| self.observe(&event), |action| self.perform(action));
+    }
+
+    fn observe(&self, event: &Event) {
+        if let Some(observer) = self.config.observer() {
+            let _ = guarded(|| observer.event(&self.name, event));
+        }
     }
 
     /// Performs an action for which there is no driver.

@@ -13,6 +13,7 @@ impl<T> SlotTable<T> {
     }
 
     /// Puts a value in; the one that was there goes out.
+    #[inline]
     pub(super) fn swap(&mut self, slot: u32, value: &mut Option<T>) {
         std::mem::swap(self.entry(slot), value);
     }
@@ -33,6 +34,7 @@ impl<T> SlotTable<T> {
     }
 
     /// It grows by a quarter, so that little of a large table is unused.
+    #[inline]
     fn entry(&mut self, slot: u32) -> &mut Option<T> {
         let (table, slot) = (&mut self.entries, slot as usize);
         if table.len() <= slot {

@@ -37,7 +37,7 @@ pub use event::{CheckOutcome, ConnectionUse, Event, GrantRevoked};
 pub use ids::{ConnId, WaiterId};
 pub use input::{CheckResult, DialFailure, DialFailureKind, Input, ReleaseKind};
 pub use node_state::NodeState;
-pub use outcome::{Acquired, Outcome, Returned, WaitFailure, WaitPhase};
+pub use outcome::{Acquired, Outcome, Returned, WaitError, WaitFailure, WaitPhase};
 pub use quota::{Demand, Quota, SharingMode};
 #[cfg(feature = "testing")]
 pub(crate) use status::CheckerCounts;

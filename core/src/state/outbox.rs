@@ -69,6 +69,11 @@ impl<C> Outbox<C> {
         self.events.as_mut()?.pop_front()
     }
 
+    #[inline]
+    pub(crate) fn has_events(&self) -> bool {
+        self.events.as_ref().is_some_and(|events| !events.is_empty())
+    }
+
     pub(crate) fn has_actions(&self) -> bool {
         !self.actions.is_empty()
     }

@@ -43,10 +43,18 @@ pub enum Returned<C> {
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outcome<C> {
-    /// A connection, and the place in the queue that it was granted to.
+    /// A connection, and the position in the queue that it was granted to.
     Granted(Loan<C>, QueuePosition),
-    /// What was waited for has come true (the node is warm, the pool is drained).
+    /// What was waited for, and is no connection, has come true: the node is warm, the pool is drained.
     Ready,
+    /// Without what was waited for.
+    Failed(WaitError),
+}
+
+/// Why a wait brought nothing.
+#[must_use]
+#[derive(Debug, PartialEq, Eq)]
+pub enum WaitError {
     /// The deadline came first.
     TimedOut(Box<WaitFailure>),
     /// The node is down.
@@ -59,23 +67,19 @@ pub enum Outcome<C> {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum WaitResult {
     Ready,
-    TimedOut(Box<WaitFailure>),
-    Down(Box<WaitFailure>),
-    Closed,
+    Failed(WaitError),
 }
 
 impl<C> From<WaitResult> for Outcome<C> {
     fn from(result: WaitResult) -> Self {
         match result {
             WaitResult::Ready => Outcome::Ready,
-            WaitResult::TimedOut(failure) => Outcome::TimedOut(failure),
-            WaitResult::Down(failure) => Outcome::Down(failure),
-            WaitResult::Closed => Outcome::Closed,
+            WaitResult::Failed(error) => Outcome::Failed(error),
         }
     }
 }
 
-/// All that is told to a caller who gets no connection.
+/// The numbers of a wait that brought nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WaitFailure {
     /// How long the caller waited.

@@ -4,6 +4,7 @@ mod adding;
 mod capacity;
 mod closing;
 mod ending;
+mod events;
 mod fleet;
 mod healing;
 mod lease;

@@ -12,7 +12,7 @@ use crate::state::deadlines::{DeadlineKind, Deadlines};
 use crate::state::event::Event;
 use crate::state::ids::ConnId;
 use crate::state::input::{DialFailure, DialFailureKind};
-use crate::state::outcome::{WaitFailure, WaitResult};
+use crate::state::outcome::{WaitError, WaitFailure, WaitResult};
 use crate::state::status::Health;
 use crate::state::token::{Checkup, Closing, Ticket};
 use crate::state::wait_queue::WaitKind;
@@ -273,7 +273,7 @@ impl<C> NodeState<C> {
             let since = self.queue.position(waiter).map_or(now, |position| position.since());
             let failure = Box::new(self.failure(now, since));
             self.emit_failure(kind, true, &failure);
-            self.queue.finish(waiter, WaitResult::Down(failure));
+            self.queue.finish(waiter, WaitResult::Failed(WaitError::Down(failure)));
             self.outbox.wake(waiter);
         }
     }

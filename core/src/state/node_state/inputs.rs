@@ -13,7 +13,7 @@ use crate::state::deadlines::DeadlineKind;
 use crate::state::event::{CheckOutcome, ConnectionUse, Event, GrantRevoked};
 use crate::state::ids::ConnId;
 use crate::state::input::{CheckResult, DialFailure, DialFailureKind, ReleaseKind};
-use crate::state::outcome::WaitResult;
+use crate::state::outcome::{WaitError, WaitResult};
 use crate::state::status::Health;
 use crate::state::token::{Checkup, Closing, Loan, Ticket};
 use crate::state::wait_queue::WaitKind;
@@ -268,7 +268,7 @@ impl<C> NodeState<C> {
             self.deadlines.disarm(kind);
         }
         for waiter in self.queue.granted() {
-            if let Some(id) = self.queue.finish(waiter, WaitResult::Closed) {
+            if let Some(id) = self.queue.finish(waiter, WaitResult::Failed(WaitError::Closed)) {
                 self.outbox.emit(|| Event::GrantRevoked { why: GrantRevoked::PoolClosed });
                 self.revoke(now, id, ReleaseKind::Sound);
             }
@@ -276,7 +276,7 @@ impl<C> NodeState<C> {
         }
         for kind in [WaitKind::Loan, WaitKind::Warm] {
             while let Some(waiter) = self.queue.head(kind) {
-                self.queue.finish(waiter, WaitResult::Closed);
+                self.queue.finish(waiter, WaitResult::Failed(WaitError::Closed));
                 self.outbox.wake(waiter);
             }
         }

@@ -20,7 +20,7 @@ use crate::state::event::{Event, GrantRevoked};
 use crate::state::ids::{ConnId, WaiterId};
 use crate::state::input::{Input, ReleaseKind};
 use crate::state::outbox::Outbox;
-use crate::state::outcome::{Acquired, Outcome, Returned, WaitResult};
+use crate::state::outcome::{Acquired, Outcome, Returned, WaitError, WaitResult};
 use crate::state::quota::{QuotaState, SharingMode};
 use crate::state::rng::Rng;
 use crate::state::status::{Counters, Health};
@@ -181,10 +181,10 @@ impl<C> NodeState<C> {
     ///
     /// # Errors
     ///
-    /// Why there is none: an outcome as after a wait of no length.
-    pub fn try_acquire(&mut self, now: Instant) -> Result<Loan<C>, Outcome<C>> {
+    /// Why there is none, as after a wait of no length.
+    pub fn try_acquire(&mut self, now: Instant) -> Result<Loan<C>, WaitError> {
         if !self.closes.is_open() {
-            return Err(Outcome::Closed);
+            return Err(WaitError::Closed);
         }
         if let Some(loan) = self.take_idle() {
             return Ok(loan);
@@ -194,8 +194,8 @@ impl<C> NodeState<C> {
         self.dispatch(now);
         let failure = Box::new(self.failure(now, now));
         Err(match self.evidence() {
-            Health::Down => Outcome::Down(failure),
-            Health::Up | Health::Suspect => Outcome::TimedOut(failure),
+            Health::Down => WaitError::Down(failure),
+            Health::Up | Health::Suspect => WaitError::TimedOut(failure),
         })
     }
 
@@ -311,6 +311,13 @@ impl<C> NodeState<C> {
     #[must_use]
     pub fn has_actions(&self) -> bool {
         self.outbox.has_actions()
+    }
+
+    /// Whether there is something to observe.
+    #[must_use]
+    #[inline]
+    pub fn has_events(&self) -> bool {
+        self.outbox.has_events()
     }
 
     /// Whether a caller waits for a connection.

@@ -1,6 +1,7 @@
 //! Unit tests of the node's state: inputs and outputs as plain values; a connection is a number.
 
 mod ending;
+mod events;
 mod exhaustive;
 mod healing;
 mod lending;
@@ -47,8 +48,15 @@ impl Bench {
     }
 
     fn seeded(builder: NodeConfigBuilder, seed: u64) -> Self {
+        let mut bench = Self::at_rest(builder, seed);
+        bench.put(Input::Tick);
+        bench
+    }
+
+    /// The same before its first tick.
+    fn at_rest(builder: NodeConfigBuilder, seed: u64) -> Self {
         let config = builder.build().expect("the test's settings are valid");
-        let mut bench = Self {
+        Self {
             state: NodeState::new(config, seed),
             now: Instant::ZERO,
             connects: Vec::new(),
@@ -58,9 +66,7 @@ impl Bench {
             kills: Vec::new(),
             wakes: Vec::new(),
             made: 0,
-        };
-        bench.put(Input::Tick);
-        bench
+        }
     }
 
     /// One pool of `limit` connections, `limit` of them open and idle.

@@ -10,7 +10,7 @@ use crate::state::deadlines::DeadlineKind;
 use crate::state::event::{Event, GrantRevoked};
 use crate::state::ids::ConnId;
 use crate::state::input::ReleaseKind;
-use crate::state::outcome::WaitResult;
+use crate::state::outcome::{WaitError, WaitResult};
 use crate::state::status::Health;
 use crate::state::token::Closing;
 use crate::state::wait_queue::WaitKind;
@@ -67,7 +67,11 @@ impl<C> NodeState<C> {
                     let failure = Box::new(self.failure(now, since));
                     let is_down = self.evidence() == Health::Down;
                     self.emit_failure(kind, is_down, &failure);
-                    if is_down { WaitResult::Down(failure) } else { WaitResult::TimedOut(failure) }
+                    if is_down {
+                        WaitResult::Failed(WaitError::Down(failure))
+                    } else {
+                        WaitResult::Failed(WaitError::TimedOut(failure))
+                    }
                 }
             };
             let uncollected = self.queue.finish(waiter, result);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use redis_manager_core::state::{
-    Acquired, Action, Checkup, Closing, ConnId, DialFailure, DialFailureKind, CheckResult, Input, NodeState, Loan, Outcome, Returned,
+    Acquired, Action, Checkup, Closing, ConnId, DialFailure, DialFailureKind, CheckResult, Input, NodeState, Loan, Outcome, WaitError, Returned,
     Ticket, ReleaseKind, WaiterId, WaitKind,
 };
 use redis_manager_core::{CloseReason, Instant, NodeConfig, OnNodeDown};
@@ -157,7 +157,7 @@ impl FuzzHarness {
                 self.keep(again);
             }
             Some(Outcome::Granted(loan, _)) => self.lend(loan),
-            Some(Outcome::Ready | Outcome::TimedOut(_) | Outcome::Down(_) | Outcome::Closed) => {}
+            Some(Outcome::Ready | Outcome::Failed(_)) => {}
             None => self.waiters.push(id),
         }
     }

@@ -77,6 +77,7 @@ impl Runtime for Hand {
     }
 }
 
+#[inline(always)]
 pub(crate) fn poll_once<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }

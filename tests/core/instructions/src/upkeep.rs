@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use redis_manager_core::state::{Acquired, Action, CheckResult, ConnId, Input, NodeState, Outcome, ReleaseKind, Returned};
+use redis_manager_core::state::{
+    Acquired, Action, CheckResult, ConnId, Input, NodeState, Outcome, ReleaseKind, Returned, WaitError,
+};
 use redis_manager_core::{Instant, NodeConfig, NodeConfigBuilder};
 
 /// A node's state with its actions performed at once, at the instant that it last heard of.
@@ -135,6 +137,6 @@ pub(crate) fn timed_out(others: usize, times: u64) {
         let Acquired::Waiting(id) = node.state.acquire(node.now, deadline) else { unreachable!("nothing idles") };
         node.tick();
         assert_eq!(node.state.poll_wake(), Some(id), "its deadline has come");
-        let Some(Outcome::TimedOut(_)) = node.state.take_outcome(id) else { unreachable!("it was told") };
+        let Some(Outcome::Failed(WaitError::TimedOut(_))) = node.state.take_outcome(id) else { unreachable!("it was told") };
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Bench, MS, SECOND, one_pool};
 use crate::close_reason::CloseReason;
-use crate::state::{Acquired, CheckResult, DialFailureKind, Input, Outcome, ReleaseKind, WaitKind};
+use crate::state::{Acquired, CheckResult, DialFailureKind, Input, Outcome, ReleaseKind, WaitError, WaitKind};
 
 #[test]
 fn e1_a_close_tells_all_who_wait_and_ends_when_the_last_connection_is_closed() {
@@ -16,7 +16,7 @@ fn e1_a_close_tells_all_who_wait_and_ends_when_the_last_connection_is_closed() {
     let queued = bench.wait(SECOND);
     bench.put(Input::Close { force_at: Some(bench.now + 10 * SECOND) });
     for waiter in [granted, queued] {
-        assert_eq!(bench.state.take_outcome(waiter), Some(Outcome::Closed));
+        assert_eq!(bench.state.take_outcome(waiter), Some(Outcome::Failed(WaitError::Closed)));
     }
     assert_eq!(bench.acquire(SECOND), Acquired::Closed);
     let Acquired::Waiting(drained) = bench.state.wait_for(bench.now, WaitKind::Drained, bench.now + 20 * SECOND) else {
@@ -94,7 +94,7 @@ fn a_lost_driver_leaves_nobody_waiting() {
         panic!("it waits for the end")
     };
     bench.put(Input::DriverLost);
-    assert_eq!(bench.state.take_outcome(waiter), Some(Outcome::Closed));
+    assert_eq!(bench.state.take_outcome(waiter), Some(Outcome::Failed(WaitError::Closed)));
     assert_eq!(bench.state.take_outcome(drained), Some(Outcome::Ready));
     bench.release(loan);
     bench.close_all();

@@ -3,7 +3,7 @@
 use super::{Bench, MS, SECOND, one_pool};
 use crate::close_reason::CloseReason;
 use crate::config::OnNodeDown;
-use crate::state::{CheckResult, DialFailure, DialFailureKind, Health, Input, Outcome, ReleaseKind};
+use crate::state::{CheckResult, DialFailure, DialFailureKind, Health, Input, Outcome, ReleaseKind, WaitError};
 
 /// Bites when `arm_probe` arms nothing.
 #[test]
@@ -59,7 +59,10 @@ fn h10_a_dial_that_fills_the_pool_is_overdue_in_its_time_whoever_ordered_it() {
     assert_eq!(bench.state.evidence(), Health::Up);
     bench.pass(MS);
     assert_eq!(bench.state.evidence(), Health::Down);
-    assert!(matches!(bench.state.take_outcome(waiter), Some(Outcome::Down(_))), "it fails fast, not at its deadline");
+    assert!(
+        matches!(bench.state.take_outcome(waiter), Some(Outcome::Failed(WaitError::Down(_)))),
+        "it fails fast, not at its deadline"
+    );
     let mut bench = Bench::new(settings());
     assert!(bench.state.try_acquire(bench.now).is_err());
     bench.collect();
@@ -208,7 +211,7 @@ fn a_caller_of_a_failing_node_is_told_that_it_is_down_and_why() {
             bench.refuse(DialFailureKind::TimedOut);
         }
     }
-    let Some(Outcome::Down(failure)) = bench.state.take_outcome(waiter) else { panic!("it was told") };
+    let Some(Outcome::Failed(WaitError::Down(failure))) = bench.state.take_outcome(waiter) else { panic!("it was told") };
     assert_eq!((failure.waited, failure.last_error.as_deref()), (SECOND, Some("refused")));
 }
 

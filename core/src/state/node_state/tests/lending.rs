@@ -4,7 +4,7 @@ use super::{Bench, MS, SECOND, one_pool};
 use crate::close_reason::CloseReason;
 use crate::config::{NodeConfig, OnNodeDown};
 use crate::state::rng::Rng;
-use crate::state::{Acquired, DialFailure, DialFailureKind, Health, Input, Outcome, ReleaseKind, WaitPhase};
+use crate::state::{Acquired, DialFailure, DialFailureKind, Health, Input, Outcome, ReleaseKind, WaitError, WaitPhase};
 
 #[test]
 fn at_the_start_every_pool_dials_its_minimum() {
@@ -56,7 +56,7 @@ fn a_deadline_is_told_when_it_comes_wherever_in_line() {
     assert_eq!(bench.wakes, []);
     bench.pass(MS);
     assert_eq!(bench.wakes, [middle]);
-    let Some(Outcome::TimedOut(failure)) = bench.state.take_outcome(middle) else { panic!("it timed out") };
+    let Some(Outcome::Failed(WaitError::TimedOut(failure))) = bench.state.take_outcome(middle) else { panic!("it timed out") };
     assert_eq!((failure.waited, failure.phase, failure.seen.waiting), (SECOND, WaitPhase::LeasesHeld, 3));
     assert!(bench.state.take_outcome(first).is_none() && bench.state.take_outcome(last).is_none());
     bench.release(loan);
@@ -78,7 +78,7 @@ fn w9_a_grant_that_nobody_collects_is_revoked_at_its_deadline_and_goes_to_the_ne
     bench.pass(MS);
     let loan = bench.granted(next);
     assert_eq!(loan.conn, 1);
-    assert!(matches!(bench.state.take_outcome(lazy), Some(Outcome::TimedOut(_))));
+    assert!(matches!(bench.state.take_outcome(lazy), Some(Outcome::Failed(WaitError::TimedOut(_)))));
     bench.release(loan);
 }
 
@@ -160,7 +160,7 @@ fn what_comes_back_to_a_failing_node_does_not_keep_the_probe_that_is_due_from_be
 fn a_try_that_finds_nothing_dials_one_spare_for_the_next() {
     let mut bench = Bench::new(one_pool(2));
     for _ in 0..3 {
-        assert!(matches!(bench.state.try_acquire(bench.now), Err(Outcome::TimedOut(_))));
+        assert!(matches!(bench.state.try_acquire(bench.now), Err(WaitError::TimedOut(_))));
         bench.collect();
         assert_eq!(bench.connects.len(), 1);
     }
@@ -168,7 +168,7 @@ fn a_try_that_finds_nothing_dials_one_spare_for_the_next() {
     let loan = bench.state.try_acquire(bench.now).expect("it idles");
     bench.release(loan);
     bench.put(Input::Close { force_at: None });
-    assert_eq!(bench.state.try_acquire(bench.now), Err(Outcome::Closed));
+    assert_eq!(bench.state.try_acquire(bench.now), Err(WaitError::Closed));
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn fail_fast_tells_those_in_line_and_those_who_come_while_the_node_is_down() {
     let mut bench = Bench::new(one_pool(2).on_node_down(OnNodeDown::FailFast));
     let waiter = bench.wait(SECOND);
     bench.refuse(DialFailureKind::Passing);
-    assert!(matches!(bench.state.take_outcome(waiter), Some(Outcome::Down(_))));
+    assert!(matches!(bench.state.take_outcome(waiter), Some(Outcome::Failed(WaitError::Down(_)))));
     assert!(matches!(bench.acquire(SECOND), Acquired::Down(_)));
     bench.pass(5 * SECOND);
     bench.accept();
@@ -190,7 +190,7 @@ fn h7_a_permanent_failure_is_told_to_all_at_once_and_probed_slowly() {
     let waiters = [bench.wait(SECOND), bench.wait(SECOND)];
     bench.refuse(DialFailureKind::Permanent);
     for waiter in waiters {
-        let Some(Outcome::Down(failure)) = bench.state.take_outcome(waiter) else { panic!("it was told") };
+        let Some(Outcome::Failed(WaitError::Down(failure))) = bench.state.take_outcome(waiter) else { panic!("it was told") };
         assert_eq!(failure.last_error.as_deref(), Some("refused"));
     }
     assert_eq!(bench.state.health(), Health::Down);

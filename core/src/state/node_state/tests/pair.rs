@@ -10,7 +10,7 @@ use crate::close_reason::CloseReason;
 use crate::config::OnNodeDown;
 use crate::state::{
     Acquired, CheckResult, Checkup, Closing, ConnId, DialFailure, DialFailureKind, Input, Loan, Outcome, ReleaseKind, Ticket,
-    WaitFailure, WaiterId,
+    WaitError, WaitFailure, WaiterId,
 };
 
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3_600);
@@ -100,7 +100,7 @@ impl Pair {
                 self.bench.collect();
                 let says = match tried {
                     Ok(loan) => self.lend(loan),
-                    Err(outcome) => self.told(outcome),
+                    Err(outcome) => self.told(Outcome::Failed(outcome)),
                 };
                 return (Some(says), Some(self.model.try_acquire()));
             }
@@ -241,9 +241,9 @@ impl Pair {
     fn told(&mut self, outcome: Outcome<u32>) -> Told {
         match outcome {
             Outcome::Granted(loan, _) => self.lend(loan),
-            Outcome::TimedOut(failure) => Told::TimedOut { beats: waited(&failure) },
-            Outcome::Down(failure) => Told::Down { beats: waited(&failure) },
-            Outcome::Closed => Told::Closed,
+            Outcome::Failed(WaitError::TimedOut(failure)) => Told::TimedOut { beats: waited(&failure) },
+            Outcome::Failed(WaitError::Down(failure)) => Told::Down { beats: waited(&failure) },
+            Outcome::Failed(WaitError::Closed) => Told::Closed,
             Outcome::Ready => panic!("nobody waits for that here"),
         }
     }

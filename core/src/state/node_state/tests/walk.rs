@@ -200,7 +200,7 @@ impl Walk {
                 }
             }
             Outcome::Granted(loan, _) => self.loans.push(loan),
-            Outcome::Ready | Outcome::TimedOut(_) | Outcome::Down(_) | Outcome::Closed => {}
+            Outcome::Ready | Outcome::Failed(_) => {}
         }
     }
 
