@@ -9,13 +9,13 @@ use crate::support::{SECOND, one_pool};
 
 /// Asks the pool for its status whenever something happens, notes how it is doing, and panics now and then.
 #[derive(Default)]
-struct Nosy {
+struct NosyObserver {
     pool: OnceLock<NodePool<FakeConnector>>,
     seen: Mutex<Vec<(String, Event)>>,
     panics: bool,
 }
 
-impl Observer for Nosy {
+impl Observer for NosyObserver {
     fn event(&self, node: &str, event: &Event) {
         let _status = self.pool.get().map(NodePool::status);
         self.seen.lock().expect("not poisoned").push((String::from(node), event.clone()));
@@ -26,7 +26,7 @@ impl Observer for Nosy {
 fn outage(panics: bool) -> Vec<(String, Event)> {
     let runtime = FakeRuntime::new(3);
     let server = FakeServer::new(&runtime);
-    let observer = Arc::new(Nosy { panics, ..Nosy::default() });
+    let observer = Arc::new(NosyObserver { panics, ..NosyObserver::default() });
     let config = one_pool(2).observer(observer.clone()).build().expect("valid");
     let pool = NodePool::new(server.connector(), config, Arc::new(runtime.clone()));
     assert!(observer.pool.set(pool.clone()).is_ok());
