@@ -6,7 +6,7 @@ use std::sync::Weak;
 use crate::state::ConnId;
 
 /// Reports to the pool what a connector learns by the way: that a connection is dead, that the node is not ready, that another
-/// server has taken its place. Given to [`Connector::watch`].
+/// server has taken its place. Given to [`Connector::watch`](crate::Connector::watch).
 ///
 /// It may be used from any thread, at any time, also long after the connection or the pool is gone.
 #[derive(Clone)]

@@ -21,7 +21,7 @@ use crate::redis_node::{NodeHandle, PoolArgs, RedisConnector, SharedConnections,
 type SharedConnectionsOfNodes = HashMap<String, Weak<SharedConnections>>;
 
 /// Pools of connections to many Redis nodes, by URL. Cheap to clone; clones are the same manager. When the last one is
-/// dropped, all pools close, but for those of nodes that a [`NodeHandle`] or a [`SharedClient`] still uses.
+/// dropped, all pools close, but for those of nodes that a [`NodeHandle`] or a [`SharedClient`](crate::SharedClient) still uses.
 ///
 /// A node is known by its URL as it was given: `redis://localhost` and `redis://localhost:6379` are two nodes, each with
 /// its own pools. Errors and pictures show URLs with the password replaced.

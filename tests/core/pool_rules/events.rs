@@ -39,8 +39,7 @@ fn outage(panics: bool) -> Vec<(String, Event)> {
     let lease = runtime.block_on(pool.get()).expect("it is up again");
     drop(lease);
     runtime.block_on(pool.close());
-    let seen = observer.seen.lock().expect("not poisoned").clone();
-    seen
+    observer.seen.lock().expect("not poisoned").clone()
 }
 
 #[test]
@@ -49,9 +48,9 @@ fn an_observer_learns_of_an_outage_and_may_ask_the_pool() {
     assert!(seen.iter().all(|(node, _)| node == "fake"), "{seen:?}");
     let health: Vec<_> = seen
         .iter()
-        .filter_map(|(_, event)| match event {
-            Event::HealthChanged { to, .. } => Some(*to),
-            _ => None,
+        .filter_map(|(_, event)| {
+            let Event::HealthChanged { to, .. } = event else { return None };
+            Some(*to)
         })
         .collect();
     assert_eq!(health, [Health::Up, Health::Suspect, Health::Down, Health::Up], "{seen:?}");

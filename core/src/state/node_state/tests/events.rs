@@ -65,9 +65,9 @@ fn a_node_that_goes_down_and_comes_back_says_so_once_each_with_the_cause() {
     let seen = events(&mut bench);
     let health: Vec<_> = seen
         .iter()
-        .filter_map(|event| match event {
-            Event::HealthChanged { from, to, why } => Some((*from, *to, why.as_deref())),
-            _ => None,
+        .filter_map(|event| {
+            let Event::HealthChanged { from, to, why } = event else { return None };
+            Some((*from, *to, why.as_deref()))
         })
         .collect();
     assert_eq!(health, [(Health::Up, Health::Down, Some("refused")), (Health::Down, Health::Up, None)]);
