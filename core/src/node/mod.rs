@@ -118,12 +118,26 @@ impl<K: Connector> Node<K> {
             if self.has_waiters.load(Ordering::Relaxed) {
                 return None;
             }
-            let mut loan = self.inner.lock().take_idle()?;
+            let mut inner = self.inner.lock();
+            let mut loan = inner.take_idle()?;
+            if inner.state().lacks_idle() {
+                drop(inner);
+                self.add_idle();
+            } else {
+                drop(inner);
+            }
             if self.is_sound(&mut loan) {
                 return Some(loan);
             }
             self.put(Input::Release(loan, ReleaseKind::Stale));
         }
+    }
+
+    /// Has connections dialled, so that `min_idle` of them idle again.
+    #[cold]
+    #[inline(never)]
+    fn add_idle(&self) {
+        self.put(Input::Tick);
     }
 
     /// Takes a connection back from its borrower; the fast path needs no clock and no allocation.

@@ -15,6 +15,7 @@ pub(crate) struct Upkeep {
     cleanup_interval: Duration,
     max_idle_time: Duration,
     max_lifetime: Duration,
+    idle_at_start: usize,
 }
 
 impl Upkeep {
@@ -26,7 +27,14 @@ impl Upkeep {
             cleanup_interval: config.cleanup_interval(),
             max_idle_time: config.max_idle_time(),
             max_lifetime: config.max_lifetime(),
+            idle_at_start: config.min_idle() * config.connection_pools_per_node_at_start(),
         }
+    }
+
+    /// How many connections the pools at start keep idle together.
+    #[inline]
+    pub(crate) fn idle_at_start(&self) -> usize {
+        self.idle_at_start
     }
 
     pub(crate) fn checks(&self) -> bool {

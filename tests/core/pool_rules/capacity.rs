@@ -11,6 +11,26 @@ use redis_manager_core::{CloseReason, NodeConfig, PoolStatus, Spawn, Timer};
 use crate::support::{CountingWaker, MS, Mood, Moody, SECOND, TestRng, one_pool, poll_for, polled, within, world, world_of};
 
 /// Bites when `Cancel` drops the grant of a waiter that has left.
+/// Bites when connections on loan count for the minimum, and when a get that finds an idle connection orders no dial.
+#[test]
+fn as_many_as_the_minimum_are_kept_idle_while_others_are_on_loan() {
+    for seed in 0..10 {
+        let world = world(seed, one_pool(8).min_idle(2));
+        let mut held = Vec::new();
+        for lent in 1..=6 {
+            held.push(world.get());
+            world.runtime.settle();
+            let status = world.pool.status();
+            assert_eq!((status.active, status.idle), (lent, 2), "seed {seed}: {status:?}");
+        }
+        held.extend([world.get(), world.get()]);
+        world.runtime.settle();
+        assert_eq!((world.pool.status().idle, world.server.dials().len()), (0, 8), "seed {seed}: no more than the pool may have");
+        drop(held);
+        world.assert_capacity(8);
+    }
+}
+
 #[test]
 fn c2_ten_thousand_acquires_dropped_at_any_await_point_cost_nothing() {
     const LIMIT: usize = 5;

@@ -229,7 +229,7 @@ fn e2_a_manager_dropped_closes_all_of_its_nodes() {
 fn e3_after_the_runtimes_end_a_get_answers_and_nothing_panics() {
     for seed in 0..20 {
         for mode in [FakeMode::Up, FakeMode::Silent, FakeMode::Refusing] {
-            let world = world(seed, one_pool(4).min_idle(2).health_check_interval(500 * MS));
+            let world = world(seed, one_pool(2).min_idle(2).health_check_interval(500 * MS));
             world.runtime.advance(SECOND);
             let held = [world.get(), world.get()];
             world.server.set_mode(mode);
@@ -295,7 +295,8 @@ fn i8_a_lease_that_comes_back_last_to_a_closing_pool_without_handles_is_closed_b
     for seed in 0..10 {
         let runtime = FakeRuntime::new(seed);
         let server = FakeServer::new(&runtime);
-        let pool = NodePool::new(server.connector(), NodeConfig::default(), Arc::new(runtime.clone()));
+        let config = one_pool(1).build().expect("valid");
+        let pool = NodePool::new(server.connector(), config, Arc::new(runtime.clone()));
         let lease = runtime.block_on(pool.get()).expect("the server is up");
         drop(pool.close_timeout(10 * SECOND));
         drop(pool);

@@ -102,6 +102,11 @@ impl<C> ConnectionTable<C> {
         self.counts.of(Phase::Idle) > 0
     }
 
+    #[inline]
+    pub(crate) fn idle(&self) -> usize {
+        self.counts.of(Phase::Idle)
+    }
+
     pub(crate) fn limit(&self) -> usize {
         self.limit
     }

@@ -81,7 +81,12 @@ impl PhaseCounts {
         self.of(Phase::Checking) + self.of(Phase::Cleaning)
     }
 
-    /// Open, or being opened; what a pool's minimum is about.
+    /// Ready to be lent, or about to be: what a pool's minimum is about.
+    pub(crate) fn spare(&self) -> usize {
+        self.of(Phase::Idle) + self.dialled() + self.examined()
+    }
+
+    /// Open, or being opened.
     pub(crate) fn open(&self) -> usize {
         self.total() - self.of(Phase::Closing) - self.of(Phase::Lost)
     }

@@ -14,13 +14,13 @@ impl<C> ConnectionTable<C> {
         most * self.limit - self.counts.total()
     }
 
-    /// Connections that pools, of the first `at_start`, lack to `minimum` and have room for.
+    /// Spare connections that pools, of the first `at_start`, lack to `minimum` and have room for.
     pub(crate) fn shortfall(&self, at_start: usize, minimum: usize) -> usize {
-        let lacks = |counts: PhaseCounts| minimum.saturating_sub(counts.open()).min(self.limit - counts.total());
+        let lacks = |counts: PhaseCounts| minimum.saturating_sub(counts.spare()).min(self.limit - counts.total());
         self.pools().take_while(|(index, _)| *index < at_start).map(|(_, counts)| lacks(counts)).sum()
     }
 
-    /// A pool, of the first `at_start`, that has fewer than `minimum` connections and room for one. A look at each pool, as in
+    /// A pool, of the first `at_start`, that has fewer than `minimum` spare connections and room for one. A look at each pool, as in
     /// `with_room` and `has_room`: 256 at most, and never for a loan or a return that is all there is to do.
     pub(crate) fn below_minimum(&self, at_start: usize, minimum: usize) -> Option<usize> {
         if self.is_at_quota() {
@@ -28,7 +28,7 @@ impl<C> ConnectionTable<C> {
         }
         self.pools()
             .take_while(|(index, _)| *index < at_start)
-            .find(|(_, counts)| counts.open() < minimum && counts.total() < self.limit)
+            .find(|(_, counts)| counts.spare() < minimum && counts.total() < self.limit)
             .map(|(index, _)| index)
     }
 
@@ -49,6 +49,12 @@ impl<C> ConnectionTable<C> {
     /// removed from among the others leaves a gap.
     pub(crate) fn is_full(&self, most: usize) -> bool {
         self.pools.len() >= most && self.counts.total() >= self.pools.len() * self.limit
+    }
+
+    /// Whether one of the first `at_start` pools has room for a connection.
+    pub(crate) fn has_room_at_start(&self, at_start: usize) -> bool {
+        !self.is_at_quota()
+            && self.pools().take_while(|(index, _)| *index < at_start).any(|(_, counts)| counts.total() < self.limit)
     }
 
     /// Whether a connection could be dialled now.

@@ -27,9 +27,11 @@ impl<C> NodeState<C> {
                 if !self.queue.is_empty(WaitKind::Warm) && self.is_warm() {
                     self.finish_ready(WaitKind::Warm);
                 }
+                self.idle_wanted = 0;
                 if !self.is_saturated() {
                     self.look_for_life(now);
                     self.dial(now);
+                    self.note_idle_wanted();
                     if self.is_hopeless() {
                         self.finish_all_down(now, WaitKind::Loan);
                     }
@@ -37,6 +39,7 @@ impl<C> NodeState<C> {
                 }
             }
             Lifecycle::Closing => {
+                self.idle_wanted = 0;
                 self.let_the_dead_go(now);
                 if self.connections.counts().total() == 0 {
                     self.closes.enter(Lifecycle::Closed);
@@ -58,6 +61,16 @@ impl<C> NodeState<C> {
             && !self.deadlines.is_armed(DeadlineKind::Probe)
             && self.connections.counts().of(Phase::Lost) == 0
             && self.connections.is_full(self.config.max_pools_per_node())
+    }
+
+    fn note_idle_wanted(&mut self) {
+        let at_start = self.config.connection_pools_per_node_at_start();
+        if !self.dialer.is_failing() && self.connections.has_room_at_start(at_start) {
+            let counts = self.connections.counts();
+            // Of several pools it is not known here which one is short.
+            let to_come = if at_start == 1 { counts.dialled() + counts.examined() } else { 0 };
+            self.idle_wanted = self.upkeep.idle_at_start().saturating_sub(to_come);
+        }
     }
 
     /// With nothing but dead connections on loan, a dial is what shows whether the node lives.

@@ -76,6 +76,9 @@ pub struct NodeState<C> {
     deadlines: Deadlines,
     rng: Rng,
     return_path: ReturnPath,
+    /// With fewer idle than so many a dial may be wanted, to keep `min_idle` of them: none if there is no room, or the node
+    /// fails, or the dials are under way. Nothing that the fast paths do changes it.
+    idle_wanted: usize,
     seen_health: SeenHealth,
     counters: Counters,
     outbox: Outbox<C>,
@@ -97,6 +100,7 @@ impl<C> NodeState<C> {
             deadlines: Deadlines::default(),
             rng: Rng::new(seed),
             return_path: ReturnPath::Fast,
+            idle_wanted: 0,
             seen_health: SeenHealth { health: Health::Down, down_since: None },
             counters: Counters::default(),
             outbox: Outbox::new(),
@@ -158,6 +162,9 @@ impl<C> NodeState<C> {
             return Acquired::Closed;
         }
         if let Some(loan) = self.take_idle() {
+            if self.lacks_idle() {
+                self.dispatch(now);
+            }
             return Acquired::Loan(loan);
         }
         if self.is_hopeless() {
@@ -187,6 +194,9 @@ impl<C> NodeState<C> {
             return Err(WaitError::Closed);
         }
         if let Some(loan) = self.take_idle() {
+            if self.lacks_idle() {
+                self.dispatch(now);
+            }
             return Ok(loan);
         }
         self.dialer.hurry(now, &mut self.rng);
@@ -318,6 +328,20 @@ impl<C> NodeState<C> {
     #[inline]
     pub fn has_events(&self) -> bool {
         self.outbox.has_events()
+    }
+
+    /// After [`take_idle`](Self::take_idle): whether a dial is wanted, so that `min_idle` connections idle again. A `Tick`
+    /// orders it. Mostly no: enough idle.
+    #[must_use]
+    #[inline]
+    pub fn lacks_idle(&self) -> bool {
+        self.connections.idle() < self.idle_wanted && self.is_idle_wanted()
+    }
+
+    #[cold]
+    fn is_idle_wanted(&self) -> bool {
+        let at_start = self.config.connection_pools_per_node_at_start();
+        self.connections.below_minimum(at_start, self.config.min_idle()).is_some()
     }
 
     /// Whether a caller waits for a connection.

@@ -153,8 +153,8 @@ impl<C> NodeState<C> {
         for (_, id) in old {
             let pool = self.connections.get(id).expect("it was there a moment ago").pool();
             let minimum = if pool < at_start { self.config.min_idle() } else { 0 };
-            let open = self.connections.pools().find(|(index, _)| *index == pool).map_or(0, |(_, counts)| counts.open());
-            if open > minimum {
+            let spare = self.connections.pools().find(|(index, _)| *index == pool).map_or(0, |(_, counts)| counts.spare());
+            if spare > minimum {
                 self.close_idle(now, id, CloseReason::IdleTooLong);
             } else {
                 self.outbox.emit(|| Event::KeptForMinimum);

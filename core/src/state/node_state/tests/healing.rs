@@ -186,7 +186,7 @@ fn a_connection_that_dies_on_loan_or_in_a_check_is_closed_when_it_comes_back() {
 
 #[test]
 fn a_connection_that_dies_at_birth_counts_as_a_failed_dial() {
-    let mut bench = Bench::new(one_pool(2).min_idle(1));
+    let mut bench = Bench::new(one_pool(1).min_idle(1));
     bench.put(Input::Died(bench.connects[0].id));
     bench.accept();
     assert_eq!((bench.close_all(), bench.connects.len()), (vec![CloseReason::Broken], 0));

@@ -13,6 +13,9 @@ impl Model {
             && let Some(conn) = self.idle.pop()
         {
             self.find(conn).at = At::Leased;
+            if !matches!(self.gate, ModelGate::Failing { .. }) && self.has_room() && self.is_below_minimum() {
+                self.dispatch();
+            }
             return Told::Loan(conn);
         }
         if self.is_hopeless() {
@@ -38,6 +41,9 @@ impl Model {
             && let Some(conn) = self.idle.pop()
         {
             self.find(conn).at = At::Leased;
+            if !matches!(self.gate, ModelGate::Failing { .. }) && self.has_room() && self.is_below_minimum() {
+                self.dispatch();
+            }
             return Told::Loan(conn);
         }
         if self.dials == 0 && self.may_dial() && self.has_room() {

@@ -123,10 +123,14 @@ impl Model {
         self.conns.len() + self.dials < self.scope.limit
     }
 
+    /// Whether fewer than `min_idle` idle, or are about to.
+    pub(super) fn is_below_minimum(&self) -> bool {
+        self.count(|at| matches!(at, At::Idle | At::Checking | At::Cleaning)) + self.dials < self.scope.min_idle
+    }
+
     pub(super) fn is_dial_wanted(&self) -> bool {
-        let open = self.count(|at| !matches!(at, At::Lost | At::Closing { .. })) + self.dials;
         let probe = usize::from(matches!(self.gate, ModelGate::Failing { .. }));
-        open < self.scope.min_idle || self.queued().max(probe) > self.dials
+        self.is_below_minimum() || self.queued().max(probe) > self.dials
     }
 
     pub(super) fn dial(&mut self) {
