@@ -69,7 +69,8 @@ impl RedisManagerBuilder {
         /// Pools that a node may grow to. Count, default 4 or the number at start where that is higher, from the number
         /// at start to 256. A node has at most this times `max_connection_size` connections.
         max_pools_per_node: usize,
-        /// Connections that each pool at start keeps open, borrowed ones included. Count, default 1, 0 to
+        /// Connections that each pool at start keeps idle, beside those on loan: they are dialled in the background as others are
+        /// lent, while `max_connection_size` allows it. Count, default 1, 0 to
         /// `max_connection_size`.
         min_idle: usize,
         /// Callers in the queue for one node at most; the next one gets `Saturated`. Count, default 10 000, 1 to 10 000 000.

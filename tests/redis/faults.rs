@@ -180,7 +180,8 @@ async fn f12_client_kill_is_healed_at_once(runtime: impl Network + Clone) {
 
 async fn f11_a_full_server_is_waited_for(runtime: impl Network + Clone) {
     let server = RedisServer::start();
-    let manager = manager_of(&server, 2, runtime.clone()).await;
+    let manager = one_pool(2).min_idle(0).build(runtime.clone()).expect("valid settings");
+    manager.add_node_pool(&server.url()).await.expect("the server is up");
     let held = manager.get_client(&server.url()).await.expect("a client");
     // One for us, one for the harness.
     server.command(&["CONFIG", "SET", "maxclients", "2"]);

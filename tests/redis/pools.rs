@@ -12,6 +12,7 @@ use crate::{MS, assert_full_capacity, echo, manager_of, one_pool, status};
 on_every_runtime! {
     pools_start_warm_and_the_least_active_one_lends;
     pools_are_added_when_all_are_full_and_removed_when_they_are_empty;
+    as_many_as_min_idle_are_kept_ready_while_others_are_on_loan;
     cleanup_keeps_the_minimum_and_stays_stopped;
     health_checks_ping_idle_connections_and_can_be_stopped;
     waiting_callers_are_served_in_order;
@@ -43,6 +44,22 @@ async fn pools_start_warm_and_the_least_active_one_lends(runtime: impl Network +
     let after: Vec<_> = status(&manager).pools.iter().map(|pool| pool.active_calls).collect();
     assert_eq!(before.iter().min(), Some(&1));
     assert_eq!(after, [2, 2, 2], "the client came from the pool with the fewest");
+}
+
+async fn as_many_as_min_idle_are_kept_ready_while_others_are_on_loan(runtime: impl Network + Clone) {
+    let server = RedisServer::start();
+    let manager = one_pool(8).min_idle(2).build(runtime.clone()).expect("valid settings");
+    manager.add_node_pool(&server.url()).await.expect("the server is up");
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        held.push(manager.get_client(&server.url()).await.expect("a client"));
+    }
+    until(&runtime, "two idle beside the three on loan", || {
+        let status = status(&manager);
+        (status.active, status.idle, status.connecting) == (3, 2, 0)
+    })
+    .await;
+    assert_eq!(server.client_count(), 5);
 }
 
 async fn pools_are_added_when_all_are_full_and_removed_when_they_are_empty(runtime: impl Network + Clone) {

@@ -34,7 +34,8 @@ async fn echo(client: &mut SharedClient, token: &str) -> redis::RedisResult<Stri
 
 async fn many_tasks_share_one_connection(runtime: impl Network + Clone) {
     let server = RedisServer::start();
-    let manager = manager_of(&server, 4, runtime.clone()).await;
+    let manager = one_pool(4).min_idle(0).build(runtime.clone()).expect("valid settings");
+    manager.add_node_pool(&server.url()).await.expect("the server is up");
     let shared = manager.get_shared_client(&server.url()).await.expect("a shared client");
     let tasks: Vec<_> = (0..64)
         .map(|task| {

@@ -30,7 +30,7 @@ const PUSH: &[u8] = b">2\r\n+news\r\n$4\r\nnoon\r\n";
 async fn manager_of(server: &ScriptedServer, command_timeout: Duration, runtime: impl Network) -> RedisManager {
     let mut args = PoolArgs::default();
     args.command_timeout = command_timeout;
-    let manager = one_pool(2).pool_args(args).build(runtime).expect("valid settings");
+    let manager = one_pool(2).min_idle(0).pool_args(args).build(runtime).expect("valid settings");
     manager.add_node_pool(&server.url()).await.expect("it logs in");
     manager
 }
@@ -138,7 +138,7 @@ async fn a_server_that_floods_each_new_connection_is_not_dialled_in_a_loop(runti
             client.flood(b"+OK\r\n");
         }
     });
-    let manager = one_pool(2).build(runtime.clone()).expect("valid settings");
+    let manager = one_pool(2).min_idle(0).build(runtime.clone()).expect("valid settings");
     manager.add_node_pool(&server.url()).await.expect("it logs in");
     let until = Instant::now() + 3_000 * MS;
     while Instant::now() < until {

@@ -95,7 +95,8 @@ settings! {
     connection_pools_per_node_at_start: usize,
     /// Connections of one pool at most, in whatever phase. Count, default 50, 1 to 65 536.
     max_connection_size: usize,
-    /// Connections that each pool at start keeps open, borrowed ones included. Count, default 1, 0 to
+    /// Connections that each pool at start keeps idle, beside those on loan: they are dialled in the background as others are
+        /// lent, while `max_connection_size` allows it. Count, default 1, 0 to
     /// `max_connection_size`.
     ///
     /// Cleanup never goes below it; what breaks or expires is replaced up to it in the background.
@@ -243,7 +244,7 @@ impl NodeConfig {
                 "connections",
                 config.min_idle().to_string(),
                 String::from("0 to `max_connection_size`"),
-                "kept open in each pool at start, so that the first callers need not dial",
+                "kept idle in each pool at start, dialled in the background as others are lent",
             ),
             Setting::new(
                 "max_waiters",

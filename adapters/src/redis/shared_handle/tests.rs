@@ -15,7 +15,8 @@ fn a_stream_that_is_out_of_step_is_closed_for_all() {
     let server = ScriptedServer::start(Conversation::serve);
     let runtime = ::tokio::runtime::Builder::new_current_thread().enable_all().build().expect("tokio starts");
     runtime.block_on(async {
-        let manager = RedisManager::builder().build(TokioRuntime::current().expect("within it")).expect("valid settings");
+        let manager =
+            RedisManager::builder().min_idle(0).build(TokioRuntime::current().expect("within it")).expect("valid settings");
         manager.add_node_pool(&server.url()).await.expect("it logs in");
         let connections = manager.connections(&server.url()).expect("a node");
         let mut share = SharedHandle::ready(connections, SECOND).await.expect("a connection");
