@@ -70,8 +70,7 @@ impl RedisManagerBuilder {
         /// at start to 256. A node has at most this times `max_connection_size` connections.
         max_pools_per_node: usize,
         /// Connections that each pool at start keeps idle, beside those on loan: they are dialled in the background as others are
-        /// lent, while `max_connection_size` allows it. Count, default 1, 0 to
-        /// `max_connection_size`.
+        /// lent, while `max_connection_size` allows it. Count, default 1, 0 to `max_connection_size`.
         min_idle: usize,
         /// Callers in the queue for one node at most; the next one gets `Saturated`. Count, default 10 000, 1 to 10 000 000.
         max_waiters: usize,

@@ -96,8 +96,7 @@ settings! {
     /// Connections of one pool at most, in whatever phase. Count, default 50, 1 to 65 536.
     max_connection_size: usize,
     /// Connections that each pool at start keeps idle, beside those on loan: they are dialled in the background as others are
-        /// lent, while `max_connection_size` allows it. Count, default 1, 0 to
-    /// `max_connection_size`.
+    /// lent, while `max_connection_size` allows it. Count, default 1, 0 to `max_connection_size`.
     ///
     /// Cleanup never goes below it; what breaks or expires is replaced up to it in the background.
     min_idle: usize,
