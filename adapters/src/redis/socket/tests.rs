@@ -5,6 +5,9 @@ use std::task::Wake;
 
 use redis::PushKind;
 
+use tokio::io::{AsyncRead, ReadBuf};
+
+use super::socket_io::SocketIo;
 use super::*;
 use crate::redis_node::received::BYTES_A_TURN;
 

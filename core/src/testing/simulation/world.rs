@@ -184,6 +184,11 @@ impl<'a> SimulatedWorld<'a> {
         match self.plan.ending {
             Ending::Close(timeout) => {
                 let held = pool.try_get();
+                if self.plan.seed % 5 == 0 {
+                    // Those on loan are known to be dead when the close begins, or are found to be so while it goes on.
+                    self.server.kill();
+                    (0..self.plan.seed % 16).for_each(|_| _ = self.runtime.step());
+                }
                 let began_at = self.runtime.now();
                 let closed = pool.close_timeout(timeout);
                 let counts = pool.node().counts();

@@ -1,0 +1,112 @@
+//! What the redis driver reads from and writes to.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{MOST_PUSHES, SendingSide, Socket, TLS_ALERT};
+
+/// What the redis driver reads from and writes to.
+pub(crate) struct SocketIo {
+    socket: Arc<Socket>,
+    /// Whether the server has said anything ever.
+    is_greeted: bool,
+    /// Whether others have had the time to add their commands to what is about to be written.
+    has_yielded: bool,
+}
+
+impl SocketIo {
+    pub(crate) fn new(socket: Arc<Socket>) -> Self {
+        Self { socket, is_greeted: false, has_yielded: false }
+    }
+}
+
+impl AsyncRead for SocketIo {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.socket.received.is_turn_over() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let before = buffer.filled().len();
+        this.socket.buffers.note(buffer.capacity());
+        let mut socket = this.socket.socket();
+        let full = socket.inbox.as_ref().is_some_and(|inbox| inbox.pushes.len() >= MOST_PUSHES && !inbox.reads_on);
+        if socket.sending == SendingSide::Finishing {
+            socket.finish_sending(cx);
+        }
+        let polled = match &mut socket.stream {
+            // The end of the stream: nothing more will come.
+            None => return Poll::Ready(Ok(())),
+            Some(_) if full => Poll::Pending,
+            Some(stream) => Pin::new(stream).poll_read(cx, buffer),
+        };
+        if let Some(first) = buffer.filled().get(before) {
+            if let Some(words) = &mut socket.last_words {
+                words.note(&buffer.filled()[before..]);
+            }
+            if !socket.has_in_flight() && !this.socket.outstanding.is_any() {
+                drop(socket);
+                // Whatever it is, it is no reply, and the next request would take it for one. The driver ends by it.
+                this.socket.close();
+                buffer.set_filled(before);
+                return Poll::Ready(Ok(()));
+            }
+            let read = buffer.filled().len() - before;
+            this.socket.received.note_read(read);
+            if !this.is_greeted {
+                this.is_greeted = true;
+                this.socket.speaks_tls.store(*first == TLS_ALERT, Ordering::Relaxed);
+            }
+        }
+        if polled.is_pending() && !socket.reader.as_ref().is_some_and(|reader| reader.will_wake(cx.waker())) {
+            socket.reader = Some(cx.waker().clone());
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for SocketIo {
+    /// A reply to many wakes as many tasks, and each of them sends its next command: when all of those that are ready have
+    /// had their turn, one write carries all.
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if !self.has_yielded && self.socket.shared.load(Ordering::Relaxed) {
+            self.has_yielded = true;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.socket.buffers.note(bytes.len());
+        let mut socket = self.socket.socket();
+        let sends = socket.sending == SendingSide::Open;
+        match &mut socket.stream {
+            Some(stream) if sends => {
+                let polled = Pin::new(stream).poll_write(cx, bytes);
+                socket.note_written(polled)
+            }
+            Some(_) | None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.has_yielded = false;
+        let mut socket = self.socket.socket();
+        match &mut socket.stream {
+            Some(stream) => {
+                let polled = Pin::new(stream).poll_flush(cx);
+                socket.note_written(polled)
+            }
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.socket.socket().stream {
+            Some(stream) => Pin::new(stream).poll_shutdown(cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}
