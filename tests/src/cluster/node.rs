@@ -144,7 +144,7 @@ impl TestClusterNode {
         self.try_command(args).unwrap_or_else(|error| panic!("{args:?} to {self:?}: {error}"))
     }
 
-    /// As [`command`](ClusterNode::command), for a node that may be down or frozen.
+    /// As [`command`](TestClusterNode::command), for a node that may be down or frozen.
     ///
     /// # Errors
     /// Why there is no reply; a timeout after 5 s.
@@ -160,7 +160,7 @@ impl TestClusterNode {
         list
     }
 
-    /// How many normal clients are connected; see [`client_list`](ClusterNode::client_list).
+    /// How many normal clients are connected; see [`client_list`](TestClusterNode::client_list).
     pub fn client_count(&self) -> usize {
         self.client_list().len()
     }

@@ -184,7 +184,7 @@ impl<'a> SimulatedWorld<'a> {
         match self.plan.ending {
             Ending::Close(timeout) => {
                 let held = pool.try_get();
-                if self.plan.seed % 5 == 0 {
+                if self.plan.seed.is_multiple_of(5) {
                     // Those on loan are known to be dead when the close begins, or are found to be so while it goes on.
                     self.server.kill();
                     (0..self.plan.seed % 16).for_each(|_| _ = self.runtime.step());
