@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis_manager_core::{ConfigError, Manager, NodeConfig, NodeConfigBuilder, OnNodeDown, Runtime, TotalLimit};
+use redis_manager_core::{ConfigError, Manager, NodeConfig, NodeConfigBuilder, Observer, OnNodeDown, Runtime, TotalLimit};
 
 #[cfg(feature = "cluster")]
 use crate::cluster::{ClusterArgs, ClusterConfig, Clusters};
@@ -61,6 +61,13 @@ macro_rules! node_settings {
 }
 
 impl RedisManagerBuilder {
+    /// Sets what learns of the events of all nodes: connects, waits, closes, changes of health. None by default; then no event
+    /// is made. It is called outside of all locks, often by a caller's task, and must not block.
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.node = self.node.observer(observer);
+        self
+    }
+
     node_settings! {
         /// Pools that a node has from the start and never fewer. Count, default 1, 1 to 256.
         connection_pools_per_node_at_start: usize,
