@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use redis_manager_core::Runtime;
 
-use crate::redis_node::socket::{Socket, SocketEnd};
+use crate::redis_node::socket::Socket;
+use crate::redis_node::socket_end::SocketEnd;
 
 /// How long the server has to let go of a command that blocks. It needs a round trip; one that is silent, or starved, gets no
 /// more.

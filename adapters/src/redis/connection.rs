@@ -20,7 +20,8 @@ use crate::redis_node::reply_class::{ReplyClass, ReplyValues, RequestRef};
 use crate::redis_node::reply_timeout::{Awaited, ReplyTimeout, ReusableSleep};
 use crate::redis_node::session::Session;
 use crate::redis_node::sign_of_life::Echo;
-use crate::redis_node::socket::{Socket, SocketEnd};
+use crate::redis_node::socket::Socket;
+use crate::redis_node::socket_end::SocketEnd;
 
 const RUNTIME_ENDED: &str = "connection lost, outcome unknown: the runtime of its pools has ended";
 

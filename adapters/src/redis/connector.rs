@@ -17,7 +17,7 @@ use crate::redis_node::error::{ConnectError, ConnectFailure};
 use crate::redis_node::pool_args::PoolArgs;
 use crate::redis_node::roles::Roles;
 use crate::redis_node::secrets::Secrets;
-use crate::redis_node::socket::SocketEnd;
+use crate::redis_node::socket_end::SocketEnd;
 
 /// What a node is to its cluster.
 #[cfg(feature = "cluster")]

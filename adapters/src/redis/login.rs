@@ -18,8 +18,9 @@ use crate::redis_node::reply_class::RequestRef;
 use crate::redis_node::roles::Role;
 use crate::redis_node::session::Session;
 use crate::redis_node::sign_of_life::judge;
+use crate::redis_node::socket::Socket;
 use crate::redis_node::socket::socket_io::SocketIo;
-use crate::redis_node::socket::{Socket, SocketEnd};
+use crate::redis_node::socket_end::SocketEnd;
 use crate::stream::BoxStream;
 
 /// Commands that wait for the redis driver before those who send more wait for each other; that matters to shared clients.

@@ -20,6 +20,7 @@ mod last_words;
 mod login;
 mod node_handle;
 mod outstanding;
+mod padded;
 mod parameters;
 mod pool_args;
 mod pub_sub;
@@ -37,6 +38,7 @@ mod shared_connections;
 mod shared_handle;
 mod sign_of_life;
 mod socket;
+mod socket_end;
 #[cfg(all(test, feature = "tokio"))]
 mod tests;
 #[cfg(feature = "tls-rustls")]

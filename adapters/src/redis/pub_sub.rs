@@ -16,7 +16,7 @@ use crate::redis_node::command_profile::CommandProfile;
 use crate::redis_node::dirty_flags::DirtyFlags;
 use crate::redis_node::reply_class::RequestRef;
 use crate::redis_node::reply_timeout::ReplyTimeout;
-use crate::redis_node::socket::SocketEnd;
+use crate::redis_node::socket_end::SocketEnd;
 
 /// A client that listens to channels; made by [`Client::into_pub_sub`](crate::Client::into_pub_sub). It needs RESP3.
 ///

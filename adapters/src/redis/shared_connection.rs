@@ -8,8 +8,9 @@ use redis::aio::MultiplexedConnection;
 use redis_manager_core::{Instant, Lease};
 
 use crate::redis_node::RedisConnector;
+use crate::redis_node::padded::Padded;
 use crate::redis_node::received::ReceivedMark;
-use crate::redis_node::socket::{InFlight, Padded, Socket};
+use crate::redis_node::socket::{InFlight, Socket};
 
 /// When a connection was last used is noted no more often than this, in nanoseconds: all tasks would write to one place.
 const NOTED_EVERY: u64 = 1_000_000;

@@ -17,10 +17,12 @@ use tokio::io::AsyncWrite;
 use crate::redis_node::buffers::Buffers;
 use crate::redis_node::last_words::LastWords;
 use crate::redis_node::outstanding::Outstanding;
+use crate::redis_node::padded::Padded;
 use crate::redis_node::received::{Received, ReceivedMark};
 use crate::redis_node::reply_class::ReplyClass;
 use crate::redis_node::roles::{Role, Roles};
 use crate::redis_node::secrets::Secrets;
+use crate::redis_node::socket_end::SocketEnd;
 use crate::stream::BoxStream;
 
 /// Messages that may wait for whoever listens, before the stream is read no further.
@@ -52,17 +54,6 @@ pub(crate) struct Socket {
 }
 
 type AtEnd = Box<dyn FnOnce() + Send>;
-
-/// Why a socket carries nothing any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SocketEnd {
-    /// The server has closed it, the path has broken, or it was closed because it could not be used any more.
-    Lost,
-    /// The pools of its node were closed.
-    PoolsClosed,
-    /// The runtime that it lived on has ended.
-    RuntimeEnded,
-}
 
 /// The side of a socket that we send on.
 ///
@@ -120,10 +111,6 @@ struct Inbox {
 
 /// Requests that wait for their replies.
 pub(crate) type InFlight = Padded<AtomicUsize>;
-
-/// Alone in its cache lines: what many threads read must not lie beside what one of them writes.
-#[repr(align(128))]
-pub(crate) struct Padded<T>(pub(crate) T);
 
 impl Socket {
     pub(crate) fn new(stream: BoxStream, secrets: Arc<Secrets>) -> Arc<Self> {

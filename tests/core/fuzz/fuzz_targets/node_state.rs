@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use redis_manager_core::state::{
-    Acquired, Action, Checkup, Closing, ConnId, DialFailure, DialFailureKind, CheckResult, Input, NodeState, Loan, Outcome, WaitError, Returned,
+    Acquired, Action, Checkup, Closing, ConnId, DialFailure, DialFailureKind, CheckResult, Input, NodeState, Loan, Outcome, Returned,
     Ticket, ReleaseKind, WaiterId, WaitKind,
 };
 use redis_manager_core::{CloseReason, Instant, NodeConfig, OnNodeDown};
