@@ -72,8 +72,8 @@ pub use manager::RedisManager;
 pub use network::{Network, Reply};
 #[cfg(any(feature = "tokio", feature = "smol"))]
 pub use redis_node::{
-    AddNodeError, Attempt, Client, Handshake, NodeHandle, PoolArgs, Preparation, PubSub, PubSubEnd, SharedClient,
-    TransactionError, UnknownCommands,
+    AddNodeError, Attempt, Client, Handshake, NodeHandle, PoolArgs, Prepared, PubSub, PubSubEnd, SharedClient, TransactionError,
+    UnknownCommands,
 };
 #[cfg(all(feature = "tls-rustls", any(feature = "tokio", feature = "smol")))]
 pub use redis_node::{ClientCertificate, Pem, TlsArgs};

@@ -1,7 +1,7 @@
 //! Optimistic transactions, and subscriptions on a lease.
 
-use redis::{AsyncCommands, ProtocolVersion, RedisError, RedisResult};
-use redis_manager::{Network, PoolArgs, TransactionError};
+use redis::{AsyncCommands, ProtocolVersion, RedisError};
+use redis_manager::{Client, Network, PoolArgs, Prepared, TransactionError};
 use redis_manager_tests::on_every_runtime;
 use redis_manager_tests::redis_server::RedisServer;
 use redis_manager_tests::tasks::{spawn, until};
@@ -15,6 +15,9 @@ on_every_runtime! {
     a_transaction_does_not_survive_its_connection;
     a_transaction_that_changes_nothing_leaves_nothing;
     a_transaction_stays_one_when_its_body_replaces_the_pipeline;
+    a_body_ends_a_transaction_with_its_own_error_and_with_its_own_answer;
+    a_result_type_that_cannot_hold_the_replies_is_found_before_exec_where_it_can_be;
+    a_write_to_a_watched_key_by_the_client_is_refused_at_once;
     messages_arrive_in_order_and_end_with_the_connection;
     messages_that_nobody_takes_are_not_read_without_bound;
     a_subscription_gets_through_behind_messages_that_nobody_takes;
@@ -32,18 +35,15 @@ async fn transactions_of_many_tasks_lose_nothing(runtime: impl Network + Clone) 
                     let mut client = manager.get_client(&url).await.expect("a client");
                     // What it borrows does not keep the task from being spawned.
                     let key = String::from("stock");
-                    let name: &str = &key;
-                    let mut tries = 0;
-                    let done = client.transaction_attempts(1_000, name, |attempt| {
-                        tries += 1;
-                        Box::pin(async move {
-                            let stock: Option<i64> = attempt.client.get(name).await?;
-                            attempt.pipeline.set(name, stock.unwrap_or(0) + 1).ignore().get(name);
-                            Ok(())
+                    let done: Result<(i64,), TransactionError> = client
+                        .transaction_attempts(1_000, &key, async |mut attempt| {
+                            let stock: Option<i64> = attempt.client().get(&key).await?;
+                            attempt.pipeline().set(&key, stock.unwrap_or(0) + 1).ignore().get(&key);
+                            Ok(Prepared::Execute)
                         })
-                    });
-                    let (stock,): (i64,) = done.await.expect("it gets its turn");
-                    assert!(stock > 0 && tries > 0);
+                        .await;
+                    let (stock,) = done.expect("it gets its turn");
+                    assert!(stock > 0);
                 }
             })
         })
@@ -68,14 +68,16 @@ async fn transactions_of_many_tasks_on_one_key_all_get_their_turn(runtime: impl 
                 let (mut given_up, mut most) = (0, 0);
                 for _ in 0..20 {
                     let mut tries = 0;
+                    let key = String::from("stock");
                     let done: Result<(), _> = client
-                        .transaction("stock", |attempt| {
+                        .transaction("stock", |mut attempt| {
                             tries += 1;
-                            Box::pin(async move {
-                                let stock: Option<i64> = attempt.client.get("stock").await?;
-                                attempt.pipeline.set("stock", stock.unwrap_or(0) + 1).ignore();
-                                Ok(())
-                            })
+                            let key = key.clone();
+                            async move {
+                                let stock: Option<i64> = attempt.client().get(&key).await?;
+                                attempt.pipeline().set(key, stock.unwrap_or(0) + 1).ignore();
+                                Ok(Prepared::Execute)
+                            }
                         })
                         .await;
                     match done {
@@ -105,21 +107,19 @@ async fn a_transaction_that_others_disturb_is_given_up(runtime: impl Network + C
     let mut client = manager.get_client(&server.url()).await.expect("a client");
     let mut tries = 0;
     let done: Result<(), _> = client
-        .transaction(&["a", "b"], |attempt| {
+        .transaction(&["a", "b"], |mut attempt| {
             tries += 1;
             server.command(&["INCR", "b"]);
-            attempt.pipeline.set("a", 1);
-            Box::pin(async { Ok(()) })
+            attempt.pipeline().set("a", 1).ignore();
+            async { Ok(Prepared::Execute) }
         })
         .await;
     assert!(matches!(done, Err(TransactionError::Conflict { attempts: 16 })), "{done:?}");
     assert_eq!((tries, server.command(&["EXISTS", "a"]).as_str()), (16, "0"));
     let failed: Result<(), _> = client
-        .transaction("a", |attempt| {
-            Box::pin(async move {
-                let text: RedisResult<i64> = redis::cmd("ECHO").arg("text").query_async(attempt.client).await;
-                text.map(drop)
-            })
+        .transaction("a", async |mut attempt| {
+            let _number: i64 = redis::cmd("ECHO").arg("text").query_async(attempt.client()).await?;
+            Ok(Prepared::Execute)
         })
         .await;
     assert!(matches!(failed, Err(TransactionError::Redis(_))), "{failed:?}");
@@ -134,14 +134,15 @@ async fn a_transaction_does_not_survive_its_connection(runtime: impl Network + C
     let mut client = manager.get_client(&server.url()).await.expect("a client");
     let mut tries = 0;
     let done: Result<(), _> = client
-        .transaction("key", |attempt| {
+        .transaction("key", |mut attempt| {
             tries += 1;
-            Box::pin(async {
-                let id: i64 = redis::cmd("CLIENT").arg("ID").query_async(attempt.client).await?;
+            let server = &server;
+            async move {
+                let id: i64 = redis::cmd("CLIENT").arg("ID").query_async(attempt.client()).await?;
                 server.command(&["CLIENT", "KILL", "ID", &id.to_string()]);
-                attempt.pipeline.set("key", "mine");
-                Ok(())
-            })
+                attempt.pipeline().set("key", "mine");
+                Ok(Prepared::Execute)
+            }
         })
         .await;
     assert!(matches!(done, Err(TransactionError::Redis(_))), "{done:?}");
@@ -152,19 +153,19 @@ async fn a_transaction_that_changes_nothing_leaves_nothing(runtime: impl Network
     let server = RedisServer::start();
     let manager = manager_of(&server, 1, runtime).await;
     let mut client = manager.get_client(&server.url()).await.expect("a client");
-    let () = client.transaction("key", |_| Box::pin(async { Ok(()) })).await.expect("nothing to do");
+    let done: Result<(), TransactionError> = client.transaction("key", async |_| Ok(Prepared::Execute)).await;
+    done.expect("nothing to do");
     server.command(&["SET", "key", "theirs"]);
     let set: Option<()> = redis::pipe().atomic().set("own", 1).ignore().query_async(&mut client).await.expect("EXEC");
     assert!(set.is_some(), "nothing is watched any more");
     let no_keys: &[&str] = &[];
-    let (n,): (i64,) = client
-        .transaction(no_keys, |attempt| {
-            attempt.pipeline.incr("n", 1);
-            Box::pin(async { Ok(()) })
+    let done: Result<(i64,), TransactionError> = client
+        .transaction(no_keys, async |mut attempt| {
+            attempt.pipeline().incr("n", 1);
+            Ok(Prepared::Execute)
         })
-        .await
-        .expect("a transaction without keys");
-    assert_eq!(n, 1);
+        .await;
+    assert_eq!(done.expect("a transaction without keys"), (1,));
     drop(client);
     assert_eq!(status(&manager).idle, 1, "and nothing was to be cleaned");
 }
@@ -175,15 +176,143 @@ async fn a_transaction_stays_one_when_its_body_replaces_the_pipeline(runtime: im
     let manager = manager_of(&server, 1, runtime).await;
     let mut client = manager.get_client(&server.url()).await.expect("a client");
     let done: Result<(), _> = client
-        .transaction("key", |attempt| {
+        .transaction("key", async |mut attempt| {
             server.command(&["INCR", "key"]);
-            *attempt.pipeline = redis::pipe();
-            attempt.pipeline.incr("n", 1);
-            Box::pin(async { Ok(()) })
+            *attempt.pipeline() = redis::pipe();
+            attempt.pipeline().incr("n", 1).ignore();
+            Ok(Prepared::Execute)
         })
         .await;
     assert!(matches!(done, Err(TransactionError::Conflict { .. })), "{done:?}");
     assert_eq!(server.command(&["EXISTS", "n"]), "0");
+}
+
+/// What a service makes of a transaction.
+#[derive(Debug)]
+enum ShopError {
+    SoldOut,
+    Other(String),
+}
+
+impl From<RedisError> for ShopError {
+    fn from(error: RedisError) -> Self {
+        Self::Other(error.to_string())
+    }
+}
+
+impl From<TransactionError> for ShopError {
+    fn from(error: TransactionError) -> Self {
+        Self::Other(error.to_string())
+    }
+}
+
+async fn stock_of(client: &mut Client, item: &str) -> Result<Option<i64>, RedisError> {
+    client.get(item).await
+}
+
+/// How many are left; none of what is not sold.
+async fn buy(client: &mut Client, item: &str) -> Result<Option<(i64,)>, ShopError> {
+    client
+        .transaction(item, async |mut attempt| match stock_of(attempt.client(), item).await? {
+            None => {
+                attempt.pipeline().set("never", 1);
+                Ok(Prepared::Nothing(None))
+            }
+            Some(0) => Err(ShopError::SoldOut),
+            Some(_) => {
+                attempt.pipeline().decr(item, 1);
+                Ok(Prepared::Execute)
+            }
+        })
+        .await
+}
+
+/// Calls of a command so far, as the server counts them.
+fn calls(server: &RedisServer, name: &str) -> usize {
+    let stats = server.command(&["INFO", "commandstats"]);
+    let line = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{name}:calls="))).unwrap_or("0");
+    line.split(',').next().and_then(|number| number.trim().parse().ok()).expect("a number")
+}
+
+/// Seen to bite: with an empty EXEC instead of UNWATCH.
+async fn a_body_ends_a_transaction_with_its_own_error_and_with_its_own_answer(runtime: impl Network + Clone) {
+    let server = RedisServer::start();
+    let manager = manager_of(&server, 1, runtime.clone()).await;
+    server.command(&["SET", "lamp", "1"]);
+    let mut client = manager.get_client(&server.url()).await.expect("a client");
+    let story = spawn(&runtime, async move {
+        let item = String::from("lamp");
+        assert_eq!(buy(&mut client, &item).await.expect("one is left"), Some((0,)));
+        assert!(matches!(buy(&mut client, &item).await, Err(ShopError::SoldOut)));
+        assert_eq!(buy(&mut client, "chair").await.expect("it is not sold"), None);
+        client
+    });
+    let client = story.await;
+    assert_eq!((calls(&server, "exec"), calls(&server, "unwatch")), (1, 2));
+    assert_eq!(server.command(&["EXISTS", "never"]), "0");
+    drop(client);
+    assert_eq!(status(&manager).idle, 1, "and nothing was to be cleaned");
+}
+
+async fn a_result_type_that_cannot_hold_the_replies_is_found_before_exec_where_it_can_be(runtime: impl Network + Clone) {
+    async fn incr_twice<T: redis::FromRedisValue>(client: &mut Client) -> Result<T, TransactionError> {
+        client
+            .transaction("n", async |mut attempt| {
+                attempt.pipeline().incr("n", 1).incr("n", 1).del("nothing").ignore();
+                Ok(Prepared::Execute)
+            })
+            .await
+    }
+    let server = RedisServer::start();
+    let manager = manager_of(&server, 1, runtime).await;
+    let mut client = manager.get_client(&server.url()).await.expect("a client");
+    for done in [
+        incr_twice::<(i64,)>(&mut client).await.map(drop),
+        incr_twice::<(i64, i64, i64)>(&mut client).await.map(drop),
+        incr_twice::<i64>(&mut client).await.map(drop),
+        incr_twice::<String>(&mut client).await.map(drop),
+    ] {
+        assert!(matches!(done, Err(TransactionError::WrongType(_))), "{done:?}");
+    }
+    assert_eq!((calls(&server, "exec"), calls(&server, "unwatch")), (0, 4));
+    assert_eq!(incr_twice::<(i64, i64)>(&mut client).await.expect("two"), (1, 2));
+    assert_eq!(incr_twice::<Vec<String>>(&mut client).await.expect("two"), ["3", "4"]);
+    assert_eq!(incr_twice::<Option<(i64, String)>>(&mut client).await.expect("two"), Some((5, String::from("6"))));
+    let late = incr_twice::<(i64, Vec<String>)>(&mut client).await;
+    assert!(matches!(late, Err(TransactionError::ExecutedWrongType(_))), "{late:?}");
+    assert_eq!(server.command(&["GET", "n"]), "8", "it was carried out");
+}
+
+/// Seen to bite: sent, it ends as 16 conflicts.
+async fn a_write_to_a_watched_key_by_the_client_is_refused_at_once(runtime: impl Network + Clone) {
+    let server = RedisServer::start();
+    let manager = manager_of(&server, 1, runtime).await;
+    let mut client = manager.get_client(&server.url()).await.expect("a client");
+    for kind in ["command", "pipeline", "atomic", "transaction"] {
+        let mut tries = 0;
+        let done: Result<(), TransactionError> = client
+            .transaction("stock", |mut attempt| {
+                tries += 1;
+                async move {
+                    let () = attempt.client().incr("other", 1).await?;
+                    match kind {
+                        "command" => attempt.client().incr("stock", 1).await?,
+                        "pipeline" => redis::pipe().incr("stock", 1).exec_async(attempt.client()).await?,
+                        "atomic" => redis::pipe().atomic().get("stock").exec_async(attempt.client()).await?,
+                        _ => {
+                            attempt.client().transaction("x", async |_| Ok::<_, TransactionError>(Prepared::Nothing(()))).await?
+                        }
+                    }
+                    Ok(Prepared::Execute)
+                }
+            })
+            .await;
+        let error = done.expect_err(kind).to_string();
+        assert!(error.contains("not sent: ") && error.contains("the body of a transaction"), "{kind}: {error}");
+        assert_eq!((tries, server.command(&["EXISTS", "stock"]).as_str()), (1, "0"), "{kind}");
+    }
+    assert_eq!(server.command(&["GET", "other"]), "4");
+    let () = client.incr("stock", 1).await.expect("after the transaction");
 }
 
 async fn messages_arrive_in_order_and_end_with_the_connection(runtime: impl Network + Clone) {

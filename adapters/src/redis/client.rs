@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::pending;
+use std::sync::Arc;
 
 use redis::aio::ConnectionLike;
 use redis::{Cmd, Pipeline, RedisFuture, RedisResult, Value};
@@ -14,6 +15,7 @@ use crate::redis_node::command_profile::CommandProfile;
 use crate::redis_node::contention::Contender;
 use crate::redis_node::pub_sub::PubSub;
 use crate::redis_node::reply_class::RequestRef;
+use crate::redis_node::written_keys::{check_in_body, check_pipeline_in_body};
 
 /// A connection on loan. Use it with every command, pipeline and script of the redis crate; drop it to give it back.
 ///
@@ -35,7 +37,8 @@ use crate::redis_node::reply_class::RequestRef;
 /// and nothing is sent: a pipeline of which other replies are asked for than it has; `SUBSCRIBE` and its kin, `MONITOR`,
 /// `CLIENT REPLY OFF`, commands without a response and empty ones in a pipeline; `SUBSCRIBE` to several channels at once;
 /// `MULTI`, `EXEC`, `DISCARD`, `RESET` in an atomic pipeline, and an atomic pipeline while a transaction is open; whatever
-/// comes after `MONITOR`, `SCRIPT DEBUG`, or `SUBSCRIBE` over RESP2.
+/// comes after `MONITOR`, `SCRIPT DEBUG`, or `SUBSCRIBE` over RESP2. In the body of a [`transaction`](Client::transaction):
+/// a write to a watched key, which belongs into the pipeline, and what ends the watch.
 ///
 /// # Lost connections
 ///
@@ -55,6 +58,8 @@ use crate::redis_node::reply_class::RequestRef;
 /// client that is to have a node's connection for itself comes from `get_client_for_key`.
 pub struct Client {
     lent: LeaseKind,
+    /// The WATCH of the transaction whose body uses the client.
+    watch: Option<Arc<Cmd>>,
 }
 
 enum LeaseKind {
@@ -65,12 +70,12 @@ enum LeaseKind {
 
 impl Client {
     pub(crate) fn new(lease: Lease<RedisConnector>) -> Self {
-        Self { lent: LeaseKind::Node(lease) }
+        Self { lent: LeaseKind::Node(lease), watch: None }
     }
 
     #[cfg(feature = "cluster")]
     pub(crate) fn of_cluster(lease: Lease<ClusterConnector>) -> Self {
-        Self { lent: LeaseKind::Cluster(lease) }
+        Self { lent: LeaseKind::Cluster(lease), watch: None }
     }
 
     /// Gives the connection back to be closed instead of lent again.
@@ -80,6 +85,16 @@ impl Client {
             #[cfg(feature = "cluster")]
             LeaseKind::Cluster(lease) => lease.discard(),
         }
+    }
+
+    /// From now on it is used by the body of a transaction that begins with `watch`; with none, by no body any more.
+    pub(crate) fn set_watch(&mut self, watch: Option<Arc<Cmd>>) {
+        self.watch = watch;
+    }
+
+    /// Whether it is used by the body of a transaction that watches keys.
+    pub(crate) fn is_watching(&self) -> bool {
+        self.watch.is_some()
     }
 
     /// A transaction of this client that begins with `watch`. None where keys cannot be watched.
@@ -136,10 +151,12 @@ impl Client {
 
 impl ConnectionLike for Client {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
+        let watch = self.watch.as_deref();
         match &mut self.lent {
             LeaseKind::Node(lease) => {
                 let request = CommandProfile::of_command(cmd, lease.session());
                 Box::pin(async move {
+                    watch.map_or(Ok(()), |watch| check_in_body(watch, cmd))?;
                     request.check(cmd)?;
                     lease.ask(request, RequestRef::Command(cmd), async |handle| handle.send_packed_command(cmd).await).await
                 })
@@ -150,11 +167,13 @@ impl ConnectionLike for Client {
     }
 
     fn req_packed_commands<'a>(&'a mut self, pipeline: &'a Pipeline, offset: usize, count: usize) -> RedisFuture<'a, Vec<Value>> {
+        let watch = self.watch.as_deref();
         match &mut self.lent {
             LeaseKind::Node(lease) => {
                 let request = CommandProfile::of_packed_commands(pipeline, offset, count, lease.session());
                 let asked = RequestRef::Pipeline(pipeline, offset);
                 Box::pin(async move {
+                    watch.map_or(Ok(()), |watch| check_pipeline_in_body(watch, pipeline))?;
                     request.check_pipeline(pipeline)?;
                     lease.ask(request, asked, async |handle| handle.send_packed_commands(pipeline, offset, count).await).await
                 })

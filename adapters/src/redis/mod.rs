@@ -48,6 +48,7 @@ mod tls;
 mod tls;
 mod transaction;
 mod verification;
+mod written_keys;
 
 pub(crate) use address::Address;
 pub use client::Client;
@@ -77,4 +78,4 @@ pub(crate) use shared_handle::{SharedHandle, not_sent, refuse_unless_plain, refu
 pub(crate) use tls::Tls;
 #[cfg(feature = "tls-rustls")]
 pub use tls::{ClientCertificate, Pem, TlsArgs};
-pub use transaction::{Attempt, Preparation, TransactionError};
+pub use transaction::{Attempt, Prepared, TransactionError};
