@@ -8,9 +8,12 @@ use crate::state::Event;
 /// Learns of what happens in nodes: for logs, metrics and alarms. Set by
 /// [`NodeConfigBuilder::observer`](crate::NodeConfigBuilder::observer).
 ///
-/// It is called outside of all locks, by the task or thread in which the event came up, often that of a caller: it must not
-/// block. The events of one call come in their order; those of calls that run at the same time on several threads may
-/// interleave. A panic in it is caught and costs nothing but that event.
+/// It is called outside of all locks of the pool, by the task or thread in which the event came up, often that of a caller
+/// (also while a lease is dropped): it must not block, nor wait for a lock that a caller may hold. The events of one call come
+/// in their order, after the wakes of that call; those of calls that run at the same time on several threads may arrive in
+/// another order than they happened, so ask for the status where the latest state matters. It may call the pool, whose events
+/// then come before the rest of those under way. A panic in it is caught and costs nothing but that event. An observer that
+/// owns a handle of the pool keeps the pool open: hold it weakly.
 pub trait Observer: Send + Sync + 'static {
     /// Something has happened in the node of this [name](crate::Connector::name).
     fn event(&self, node: &str, event: &Event);

@@ -138,7 +138,7 @@ pub(crate) const OTHER_NAMES: &[(&str, &str)] = &[
 
 /// Rules that no test shows yet, and why.
 pub(crate) const NOT_SHOWN: &[(&str, &str)] = &[
-    ("T3", "not built: `NodeStatus` has counts of the moment, no counters and no histograms"),
+    ("T3", "not built: `NodeStatus` has counts of the moment and three counters, no histograms"),
     ("T6", "not built: there are no metrics"),
     ("T7", "not built: there are no observers"),
     ("F4", "not replayed yet"),

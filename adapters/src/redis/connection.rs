@@ -48,17 +48,17 @@ pub(crate) struct RedisConnection {
 /// What the commands of its borrowers have made of a connection.
 ///
 /// ```text
-///  Clear --- a command is sent ---> RequestRef --- its reply arrives, or that of a later one ---> Clear
+///  Clear --- a command is sent ---> Asked --- its reply arrives, or that of a later one ---> Clear
 ///                                     |
 ///                                     '--- no reply in time ---> Silent      an I/O or protocol error ---> Broken
 /// ```
 ///
-/// A borrower that leaves while it is `RequestRef` leaves it so: a late reply may still come.
+/// A borrower that leaves while it is `Asked` leaves it so: a late reply may still come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ReplyState {
     Clear,
     /// Since when; none if the server may take its time.
-    RequestRef(Option<Instant>),
+    Asked(Option<Instant>),
     Silent,
     Broken,
 }
@@ -136,13 +136,13 @@ impl RedisConnection {
         }
         match self.state {
             ReplyState::Clear => self.session_condition(),
-            ReplyState::RequestRef(Some(since)) if self.has_waited(since, reply_timeout) => Condition::Unresponsive,
-            ReplyState::RequestRef(Some(_)) => match self.session_condition() {
+            ReplyState::Asked(Some(since)) if self.has_waited(since, reply_timeout) => Condition::Unresponsive,
+            ReplyState::Asked(Some(_)) => match self.session_condition() {
                 Condition::Clean | Condition::Resettable => Condition::Resettable,
                 worse @ (Condition::Tainted | Condition::Oversized | Condition::Broken | Condition::Unresponsive) => worse,
             },
             ReplyState::Silent => Condition::Unresponsive,
-            ReplyState::RequestRef(None) | ReplyState::Broken => Condition::Broken,
+            ReplyState::Asked(None) | ReplyState::Broken => Condition::Broken,
         }
     }
 
@@ -171,7 +171,7 @@ impl RedisConnection {
     /// Notes that replies are outstanding, since now or for too long.
     pub(crate) fn note_outstanding(&mut self, silent: bool) {
         self.asked_at = self.socket.received.mark();
-        self.state = if silent { ReplyState::Silent } else { ReplyState::RequestRef(Some(self.runtime.now())) };
+        self.state = if silent { ReplyState::Silent } else { ReplyState::Asked(Some(self.runtime.now())) };
     }
 
     /// Undoes what a borrower has left, in one round trip, and makes sure that every reply before this one has come. Where
@@ -218,12 +218,12 @@ impl RedisConnection {
         let since = match self.state {
             _ if self.socket.is_dead() => return Err(lost_before(self.socket.why_ended())),
             ReplyState::Broken => return Err(lost_before(None)),
-            ReplyState::Silent | ReplyState::RequestRef(None) => {
+            ReplyState::Silent | ReplyState::Asked(None) => {
                 return Err(lost("connection lost: an earlier command got no reply"));
             }
             // Replies come in the order of the commands: the one to this command ends the wait for all before it.
-            ReplyState::RequestRef(Some(since)) if !self.has_heard() => since,
-            ReplyState::RequestRef(Some(_)) | ReplyState::Clear => now,
+            ReplyState::Asked(Some(since)) if !self.has_heard() => since,
+            ReplyState::Asked(Some(_)) | ReplyState::Clear => now,
         };
         let blocking = request.reply_timeout.is_blocking();
         let entry = if blocking { self.registry.enter(&self.socket, WaitsFor::Reply) } else { None };
@@ -237,7 +237,7 @@ impl RedisConnection {
         if self.session.traces.has(DirtyFlags::MULTI) && (request.leaves | request.ends).has(DirtyFlags::MULTI) {
             self.session.traces |= DirtyFlags::UNSURE;
         }
-        self.state = ReplyState::RequestRef(if blocking { None } else { Some(since) });
+        self.state = ReplyState::Asked(if blocking { None } else { Some(since) });
         let cancelled = CloseUnlessAnswered(blocking.then_some(&*self.socket));
         let answered = match self.timer.reply(&*self.runtime, now, deadline, &self.socket, send(&mut self.handle)).await {
             Awaited::Reply(answered) => Some(answered),

@@ -2,7 +2,7 @@
 
 use crate::close_reason::CloseReason;
 use crate::connector::Connector;
-use crate::guard::{discard, guarded};
+use crate::guard::{discard, guarded, wake};
 use crate::node::handshake::DriverEnd;
 use crate::node::{Effects, Node};
 use crate::state::{Closing, Input};
@@ -12,11 +12,10 @@ impl<K: Connector> Node<K> {
     /// The last handle is gone: idle connections are closed here and now. A close that is under way goes on to its
     /// deadline.
     pub(crate) fn abandon(&self) {
-        let was_open = self.enter(|inner, _| inner.drop_handles());
-        if was_open {
-            // Not needed any more: the calls that come through the node do the rest.
-            self.end_driver(DriverEnd::Retired);
-        }
+        // The driver is not needed any more: the calls that come through the node do the rest. In one step, so that no dial
+        // that was ordered is given up as failed before the pool is closed.
+        let driver = self.enter(|inner, now| inner.drop_handles().then(|| inner.end_driver(now, DriverEnd::Retired)).flatten());
+        driver.into_iter().for_each(wake);
     }
 
     /// The driver was dropped before its end, because its runtime has ended: the pool closes, and its callers get an error
@@ -26,9 +25,7 @@ impl<K: Connector> Node<K> {
     }
 
     fn end_driver(&self, end: DriverEnd) {
-        if let Some(waker) = self.enter(|inner, now| inner.end_driver(now, end)) {
-            waker.wake();
-        }
+        self.enter(|inner, now| inner.end_driver(now, end)).into_iter().for_each(wake);
     }
 
     /// Whether the pool has closed because its runtime has ended.

@@ -10,7 +10,9 @@ use crate::connector::AbortHandle;
 use crate::node::effects::Effects;
 use crate::node::handshake::{DriverEnd, DriverState, DriverStep};
 use crate::node::slot_table::SlotTable;
-use crate::state::{Acquired, Closing, ConnId, Input, Loan, NodeState, Outcome, Returned, Ticket, WaitError, WaiterId};
+use crate::state::{
+    Acquired, Closing, ConnId, Input, Loan, NodeState, Outcome, QueuePosition, ReleaseKind, Returned, Ticket, WaitError, WaiterId,
+};
 use crate::time::Instant;
 
 pub(super) struct NodeInner<C> {
@@ -86,6 +88,26 @@ impl<C> NodeInner<C> {
             return Acquired::Closed;
         }
         let acquired = ask(&mut self.state);
+        if let Acquired::Waiting(id) = acquired {
+            self.waiters.swap(id.slot(), waker);
+        }
+        acquired
+    }
+
+    /// Takes a granted connection back as broken, and the same position in the queue; the connection comes back also if nothing
+    /// would end another wait.
+    pub(super) fn refuse(
+        &mut self,
+        now: Instant,
+        loan: Loan<C>,
+        position: QueuePosition,
+        waker: &mut Option<Waker>,
+    ) -> Acquired<C> {
+        if self.driver.is_gone() {
+            self.state.handle(now, Input::Release(loan, ReleaseKind::Stale));
+            return Acquired::Closed;
+        }
+        let acquired = self.state.refuse(now, loan, position);
         if let Acquired::Waiting(id) = acquired {
             self.waiters.swap(id.slot(), waker);
         }

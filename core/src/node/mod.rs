@@ -187,7 +187,10 @@ impl<K: Connector> Node<K> {
 
     /// Gives a granted connection back as broken and takes the same place in the queue again.
     pub(crate) fn refuse(&self, loan: Loan<K::Connection>, place: QueuePosition, waker: &Waker) -> Acquired<K::Connection> {
-        self.enlist_waiter(waker, |state, now| state.refuse(now, loan, place))
+        let mut waker = Some(waker.clone());
+        let acquired = self.enter(|inner, now| inner.refuse(now, loan, place, &mut waker));
+        drop(waker);
+        acquired
     }
 
     /// The outcome of a wait, or a note of the waker for when it is there.

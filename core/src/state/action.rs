@@ -15,6 +15,6 @@ pub enum Action<C> {
     Clean(Checkup<C>),
     /// Close a connection.
     Close(Closing, C, CloseReason),
-    /// WaitEnd a connection that is still on loan.
+    /// End a connection that is still on loan.
     Kill(Closing),
 }

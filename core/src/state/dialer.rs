@@ -98,7 +98,7 @@ impl Dialer {
         None
     }
 
-    /// Whether dials may be under way.
+    /// Whether no dial is under way.
     pub(crate) fn is_at_rest(&self) -> bool {
         self.under_way.is_empty()
     }

@@ -11,8 +11,8 @@ use crate::state::status::Health;
 
 /// One thing that has happened in a node.
 ///
-/// A get that finds an idle connection, a return to the idle ones and a return that goes to a waiting caller at once are no
-/// events: they are [counted](crate::Counters). Texts hold no secret, as far as the connector's errors hold none.
+/// A get that finds an idle connection, and a return that has nothing else to do than to idle or to go to the head of the
+/// queue, are no events: they are [counted](crate::Counters) where they take the fast path. Texts hold no secret, as far as the connector's errors hold none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {

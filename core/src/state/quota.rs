@@ -77,13 +77,14 @@ impl Demand {
 #[derive(Debug)]
 pub(crate) struct QuotaState {
     granted: Quota,
+    is_used_up: bool,
     is_probe_put_off: bool,
     is_spare_put_off: bool,
 }
 
 impl QuotaState {
     pub(crate) const fn new() -> Self {
-        Self { granted: Quota::UNLIMITED, is_probe_put_off: false, is_spare_put_off: false }
+        Self { granted: Quota::UNLIMITED, is_used_up: false, is_probe_put_off: false, is_spare_put_off: false }
     }
 
     /// What was granted last; nothing of it is to be given up any more.
@@ -93,6 +94,15 @@ impl QuotaState {
 
     pub(crate) fn grant(&mut self, quota: Quota) {
         self.granted = Quota { give: 0, ..quota };
+    }
+
+    /// The node would have more, and the others have left nothing.
+    pub(crate) fn is_used_up(&self) -> bool {
+        self.is_used_up
+    }
+
+    pub(crate) fn set_used_up(&mut self, is_used_up: bool) {
+        self.is_used_up = is_used_up;
     }
 
     /// A probe was due, there was room for it, and the quota was used up.

@@ -1,4 +1,4 @@
-//! Rng as a value: a seeded generator for jitter, so that the same seed gives the same history.
+//! Chance as a value: a seeded generator for jitter, so that the same seed gives the same history.
 
 use std::time::Duration;
 

@@ -78,7 +78,7 @@ pub struct NodeStatus {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counters {
-    /// Gets that found an idle connection at once.
+    /// Connections that were lent at once, without a wait; one that is then found broken before its use counts, too.
     pub lent_at_once: u64,
     /// Returns to the idle connections, where nothing else was to be done.
     pub returned_at_once: u64,

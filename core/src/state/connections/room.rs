@@ -51,10 +51,9 @@ impl<C> ConnectionTable<C> {
         self.pools.len() >= most && self.counts.total() >= self.pools.len() * self.limit
     }
 
-    /// Whether one of the first `at_start` pools has room for a connection.
+    /// Whether one of the first `at_start` pools has room for a connection, whatever other nodes allow.
     pub(crate) fn has_room_at_start(&self, at_start: usize) -> bool {
-        !self.is_at_quota()
-            && self.pools().take_while(|(index, _)| *index < at_start).any(|(_, counts)| counts.total() < self.limit)
+        self.pools().take_while(|(index, _)| *index < at_start).any(|(_, counts)| counts.total() < self.limit)
     }
 
     /// Whether a connection could be dialled now.

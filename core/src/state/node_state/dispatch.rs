@@ -63,10 +63,15 @@ impl<C> NodeState<C> {
             && self.connections.is_full(self.config.max_pools_per_node())
     }
 
-    fn note_idle_wanted(&mut self) {
+    /// After a dispatch, and after other nodes have left no more.
+    pub(super) fn note_idle_wanted(&mut self) {
         let at_start = self.config.connection_pools_per_node_at_start();
-        if !self.dialer.is_failing() && self.connections.has_room_at_start(at_start) {
-            let counts = self.connections.counts();
+        let counts = self.connections.counts();
+        let may_dial = self.dialer.width_left(counts.of(Phase::Connecting)) > 0;
+        // At the quota more can be asked for, unless that was in vain.
+        let may_have = !self.connections.is_at_quota() || !self.quota.is_used_up();
+        self.idle_wanted = 0;
+        if may_dial && may_have && self.connections.has_room_at_start(at_start) {
             // Of several pools it is not known here which one is short.
             let to_come = if at_start == 1 { counts.dialled() + counts.examined() } else { 0 };
             self.idle_wanted = self.upkeep.idle_at_start().saturating_sub(to_come);
@@ -162,14 +167,21 @@ impl<C> NodeState<C> {
         let at_start = self.config.connection_pools_per_node_at_start();
         self.connections.below_minimum(at_start, self.config.min_idle()).or_else(|| {
             let wanted = self.queue.len(WaitKind::Loan).max(self.dials_without_waiters());
-            (wanted > connecting).then(|| self.connections.with_room(self.config.max_pools_per_node())).flatten()
+            (wanted > connecting).then(|| self.pool_with_room()).flatten()
         })
     }
 
-    fn dial_in(&mut self, now: Instant, pool: usize) {
-        if pool >= self.config.connection_pools_per_node_at_start() {
+    /// A pool that has room, which may be a new one.
+    fn pool_with_room(&mut self) -> Option<usize> {
+        let before = self.connections.pool_count();
+        let pool = self.connections.with_room(self.config.max_pools_per_node())?;
+        if self.connections.pool_count() > before {
             self.outbox.emit(|| Event::PoolAdded { pool });
         }
+        Some(pool)
+    }
+
+    fn dial_in(&mut self, now: Instant, pool: usize) {
         self.quota.put_off_probe(false);
         let id = self.connections.open(pool, now);
         let probe = self.dialer.is_failing();
@@ -183,7 +195,7 @@ impl<C> NodeState<C> {
         if self.connections.counts().of(Phase::Connecting) > 0 || !self.dialer.may_dial(now, 0) {
             return;
         }
-        match self.connections.with_room(self.config.max_pools_per_node()) {
+        match self.pool_with_room() {
             Some(pool) => self.dial_in(now, pool),
             None => self.quota.put_off_spare(self.is_short_of_quota()),
         }

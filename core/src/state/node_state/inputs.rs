@@ -150,10 +150,10 @@ impl<C> NodeState<C> {
         let (seen, cleaned) = (meta.trust_epoch(), meta.phase() == Phase::Cleaning);
         match result {
             CheckResult::Sound => {
-                if cleaned {
-                    self.outbox.emit(|| Event::Cleaned(CheckOutcome::Passed));
-                } else {
-                    self.outbox.emit(|| Event::Checked(CheckOutcome::Passed));
+                // One that was cut short by a close has shown nothing.
+                if self.closes.is_open() {
+                    let outcome = CheckOutcome::Passed;
+                    self.outbox.emit(|| if cleaned { Event::Cleaned(outcome) } else { Event::Checked(outcome) });
                 }
                 meta.trust(self.trust.epoch());
                 let retire = meta.retire();
@@ -223,6 +223,7 @@ impl<C> NodeState<C> {
                 self.outbox.emit(|| Event::Died { during: ConnectionUse::Granted });
                 let taken_back = granted_to.and_then(|waiter| self.queue.take_back(waiter));
                 if let Some(id) = taken_back {
+                    self.outbox.emit(|| Event::GrantRevoked { why: GrantRevoked::Broken });
                     self.revoke(now, id, ReleaseKind::Broken(CloseReason::Broken));
                 }
             }

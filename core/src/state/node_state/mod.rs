@@ -341,7 +341,7 @@ impl<C> NodeState<C> {
     #[cold]
     fn is_idle_wanted(&self) -> bool {
         let at_start = self.config.connection_pools_per_node_at_start();
-        self.connections.below_minimum(at_start, self.config.min_idle()).is_some()
+        self.connections.shortfall(at_start, self.config.min_idle()) > 0
     }
 
     /// Whether a caller waits for a connection.

@@ -49,6 +49,10 @@ impl<C> NodeState<C> {
     pub fn note_agreement(&mut self, demand: &Demand) {
         let counts = self.connections.counts();
         let lacks_some = self.connections.is_at_quota() && demand.callers + demand.more > 0;
+        self.quota.set_used_up(lacks_some);
+        if self.closes.is_open() {
+            self.note_idle_wanted();
+        }
         let has_floor = counts.dialled() == 0 && counts.open() >= self.quota.granted().floor;
         if lacks_some && has_floor && self.dialer.has_met_server() && self.closes.is_open() {
             self.finish_ready(WaitKind::Warm);
