@@ -234,7 +234,6 @@ fn calls(server: &RedisServer, name: &str) -> usize {
     line.split(',').next().and_then(|number| number.trim().parse().ok()).expect("a number")
 }
 
-/// Seen to bite: with an empty EXEC instead of UNWATCH.
 async fn a_body_ends_a_transaction_with_its_own_error_and_with_its_own_answer(runtime: impl Network + Clone) {
     let server = RedisServer::start();
     let manager = manager_of(&server, 1, runtime.clone()).await;
@@ -283,7 +282,6 @@ async fn a_result_type_that_cannot_hold_the_replies_is_found_before_exec_where_i
     assert_eq!(server.command(&["GET", "n"]), "8", "it was carried out");
 }
 
-/// Seen to bite: sent, it ends as 16 conflicts.
 async fn a_write_to_a_watched_key_by_the_client_is_refused_at_once(runtime: impl Network + Clone) {
     let server = RedisServer::start();
     let manager = manager_of(&server, 1, runtime).await;

@@ -126,7 +126,7 @@ mod tests {
         cmd
     }
 
-    /// Seen to bite: with every argument taken for a key, and with the first one only.
+    /// Guards against: with every argument taken for a key, and with the first one only.
     #[test]
     fn only_what_writes_a_watched_key_or_ends_the_watch_is_refused_in_a_body() {
         let watch = cmd("WATCH a b");
