@@ -206,3 +206,19 @@ fn a_minimum_is_kept_as_far_as_the_total_allows_and_is_taken_from_nobody() {
     let idle: Vec<_> = fleet.manager.status().values().map(|node| node.idle).collect();
     assert_eq!(idle, [3, 3], "what is left now is used");
 }
+
+/// Bites when a get that finds an idle connection asks for no more at the quota, and when it asks again and again in vain.
+#[test]
+fn a_minimum_is_kept_idle_beside_loans_while_the_total_has_some_left() {
+    let fleet = fleet(1, 2, 4, NodeConfig::builder().min_idle(1)).with(2);
+    let mut held = Vec::new();
+    for (lent, idle) in [(1, 1), (2, 1), (3, 0)] {
+        held.push(fleet.runtime.block_on(fleet.manager.get("node-0", SECOND)).expect("a connection"));
+        fleet.runtime.settle();
+        let status = fleet.manager.node("node-0").expect("it was added").status();
+        assert_eq!((status.active, status.idle, fleet.taken()), (lent, idle, (lent + idle + 1).min(4)), "{status:?}");
+    }
+    drop(held);
+    fleet.runtime.settle();
+    assert!(fleet.taken() <= 4);
+}
