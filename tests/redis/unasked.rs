@@ -64,14 +64,14 @@ async fn n4_a_node_that_floods_leaves_the_others_as_they_were(runtime: impl Netw
     let (mut slowest, mut answers) = (Duration::ZERO, 0);
     while !done.load(Ordering::SeqCst) {
         let asked_at = Instant::now();
-        let answer = within(&runtime, 1_000 * MS, echo(&mut client, "token")).await;
+        let answer = within(&runtime, 2_000 * MS, echo(&mut client, "token")).await;
         assert_eq!(answer.expect("in time").expect("ECHO"), "token");
         slowest = slowest.max(asked_at.elapsed());
         answers += 1;
     }
     assert!(flooded.await.expect_err("pushes are no reply").is_timeout());
     println!("{answers} answers, the slowest after {slowest:?}");
-    assert!(slowest < 1_000 * MS && answers > 2, "{answers} answers, the slowest after {slowest:?}");
+    assert!(slowest < 2_000 * MS && answers > 2, "{answers} answers, the slowest after {slowest:?}");
 }
 
 /// A server that floods its first connection when it is told to; how much of it was taken, and how long that took.
