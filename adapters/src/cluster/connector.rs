@@ -1,4 +1,4 @@
-//! How the core connects to a cluster: whoever is lent a client shares a cluster connection with others.
+//! How the core connects to a cluster: every client that is lent shares a cluster connection with others.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

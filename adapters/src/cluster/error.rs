@@ -49,7 +49,7 @@ impl ClusterError {
         }
     }
 
-    /// Whether another attempt must fail the same way until somebody changes something.
+    /// Whether another attempt must fail the same way until something is changed.
     pub(crate) fn is_permanent(&self) -> bool {
         matches!(self, Self::NotACluster { .. } | Self::Refused { .. })
     }

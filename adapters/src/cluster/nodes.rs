@@ -41,7 +41,7 @@ pub(crate) struct Cluster {
     members: Mutex<BTreeMap<String, Arc<ClusterMember>>>,
     /// Raised with each new topology.
     pub(crate) changed: Signal,
-    /// Raised when somebody has reason to think that the topology is out of date, or a node fails.
+    /// Raised when there is reason to think that the topology is out of date, or a node fails.
     pub(crate) doubted: Arc<Signal>,
     /// Held by the one who asks the nodes.
     pub(crate) refreshing: async_lock::Mutex<()>,
@@ -266,8 +266,8 @@ impl Cluster {
         closing
     }
 
-    /// Lends a connection to the owner of a slot, wherever that goes while the call waits. Whoever waits in its queue stays
-    /// there until the slot is somebody else's.
+    /// Lends a connection to the owner of a slot, wherever that goes while the call waits. A caller in its queue stays
+    /// there until the slot belongs to another node.
     pub(crate) async fn lend(&self, slot: u16, timeout: Duration) -> Result<Lease<RedisConnector>, GetClientError> {
         let deadline = self.runtime().now() + timeout;
         loop {
