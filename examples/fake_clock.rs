@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis_manager::testing::{FakeMode, FakeRuntime, FakeServer};
-use redis_manager::{GetClientError, NodeConfig, NodePool, OnNodeDown};
+use redis_manager::{AcquireError, NodeConfig, NodePool, OnNodeDown};
 
 /// The code under test. In production the pool's connector is one for Redis; here it is the fake one.
 struct Prices {
@@ -26,7 +26,7 @@ impl Prices {
         }
     }
 
-    async fn ask(&self, article: u64) -> Result<u64, GetClientError> {
+    async fn ask(&self, article: u64) -> Result<u64, AcquireError> {
         let mut lease = self.pool.get_timeout(Duration::from_millis(200)).await?;
         // The fake server says what it hears; a real one would look the price up.
         Ok(lease.echo(article * 10).await.unwrap_or(self.last_known))

@@ -40,6 +40,8 @@
 mod builder;
 #[cfg(all(feature = "cluster", any(feature = "tokio", feature = "smol")))]
 mod cluster;
+#[cfg(any(feature = "tokio", feature = "smol"))]
+mod error;
 #[cfg(all(feature = "cluster", any(feature = "tokio", feature = "smol")))]
 mod future_util;
 #[cfg(any(feature = "tokio", feature = "smol"))]
@@ -67,12 +69,14 @@ pub use builder::RedisManagerBuilder;
 #[cfg(all(feature = "cluster", any(feature = "tokio", feature = "smol")))]
 pub use cluster::{ClusterArgs, ClusterNode, ClusterRole, ClusterStatus};
 #[cfg(any(feature = "tokio", feature = "smol"))]
+pub use error::{AddNodeError, ConnectFailure, FailureKind, GetClientError, RedisErrorExt, Sent};
+#[cfg(any(feature = "tokio", feature = "smol"))]
 pub use manager::RedisManager;
 #[cfg(any(feature = "tokio", feature = "smol"))]
 pub use network::{Network, Reply};
 #[cfg(any(feature = "tokio", feature = "smol"))]
 pub use redis_node::{
-    AddNodeError, Attempt, Client, Handshake, NodeHandle, PoolArgs, Prepared, PubSub, PubSubEnd, SharedClient, TransactionError,
+    Attempt, Client, Handshake, NodeHandle, PoolArgs, Prepared, PubSub, PubSubEnd, SharedClient, TransactionError,
     UnknownCommands,
 };
 #[cfg(all(feature = "tls-rustls", any(feature = "tokio", feature = "smol")))]

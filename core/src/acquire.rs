@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::connector::Connector;
-use crate::error::GetClientError;
+use crate::error::AcquireError;
 use crate::lease::Lease;
 use crate::node::Node;
 use crate::state::{Acquired, Input, Loan, Outcome, ReleaseKind, WaitError, WaitKind, WaiterId};
@@ -39,19 +39,19 @@ impl<'a, K: Connector> Acquire<'a, K> {
         Self { node, timeout, state: WaitState::New }
     }
 
-    fn lend(&mut self, loan: Loan<K::Connection>) -> Poll<Result<Lease<K>, GetClientError>> {
+    fn lend(&mut self, loan: Loan<K::Connection>) -> Poll<Result<Lease<K>, AcquireError>> {
         self.state = WaitState::Done;
         Poll::Ready(Ok(Lease::new(Arc::clone(self.node), loan)))
     }
 
-    fn fail(&mut self, error: WaitError) -> Poll<Result<Lease<K>, GetClientError>> {
+    fn fail(&mut self, error: WaitError) -> Poll<Result<Lease<K>, AcquireError>> {
         self.state = WaitState::Done;
-        Poll::Ready(Err(error_of(self.node, error)))
+        Poll::Ready(Err(self.node.error_of(error)))
     }
 }
 
 impl<K: Connector> Future for Acquire<'_, K> {
-    type Output = Result<Lease<K>, GetClientError>;
+    type Output = Result<Lease<K>, AcquireError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
@@ -100,7 +100,7 @@ impl<K: Connector> Future for Acquire<'_, K> {
                 Acquired::Saturated { waiting } => {
                     this.state = WaitState::Done;
                     let node = String::from(this.node.name());
-                    return Poll::Ready(Err(GetClientError::Saturated { node, waiting }));
+                    return Poll::Ready(Err(AcquireError::Saturated { node, waiting }));
                 }
                 Acquired::Down(failure) => return this.fail(WaitError::Down(failure)),
                 Acquired::Closed => return this.fail(WaitError::Closed),
@@ -138,7 +138,7 @@ impl<'a, K: Connector> WaitFor<'a, K> {
 }
 
 impl<K: Connector> Future for WaitFor<'_, K> {
-    type Output = Result<(), GetClientError>;
+    type Output = Result<(), AcquireError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
@@ -147,11 +147,11 @@ impl<K: Connector> Future for WaitFor<'_, K> {
                 Acquired::Waiting(id) => id,
                 Acquired::Down(failure) => {
                     this.state = WaitState::Done;
-                    return Poll::Ready(Err(error_of(this.node, WaitError::Down(failure))));
+                    return Poll::Ready(Err(this.node.error_of(WaitError::Down(failure))));
                 }
                 Acquired::Closed => {
                     this.state = WaitState::Done;
-                    return Poll::Ready(Err(error_of(this.node, WaitError::Closed)));
+                    return Poll::Ready(Err(this.node.error_of(WaitError::Closed)));
                 }
                 Acquired::Loan(_) | Acquired::Saturated { .. } => unreachable!("{NO_SUCH_END}"),
             },
@@ -163,7 +163,7 @@ impl<K: Connector> Future for WaitFor<'_, K> {
         this.state = WaitState::Done;
         Poll::Ready(match outcome {
             Outcome::Ready => Ok(()),
-            Outcome::Failed(error) => Err(error_of(this.node, error)),
+            Outcome::Failed(error) => Err(this.node.error_of(error)),
             Outcome::Granted(..) => unreachable!("{NO_SUCH_END}"),
         })
     }
@@ -179,14 +179,3 @@ impl<K: Connector> Drop for WaitFor<'_, K> {
 
 /// Only a wait for a connection ends with one; the kind of a wait never changes.
 const NO_SUCH_END: &str = "a wait ends with what was waited for, or fails";
-
-/// The error of a caller whose wait has failed.
-pub(crate) fn error_of<K: Connector>(node: &Node<K>, error: WaitError) -> GetClientError {
-    let name = String::from(node.name());
-    match error {
-        WaitError::TimedOut(failure) => GetClientError::timeout(name, *failure),
-        WaitError::Down(failure) => GetClientError::down(name, *failure),
-        WaitError::Closed if node.has_lost_runtime() => GetClientError::RuntimeEnded { node: name },
-        WaitError::Closed => GetClientError::Closed { node: name },
-    }
-}

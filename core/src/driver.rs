@@ -11,7 +11,7 @@ use crate::connector::Connector;
 use crate::guard::guarded;
 use crate::node::{DriverNext, Node};
 use crate::runtime::Task;
-use crate::state::{Action, CheckResult, Checkup, Closing, ConnId, DialFailureKind, Ticket};
+use crate::state::{Action, CheckResult, Checkup, Closing, ConnId, DialFailure, DialFailureKind, Ticket};
 use crate::time::Instant;
 
 /// Characters of an error's text that are kept.
@@ -117,7 +117,8 @@ async fn connect<K: Connector>(mut held: HeldTicket<K>) {
         Ended::Value(Err(error)) => {
             let judged = guarded(|| (describe(&error), node.connector().is_permanent(&error)));
             let (message, permanent) = judged.unwrap_or_else(|| (String::from("a connect failed"), false));
-            node.connect_failed(ticket, message, if permanent { DialFailureKind::Permanent } else { DialFailureKind::Passing });
+            let kind = if permanent { DialFailureKind::Permanent } else { DialFailureKind::Passing };
+            node.connect_refused(ticket, DialFailure::new(message, kind), Arc::new(error));
         }
         Ended::TimedOut => {
             let waited = deadline.saturating_duration_since(started_at);

@@ -7,7 +7,7 @@
 //!
 //! - [`NodePool`] lends the connections of one node, [`Manager`] those of many by name; a [`Lease`] goes back on drop.
 //! - [`Connector`] is all that is asked of a server, [`Runtime`] all that is asked of an executor.
-//! - [`NodeConfig`] has the settings, [`NodeStatus`] the picture of a node, [`GetClientError`] the errors.
+//! - [`NodeConfig`] has the settings, [`NodeStatus`] the picture of a node, [`AcquireError`] the errors.
 //! - [`state`] is the pure part: one [`NodeState`](state::NodeState) for each node owns the idle connections, counts all
 //!   others, and holds the queue of waiting callers.
 //!
@@ -29,6 +29,7 @@ mod container;
 mod driver;
 mod error;
 mod guard;
+mod last_error;
 mod lease;
 mod manager;
 mod node;
@@ -53,7 +54,8 @@ pub use config_error::ConfigError;
 pub use connection_limiter::TotalConnections;
 pub use connection_monitor::ConnectionMonitor;
 pub use connector::{AbortHandle, Connector};
-pub use error::GetClientError;
+pub use error::AcquireError;
+pub use last_error::LastError;
 pub use lease::Lease;
 pub use manager::Manager;
 pub use node_pool::NodePool;

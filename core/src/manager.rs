@@ -10,7 +10,7 @@ use crate::config::NodeConfig;
 use crate::config_error::ConfigError;
 use crate::connection_limiter::TotalConnections;
 use crate::connector::Connector;
-use crate::error::GetClientError;
+use crate::error::AcquireError;
 use crate::lease::Lease;
 use crate::node_pool::NodePool;
 use crate::node_registry::NodeRegistry;
@@ -71,14 +71,14 @@ impl<K: Connector> Manager<K> {
     ///
     /// # Errors
     ///
-    /// As [`NodePool::warm`]; [`NoFloorLeft`](GetClientError::NoFloorLeft) at once if the limit of all nodes together leaves
+    /// As [`NodePool::warm`]; [`NoFloorLeft`](AcquireError::NoFloorLeft) at once if the limit of all nodes together leaves
     /// no floor for it. The node is then forgotten, with all its tasks and sockets, when the last call that waits for a
     /// connection of it has ended: adding it again simply works.
     ///
     /// # Cancel safety
     ///
     /// May be dropped at any time; a node that no call waits for any more is forgotten.
-    pub async fn add(&self, name: &str, timeout: Duration, connector: impl FnOnce() -> K) -> Result<(), GetClientError> {
+    pub async fn add(&self, name: &str, timeout: Duration, connector: impl FnOnce() -> K) -> Result<(), AcquireError> {
         let Some(mut adding) = self.registry.begin_adding(name, connector)? else { return Ok(()) };
         let warmed = adding.pool().warm(timeout).await;
         if warmed.is_ok() {
@@ -92,13 +92,13 @@ impl<K: Connector> Manager<K> {
     ///
     /// # Errors
     ///
-    /// [`Closed`](GetClientError::Closed) after [`close`](Manager::close), [`RuntimeEnded`](GetClientError::RuntimeEnded) after
-    /// the end of the runtime; [`NoFloorLeft`](GetClientError::NoFloorLeft) if the limit of all nodes together leaves no floor
+    /// [`Closed`](AcquireError::Closed) after [`close`](Manager::close), [`RuntimeEnded`](AcquireError::RuntimeEnded) after
+    /// the end of the runtime; [`NoFloorLeft`](AcquireError::NoFloorLeft) if the limit of all nodes together leaves no floor
     /// for it.
-    pub fn open(&self, name: &str, connector: impl FnOnce() -> K) -> Result<NodePool<K>, GetClientError> {
+    pub fn open(&self, name: &str, connector: impl FnOnce() -> K) -> Result<NodePool<K>, AcquireError> {
         match self.registry.begin_adding(name, connector)? {
             Some(adding) if adding.pool().node().has_lost_runtime() => {
-                Err(GetClientError::RuntimeEnded { node: String::from(adding.pool().name()) })
+                Err(AcquireError::RuntimeEnded { node: String::from(adding.pool().name()) })
             }
             Some(mut adding) => {
                 adding.succeed();
@@ -112,13 +112,13 @@ impl<K: Connector> Manager<K> {
     ///
     /// # Errors
     ///
-    /// [`UnknownNode`](GetClientError::UnknownNode) if it was never added or has been closed,
-    /// [`Closed`](GetClientError::Closed) after [`close`](Manager::close), else as [`NodePool::get_timeout`].
+    /// [`UnknownNode`](AcquireError::UnknownNode) if it was never added or has been closed,
+    /// [`Closed`](AcquireError::Closed) after [`close`](Manager::close), else as [`NodePool::get_timeout`].
     ///
     /// # Cancel safety
     ///
     /// As [`NodePool::get_timeout`].
-    pub async fn get(&self, name: &str, timeout: Duration) -> Result<Lease<K>, GetClientError> {
+    pub async fn get(&self, name: &str, timeout: Duration) -> Result<Lease<K>, AcquireError> {
         {
             let Some(node) = self.registry.shared_node(name) else { return Err(self.registry.no_such_node(name)) };
             // Most calls end here: one clone, for the lease.
@@ -135,9 +135,9 @@ impl<K: Connector> Manager<K> {
     ///
     /// # Errors
     ///
-    /// [`UnknownNode`](GetClientError::UnknownNode) if it was never added, [`Closed`](GetClientError::Closed) after
+    /// [`UnknownNode`](AcquireError::UnknownNode) if it was never added, [`Closed`](AcquireError::Closed) after
     /// [`close`](Manager::close), else as [`NodePool::try_get`].
-    pub fn try_get(&self, name: &str) -> Result<Lease<K>, GetClientError> {
+    pub fn try_get(&self, name: &str) -> Result<Lease<K>, AcquireError> {
         self.node(name)?.try_get()
     }
 
@@ -145,9 +145,9 @@ impl<K: Connector> Manager<K> {
     ///
     /// # Errors
     ///
-    /// [`UnknownNode`](GetClientError::UnknownNode) if it was never added, [`Closed`](GetClientError::Closed) after
+    /// [`UnknownNode`](AcquireError::UnknownNode) if it was never added, [`Closed`](AcquireError::Closed) after
     /// [`close`](Manager::close).
-    pub fn node(&self, name: &str) -> Result<NodePool<K>, GetClientError> {
+    pub fn node(&self, name: &str) -> Result<NodePool<K>, AcquireError> {
         self.registry.pool(name).ok_or_else(|| self.registry.no_such_node(name))
     }
 

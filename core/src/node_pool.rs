@@ -5,11 +5,12 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::acquire::{Acquire, WaitFor, error_of};
+use crate::acquire::{Acquire, WaitFor};
 use crate::config::NodeConfig;
 use crate::connector::Connector;
 use crate::driver::Driver;
-use crate::error::GetClientError;
+use crate::error::AcquireError;
+use crate::last_error::LastError;
 use crate::lease::Lease;
 use crate::node::{Effects, Node};
 use crate::runtime::Runtime;
@@ -81,11 +82,11 @@ impl<K: Connector> NodePool<K> {
     ///
     /// # Errors
     ///
-    /// By the end of `timeout` at the latest: [`Timeout`](GetClientError::Timeout) or, if the node is down,
-    /// [`NoHealthyPools`](GetClientError::NoHealthyPools), which comes at once with
+    /// By the end of `timeout` at the latest: [`Timeout`](AcquireError::Timeout) or, if the node is down,
+    /// [`NoHealthyPools`](AcquireError::NoHealthyPools), which comes at once with
     /// [`OnNodeDown::FailFast`](crate::OnNodeDown::FailFast) or when the server refuses for good (a wrong password).
-    /// [`Saturated`](GetClientError::Saturated) at once if `max_waiters` callers wait already.
-    /// [`Closed`](GetClientError::Closed) once the pool is closed, [`RuntimeEnded`](GetClientError::RuntimeEnded) once its
+    /// [`Saturated`](AcquireError::Saturated) at once if `max_waiters` callers wait already.
+    /// [`Closed`](AcquireError::Closed) once the pool is closed, [`RuntimeEnded`](AcquireError::RuntimeEnded) once its
     /// runtime has ended.
     ///
     /// # Cancel safety
@@ -101,8 +102,8 @@ impl<K: Connector> NodePool<K> {
     /// # Errors
     ///
     /// As [`get_timeout`](NodePool::get_timeout) after a wait of no length.
-    pub fn try_get(&self) -> Result<Lease<K>, GetClientError> {
-        let loan = self.node().try_acquire().map_err(|outcome| error_of(self.node(), outcome))?;
+    pub fn try_get(&self) -> Result<Lease<K>, AcquireError> {
+        let loan = self.node().try_acquire().map_err(|outcome| self.node().error_of(outcome))?;
         Ok(Lease::new(Arc::clone(self.node()), loan))
     }
 
@@ -111,12 +112,12 @@ impl<K: Connector> NodePool<K> {
     /// # Errors
     ///
     /// As [`get_timeout`](NodePool::get_timeout); a timeout while dials fail is
-    /// [`NoHealthyPools`](GetClientError::NoHealthyPools). The pools stay as they are and go on trying.
+    /// [`NoHealthyPools`](AcquireError::NoHealthyPools). The pools stay as they are and go on trying.
     ///
     /// # Cancel safety
     ///
     /// May be dropped at any time.
-    pub async fn warm(&self, timeout: Duration) -> Result<(), GetClientError> {
+    pub async fn warm(&self, timeout: Duration) -> Result<(), AcquireError> {
         WaitFor::new(self.node(), WaitKind::Warm, timeout).await
     }
 
@@ -124,6 +125,13 @@ impl<K: Connector> NodePool<K> {
     #[must_use]
     pub fn status(&self) -> NodeStatus {
         self.node().status()
+    }
+
+    /// The last error of a dial or a check, until a dial succeeds again; with the connector's error, which
+    /// [`NodeStatus::last_error`] has as text only.
+    #[must_use]
+    pub fn last_error(&self) -> Option<LastError> {
+        self.node().last_error()
     }
 
     /// The checked settings.

@@ -7,7 +7,7 @@ use crate::closed::{Closed, ClosedSignal};
 use crate::config::NodeConfig;
 use crate::connection_limiter::{ConnectionLimiter, TotalConnections};
 use crate::connector::Connector;
-use crate::error::GetClientError;
+use crate::error::AcquireError;
 use crate::node::Node;
 use crate::node_pool::NodePool;
 use crate::runtime::Runtime;
@@ -161,14 +161,14 @@ impl<K: Connector> NodeRegistry<K> {
 
     /// Why a node cannot be asked. Not under the lock: the runtime is asked.
     #[cold]
-    pub(crate) fn no_such_node(&self, name: &str) -> GetClientError {
+    pub(crate) fn no_such_node(&self, name: &str) -> AcquireError {
         let node = String::from(name);
         if self.is_closed() {
-            GetClientError::Closed { node }
+            AcquireError::Closed { node }
         } else if self.runtime.has_ended() {
-            GetClientError::RuntimeEnded { node }
+            AcquireError::RuntimeEnded { node }
         } else {
-            GetClientError::UnknownNode { node }
+            AcquireError::UnknownNode { node }
         }
     }
 
@@ -177,7 +177,7 @@ impl<K: Connector> NodeRegistry<K> {
         self: &Arc<Self>,
         name: &str,
         connector: impl FnOnce() -> K,
-    ) -> Result<Option<AddGuard<K>>, GetClientError> {
+    ) -> Result<Option<AddGuard<K>>, AcquireError> {
         if let Some(known) = self.join_adding(&mut self.nodes_mut(), name) {
             return Ok(known);
         }
@@ -187,14 +187,14 @@ impl<K: Connector> NodeRegistry<K> {
         let (replaced, adding) = {
             let mut nodes = self.nodes_mut();
             if self.is_closed() {
-                return Err(GetClientError::Closed { node: String::from(pool.name()) });
+                return Err(AcquireError::Closed { node: String::from(pool.name()) });
             }
             if let Some(known) = self.join_adding(&mut nodes, name) {
                 return Ok(known);
             }
             if let Some(limiter) = &self.limiter {
                 let joined = limiter.join();
-                let full = |nodes| GetClientError::no_floor_left(String::from(pool.name()), nodes, limiter.limit());
+                let full = |nodes| AcquireError::no_floor_left(String::from(pool.name()), nodes, limiter.limit());
                 pool.node().join_limiter(joined.map_err(full)?);
             }
             let node = ManagedNode { pool: pool.clone(), stage: Readiness::Warming { callers: 0 } };

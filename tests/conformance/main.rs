@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use redis_manager::testing::{FakeConnector, FakeMode, FakeServer};
-use redis_manager::{CloseReason, GetClientError, Health, Manager, NodeConfig, NodeConfigBuilder, NodePool, OnNodeDown, Runtime};
+use redis_manager::{AcquireError, CloseReason, Health, Manager, NodeConfig, NodeConfigBuilder, NodePool, OnNodeDown, Runtime};
 use redis_manager_tests::tasks::{spawn, until, within};
 
 const MS: Duration = Duration::from_millis(1);
@@ -76,7 +76,7 @@ async fn assert_full_capacity(pool: &NodePool<FakeConnector>, server: &FakeServe
     for (n, lease) in leases.iter_mut().enumerate() {
         assert_eq!(lease.echo(n as u64).await, Ok(n as u64));
     }
-    assert!(matches!(pool.try_get(), Err(GetClientError::Timeout { .. })));
+    assert!(matches!(pool.try_get(), Err(AcquireError::Timeout { .. })));
     assert_eq!(server.connections(), limit);
 }
 
@@ -126,7 +126,7 @@ async fn an_uncollected_grant_goes_to_the_next_at_its_deadline(runtime: impl Run
     assert!(within(&runtime, 5 * MS, &mut next).await.is_none());
     drop(held);
     assert!(within(&runtime, 1_000 * MS, next).await.expect("long before its own deadline").is_ok());
-    assert!(matches!(forgotten.await, Err(GetClientError::Timeout { .. })));
+    assert!(matches!(forgotten.await, Err(AcquireError::Timeout { .. })));
 }
 
 async fn a_caller_is_told_at_its_deadline_and_why(runtime: impl Runtime + Clone) {
@@ -147,7 +147,7 @@ async fn a_full_line_is_told_at_once(runtime: impl Runtime + Clone) {
     let held = pool.get().await.expect("the server is up");
     let mut first = Box::pin(pool.get());
     assert!(within(&runtime, 5 * MS, &mut first).await.is_none());
-    assert!(matches!(pool.get().await, Err(GetClientError::Saturated { waiting: 1, .. })));
+    assert!(matches!(pool.get().await, Err(AcquireError::Saturated { waiting: 1, .. })));
     drop(held);
     first.await.expect("served");
 }
@@ -169,7 +169,7 @@ async fn a_killed_server_is_noticed_probed_and_healed(runtime: impl Runtime + Cl
     pool.warm(1_000 * MS).await.expect("the server is up");
     server.kill();
     until(&runtime, "it is noticed", || pool.status().health == Health::Down && pool.status().idle == 0).await;
-    assert!(matches!(pool.get_timeout(80 * MS).await, Err(GetClientError::NoHealthyPools { .. })));
+    assert!(matches!(pool.get_timeout(80 * MS).await, Err(AcquireError::NoHealthyPools { .. })));
     let waiting = {
         let pool = pool.clone();
         spawn(&runtime, async move { pool.get_timeout(5_000 * MS).await.map(drop) })
@@ -215,7 +215,7 @@ async fn fail_fast_tells_at_once_while_the_node_is_down(runtime: impl Runtime + 
     let pool = pool_of(&server, &runtime, one_pool(2).on_node_down(OnNodeDown::FailFast));
     until(&runtime, "the node is down", || pool.status().health == Health::Down).await;
     let told = within(&runtime, 500 * MS, pool.get()).await.expect("at once");
-    assert!(matches!(told, Err(GetClientError::NoHealthyPools { .. })));
+    assert!(matches!(told, Err(AcquireError::NoHealthyPools { .. })));
 }
 
 async fn a_refusal_for_good_is_told_at_once(runtime: impl Runtime + Clone) {
@@ -246,7 +246,7 @@ async fn closing_waits_for_leases_and_forces_at_the_deadline(runtime: impl Runti
     let mut kept = pool.get().await.expect("one");
     let returned = pool.get().await.expect("two");
     let closing = pool.close_timeout(500 * MS);
-    assert!(matches!(pool.get().await, Err(GetClientError::Closed { .. })));
+    assert!(matches!(pool.get().await, Err(AcquireError::Closed { .. })));
     assert_eq!(kept.echo(1).await, Ok(1), "a borrowed connection works on");
     drop(returned);
     let started_at = runtime.now();
@@ -272,7 +272,7 @@ async fn the_last_handle_closes_everything(runtime: impl Runtime + Clone) {
 async fn a_manager_adds_lends_and_closes_by_name(runtime: impl Runtime + Clone) {
     let server = FakeServer::on(Arc::new(runtime.clone()));
     let manager = Manager::new(one_pool(2).build().expect("valid settings"), Arc::new(runtime.clone()));
-    assert!(matches!(manager.try_get("a"), Err(GetClientError::UnknownNode { .. })));
+    assert!(matches!(manager.try_get("a"), Err(AcquireError::UnknownNode { .. })));
     manager.add("a", 1_000 * MS, || server.connector()).await.expect("the server is up");
     manager.add("a", 1_000 * MS, || server.connector()).await.expect("there already");
     manager.add("b", 1_000 * MS, || server.connector()).await.expect("the server is up");
@@ -282,12 +282,12 @@ async fn a_manager_adds_lends_and_closes_by_name(runtime: impl Runtime + Clone) 
     drop(manager.get("a", 1_000 * MS).await.expect("a lease"));
     manager.close_node("a", 1_000 * MS).await;
     assert_eq!(server.connections(), 1);
-    assert!(matches!(manager.get("a", 1_000 * MS).await, Err(GetClientError::UnknownNode { .. })));
+    assert!(matches!(manager.get("a", 1_000 * MS).await, Err(AcquireError::UnknownNode { .. })));
     manager.add("a", 1_000 * MS, || server.connector()).await.expect("added again");
     manager.close(Duration::MAX).await;
     assert_eq!(server.connections(), 0);
-    assert!(matches!(manager.get("a", 1_000 * MS).await, Err(GetClientError::Closed { .. })));
-    assert!(matches!(manager.add("c", 1_000 * MS, || server.connector()).await, Err(GetClientError::Closed { .. })));
+    assert!(matches!(manager.get("a", 1_000 * MS).await, Err(AcquireError::Closed { .. })));
+    assert!(matches!(manager.add("c", 1_000 * MS, || server.connector()).await, Err(AcquireError::Closed { .. })));
 }
 
 async fn an_add_that_is_dropped_leaves_nothing(runtime: impl Runtime + Clone) {
@@ -295,7 +295,7 @@ async fn an_add_that_is_dropped_leaves_nothing(runtime: impl Runtime + Clone) {
     server.set_connect_latency(5_000 * MS);
     let manager = Manager::new(one_pool(2).build().expect("valid settings"), Arc::new(runtime.clone()));
     assert!(within(&runtime, 20 * MS, manager.add("a", 10_000 * MS, || server.connector())).await.is_none());
-    assert!(matches!(manager.try_get("a"), Err(GetClientError::UnknownNode { .. })));
+    assert!(matches!(manager.try_get("a"), Err(AcquireError::UnknownNode { .. })));
     server.set_connect_latency(Duration::ZERO);
     manager.add("a", 1_000 * MS, || server.connector()).await.expect("added again");
     assert_eq!(server.connections(), 1);

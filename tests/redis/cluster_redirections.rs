@@ -182,7 +182,7 @@ async fn a_slot_without_an_owner_is_told(runtime: impl Network + Clone) {
     }
     let () = client.set(key_for_slot(4), 1).await.expect("the others go on");
     let unknown = lenient.get_client_for_key(NAME, key_for_slot(3)).await.expect_err("nobody owns it");
-    assert!(matches!(unknown, redis_manager::GetClientError::UnknownNode { .. }), "{unknown:?}");
+    assert!(matches!(unknown, redis_manager::GetClientError::NoOwner { slot: 3, .. }), "{unknown:?}");
     let begun = Instant::now();
     loop {
         let added = strict.add_node_pool_timeout("redis://another-name", 2_000 * MS).await.expect_err("it has a gap");

@@ -45,7 +45,7 @@ pub(crate) async fn refusal(
         let waited = runtime.now().saturating_duration_since(begun_at);
         let AddNodeError::NoHealthyPools { last_error, .. } = error else { panic!("{error:?}") };
         if let Some(cause) = last_error {
-            return (String::from(cause), waited);
+            return (cause.to_string(), waited);
         }
     }
 }

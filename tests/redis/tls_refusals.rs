@@ -31,7 +31,7 @@ async fn refusal(url: &str, args: PoolArgs, timeout: Duration, runtime: &(impl N
     let waited = runtime.now().saturating_duration_since(started_at);
     let AddNodeError::NoHealthyPools { last_error: Some(cause), .. } = error else { panic!("{error:?}") };
     assert!(manager.fetch_pool_status().is_empty());
-    (String::from(cause), waited)
+    (cause.to_string(), waited)
 }
 
 /// Wrong CA, wrong name, expired; each over both protocols. Seen to bite: each with `AnyCertificate` as the verifier.

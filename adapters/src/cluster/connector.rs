@@ -13,6 +13,7 @@ use crate::cluster::nodes::Cluster;
 use crate::cluster::replica_routing::FitReplicas;
 use crate::cluster::routed_client::{RoutedConnection, ShareState};
 use crate::cluster::wire::Wire;
+use crate::error::ConnectFailure;
 use crate::redis_node::redact;
 
 /// In milliseconds.
@@ -94,9 +95,38 @@ impl ClusterConnector {
 
 impl Connector for ClusterConnector {
     type Connection = Box<RoutedConnection>;
-    type Error = ClusterError;
+    type Error = ConnectFailure;
 
-    async fn connect(&self) -> Result<Box<RoutedConnection>, ClusterError> {
+    async fn connect(&self) -> Result<Box<RoutedConnection>, ConnectFailure> {
+        self.connect_routed().await.map_err(|error| error.told())
+    }
+
+    /// Each node's health is that of its own pools; a cluster is well as long as one primary is.
+    async fn check(&self, _: &mut Box<RoutedConnection>) -> Result<(), ConnectFailure> {
+        self.cluster.judge();
+        let well = if self.cluster.is_down() { Err(ClusterError::AllDown) } else { self.check_coverage() };
+        well.map_err(|error| error.told())
+    }
+
+    fn inspect(&self, routed: &mut Box<RoutedConnection>) -> Condition {
+        if routed.is_broken() { Condition::Broken } else { Condition::Clean }
+    }
+
+    fn abort_handle(&self, routed: &mut Box<RoutedConnection>) -> Option<AbortHandle> {
+        Some(Box::new(routed.abort_handle()))
+    }
+
+    fn is_permanent(&self, error: &ConnectFailure) -> bool {
+        error.is_permanent()
+    }
+
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+}
+
+impl ClusterConnector {
+    async fn connect_routed(&self) -> Result<Box<RoutedConnection>, ClusterError> {
         if self.cluster.topology().uncovered() > 0 || self.cluster.is_down() {
             self.cluster.refresh().await?;
         }
@@ -110,33 +140,6 @@ impl Connector for ClusterConnector {
         Ok(Box::new(RoutedConnection::new(Arc::clone(&self.cluster), connection, share)))
     }
 
-    /// Each node's health is that of its own pools; a cluster is well as long as one primary is.
-    async fn check(&self, _: &mut Box<RoutedConnection>) -> Result<(), ClusterError> {
-        self.cluster.judge();
-        if self.cluster.is_down() {
-            return Err(ClusterError::AllDown);
-        }
-        self.check_coverage()
-    }
-
-    fn inspect(&self, routed: &mut Box<RoutedConnection>) -> Condition {
-        if routed.is_broken() { Condition::Broken } else { Condition::Clean }
-    }
-
-    fn abort_handle(&self, routed: &mut Box<RoutedConnection>) -> Option<AbortHandle> {
-        Some(Box::new(routed.abort_handle()))
-    }
-
-    fn is_permanent(&self, error: &ClusterError) -> bool {
-        error.is_permanent()
-    }
-
-    fn name(&self) -> String {
-        self.name.clone()
-    }
-}
-
-impl ClusterConnector {
     fn check_coverage(&self) -> Result<(), ClusterError> {
         let uncovered = self.cluster.topology().uncovered();
         match self.cluster.setup.cluster_args.require_full_coverage && uncovered > 0 {

@@ -10,11 +10,12 @@ use std::task::Poll;
 use std::time::Duration;
 
 use redis::aio::ConnectionLike;
-use redis_manager_core::{GetClientError, Health, Instant, WaitPhase};
+use redis_manager_core::{Health, Instant, WaitPhase};
 
 use crate::cluster::error::ClusterError;
 use crate::cluster::nodes::{Cluster, ClusterMember};
 use crate::cluster::topology::{NodeLine, Topology, is_owned, read_view};
+use crate::error::{FailureKind, GetClientError};
 use crate::future_util::within;
 use crate::redis_node::{Secrets, SharedHandle};
 
@@ -157,8 +158,8 @@ impl Cluster {
 
     /// Asks one node something on a connection of our own, for `health_check_timeout` at most beyond its connecting.
     pub(crate) async fn ask<T: redis::FromRedisValue>(&self, address: &str, cmd: &redis::Cmd) -> Result<T, ClusterError> {
-        let failed = |error: String| ClusterError::NoAnswer { address: String::from(address), error };
-        let member = self.member(address).map_err(|error| failed(error.to_string()))?;
+        let failed = |error: String, kind| ClusterError::NoAnswer { address: String::from(address), error, kind };
+        let member = self.member(address).map_err(|error| failed(error.to_string(), error.kind()))?;
         let limit = self.setup.nodes.config().health_check_timeout();
         let mut client = self.ready(&member).await?;
         let mut answered = within(self.runtime(), limit, client.req_packed_command(cmd)).await;
@@ -169,30 +170,31 @@ impl Cluster {
             client = self.ready(&member).await?;
             answered = within(self.runtime(), limit, client.req_packed_command(cmd)).await;
         }
-        let answered = answered.ok_or_else(|| failed(format!("no answer within {limit:?}")))?;
+        let answered = answered.ok_or_else(|| failed(format!("no answer within {limit:?}"), FailureKind::Silent))?;
         // All nodes have the same login.
         let secrets = Secrets::of(&self.setup.startup[0].login);
         let value = answered.and_then(redis::Value::extract_error);
         let value = value.map_err(|error| ClusterError::of_reply(address, &error, &secrets))?;
-        redis::from_redis_value(value).map_err(|error| failed(secrets.clean(&error.to_string())))
+        redis::from_redis_value(value).map_err(|error| failed(secrets.clean(&error.to_string()), FailureKind::Protocol))
     }
 
     /// Waits for a connection, but not when the node is known to be down.
     async fn ready(&self, member: &ClusterMember) -> Result<SharedHandle, ClusterError> {
-        let failed = |error: String| ClusterError::of_connecting(&member.address, error);
+        let failed = |error: String, kind| ClusterError::of_connecting(&member.address, error, kind);
         let mut ready = pin!(SharedHandle::ready(Arc::clone(&member.connections), self.reply_timeout(member)));
         let mut look = self.runtime().sleep(BETWEEN_LOOKS);
         poll_fn(|cx| {
             if let Poll::Ready(ready) = ready.as_mut().poll(cx) {
                 return Poll::Ready(ready.map_err(|error| match is_busy(&error) {
                     true => ClusterError::Busy { address: member.address.clone() },
-                    false => failed(error.to_string()),
+                    false => failed(error.to_string(), error.kind()),
                 }));
             }
             while look.as_mut().poll(cx).is_ready() {
-                let status = member.pool().status();
-                if let (Health::Down, Some(error)) = (status.health, status.last_error) {
-                    return Poll::Ready(Err(failed(error)));
+                let (health, last_error) = (member.pool().status().health, member.pool().last_error());
+                if let (Health::Down, Some(error)) = (health, last_error) {
+                    let kind = FailureKind::of_last_error(Some(&error));
+                    return Poll::Ready(Err(failed(error.to_string(), kind)));
                 }
                 look = self.runtime().sleep(BETWEEN_LOOKS);
             }

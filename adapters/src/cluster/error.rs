@@ -2,17 +2,18 @@
 
 use redis::RedisError;
 
+use crate::error::{ConnectFailure, FailureKind};
 use crate::redis_node::Secrets;
 
 /// Why a cluster cannot be used, or a node of it told nothing.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClusterError {
     #[error("{address} does not say what the cluster is: {error}")]
-    NoAnswer { address: String, error: String },
+    NoAnswer { address: String, error: String, kind: FailureKind },
     #[error("{address} is not a node of a cluster: {error}")]
     NotACluster { address: String, error: String },
     #[error("{address} refuses: {error}")]
-    Refused { address: String, error: String },
+    Refused { address: String, error: String, kind: FailureKind },
     #[error("every connection to {address} is on loan")]
     Busy { address: String },
     #[error("{address} answers CLUSTER NODES with what cannot be read")]
@@ -35,17 +36,30 @@ impl ClusterError {
         let error = secrets.clean(&text);
         match text.contains("cluster support disabled") || text.contains("unknown command") {
             true => Self::NotACluster { address, error },
-            false => Self::NoAnswer { address, error },
+            false => Self::NoAnswer { address, error, kind: FailureKind::NotReady },
         }
     }
 
-    /// Of a node that could not be connected to; its pools tell no more than words.
-    pub(crate) fn of_connecting(address: &str, error: String) -> Self {
+    /// Of a node that could not be connected to.
+    pub(crate) fn of_connecting(address: &str, error: String, kind: FailureKind) -> Self {
         let address = String::from(address);
-        let refused = ["Password authentication failed", "AuthenticationFailed", "WRONGPASS", "NOAUTH"];
-        match refused.iter().any(|words| error.contains(words)) {
-            true => Self::Refused { address, error },
-            false => Self::NoAnswer { address, error },
+        match kind == FailureKind::Authentication {
+            true => Self::Refused { address, error, kind },
+            false => Self::NoAnswer { address, error, kind },
+        }
+    }
+
+    /// As the pools of the cluster get it.
+    pub(crate) fn told(&self) -> ConnectFailure {
+        ConnectFailure::new(self.to_string(), self.kind(), self.is_permanent())
+    }
+
+    fn kind(&self) -> FailureKind {
+        match self {
+            Self::NoAnswer { kind, .. } | Self::Refused { kind, .. } => *kind,
+            Self::NotACluster { .. } | Self::Unreadable { .. } => FailureKind::Protocol,
+            Self::NoNode | Self::NoSlots | Self::Uncovered { .. } => FailureKind::NotReady,
+            Self::Busy { .. } | Self::AllDown | Self::Redis(_) => FailureKind::Unavailable,
         }
     }
 

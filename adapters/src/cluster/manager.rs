@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use redis::ProtocolVersion;
-use redis_manager_core::{ConfigError, GetClientError, Manager, NodeStatus, PendingClose, Runtime};
+use redis_manager_core::{ConfigError, Manager, NodeStatus, PendingClose, Runtime};
 
 use crate::cluster::args::ClusterArgs;
 use crate::cluster::connector::ClusterConnector;
@@ -15,9 +15,10 @@ use crate::cluster::nodes::{Cluster, ClusterContext};
 use crate::cluster::routed_client::{RoutedClient, SharedLease};
 use crate::cluster::status::ClusterStatus;
 use crate::cluster::topology::slot_of;
+use crate::error::{AddNodeError, GetClientError};
 use crate::future_util::all;
 use crate::network::Network;
-use crate::redis_node::{AddNodeError, Address, Client, NodeHandle, PoolArgs, RedisConnector, SharedClient, Tls, redact};
+use crate::redis_node::{Address, Client, NodeHandle, PoolArgs, RedisConnector, SharedClient, Tls, redact};
 
 /// What the builder was told of clusters.
 #[derive(Clone, Default)]
@@ -120,11 +121,11 @@ impl Clusters {
     }
 
     pub(crate) async fn get(&self, name: &str, timeout: Duration) -> Result<Client, GetClientError> {
-        self.names.get(name, timeout).await.map(Client::of_cluster)
+        Ok(Client::of_cluster(self.names.get(name, timeout).await?))
     }
 
     pub(crate) fn try_get(&self, name: &str) -> Result<Client, GetClientError> {
-        self.names.try_get(name).map(Client::of_cluster)
+        Ok(Client::of_cluster(self.names.try_get(name)?))
     }
 
     pub(crate) async fn get_shared(&self, name: &str, timeout: Duration) -> Result<SharedClient, GetClientError> {
@@ -139,19 +140,19 @@ impl Clusters {
         if let Err(closed) = self.names.node(name) {
             // By one who did not see this share.
             share.lease().end();
-            return Err(closed);
+            return Err(closed.into());
         }
         Ok(SharedClient::of_cluster(share))
     }
 
     pub(crate) fn node(&self, name: &str) -> Result<NodeHandle, GetClientError> {
-        self.names.node(name).map(NodeHandle::of_cluster)
+        Ok(NodeHandle::of_cluster(self.names.node(name)?))
     }
 
     pub(crate) async fn get_for_key(&self, name: &str, key: &[u8], timeout: Duration) -> Result<Client, GetClientError> {
         // It must have been added, and not closed since.
         self.names.node(name)?;
-        self.cluster.lend(slot_of(key), timeout).await.map(Client::new)
+        self.cluster.lend(name, slot_of(key), timeout).await.map(Client::new)
     }
 
     pub(crate) fn status(&self) -> BTreeMap<String, NodeStatus> {

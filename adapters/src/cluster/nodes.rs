@@ -8,13 +8,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
-use redis_manager_core::{GetClientError, Instant, Lease, Manager, NodePool, PendingClose, Runtime};
+use redis_manager_core::{AcquireError, Instant, Lease, Manager, NodePool, PendingClose, Runtime};
 
 use crate::cluster::args::ClusterArgs;
 use crate::cluster::signal::Signal;
 use crate::cluster::topology::Topology;
+use crate::error::GetClientError;
 use crate::network::Network;
-use crate::redis_node::{Address, ClusterMembership, PoolArgs, RedisConnector, Session, SharedConnections};
+use crate::redis_node::{Address, ClusterMembership, PoolArgs, RedisConnector, Session, SharedConnections, redact};
 
 /// How long a replica that has refused to be read from is not asked again.
 const UNFIT_FOR: Duration = Duration::from_secs(1);
@@ -183,14 +184,14 @@ impl Cluster {
     }
 
     /// The member that owns a slot, and the version of the topology that says so.
-    pub(crate) fn owner(&self, slot: u16) -> Result<(Arc<ClusterMember>, u64), GetClientError> {
+    pub(crate) fn owner(&self, name: &str, slot: u16) -> Result<(Arc<ClusterMember>, u64), GetClientError> {
         let version = self.changed.version();
         let topology = self.topology();
         if self.is_closed() {
-            return Err(GetClientError::Closed { node: format!("the owner of slot {slot}") });
+            return Err(GetClientError::Closed { node: redact(name) });
         }
-        let owner =
-            topology.owner(slot).ok_or_else(|| GetClientError::UnknownNode { node: format!("(no node owns slot {slot})") })?;
+        let no_owner = || GetClientError::NoOwner { node: redact(name), slot };
+        let owner = topology.owner(slot).ok_or_else(no_owner)?;
         Ok((self.member(owner)?, version))
     }
 
@@ -268,10 +269,10 @@ impl Cluster {
 
     /// Lends a connection to the owner of a slot, wherever that goes while the call waits. A caller in its queue stays
     /// there until the slot belongs to another node.
-    pub(crate) async fn lend(&self, slot: u16, timeout: Duration) -> Result<Lease<RedisConnector>, GetClientError> {
+    pub(crate) async fn lend(&self, name: &str, slot: u16, timeout: Duration) -> Result<Lease<RedisConnector>, GetClientError> {
         let deadline = self.runtime().now() + timeout;
         loop {
-            let (member, version) = self.owner(slot)?;
+            let (member, version) = self.owner(name, slot)?;
             let left = deadline.saturating_duration_since(self.runtime().now());
             let mut lent = member.pool().get_timeout(left);
             let mut elsewhere = pin!(self.until_owned_by_another(slot, &member, version));
@@ -283,8 +284,8 @@ impl Cluster {
             match outcome {
                 Some(Ok(lease)) => return Ok(lease),
                 // Its pools have just been closed because it left.
-                Some(Err(GetClientError::Closed { .. })) if self.changed.version() > version && left > Duration::ZERO => {}
-                Some(Err(error)) => return Err(error),
+                Some(Err(AcquireError::Closed { .. })) if self.changed.version() > version && left > Duration::ZERO => {}
+                Some(Err(error)) => return Err(error.into()),
                 None => {}
             }
         }

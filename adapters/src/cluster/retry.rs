@@ -5,7 +5,7 @@ use redis::{Arg, Cmd, ErrorKind, RedisError, ServerErrorKind};
 use crate::cluster::nodes::Cluster;
 use crate::cluster::routed_client::conceal;
 use crate::cluster::topology::slot_of;
-use crate::redis_node::lost;
+use crate::error::{CommandFailure, Outage};
 
 /// The words of an answer that is ours.
 pub(crate) const OWNER_CHANGED: &str = "the owner has changed";
@@ -59,7 +59,7 @@ pub(crate) fn elsewhere(cluster: &Cluster, cmd: Option<&Cmd>) -> RedisError {
     match owner {
         Some(moved) => RedisError::from((ErrorKind::Server(ServerErrorKind::Moved), OWNER_CHANGED, moved)),
         None if is_one_of(&SPLIT) || is_one_of(&FOR_ALL) => {
-            conceal(lost("not sent: a node that it is meant for fails, or has left"))
+            conceal(CommandFailure::not_sent(None, Outage::Server, "a node that it is meant for fails, or has left").lost())
         }
         None => please_look_again(),
     }

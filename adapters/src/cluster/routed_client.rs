@@ -1,6 +1,5 @@
 //! A cluster client on loan: commands that find their node, within the deadline that every command has.
 
-use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,8 +13,9 @@ use crate::cluster::connector::ClusterConnector;
 use crate::cluster::nodes::Cluster;
 use crate::cluster::retry::OWNER_CHANGED;
 use crate::cluster::wire::{Wire, refresh_errand};
+use crate::error::{CommandFailure, Outage, RedisErrorExt, Sent};
 use crate::redis_node::{
-    CommandProfile, ReusableSleep, Session, lost, redact, refuse_unless_plain, refuse_unless_plain_pipeline, timed_out,
+    CommandProfile, ReusableSleep, Session, redact, refuse_unless_plain, refuse_unless_plain_pipeline, timed_out,
 };
 
 /// The code of an error of ours on its way through the redis crate: one that it neither understands nor acts upon.
@@ -123,7 +123,7 @@ impl RoutedConnection {
         self.look_at_changes(deadline).await;
         let asked = self.connection.req_packed_command(renamed.as_ref().unwrap_or(cmd));
         let answered = self.timer.by(self.cluster.runtime(), deadline, asked).await;
-        match answered.unwrap_or_else(|| Err(timed_out(request.reply_timeout, self.cluster.runtime()))) {
+        match answered.unwrap_or_else(|| Err(timed_out(None, request.reply_timeout, self.cluster.runtime()))) {
             // What a node of several has failed with comes as its answer.
             Ok(Value::Map(answers)) => match answers.iter().find_map(|(_, answer)| concealed(answer)) {
                 Some(error) => Err(error),
@@ -141,13 +141,13 @@ impl RoutedConnection {
         let asked = self.connection.req_packed_commands(pipeline, offset, count);
         let answered = self.timer.by(self.cluster.runtime(), deadline, asked).await;
         answered
-            .unwrap_or_else(|| Err(timed_out(request.reply_timeout, self.cluster.runtime())))
+            .unwrap_or_else(|| Err(timed_out(None, request.reply_timeout, self.cluster.runtime())))
             .map_err(|error| self.reveal(error))
     }
 
     fn deadline(&self, request: CommandProfile) -> RedisResult<Option<Instant>> {
         if self.ended.load(Ordering::SeqCst) {
-            return Err(lost("not sent: the pools of this client are closed"));
+            return Err(CommandFailure::not_sent(None, Outage::Ours, "the pools of this client are closed").lost());
         }
         Ok(request.reply_timeout.limit().map(|limit| self.cluster.runtime().now() + limit))
     }
@@ -171,11 +171,15 @@ impl RoutedConnection {
         }
         if error.is_connection_dropped() {
             self.share.dead.store(true, Ordering::Relaxed);
-            return lost(&format!("connection lost, outcome unknown: {error}"));
+            let text = format!("connection outcome unknown: {error}");
+            return CommandFailure::unknown(None, Outage::Server, text).lost();
         }
         // No answer of a server: it is told when nobody could be asked.
         let is_nobody = error.kind() == ErrorKind::ClusterConnectionNotFound || error.to_string().starts_with(OWNER_CHANGED);
-        if is_nobody { lost(&format!("not sent: {error}")) } else { error }
+        match is_nobody {
+            true => CommandFailure::not_sent(None, Outage::Server, &error.to_string()).lost(),
+            false => error,
+        }
     }
 
     fn session(&self) -> Session {
@@ -228,19 +232,37 @@ fn in_lower_case(cmd: &Cmd) -> Option<Cmd> {
     Some(renamed)
 }
 
-/// Makes an error of ours one that the redis crate passes on: it would send a command again after most others.
+/// Between the fields of an error that is concealed.
+const BETWEEN_FIELDS: char = '\u{1f}';
+
+/// Makes an error of ours one that the redis crate passes on: it would send a command again after most others. What is known of
+/// it goes along as fields before its text.
 pub(crate) fn conceal(error: RedisError) -> RedisError {
     let kind = if error.is_timeout() { "timeout" } else { "lost" };
-    redis::make_extension_error(String::from(CONCEALED), Some(format!("{kind} {error}")))
+    let sent = match error.was_sent() {
+        Sent::Sent => "sent",
+        Sent::NotSent => "not sent",
+        Sent::Unknown => "unknown",
+    };
+    let outage = if error.is_unavailable() { "server" } else { "ours" };
+    let fields = [kind, sent, outage, error.node().unwrap_or_default(), &error.to_string()].join(&String::from(BETWEEN_FIELDS));
+    redis::make_extension_error(String::from(CONCEALED), Some(fields))
 }
 
 /// The error that was concealed, if this is one.
 fn concealed_in(error: &RedisError) -> Option<RedisError> {
     (error.code() == Some(CONCEALED)).then(|| {
-        let detail = error.detail().unwrap_or_default();
-        let (kind, text) = detail.split_once(' ').unwrap_or(("lost", detail));
-        let kind = if kind == "timeout" { io::ErrorKind::TimedOut } else { io::ErrorKind::BrokenPipe };
-        RedisError::from(io::Error::new(kind, String::from(text)))
+        let mut fields = error.detail().unwrap_or_default().splitn(5, BETWEEN_FIELDS);
+        let mut next = || fields.next().unwrap_or_default();
+        let (kind, sent, outage, node, text) = (next(), next(), next(), next(), next());
+        let outage = if outage == "server" { Outage::Server } else { Outage::Ours };
+        let node = (!node.is_empty()).then_some(node);
+        let failure = match sent {
+            "sent" => CommandFailure::said(Sent::Sent, node, outage, text),
+            "not sent" => CommandFailure::said(Sent::NotSent, node, outage, text),
+            _ => CommandFailure::said(Sent::Unknown, node, outage, text),
+        };
+        if kind == "timeout" { failure.timed_out() } else { failure.lost() }
     })
 }
 
@@ -252,11 +274,10 @@ fn concealed(answer: &Value) -> Option<RedisError> {
 /// What is told of a pipeline of which a part was carried out, when the rest was not, or may not have been.
 pub(crate) fn in_part(error: RedisError) -> RedisError {
     let was = concealed_in(&error).unwrap_or(error);
-    let kind = if was.is_timeout() { io::ErrorKind::TimedOut } else { io::ErrorKind::BrokenPipe };
-    conceal(RedisError::from(io::Error::new(
-        kind,
-        format!("outcome unknown: a part of the pipeline was carried out; then: {was}"),
-    )))
+    let outage = if was.is_unavailable() { Outage::Server } else { Outage::Ours };
+    let text = format!("outcome unknown: a part of the pipeline was carried out; then: {was}");
+    let failure = CommandFailure::unknown(was.node(), outage, text);
+    conceal(if was.is_timeout() { failure.timed_out() } else { failure.lost() })
 }
 
 #[cfg(test)]
@@ -266,15 +287,17 @@ mod tests {
     /// NodeLine to bite: with every kind as a lost connection.
     #[test]
     fn an_error_that_was_concealed_is_the_same_again() {
-        for kind in [io::ErrorKind::TimedOut, io::ErrorKind::BrokenPipe] {
-            let error = RedisError::from(io::Error::new(kind, "not sent: nobody there"));
+        let failure = || CommandFailure::not_sent(Some("redis://node"), Outage::Server, "nobody there");
+        let facts = |error: &RedisError| (error.was_sent(), error.is_unavailable(), error.node().map(String::from));
+        for error in [failure().timed_out(), failure().lost()] {
             let hidden = conceal(error.clone());
             assert!(matches!(hidden.retry_method(), redis::RetryMethod::NoRetry));
             let shown = concealed_in(&hidden).expect("it was concealed");
             assert_eq!((shown.is_timeout(), shown.is_connection_dropped()), (error.is_timeout(), error.is_connection_dropped()));
-            assert_eq!(shown.to_string(), error.to_string());
+            assert_eq!((shown.to_string(), facts(&shown)), (error.to_string(), facts(&error)));
             let shown = concealed_in(&in_part(hidden)).expect("it was concealed");
             assert_eq!(shown.is_timeout(), error.is_timeout());
+            assert_eq!(facts(&shown), (Sent::Unknown, true, Some(String::from("redis://node"))));
             assert!(shown.to_string().ends_with("then: not sent: nobody there"), "{shown}");
         }
     }

@@ -13,7 +13,6 @@ use redis::cluster_async::Connect;
 use redis::{
     Arg, AsyncConnectionConfig, Cmd, ConnectionAddr, IntoConnectionInfo, Pipeline, RedisError, RedisFuture, RedisResult, Value,
 };
-use redis_manager_core::GetClientError;
 
 use crate::cluster::map;
 use crate::cluster::nodes::{Cluster, ClusterMember};
@@ -21,7 +20,8 @@ use crate::cluster::redirection::{Redirection, note_moved, tell};
 use crate::cluster::retry::{elsewhere, please_look_again};
 use crate::cluster::retry_budget::RetryBudget;
 use crate::cluster::routed_client::conceal;
-use crate::redis_node::{CommandProfile, RequestRef, Session, SharedHandle, lost, not_sent};
+use crate::error::{CommandFailure, GetClientError, Outage};
+use crate::redis_node::{CommandProfile, RequestRef, Session, SharedHandle};
 
 /// How long a node that is no owner any more may take to answer what it was sent before: it answers MOVED if it lives.
 const LAST_WORDS: Duration = Duration::from_millis(100);
@@ -162,7 +162,7 @@ impl<'a> Outgoing<'a> {
 impl Wire {
     /// The node at an address.
     pub(crate) fn to(cluster: &Cluster, address: &str) -> RedisResult<Self> {
-        let member = cluster.member(address).map_err(|error| conceal(not_sent(error)))?;
+        let member = cluster.member(address).map_err(|error| conceal(error.into()))?;
         let client = SharedHandle::unready(Arc::clone(&member.connections));
         Ok(Self { key: cluster.key, member, client, asking: false })
     }
@@ -247,9 +247,12 @@ impl Wire {
             Some(Err(GetClientError::Closed { .. })) if !asking && !cluster.is_closed() => Ok(None),
             Some(Err(error)) => {
                 cluster.doubted.raise();
-                Err(conceal(not_sent(error)))
+                Err(conceal(error.into()))
             }
-            None => Err(conceal(lost("connection lost, outcome unknown: another node has taken this one's place"))),
+            None => {
+                let text = "connection lost, outcome unknown: another node has taken this one's place";
+                Err(conceal(CommandFailure::unknown(Some(member.pool().name()), Outage::Server, text).lost()))
+            }
         }
     }
 }
@@ -308,5 +311,5 @@ async fn until_deserted(cluster: &Cluster, member: &ClusterMember, asking: bool)
 }
 
 fn closed() -> RedisError {
-    conceal(lost("not sent: the cluster was closed"))
+    conceal(CommandFailure::not_sent(None, Outage::Ours, "the cluster was closed").lost())
 }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::error::AddNodeError;
 use crate::manager::RedisManager;
-use crate::redis_node::{AddNodeError, Address, NodeHandle, RedisConnector};
+use crate::redis_node::{Address, NodeHandle, RedisConnector};
 
 impl RedisManager {
     /// Adds a node within `default_timeout`; see [`add_node_pool_timeout`](RedisManager::add_node_pool_timeout).

@@ -3,8 +3,9 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use redis_manager_core::{GetClientError, Runtime};
+use redis_manager_core::Runtime;
 
+use crate::error::GetClientError;
 use crate::manager::{RedisManager, hide_password};
 use crate::redis_node::{Address, Client, Session, SharedClient, SharedConnections};
 
@@ -118,8 +119,8 @@ impl RedisManager {
     ///
     /// # Errors
     ///
-    /// As [`get_client_timeout`](RedisManager::get_client_timeout). [`UnknownNode`](GetClientError::UnknownNode) also if
-    /// no node owns the key's slot, and if the manager is not in cluster mode. [`NoFloorLeft`](GetClientError::NoFloorLeft) if
+    /// As [`get_client_timeout`](RedisManager::get_client_timeout). [`NoOwner`](GetClientError::NoOwner) if no node owns the key's
+    /// slot, [`UnknownNode`](GetClientError::UnknownNode) also if the manager is not in cluster mode. [`NoFloorLeft`](GetClientError::NoFloorLeft) if
     /// `max_total_connections` leaves no `min_connections_per_node` for the owner.
     ///
     /// # Cancel safety

@@ -10,10 +10,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use redis_manager_core::{GetClientError, Manager, NodeStatus, TotalConnections};
+use redis_manager_core::{Manager, NodeStatus, TotalConnections};
 
-#[cfg(feature = "cluster")]
 use crate::cluster::{ClusterStatus, Clusters};
+#[cfg(feature = "cluster")]
+use crate::error::GetClientError;
 use crate::network::Network;
 use crate::redis_node::{NodeHandle, PoolArgs, RedisConnector, SharedConnections, Tls, redact};
 
@@ -124,7 +125,8 @@ impl fmt::Debug for RedisManager {
 
 /// The core names a node that is not there, or not any more, as it was asked for; all others by their connector, which hides
 /// the password itself.
-fn hide_password(mut error: GetClientError) -> GetClientError {
+fn hide_password(error: impl Into<GetClientError>) -> GetClientError {
+    let mut error = error.into();
     if let GetClientError::UnknownNode { node } | GetClientError::Closed { node } | GetClientError::RuntimeEnded { node } =
         &mut error
     {

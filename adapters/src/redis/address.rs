@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo};
 
-use crate::redis_node::AddNodeError;
+use crate::error::AddNodeError;
 use crate::redis_node::parameters::{Parameters, database_of_path};
 use crate::redis_node::redact::redact;
 use crate::redis_node::tls::{Tls, TlsPeer};

@@ -11,6 +11,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, Pipeline, ProtocolVersion, RedisError, RedisResult, Value};
 use redis_manager_core::{Condition, Instant, Runtime};
 
+use crate::error::{CommandFailure, Outage};
 use crate::redis_node::close_registry::{CloseRegistry, RegistryEntry, WaitsFor};
 use crate::redis_node::command_profile::CommandProfile;
 use crate::redis_node::contention::{Contender, Contention};
@@ -216,10 +217,11 @@ impl RedisConnection {
     ) -> RedisResult<T> {
         let now = self.runtime.now();
         let since = match self.state {
-            _ if self.socket.is_dead() => return Err(lost_before(self.socket.why_ended())),
-            ReplyState::Broken => return Err(lost_before(None)),
+            _ if self.socket.is_dead() => return Err(lost_before(self.socket.node(), self.socket.why_ended())),
+            ReplyState::Broken => return Err(lost_before(self.socket.node(), None)),
             ReplyState::Silent | ReplyState::Asked(None) => {
-                return Err(lost("connection lost: an earlier command got no reply"));
+                let why = "connection lost: an earlier command got no reply";
+                return Err(CommandFailure::not_sent(Some(self.socket.node()), Outage::Server, why).lost());
             }
             // Replies come in the order of the commands: the one to this command ends the wait for all before it.
             ReplyState::Asked(Some(since)) if !self.has_heard() => since,
@@ -228,7 +230,7 @@ impl RedisConnection {
         let blocking = request.reply_timeout.is_blocking();
         let entry = if blocking { self.registry.enter(&self.socket, WaitsFor::Reply) } else { None };
         if blocking && entry.is_none() {
-            return Err(lost_before(Some(SocketEnd::PoolsClosed)));
+            return Err(lost_before(self.socket.node(), Some(SocketEnd::PoolsClosed)));
         }
         self.asked_at = self.socket.received.mark();
         self.socket.outstanding.set_asked(true);
@@ -254,7 +256,7 @@ impl RedisConnection {
             Some(Ok(value)) => (ReplyState::Clear, Ok(value)),
             Some(Err(error)) if is_fatal(&error) => (ReplyState::Broken, Err(outcome_unknown(&error, &self.socket))),
             Some(Err(error)) => (ReplyState::Clear, Err(error)),
-            None => (ReplyState::Silent, Err(timed_out(request.reply_timeout, &*self.runtime))),
+            None => (ReplyState::Silent, Err(timed_out(Some(self.socket.node()), request.reply_timeout, &*self.runtime))),
         };
         self.state = state;
         self.socket.outstanding.set_asked(state != ReplyState::Clear);
@@ -342,38 +344,40 @@ pub(crate) fn is_fatal(error: &RedisError) -> bool {
 /// What a command gets that may have been sent before its connection ended. The error may quote what the server has sent,
 /// which may be what we have sent.
 pub(crate) fn outcome_unknown(error: &RedisError, socket: &Socket) -> RedisError {
+    let unknown = |outage, text: &str| CommandFailure::unknown(Some(socket.node()), outage, text).lost();
     match socket.why_ended() {
-        Some(SocketEnd::PoolsClosed) => lost("connection closed, outcome unknown: the pools were closed, and no reply had come"),
-        Some(SocketEnd::RuntimeEnded) => lost(RUNTIME_ENDED),
+        Some(SocketEnd::PoolsClosed) => {
+            unknown(Outage::Ours, "connection closed, outcome unknown: the pools were closed, and no reply had come")
+        }
+        Some(SocketEnd::RuntimeEnded) => unknown(Outage::Ours, RUNTIME_ENDED),
         Some(SocketEnd::Lost) | None => {
-            lost(&format!("connection lost, outcome unknown: {}", socket.secrets().clean(&error.to_string())))
+            let words = socket.secrets().clean(&error.to_string());
+            unknown(Outage::Server, &format!("connection lost, outcome unknown: {words}"))
         }
     }
 }
 
 /// What a command gets whose connection had ended before.
-fn lost_before(why: Option<SocketEnd>) -> RedisError {
-    lost(match why {
-        Some(SocketEnd::PoolsClosed) => "not sent: the pools of this client are closed",
-        Some(SocketEnd::RuntimeEnded) => "not sent: the runtime of this client's pools has ended",
-        Some(SocketEnd::Lost) | None => "connection lost before the command was sent",
-    })
+fn lost_before(node: &str, why: Option<SocketEnd>) -> RedisError {
+    let (outage, why) = match why {
+        Some(SocketEnd::PoolsClosed) => (Outage::Ours, "the pools of this client are closed"),
+        Some(SocketEnd::RuntimeEnded) => (Outage::Ours, "the runtime of this client's pools has ended"),
+        Some(SocketEnd::Lost) | None => (Outage::Server, "connection lost"),
+    };
+    CommandFailure::not_sent(Some(node), outage, why).lost()
 }
 
 /// What a request gets that the redis driver has left without an answer.
 pub(crate) fn unanswered() -> RedisError {
-    lost("the connection ended as the command was sent")
-}
-
-pub(crate) fn lost(text: &str) -> RedisError {
-    RedisError::from(io::Error::new(io::ErrorKind::BrokenPipe, text))
+    RedisError::from(io::Error::new(io::ErrorKind::BrokenPipe, "the connection ended as the command was sent"))
 }
 
 /// What a command gets that was sent and has no reply when the wait for it is over.
-pub(crate) fn timed_out(reply_timeout: ReplyTimeout, runtime: &dyn Runtime) -> RedisError {
+pub(crate) fn timed_out(node: Option<&str>, reply_timeout: ReplyTimeout, runtime: &dyn Runtime) -> RedisError {
     if runtime.has_ended() {
-        return lost(RUNTIME_ENDED);
+        return CommandFailure::unknown(node, Outage::Ours, RUNTIME_ENDED).lost();
     }
-    let waited = reply_timeout.limit().unwrap_or_default();
-    RedisError::from(io::Error::new(io::ErrorKind::TimedOut, format!("no reply within {waited:?}, outcome unknown")))
+    let waited = reply_timeout.limit().unwrap_or_default().as_millis();
+    let text = format!("no reply within {waited} ms, outcome unknown");
+    CommandFailure::unknown(node, Outage::Server, text).timed_out()
 }

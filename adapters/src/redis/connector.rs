@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use redis_manager_core::{AbortHandle, Condition, ConnectionMonitor, Connector, Runtime};
 
+use crate::error::ConnectFailure;
 use crate::network::Network;
 use crate::redis_node::address::{Address, Endpoint};
 use crate::redis_node::close_registry::CloseRegistry;
@@ -13,7 +14,7 @@ use crate::redis_node::connect_phase::{ConnectPhase, ConnectTrace};
 use crate::redis_node::connection::RedisConnection;
 use crate::redis_node::contention::Contention;
 use crate::redis_node::dial::{AddressTrial, Dialler};
-use crate::redis_node::error::{ConnectError, ConnectFailure};
+use crate::redis_node::error::ConnectError;
 use crate::redis_node::pool_args::PoolArgs;
 use crate::redis_node::roles::Roles;
 use crate::redis_node::secrets::Secrets;
@@ -33,6 +34,8 @@ pub(crate) struct ClusterMembership {
 pub(crate) struct RedisConnector {
     pub(crate) network: Arc<dyn Network>,
     pub(crate) address: Address,
+    /// Its name in errors.
+    pub(crate) node: Arc<str>,
     pub(crate) args: PoolArgs,
     /// What we send to it that nobody is to read.
     pub(crate) secrets: Arc<Secrets>,
@@ -60,6 +63,7 @@ impl RedisConnector {
             secrets: Arc::new(Secrets::of(&address.login)),
             roles: Arc::default(),
             close_registry: Arc::default(),
+            node: Arc::from(address.name.as_str()),
             address,
             args,
             dialler,
@@ -158,7 +162,7 @@ impl Connector for RedisConnector {
     }
 
     fn is_permanent(&self, error: &ConnectFailure) -> bool {
-        error.is_permanent
+        error.is_permanent()
     }
 
     fn name(&self) -> String {

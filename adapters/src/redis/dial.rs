@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use redis_manager_core::{Instant, Task};
 
+use crate::error::FailureKind;
 use crate::network::{Network, Reply};
 use crate::redis_node::addresses::{AddressBook, AddressRace, RaceStep};
-use crate::redis_node::error::ConnectError;
+use crate::redis_node::error::{ConnectError, kind_of_dial};
 use crate::stream::BoxStream;
 use crate::tcp_options::TcpOptions;
 
@@ -45,7 +46,7 @@ impl Dialler {
             [_] => None,
             [..] => Some(String::from(host)),
         };
-        self.race(order).await.map_err(|failures| ConnectError::Unreachable { name, failures })
+        self.race(order).await.map_err(|(failures, kind)| ConnectError::Unreachable { name, failures, kind })
     }
 
     /// A stream to a unix socket.
@@ -62,12 +63,13 @@ impl Dialler {
         dialled.await.map_err(|source| ConnectError::Dial { address: path.display().to_string(), source })
     }
 
-    /// The error is what became of each address.
-    async fn race(&self, order: Vec<SocketAddr>) -> Result<(BoxStream, AddressTrial<'_>), String> {
+    /// The error is what became of each address, and the most telling of what went wrong.
+    async fn race(&self, order: Vec<SocketAddr>) -> Result<(BoxStream, AddressTrial<'_>), (String, FailureKind)> {
         let mut course =
             RaceGuard { dialler: self, race: AddressRace::new(order, self.dial_timeout, self.network.now()), won: false };
         let mut attempts: Vec<Option<Reply<'_, BoxStream>>> = Vec::new();
         let mut timer: Option<(Instant, Task)> = None;
+        let mut kind = FailureKind::Silent;
         poll_fn(|cx| {
             loop {
                 for (number, slot) in attempts.iter_mut().enumerate() {
@@ -75,7 +77,10 @@ impl Dialler {
                     *slot = None;
                     match dialled {
                         Ok(stream) => return Poll::Ready(Ok((stream, course.won(number)))),
-                        Err(error) => course.race.failed(number, error.to_string(), self.network.now()),
+                        Err(error) => {
+                            kind = more_telling(kind, kind_of_dial(error.kind()));
+                            course.race.failed(number, error.to_string(), self.network.now());
+                        }
                     }
                 }
                 match course.race.next_step(self.network.now()) {
@@ -83,7 +88,7 @@ impl Dialler {
                         attempts.push(Some(self.network.connect_tcp(course.race.address(number), &self.tcp)));
                     }
                     RaceStep::GiveUp(number) => attempts[number] = None,
-                    RaceStep::AllFailed => return Poll::Ready(Err(course.race.failures())),
+                    RaceStep::AllFailed => return Poll::Ready(Err((course.race.failures(), kind))),
                     RaceStep::Wait(at) => {
                         if timer.as_ref().is_some_and(|(until, _)| *until != at) {
                             timer = None;
@@ -102,6 +107,14 @@ impl Dialler {
 
     fn book(&self) -> MutexGuard<'_, AddressBook> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Of several addresses: that one refuses says more than that another is out of reach, and that more than silence.
+fn more_telling(one: FailureKind, other: FailureKind) -> FailureKind {
+    match (one, other) {
+        (FailureKind::Refused, _) | (_, FailureKind::Silent) => one,
+        (_, _) => other,
     }
 }
 

@@ -1,110 +1,12 @@
-//! Why a node could not be added, and why a connect failed.
+//! Why a connect failed.
 
 use std::io;
 
-use redis_manager_core::{GetClientError, Snapshot, WaitPhase};
+use redis::{ErrorKind, RedisError};
 
+use crate::error::{ConnectFailure, FailureKind};
 use crate::redis_node::secrets::Secrets;
 use crate::redis_node::tls::TlsError;
-
-/// Why a node was not added. Nothing of it is left behind; adding it again simply works.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum AddNodeError {
-    /// The URL is not one of a Redis node, or asks for TLS that cannot be: the feature is off, `#insecure` is not allowed,
-    /// this machine has no roots.
-    #[error("invalid node URL {node}: {reason}")]
-    InvalidUrl {
-        /// The URL, password hidden.
-        node: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The pools were not warm by the deadline, or the server refused for good.
-    #[error("no healthy pools for {node}: waited {waited:?}; {seen}; last error: {}", last_error.as_deref().unwrap_or("none"))]
-    NoHealthyPools {
-        /// Which node.
-        node: String,
-        /// How long the call waited.
-        waited: std::time::Duration,
-        /// What the pools looked like then.
-        seen: Snapshot,
-        /// The last error of a dial or check.
-        last_error: Option<Box<str>>,
-    },
-    /// `max_total_connections` leaves no floor for one more node.
-    #[error(
-        "{node} was not added: {nodes} nodes have a claim to min_connections_per_node, which is {min_connections_per_node}, \
-         and max_total_connections is {max_total_connections}"
-    )]
-    NoFloorLeft {
-        /// Which node.
-        node: String,
-        /// How many nodes there are.
-        nodes: usize,
-        /// What each of them may always have.
-        min_connections_per_node: usize,
-        /// What all of them may have together.
-        max_total_connections: usize,
-    },
-    /// Other nodes had all of `max_total_connections`, and none of it came free by the deadline.
-    #[error("{node} was not added: waited {waited:?}; {phase}; {seen}")]
-    NothingLeft {
-        /// Which node.
-        node: String,
-        /// What the call was waiting for at the end.
-        phase: WaitPhase,
-        /// How long the call waited.
-        waited: std::time::Duration,
-        /// What the pools looked like then.
-        seen: Snapshot,
-    },
-    /// The manager was closed, or this node while it was being added.
-    #[error("{node} was not added: its pools were closed")]
-    Closed {
-        /// Which node.
-        node: String,
-    },
-    /// The runtime that the manager was built on has ended. Nothing works any more: make a new manager on a runtime that is
-    /// running.
-    #[error("{node} was not added: the runtime of its manager has ended")]
-    RuntimeEnded {
-        /// Which node.
-        node: String,
-    },
-}
-
-impl AddNodeError {
-    /// Whatever ended the wait for warm pools, as the caller of an add sees it.
-    pub(crate) fn from_wait(error: GetClientError, node: String) -> Self {
-        match error {
-            GetClientError::Timeout { node, waited, seen, phase: phase @ WaitPhase::TotalLimit, .. } => {
-                Self::NothingLeft { node, phase, waited, seen }
-            }
-            GetClientError::NoFloorLeft { node, nodes, min_connections_per_node, max_total_connections } => {
-                Self::NoFloorLeft { node, nodes, min_connections_per_node, max_total_connections }
-            }
-            GetClientError::NoHealthyPools { node, waited, seen, last_error }
-            | GetClientError::Timeout { node, waited, seen, last_error, phase: _ } => {
-                Self::NoHealthyPools { node, waited, seen, last_error }
-            }
-            GetClientError::RuntimeEnded { .. } => Self::RuntimeEnded { node },
-            GetClientError::UnknownNode { .. } | GetClientError::Saturated { .. } | GetClientError::Closed { .. } | _ => {
-                Self::Closed { node }
-            }
-        }
-    }
-}
-
-/// Why a connect or a check failed, as the pool is told and users read it: what a server or a library had to say of it,
-/// without our secrets.
-#[derive(Debug, thiserror::Error)]
-#[error("{words}")]
-pub(crate) struct ConnectFailure {
-    words: String,
-    /// Whether another attempt must fail the same way until somebody changes something.
-    pub(crate) is_permanent: bool,
-}
 
 /// Why a connect or a check failed, in the words of whoever said so: they may quote what we have sent.
 #[derive(Debug, thiserror::Error)]
@@ -119,10 +21,10 @@ pub(crate) enum ConnectError {
     Tls(#[from] TlsError),
     /// No address of a name accepts. The name, where it has more than one.
     #[error("cannot connect to {}{failures}", name.as_ref().map(|name| format!("{name}: ")).unwrap_or_default())]
-    Unreachable { name: Option<String>, failures: String },
+    Unreachable { name: Option<String>, failures: String, kind: FailureKind },
     /// To a port that wants TLS the first command is garbage; proxies hang up on what they do not know.
     #[error("{step} failed: the server has closed the connection without an answer, {meaning}")]
-    NoAnswer { step: &'static str, meaning: &'static str, source: redis::RedisError },
+    NoAnswer { step: &'static str, meaning: &'static str, source: RedisError },
     #[error("{step} failed: the server has closed the connection with the words {words:?}")]
     LastWords { step: &'static str, words: String },
     #[error("the server does not know HELLO 3, and the URL demands RESP3: without ?protocol=resp3, RESP2 is spoken there")]
@@ -130,7 +32,7 @@ pub(crate) enum ConnectError {
     #[error("{step} failed: the server speaks TLS: this port wants rediss://")]
     WantsTls { step: &'static str },
     #[error("{step} failed: {source}")]
-    Redis { step: &'static str, source: redis::RedisError },
+    Redis { step: &'static str, source: RedisError },
     #[error("what its borrower left could not be undone")]
     Unclean,
     #[error("the server answers a PING with {answer}")]
@@ -149,7 +51,24 @@ impl ConnectError {
             }
             cause = inner.source();
         }
-        ConnectFailure { words: secrets.clean(&words), is_permanent: self.is_permanent() }
+        ConnectFailure::new(secrets.clean(&words), self.kind(), self.is_permanent())
+    }
+
+    /// What went wrong.
+    fn kind(&self) -> FailureKind {
+        match self {
+            Self::Resolve { .. } | Self::NoAddress { .. } => FailureKind::NameResolution,
+            Self::Dial { source, .. } => kind_of_dial(source.kind()),
+            Self::Unreachable { kind, .. } => *kind,
+            Self::Tls(_) | Self::WantsTls { .. } => FailureKind::Tls,
+            Self::NoAnswer { .. } => FailureKind::HungUp,
+            Self::LastWords { words, .. } => match says::not_let_in(words.split(' ').next().unwrap_or_default()) {
+                true => FailureKind::Authentication,
+                false => FailureKind::NotReady,
+            },
+            Self::Redis { source, .. } => kind_of_refusal(source),
+            Self::NoResp3 | Self::Unclean | Self::WrongAnswer { .. } => FailureKind::Protocol,
+        }
     }
 
     /// Whether another attempt must fail the same way until somebody changes something.
@@ -170,6 +89,34 @@ impl ConnectError {
     }
 }
 
+/// What an error of a dial means.
+pub(crate) fn kind_of_dial(kind: io::ErrorKind) -> FailureKind {
+    if kind == io::ErrorKind::ConnectionRefused {
+        FailureKind::Refused
+    } else if kind == io::ErrorKind::TimedOut {
+        FailureKind::Silent
+    } else {
+        FailureKind::Unreachable
+    }
+}
+
+/// What the error of a command of the login, or of a check, means.
+fn kind_of_refusal(error: &RedisError) -> FailureKind {
+    if says::not_authenticated(error) {
+        FailureKind::Authentication
+    } else if says::unknown_hello(error) || error.kind() == ErrorKind::Parse {
+        FailureKind::Protocol
+    } else if says::no_for_good(error) {
+        FailureKind::Configuration
+    } else if error.is_timeout() {
+        FailureKind::Silent
+    } else if error.is_io_error() {
+        FailureKind::HungUp
+    } else {
+        FailureKind::NotReady
+    }
+}
+
 /// What servers and proxies say, each in words of its own.
 pub(crate) mod says {
     use redis::{ErrorKind, RedisError};
@@ -185,6 +132,13 @@ pub(crate) mod says {
         "unsupported command",
         "without any password configured",
     ];
+
+    /// That the user or the password is not accepted, or may not do what a login does.
+    pub(crate) fn not_authenticated(error: &RedisError) -> bool {
+        error.kind() == ErrorKind::AuthenticationFailed
+            || error.code().is_some_and(not_let_in)
+            || has_any(error, &["invalid password", "no password is set", "without any password configured"])
+    }
 
     /// That it will say so again, until somebody changes something.
     pub(crate) fn no_for_good(error: &RedisError) -> bool {

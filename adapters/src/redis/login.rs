@@ -49,7 +49,7 @@ enum ReplyUse {
 impl RedisConnector {
     /// All that comes once there is a stream to speak Redis on.
     pub(crate) async fn log_in(&self, stream: BoxStream) -> Result<Box<RedisConnection>, ConnectError> {
-        let socket = Socket::new(stream, Arc::clone(&self.secrets));
+        let socket = Socket::new(stream, Arc::clone(&self.secrets), Arc::clone(&self.node));
         let greeted = self.greet(&socket).await;
         // Whatever comes later is noted anew.
         let heard = socket.has_heard();

@@ -55,11 +55,10 @@ pub use client::Client;
 #[cfg(feature = "cluster")]
 pub(crate) use command_profile::CommandProfile;
 #[cfg(feature = "cluster")]
-pub(crate) use connection::{lost, timed_out};
+pub(crate) use connection::timed_out;
 #[cfg(feature = "cluster")]
 pub(crate) use connector::ClusterMembership;
 pub(crate) use connector::RedisConnector;
-pub use error::AddNodeError;
 pub use node_handle::NodeHandle;
 pub use pool_args::{Handshake, PoolArgs, UnknownCommands};
 pub use pub_sub::{PubSub, PubSubEnd};
@@ -74,7 +73,7 @@ pub(crate) use session::Session;
 pub use shared::SharedClient;
 pub(crate) use shared_connections::SharedConnections;
 #[cfg(feature = "cluster")]
-pub(crate) use shared_handle::{SharedHandle, not_sent, refuse_unless_plain, refuse_unless_plain_pipeline};
+pub(crate) use shared_handle::{SharedHandle, refuse_unless_plain, refuse_unless_plain_pipeline};
 pub(crate) use tls::Tls;
 #[cfg(feature = "tls-rustls")]
 pub use tls::{ClientCertificate, Pem, TlsArgs};

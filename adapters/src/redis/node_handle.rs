@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use redis_manager_core::{GetClientError, NodePool, NodeStatus};
+use redis_manager_core::{NodePool, NodeStatus};
 
-#[cfg(feature = "cluster")]
 use crate::cluster::ClusterConnector;
+#[cfg(feature = "cluster")]
+use crate::error::GetClientError;
 use crate::redis_node::{Client, RedisConnector};
 
 /// A node of a manager. Cheap to clone; made by [`RedisManager::node`](crate::RedisManager::node).
@@ -44,9 +45,9 @@ impl NodeHandle {
     /// May be dropped at any time.
     pub async fn get_client(&self) -> Result<Client, GetClientError> {
         match &self.of {
-            HandleKind::Node(pool) => pool.get().await.map(Client::new),
+            HandleKind::Node(pool) => Ok(Client::new(pool.get().await?)),
             #[cfg(feature = "cluster")]
-            HandleKind::Cluster(pool) => pool.get().await.map(Client::of_cluster),
+            HandleKind::Cluster(pool) => Ok(Client::of_cluster(pool.get().await?)),
         }
     }
 
@@ -61,9 +62,9 @@ impl NodeHandle {
     /// May be dropped at any time.
     pub async fn get_client_timeout(&self, timeout: Duration) -> Result<Client, GetClientError> {
         match &self.of {
-            HandleKind::Node(pool) => pool.get_timeout(timeout).await.map(Client::new),
+            HandleKind::Node(pool) => Ok(Client::new(pool.get_timeout(timeout).await?)),
             #[cfg(feature = "cluster")]
-            HandleKind::Cluster(pool) => pool.get_timeout(timeout).await.map(Client::of_cluster),
+            HandleKind::Cluster(pool) => Ok(Client::of_cluster(pool.get_timeout(timeout).await?)),
         }
     }
 
@@ -74,9 +75,9 @@ impl NodeHandle {
     /// As there, but the node is known.
     pub fn try_get_client(&self) -> Result<Client, GetClientError> {
         match &self.of {
-            HandleKind::Node(pool) => pool.try_get().map(Client::new),
+            HandleKind::Node(pool) => Ok(Client::new(pool.try_get()?)),
             #[cfg(feature = "cluster")]
-            HandleKind::Cluster(pool) => pool.try_get().map(Client::of_cluster),
+            HandleKind::Cluster(pool) => Ok(Client::of_cluster(pool.try_get()?)),
         }
     }
 

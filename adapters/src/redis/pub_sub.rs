@@ -55,6 +55,18 @@ pub enum PubSubEnd {
     RuntimeEnded,
 }
 
+impl PubSubEnd {
+    /// Whether the server is the reason, as [`RedisErrorExt::is_unavailable`](crate::RedisErrorExt::is_unavailable) has it for
+    /// commands.
+    #[must_use]
+    pub fn is_unavailable(self) -> bool {
+        match self {
+            Self::ConnectionLost => true,
+            Self::Closed | Self::RuntimeEnded => false,
+        }
+    }
+}
+
 impl PubSub {
     pub(crate) fn new(mut lease: Lease<RedisConnector>) -> RedisResult<Self> {
         if lease.protocol() == ProtocolVersion::RESP2 {

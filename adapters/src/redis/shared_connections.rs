@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use redis_manager_core::{GetClientError, Instant, Lease, NodePool, Runtime};
+use redis_manager_core::{Instant, Lease, NodePool, Runtime};
 
+use crate::error::GetClientError;
 use crate::redis_node::RedisConnector;
 use crate::redis_node::reply_timeout::ReusableSleep;
 use crate::redis_node::session::Session;
@@ -85,7 +86,8 @@ impl SharedConnections {
             }
             let lent = self.pool.get_timeout(left).await;
             // Of this wait, the last attempt is but a part.
-            let lease = lent.map_err(|error| having_waited(error, self.runtime.now().saturating_duration_since(begun_at)))?;
+            let lease =
+                lent.map_err(|error| having_waited(error.into(), self.runtime.now().saturating_duration_since(begun_at)))?;
             if let Some(connection) = self.put(lane, lease) {
                 return Ok(connection);
             }

@@ -2,7 +2,6 @@
 
 #[cfg(feature = "cluster")]
 use std::future::poll_fn;
-use std::io;
 #[cfg(feature = "cluster")]
 use std::pin::pin;
 use std::sync::Arc;
@@ -12,10 +11,11 @@ use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value};
-use redis_manager_core::{GetClientError, Instant, Runtime};
+use redis_manager_core::{Instant, Runtime};
 
 #[cfg(feature = "cluster")]
 use crate::cluster::RetryBudget;
+use crate::error::GetClientError;
 use crate::redis_node::command_profile::CommandProfile;
 use crate::redis_node::connection::{is_fatal, outcome_unknown, timed_out, unanswered};
 use crate::redis_node::dirty_flags::DirtyFlags;
@@ -98,7 +98,7 @@ impl SharedHandle {
     ) -> RedisResult<T> {
         let now = self.connections.runtime.now();
         let deadline = request.reply_timeout.limit().map_or(Instant::from_nanos(u64::MAX), |limit| now + limit);
-        let flight = self.board(now, deadline).await.map_err(not_sent)?;
+        let flight = self.board(now, deadline).await?;
         flight.fly(request, deadline, asked, send).await
     }
 
@@ -159,7 +159,7 @@ impl InFlight<'_> {
                 }
                 connection.retire();
             }
-            return Err(timed_out(reply_timeout, flight.runtime));
+            return Err(timed_out(Some(connection.socket.node()), reply_timeout, flight.runtime));
         };
         connection.answer(sent_at);
         let result = result.map_err(|error| match is_fatal(&error) {
@@ -255,24 +255,6 @@ pub(crate) fn refuse_unless_plain(cmd: &Cmd, request: CommandProfile) -> RedisRe
         return request.check(cmd);
     }
     Err(RedisError::from((ErrorKind::Client, "a shared client cannot send this command", name_of(cmd))))
-}
-
-/// The error of a command for which there was no connection.
-#[derive(Debug, thiserror::Error)]
-#[error("not sent: {0}")]
-struct NotSent(#[source] GetClientError);
-
-pub(crate) fn not_sent(error: GetClientError) -> RedisError {
-    let kind = match &error {
-        GetClientError::Timeout { .. } | GetClientError::NoHealthyPools { .. } => io::ErrorKind::TimedOut,
-        GetClientError::UnknownNode { .. }
-        | GetClientError::Saturated { .. }
-        | GetClientError::NoFloorLeft { .. }
-        | GetClientError::Closed { .. }
-        | GetClientError::RuntimeEnded { .. }
-        | _ => io::ErrorKind::NotConnected,
-    };
-    RedisError::from(io::Error::new(kind, NotSent(error)))
 }
 
 #[cfg(all(test, feature = "tokio"))]

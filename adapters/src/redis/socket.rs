@@ -44,6 +44,8 @@ pub(crate) struct Socket {
     speaks_tls: AtomicBool,
     /// What was sent on it that no words are to tell.
     secrets: Arc<Secrets>,
+    /// The name of its node in errors.
+    node: Arc<str>,
     /// What the server was when the connection was made, and what others have found; none before it has logged in.
     role: OnceLock<(Role, Arc<Roles>)>,
     buffers: Buffers,
@@ -113,7 +115,7 @@ struct Inbox {
 pub(crate) type InFlight = Padded<AtomicUsize>;
 
 impl Socket {
-    pub(crate) fn new(stream: BoxStream, secrets: Arc<Secrets>) -> Arc<Self> {
+    pub(crate) fn new(stream: BoxStream, secrets: Arc<Secrets>, node: Arc<str>) -> Arc<Self> {
         let socket = Mutex::new(SocketState {
             in_flight: None,
             stream: Some(stream),
@@ -132,6 +134,7 @@ impl Socket {
             speaks_tls: AtomicBool::new(false),
             buffers: Buffers::new(),
             secrets,
+            node,
             role: OnceLock::new(),
             socket,
             monitor: Mutex::new(None),
@@ -265,6 +268,10 @@ impl Socket {
     /// Why it carries nothing any more; none as long as it does.
     pub(crate) fn why_ended(&self) -> Option<SocketEnd> {
         if self.is_dead() { Some(self.socket().end.unwrap_or(SocketEnd::Lost)) } else { None }
+    }
+
+    pub(crate) fn node(&self) -> &str {
+        &self.node
     }
 
     pub(crate) fn secrets(&self) -> &Secrets {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use redis::aio::ConnectionLike;
 use redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisFuture, ToRedisArgs, Value};
 
+use crate::error::{GetClientError, RedisErrorExt, Sent};
 use crate::redis_node::Client;
 
 /// Why a transaction gave no replies, apart from what its body and Redis say.
@@ -30,6 +31,38 @@ pub enum TransactionError {
     /// commands failed (`INCR` of a list, say: Redis rolls nothing back).
     #[error(transparent)]
     Redis(#[from] RedisError),
+}
+
+/// A conflict is the answer of the server; a type that cannot hold the replies is found before anything is sent.
+impl RedisErrorExt for TransactionError {
+    fn was_sent(&self) -> Sent {
+        match self {
+            Self::Redis(error) => error.was_sent(),
+            Self::WrongType(_) => Sent::NotSent,
+            Self::Conflict { .. } | Self::ExecutedWrongType(_) => Sent::Sent,
+        }
+    }
+
+    fn is_unavailable(&self) -> bool {
+        self.redis().is_some_and(RedisErrorExt::is_unavailable)
+    }
+
+    fn node(&self) -> Option<&str> {
+        self.redis()?.node()
+    }
+
+    fn get_client_error(&self) -> Option<&GetClientError> {
+        self.redis()?.get_client_error()
+    }
+}
+
+impl TransactionError {
+    fn redis(&self) -> Option<&RedisError> {
+        match self {
+            Self::Redis(error) => Some(error),
+            Self::Conflict { .. } | Self::WrongType(_) | Self::ExecutedWrongType(_) => None,
+        }
+    }
 }
 
 /// What the body of a transaction answers.

@@ -4,8 +4,9 @@
 //!
 //! Here are [`Node`], its one entry `enter`, and the operations. `inner` is what the lock guards, `lock` the lock, `slot_table`
 //! the tables of wakers; `handshake` is when the driver sleeps, `inspection` what a connection is asked, and `effects` what is
-//! left to do once the lock is open; `closing` has the operations that end a node and its connections.
+//! left to do once the lock is open; `causes` has the connector's errors, `closing` has the operations that end a node and its connections.
 
+mod causes;
 mod closing;
 mod effects;
 mod handshake;
@@ -14,6 +15,7 @@ mod inspection;
 mod lock;
 mod slot_table;
 
+use std::error::Error;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
@@ -23,17 +25,20 @@ use crate::config::NodeConfig;
 use crate::connection_limiter::Membership;
 use crate::connection_monitor::MonitorTarget;
 use crate::connector::{AbortHandle, Connector};
+use crate::error::AcquireError;
 use crate::guard::{discard, guarded, wake};
+use crate::last_error::LastError;
 use crate::runtime::Runtime;
 #[cfg(feature = "testing")]
 use crate::state::CheckerCounts;
 use crate::state::{
     Acquired, Action, CheckResult, Checkup, ConnId, DialFailure, DialFailureKind, Event, Input, Loan, NodeState, NodeStatus,
-    Outcome, QueuePosition, ReleaseKind, Returned, Ticket, WaitError, WaitKind, WaiterId,
+    Outcome, QueuePosition, ReleaseKind, Returned, Ticket, WaitError, WaitFailure, WaitKind, WaiterId,
 };
 use crate::sync::{AtomicBool, Ordering};
 use crate::time::Instant;
 
+use self::causes::Causes;
 pub(crate) use self::effects::Effects;
 pub(crate) use self::handshake::{DriverNext, DriverStep};
 use self::inner::NodeInner;
@@ -46,6 +51,7 @@ pub(crate) struct Node<K: Connector> {
     has_waiters: AtomicBool,
     /// Its place among the nodes that share a limit, if there is one; taken before the first input.
     membership: OnceLock<Membership>,
+    causes: Causes,
     connector: K,
     runtime: Arc<dyn Runtime>,
     config: NodeConfig,
@@ -57,7 +63,7 @@ impl<K: Connector> Node<K> {
         let inner = SpinLock::new(NodeInner::new(config.clone(), runtime.seed()));
         let name = guarded(|| connector.name()).unwrap_or_else(|| String::from("node"));
         let has_waiters = AtomicBool::new(false);
-        Self { inner, has_waiters, membership: OnceLock::new(), connector, runtime, config, name }
+        Self { inner, has_waiters, membership: OnceLock::new(), causes: Causes::new(), connector, runtime, config, name }
     }
 
     /// From now on the node has what the others leave it; to be called before the first input.
@@ -86,6 +92,35 @@ impl<K: Connector> Node<K> {
     pub(crate) fn status(&self) -> NodeStatus {
         let now = self.runtime.now();
         self.inner.lock().state().status(now)
+    }
+
+    /// The last error since the node last answered.
+    pub(crate) fn last_error(&self) -> Option<LastError> {
+        let (text, dial_failure) = self.inner.lock().state().last_error()?;
+        Some(self.with_cause(text, dial_failure))
+    }
+
+    fn with_cause(&self, text: Arc<str>, dial_failure: Option<DialFailureKind>) -> LastError {
+        let cause = self.causes.of(&text);
+        LastError::new(text, dial_failure, cause)
+    }
+
+    /// The error of a caller whose wait has failed.
+    pub(crate) fn error_of(&self, error: WaitError) -> AcquireError {
+        let node = self.name.clone();
+        let last_error = |failure: &WaitFailure| Some(self.with_cause(failure.last_error.clone()?, failure.dial_failure));
+        match error {
+            WaitError::TimedOut(failure) => {
+                let (last_error, WaitFailure { waited, phase, seen, .. }) = (last_error(&failure), *failure);
+                AcquireError::Timeout { node, phase, waited, seen, last_error }
+            }
+            WaitError::Down(failure) => {
+                let (last_error, WaitFailure { waited, seen, .. }) = (last_error(&failure), *failure);
+                AcquireError::NoHealthyPools { node, waited, seen, last_error }
+            }
+            WaitError::Closed if self.has_lost_runtime() => AcquireError::RuntimeEnded { node },
+            WaitError::Closed => AcquireError::Closed { node },
+        }
     }
 
     /// The counts of the node, for checkers that look at every step.
@@ -271,8 +306,16 @@ impl<K: Connector> Node<K> {
         step
     }
 
+    /// A dial has failed without an error of the connector.
     pub(crate) fn connect_failed(&self, ticket: Ticket, message: String, kind: DialFailureKind) {
-        self.put(Input::ConnectFailed(ticket, DialFailure { message, kind }));
+        self.put(Input::ConnectFailed(ticket, DialFailure::new(message, kind)));
+    }
+
+    /// A dial has failed with an error of the connector, which the state gets as text: what is the user's stays outside the
+    /// lock.
+    pub(crate) fn connect_refused(&self, ticket: Ticket, failure: DialFailure, cause: Arc<dyn Error + Send + Sync>) {
+        self.causes.keep(&failure.message, cause);
+        self.put(Input::ConnectFailed(ticket, failure));
     }
 
     pub(crate) fn checked(&self, checkup: Checkup<K::Connection>, result: CheckResult) {

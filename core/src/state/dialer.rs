@@ -41,6 +41,15 @@ enum DialGate {
     },
 }
 
+/// An error of a node.
+#[derive(Clone, Debug)]
+pub(crate) struct NotedError {
+    pub(crate) text: Arc<str>,
+    pub(crate) at: Instant,
+    /// How the dial failed that this is the error of; none if it is that of a check or of a connection.
+    pub(crate) dial_failure: Option<DialFailureKind>,
+}
+
 /// The state of dialling of one node.
 #[derive(Debug)]
 pub(crate) struct Dialer {
@@ -52,7 +61,7 @@ pub(crate) struct Dialer {
     /// About the slowest of the last dials that succeeded.
     slowest: Duration,
     /// The last error, and when it came.
-    last_error: Option<(Arc<str>, Instant)>,
+    last_error: Option<NotedError>,
     permanent: bool,
     /// Whether a dial has ever succeeded.
     has_met_server: bool,
@@ -149,8 +158,8 @@ impl Dialer {
         }
     }
 
-    /// The last error since the node last answered, and when it came.
-    pub(crate) fn last_error(&self) -> Option<(Arc<str>, Instant)> {
+    /// The last error since the node last answered.
+    pub(crate) fn last_error(&self) -> Option<NotedError> {
         self.last_error.clone()
     }
 
@@ -177,7 +186,7 @@ impl Dialer {
         let failures = failures.saturating_add(1);
         let timeouts = if failure.kind == DialFailureKind::TimedOut { timeouts.wrapping_add(1) } else { 0 };
         self.permanent = failure.kind == DialFailureKind::Permanent;
-        self.note(now, &failure.message);
+        self.note_error(now, failure.message, Some(failure.kind));
         let delay = self.delay(failures, someone_waits, rng);
         // Counted from the start of the dial: one that hung has been waiting already. A dial that was overdue long ago
         // must not move a pause that has begun since.
@@ -254,13 +263,17 @@ impl Dialer {
 
     /// Notes an error that says nothing about the node as a whole.
     pub(crate) fn note(&mut self, now: Instant, what: &str) {
-        self.last_error = Some((what.into(), now));
+        self.note_error(now, what.into(), None);
+    }
+
+    fn note_error(&mut self, at: Instant, text: Arc<str>, dial_failure: Option<DialFailureKind>) {
+        self.last_error = Some(NotedError { text, at, dial_failure });
     }
 
     /// A dial that took too long, and is booked as a failure since it was overdue, says what it was waiting for.
-    pub(crate) fn elaborate(&mut self, now: Instant, what: &str) {
+    pub(crate) fn elaborate(&mut self, now: Instant, what: Arc<str>) {
         if self.has_failed() && !self.permanent {
-            self.note(now, what);
+            self.note_error(now, what, Some(DialFailureKind::TimedOut));
         }
     }
 
@@ -291,7 +304,7 @@ mod tests {
     }
 
     fn failure(kind: DialFailureKind) -> DialFailure {
-        DialFailure { message: String::from("no"), kind }
+        DialFailure::new(String::from("no"), kind)
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What is put into the node's state: one fact at a time.
 
+use std::sync::Arc;
+
 use crate::close_reason::CloseReason;
 use crate::state::ids::{ConnId, WaiterId};
 use crate::state::quota::Quota;
@@ -74,7 +76,7 @@ pub enum CheckResult {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DialFailure {
     /// The connector's own words.
-    pub(crate) message: String,
+    pub(crate) message: Arc<str>,
     /// How it failed, as far as the next attempt is concerned.
     pub(crate) kind: DialFailureKind,
 }
@@ -83,12 +85,12 @@ impl DialFailure {
     /// A failure, for those who drive a node's state by hand.
     #[must_use]
     pub fn new(message: String, kind: DialFailureKind) -> Self {
-        Self { message, kind }
+        Self { message: Arc::from(message), kind }
     }
 }
 
 /// How a connect failed, as far as the next attempt is concerned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DialFailureKind {
     /// Worth trying again soon.
     Passing,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::state::ids::WaiterId;
+use crate::state::input::DialFailureKind;
 use crate::state::status::Snapshot;
 use crate::state::token::Loan;
 use crate::state::wait_queue::QueuePosition;
@@ -90,6 +91,8 @@ pub struct WaitFailure {
     pub(crate) seen: Snapshot,
     /// The node's last error.
     pub(crate) last_error: Option<Arc<str>>,
+    /// How the dial failed that this is the error of; none if it is that of something else.
+    pub(crate) dial_failure: Option<DialFailureKind>,
 }
 
 /// What a caller was waiting for when its time was up.

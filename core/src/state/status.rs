@@ -130,13 +130,23 @@ pub struct Snapshot {
     pub waiting: u32,
 }
 
+/// What is zero is left out.
 impl fmt::Display for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "pools {}: active {}, idle {}, connecting {}, checking or closing {}; waiting {}",
-            self.pools, self.active, self.idle, self.connecting, self.housekeeping, self.waiting
-        )
+        write!(f, "pools {}", self.pools)?;
+        let counts = [
+            ("active", self.active),
+            ("idle", self.idle),
+            ("connecting", self.connecting),
+            ("checking or closing", self.housekeeping),
+            ("waiting", self.waiting),
+        ];
+        let mut before = ": ";
+        for (what, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
+            write!(f, "{before}{what} {count}")?;
+            before = ", ";
+        }
+        Ok(())
     }
 }
 

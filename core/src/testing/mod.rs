@@ -4,7 +4,7 @@
 //!
 //! ```
 //! use redis_manager_core::testing::{FakeMode, FakeRuntime, FakeServer};
-//! use redis_manager_core::{GetClientError, NodeConfig, NodePool, Timer};
+//! use redis_manager_core::{AcquireError, NodeConfig, NodePool, Timer};
 //! use std::sync::Arc;
 //! use std::time::Duration;
 //!
@@ -18,7 +18,7 @@
 //! server.kill();
 //! let asked_at = runtime.now();
 //! let answer = runtime.block_on(pool.get_timeout(Duration::from_secs(3)));
-//! assert!(matches!(answer, Err(GetClientError::NoHealthyPools { .. })));
+//! assert!(matches!(answer, Err(AcquireError::NoHealthyPools { .. })));
 //! assert_eq!(runtime.now(), asked_at + Duration::from_secs(3));
 //!
 //! // It comes back; the pool heals by itself.

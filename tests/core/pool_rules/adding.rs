@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis_manager_core::testing::{FakeConnector, FakeMode, FakeRuntime, FakeServer};
-use redis_manager_core::{GetClientError, Health, Manager, OnNodeDown, Spawn, Timer};
+use redis_manager_core::{AcquireError, Health, Manager, OnNodeDown, Spawn, Timer};
 
 use super::support::{MS, SECOND, one_pool};
 
@@ -51,14 +51,14 @@ fn a_get_waits_with_the_node_that_is_being_added() {
         fleet.server.set_connect_latency(300 * MS);
         fleet.add_in_background(2 * SECOND);
         assert_eq!(fleet.health(), Some(Health::Down), "seed {seed}: what has not answered yet is no green health");
-        assert!(matches!(fleet.manager.try_get("node"), Err(GetClientError::Timeout { .. })), "seed {seed}");
+        assert!(matches!(fleet.manager.try_get("node"), Err(AcquireError::Timeout { .. })), "seed {seed}");
         let lease = fleet.runtime.block_on(fleet.manager.get("node", SECOND)).expect("the node is being added");
         assert!(fleet.runtime.now().as_nanos() >= 300_000_000, "seed {seed}");
         drop(lease);
         fleet.runtime.settle();
         assert_eq!(fleet.health(), Some(Health::Up), "seed {seed}");
         let unknown = fleet.runtime.block_on(fleet.manager.get("other", SECOND));
-        assert!(matches!(unknown, Err(GetClientError::UnknownNode { .. })), "seed {seed}: {unknown:?}");
+        assert!(matches!(unknown, Err(AcquireError::UnknownNode { .. })), "seed {seed}: {unknown:?}");
         fleet.assert_nothing_left(seed);
     }
 }
@@ -72,7 +72,7 @@ fn a_get_keeps_its_own_deadline_when_the_node_could_not_be_added() {
         fleet.add_in_background(200 * MS);
         let (manager, server) = (fleet.manager.clone(), fleet.server.clone());
         let early = fleet.runtime.block_on(manager.get("node", 400 * MS));
-        assert!(matches!(early, Err(GetClientError::NoHealthyPools { .. })), "seed {seed}: {early:?}");
+        assert!(matches!(early, Err(AcquireError::NoHealthyPools { .. })), "seed {seed}: {early:?}");
         assert_eq!(fleet.health(), None, "seed {seed}: it is forgotten");
         fleet.add_in_background(200 * MS);
         let runtime = fleet.runtime.clone();
@@ -96,7 +96,7 @@ fn a_refusal_for_good_reaches_those_who_wait_with_the_node_at_once() {
         fleet.add_in_background(5 * SECOND);
         fleet.server.set_mode(FakeMode::Rejecting);
         let told = fleet.runtime.block_on(fleet.manager.get("node", 5 * SECOND));
-        assert!(matches!(told, Err(GetClientError::NoHealthyPools { .. })), "seed {seed}: {told:?}");
+        assert!(matches!(told, Err(AcquireError::NoHealthyPools { .. })), "seed {seed}: {told:?}");
         assert!(fleet.runtime.now().as_nanos() < 1_000_000_000, "seed {seed}: at {}", fleet.runtime.now());
         fleet.assert_nothing_left(seed);
     }
@@ -152,7 +152,7 @@ fn h13_a_server_killed_with_a_client_on_loan_is_down_within_one_dial_and_healed_
             if on_node_down == OnNodeDown::FailFast {
                 let asked_at = world.runtime.now();
                 let told = world.get_within(SECOND);
-                assert!(matches!(told, Err(GetClientError::NoHealthyPools { .. })), "seed {seed}: {told:?}");
+                assert!(matches!(told, Err(AcquireError::NoHealthyPools { .. })), "seed {seed}: {told:?}");
                 assert_eq!(world.runtime.now(), asked_at, "seed {seed}: at once");
             }
             world.runtime.advance(3 * SECOND);

@@ -7,12 +7,12 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use redis_manager_core::testing::{FakeConnection, FakeConnector, FakeError, FakeRuntime, FakeServer};
 use redis_manager_core::{
-    CloseReason, Condition, ConnectionMonitor, Connector, GetClientError, Instant, Lease, Manager, Spawn, Timer,
+    AcquireError, CloseReason, Condition, ConnectionMonitor, Connector, Instant, Lease, Manager, Spawn, Timer,
 };
 
 use crate::support::{CountingWaker, MS, PoolFixture, SECOND, one_pool, poll_for, world, world_of};
 
-type PendingGet = Pin<Box<dyn Future<Output = Result<Lease<FakeConnector>, GetClientError>> + Send>>;
+type PendingGet = Pin<Box<dyn Future<Output = Result<Lease<FakeConnector>, AcquireError>> + Send>>;
 
 /// A manager of nodes with one connection each, all of the same server.
 fn manager_of(names: &[&str], seed: u64) -> (FakeRuntime, FakeServer, Manager<FakeConnector>) {
@@ -35,7 +35,7 @@ fn getting(manager: &Manager<FakeConnector>, name: &'static str) -> PendingGet {
 struct GivesBack {
     held: Mutex<Option<Lease<FakeConnector>>>,
     in_line: Mutex<PendingGet>,
-    outcome: Mutex<Option<Poll<Result<(), GetClientError>>>>,
+    outcome: Mutex<Option<Poll<Result<(), AcquireError>>>>,
 }
 
 impl Wake for GivesBack {
@@ -68,7 +68,7 @@ fn e1_of_nodes_that_close_together_none_serves_a_caller_after_another_has_told_o
             };
             assert!(poll_for(&Arc::default(), &mut closing).is_pending(), "seed {seed}: one is still on loan");
             let outcome = told.outcome.lock().expect("not poisoned").take();
-            assert!(matches!(outcome, Some(Poll::Ready(Err(GetClientError::Closed { .. })))), "seed {seed}: {outcome:?}");
+            assert!(matches!(outcome, Some(Poll::Ready(Err(AcquireError::Closed { .. })))), "seed {seed}: {outcome:?}");
             drop(held_of_a);
             runtime.block_on(closing);
             assert_eq!((server.connections(), runtime.now()), (0, Instant::ZERO), "seed {seed}");
@@ -87,10 +87,10 @@ fn e1_a_close_that_has_begun_is_told_also_when_it_is_dropped() {
     assert!(poll_for(&bell, &mut in_line).is_pending());
     let begun = manager.begin_close(SECOND);
     assert_eq!(bell.rings(), 0);
-    assert!(matches!(manager.try_get("b"), Err(GetClientError::Closed { .. })), "nobody is served from here on");
+    assert!(matches!(manager.try_get("b"), Err(AcquireError::Closed { .. })), "nobody is served from here on");
     drop(begun);
     assert_eq!(bell.rings(), 1);
-    assert!(matches!(poll_for(&bell, &mut in_line), Poll::Ready(Err(GetClientError::Closed { .. }))));
+    assert!(matches!(poll_for(&bell, &mut in_line), Poll::Ready(Err(AcquireError::Closed { .. }))));
     runtime.settle();
     assert_eq!(server.connections(), 1);
     runtime.advance(SECOND);
@@ -207,9 +207,9 @@ fn e4_the_last_handle_dropped_is_a_close_too() {
 }
 
 #[track_caller]
-fn assert_ended<T>(got: Result<T, GetClientError>) {
+fn assert_ended<T>(got: Result<T, AcquireError>) {
     match got {
-        Err(GetClientError::RuntimeEnded { .. }) => {}
+        Err(AcquireError::RuntimeEnded { .. }) => {}
         Err(other) => panic!("{other:?}"),
         Ok(_) => panic!("it was served"),
     }
@@ -243,7 +243,7 @@ fn e5_after_the_runtimes_end_every_call_says_so() {
             }
         };
         assert_ended(now(in_line));
-        assert!(matches!(poll_for(&Arc::default(), &mut adding), Poll::Ready(Err(GetClientError::RuntimeEnded { .. }))));
+        assert!(matches!(poll_for(&Arc::default(), &mut adding), Poll::Ready(Err(AcquireError::RuntimeEnded { .. }))));
         for name in ["a", "b", "c", "never added"] {
             assert_ended(now(getting(&manager, name)));
             assert_ended(manager.try_get(name));
@@ -252,7 +252,7 @@ fn e5_after_the_runtimes_end_every_call_says_so() {
         assert_ended(handle.try_get());
         for name in ["a", "d"] {
             let mut adding = Box::pin(manager.add(name, SECOND, || server.connector()));
-            assert!(matches!(poll_for(&Arc::default(), &mut adding), Poll::Ready(Err(GetClientError::RuntimeEnded { .. }))));
+            assert!(matches!(poll_for(&Arc::default(), &mut adding), Poll::Ready(Err(AcquireError::RuntimeEnded { .. }))));
             assert_ended(now(getting(&manager, name)));
         }
         assert_ended(manager.open("e", || server.connector()));
@@ -266,7 +266,7 @@ fn e5_after_the_runtimes_end_every_call_says_so() {
         for _ in 0..2 {
             assert!(poll_for(&Arc::default(), &mut Box::pin(manager.close(SECOND))).is_ready(), "seed {seed}");
         }
-        assert!(matches!(now(getting(&manager, "a")), Err(GetClientError::Closed { .. })), "seed {seed}: that was asked for");
+        assert!(matches!(now(getting(&manager, "a")), Err(AcquireError::Closed { .. })), "seed {seed}: that was asked for");
         assert_eq!(server.connections(), 0, "seed {seed}");
     }
 }
@@ -279,7 +279,7 @@ fn e5_a_pool_that_was_closed_before_its_runtimes_end_says_that_it_was_closed() {
     drop(pool.close_timeout(10 * SECOND));
     runtime.advance(MS);
     runtime.shut_down();
-    assert!(matches!(pool.try_get(), Err(GetClientError::Closed { .. })));
-    assert!(matches!(poll_for(&Arc::default(), &mut pool.get()), Poll::Ready(Err(GetClientError::Closed { .. }))));
+    assert!(matches!(pool.try_get(), Err(AcquireError::Closed { .. })));
+    assert!(matches!(poll_for(&Arc::default(), &mut pool.get()), Poll::Ready(Err(AcquireError::Closed { .. }))));
     drop(held);
 }

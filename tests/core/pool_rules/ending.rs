@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
 use redis_manager_core::testing::{FakeConnector, FakeMode, FakeRuntime, FakeServer};
-use redis_manager_core::{CloseReason, GetClientError, Instant, Manager, NodeConfig, NodePool, Runtime, Spawn, Task, Timer};
+use redis_manager_core::{AcquireError, CloseReason, Instant, Manager, NodeConfig, NodePool, Runtime, Spawn, Task, Timer};
 
 use crate::support::{CountingWaker, MS, PoolFixture, SECOND, one_pool, poll_for, world};
 
@@ -27,9 +27,9 @@ fn e1_a_close_tells_waiters_at_once_and_ends_when_the_last_lease_is_back() {
         assert!(poll_for(&bell, &mut waiter).is_pending());
         let mut closing = Box::pin(world.pool.close_timeout(10 * SECOND));
         assert_eq!(bell.rings(), 1, "seed {seed}: it begins with the call");
-        assert!(matches!(poll_for(&bell, &mut waiter), Poll::Ready(Err(GetClientError::Closed { .. }))));
-        assert!(matches!(world.pool.try_get(), Err(GetClientError::Closed { .. })));
-        assert!(matches!(world.get_within(SECOND), Err(GetClientError::Closed { .. })));
+        assert!(matches!(poll_for(&bell, &mut waiter), Poll::Ready(Err(AcquireError::Closed { .. }))));
+        assert!(matches!(world.pool.try_get(), Err(AcquireError::Closed { .. })));
+        assert!(matches!(world.get_within(SECOND), Err(AcquireError::Closed { .. })));
         assert!(poll_for(&bell, &mut closing).is_pending());
         let runtime = world.runtime.clone();
         world.runtime.spawn(Box::pin(async move {
@@ -240,12 +240,12 @@ fn e3_after_the_runtimes_end_a_get_answers_and_nothing_panics() {
             world.runtime.shut_down();
             if mode != FakeMode::Up {
                 let told = poll_for(&bell, &mut waiter);
-                assert!(matches!(told, Poll::Ready(Err(GetClientError::RuntimeEnded { .. }))), "seed {seed}, {mode:?}: {told:?}");
+                assert!(matches!(told, Poll::Ready(Err(AcquireError::RuntimeEnded { .. }))), "seed {seed}, {mode:?}: {told:?}");
             }
             drop(waiter);
             let after = poll_for(&bell, &mut world.pool.get());
-            assert!(matches!(after, Poll::Ready(Err(GetClientError::RuntimeEnded { .. }))), "seed {seed}: {after:?}");
-            assert!(matches!(world.pool.try_get(), Err(GetClientError::RuntimeEnded { .. })), "seed {seed}");
+            assert!(matches!(after, Poll::Ready(Err(AcquireError::RuntimeEnded { .. }))), "seed {seed}: {after:?}");
+            assert!(matches!(world.pool.try_get(), Err(AcquireError::RuntimeEnded { .. })), "seed {seed}");
             drop(held);
             assert_eq!(world.server.connections(), 0, "seed {seed}, {mode:?}");
             let status = world.pool.status();
@@ -272,7 +272,7 @@ fn e3_a_pool_made_after_the_runtimes_end_answers() {
         seed: 1,
     };
     let told = poll_for(&Arc::new(CountingWaker::default()), &mut world.pool.get());
-    assert!(matches!(told, Poll::Ready(Err(GetClientError::RuntimeEnded { .. }))), "{told:?}");
+    assert!(matches!(told, Poll::Ready(Err(AcquireError::RuntimeEnded { .. }))), "{told:?}");
     assert_nothing_left((&world.runtime, &world.server), 1);
 }
 

@@ -7,7 +7,7 @@ mod world;
 use std::sync::Arc;
 
 use redis_manager_core::testing::{FakeRuntime, FakeServer};
-use redis_manager_core::{GetClientError, Instant, Lease, Manager, NodeConfig, Spawn, Timer, TotalLimit, WaitPhase};
+use redis_manager_core::{AcquireError, Instant, Lease, Manager, NodeConfig, Spawn, Timer, TotalLimit, WaitPhase};
 
 use crate::support::{MS, SECOND, within};
 use world::{Served, cold, fleet, is_at_the_limit, nodes_of};
@@ -117,7 +117,7 @@ fn a_node_that_is_added_gets_its_floor_from_what_idles_or_comes_back() {
         let served = Served::default();
         fleet.wait(0, 60 * SECOND, &served);
         let added = fleet.add(2, SECOND);
-        assert!(matches!(added, Err(GetClientError::Timeout { phase: WaitPhase::TotalLimit, .. })), "seed {seed}: {added:?}");
+        assert!(matches!(added, Err(AcquireError::Timeout { phase: WaitPhase::TotalLimit, .. })), "seed {seed}: {added:?}");
         assert_eq!(fleet.runtime.now(), before + SECOND, "seed {seed}: all is on loan until its deadline");
 
         let lease = held.pop().expect("three are held");
@@ -140,7 +140,7 @@ fn a_node_that_is_added_gets_its_floor_from_what_idles_or_comes_back() {
 fn a_node_without_a_floor_is_refused_at_once_in_words_that_name_the_knobs() {
     let fleet = fleet(1, 4, 3, cold()).with(3);
     let refused = fleet.add(3, SECOND).expect_err("three floors are taken");
-    assert!(matches!(refused, GetClientError::NoFloorLeft { nodes: 3, max_total_connections: 3, .. }), "{refused:?}");
+    assert!(matches!(refused, AcquireError::NoFloorLeft { nodes: 3, max_total_connections: 3, .. }), "{refused:?}");
     let words = refused.to_string();
     assert!(words.contains("max_total_connections is 3") && words.contains("min_connections_per_node, which is 1"), "{words}");
     assert_eq!(fleet.runtime.now(), Instant::ZERO);

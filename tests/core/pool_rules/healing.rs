@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use redis_manager_core::testing::{FakeConnector, FakeError, FakeMode, FakeRuntime, FakeServer, FormerServer};
-use redis_manager_core::{GetClientError, Health, Manager, NodeConfig, OnNodeDown, Spawn};
+use redis_manager_core::{AcquireError, Health, Manager, NodeConfig, OnNodeDown, Spawn};
 
 use crate::support::{MS, Mood, Moody, SECOND, TestRng, callers, one_pool, world, world_of};
 
@@ -258,7 +258,7 @@ fn with_fail_fast_callers_of_a_node_that_is_down_are_told_at_once() {
     world.server.kill();
     world.runtime.settle();
     let asked_at = world.runtime.now();
-    assert!(matches!(world.get_within(SECOND), Err(GetClientError::NoHealthyPools { .. })));
+    assert!(matches!(world.get_within(SECOND), Err(AcquireError::NoHealthyPools { .. })));
     assert_eq!(world.runtime.now(), asked_at);
     world.server.set_mode(FakeMode::Up);
     world.runtime.advance(5 * SECOND);
@@ -345,7 +345,7 @@ fn c3_a_check_whose_task_is_killed_leaves_the_capacity_as_it_was() {
         assert_eq!(world.pool.status().checking, 3, "seed {seed}");
         assert!(world.runtime.kill_a_task());
         world.server.set_mode(FakeMode::Up);
-        if let Err(GetClientError::RuntimeEnded { .. }) = world.get_within(SECOND) {
+        if let Err(AcquireError::RuntimeEnded { .. }) = world.get_within(SECOND) {
             // It was the driver.
             continue;
         }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use redis_manager_core::testing::{FakeConnection, FakeConnector, FakeError, FakeMode};
 use redis_manager_core::{
-    AbortHandle, CloseReason, Condition, ConnectionMonitor, Connector, GetClientError, Health, Lease, NodeConfigBuilder, Spawn,
+    AbortHandle, AcquireError, CloseReason, Condition, ConnectionMonitor, Connector, Health, Lease, NodeConfigBuilder, Spawn,
 };
 
 use crate::support::{MS, PoolFixture, SECOND, TestRng, one_pool, within, world, world_of};
@@ -332,7 +332,7 @@ fn c3_a_cleaning_whose_task_is_killed_leaves_the_capacity_as_it_was() {
         world.runtime.settle();
         assert_eq!(world.pool.status().checking, 3, "seed {seed}");
         assert!(world.runtime.kill_a_task());
-        if let Err(GetClientError::RuntimeEnded { .. }) = world.get_within(10 * SECOND) {
+        if let Err(AcquireError::RuntimeEnded { .. }) = world.get_within(10 * SECOND) {
             // It was the driver.
             continue;
         }
@@ -384,7 +384,7 @@ fn e2_e3_a_cleaning_that_is_under_way_when_the_pool_or_its_runtime_goes_leaves_n
             assert_eq!(pool.status().checking, 1, "seed {seed}");
             if ends_first == "the runtime" {
                 runtime.shut_down();
-                assert!(matches!(pool.try_get(), Err(GetClientError::RuntimeEnded { .. })), "seed {seed}");
+                assert!(matches!(pool.try_get(), Err(AcquireError::RuntimeEnded { .. })), "seed {seed}");
             }
             drop(pool);
             runtime.settle();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use redis_manager_core::testing::{FakeError, FakeMode};
-use redis_manager_core::{CloseReason, GetClientError, Health};
+use redis_manager_core::{AcquireError, CloseReason, Health};
 
 use crate::support::{MS, SECOND, callers, one_pool, within, world};
 
@@ -13,7 +13,7 @@ fn h7_a_wrong_password_is_told_at_once_and_probed_slowly() {
         let world = world(seed, one_pool(3));
         world.server.set_mode(FakeMode::Rejecting);
         let asked_at = world.runtime.now();
-        let Err(GetClientError::NoHealthyPools { last_error, .. }) = world.get_within(9 * SECOND) else {
+        let Err(AcquireError::NoHealthyPools { last_error, .. }) = world.get_within(9 * SECOND) else {
             panic!("seed {seed}: it is down")
         };
         assert_eq!((world.runtime.now(), last_error.as_deref()), (asked_at, Some("wrong password")), "seed {seed}");

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use redis_manager_core::testing::{FakeConnection, FakeConnector, FakeError, FakeRuntime, FakeServer};
 use redis_manager_core::{
-    AbortHandle, CloseReason, Condition, ConnectionMonitor, Connector, GetClientError, Instant, Lease, NodeConfig,
+    AbortHandle, AcquireError, CloseReason, Condition, ConnectionMonitor, Connector, Instant, Lease, NodeConfig,
     NodeConfigBuilder, NodePool, Spawn, Timer,
 };
 
@@ -54,7 +54,7 @@ impl<K: Connector<Connection = FakeConnection>> PoolFixture<K> {
         self.get_within(10 * SECOND).unwrap_or_else(|error| panic!("seed {}: {error}", self.seed))
     }
 
-    pub(crate) fn get_within(&self, timeout: Duration) -> Result<Lease<K>, GetClientError> {
+    pub(crate) fn get_within(&self, timeout: Duration) -> Result<Lease<K>, AcquireError> {
         self.runtime.block_on(self.pool.get_timeout(timeout))
     }
 
@@ -114,7 +114,7 @@ pub(crate) fn callers(world: &PoolFixture, count: usize, hold: Duration) -> Arc<
                         drop(lease);
                         return;
                     }
-                    Err(GetClientError::Closed { .. }) => return,
+                    Err(AcquireError::Closed { .. }) => return,
                     Err(_) => runtime.sleep(25 * MS).await,
                 }
             }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
 use redis_manager_core::testing::{FakeConnector, FakeMode, FakeRuntime, FakeServer};
-use redis_manager_core::{Acquire, GetClientError, Manager, NodeConfig, NodePool, Spawn, Timer, WaitPhase};
+use redis_manager_core::{Acquire, AcquireError, Manager, NodeConfig, NodePool, Spawn, Timer, WaitPhase};
 
 use crate::support::{CountingWaker, SECOND, TestRng, one_pool, poll_for, world};
 
@@ -255,10 +255,7 @@ fn w6_w8_a_get_answers_at_its_deadline_in_every_fault_wherever_it_stands_in_line
                 assert_eq!(answers.len(), 3, "{at}");
                 for (seconds, waited, error) in answers.iter() {
                     assert_eq!(*waited, *seconds * SECOND, "{at}");
-                    assert!(
-                        matches!(error, Some(GetClientError::Timeout { .. } | GetClientError::NoHealthyPools { .. })),
-                        "{at}"
-                    );
+                    assert!(matches!(error, Some(AcquireError::Timeout { .. } | AcquireError::NoHealthyPools { .. })), "{at}");
                 }
                 drop(held);
                 world.server.set_mode(FakeMode::Up);
@@ -273,7 +270,7 @@ fn w6_w8_a_get_answers_at_its_deadline_in_every_fault_wherever_it_stands_in_line
 fn t2_a_timeout_says_that_the_leases_were_held() {
     let world = world(1, one_pool(1));
     let _held = world.get();
-    let Err(GetClientError::Timeout { phase, waited, seen, .. }) = world.get_within(SECOND) else { panic!("a timeout") };
+    let Err(AcquireError::Timeout { phase, waited, seen, .. }) = world.get_within(SECOND) else { panic!("a timeout") };
     assert_eq!((phase, waited, seen.active), (WaitPhase::LeasesHeld, SECOND, 1));
 }
 
@@ -285,10 +282,10 @@ fn w7_beyond_max_waiters_a_get_is_refused_at_once() {
     let mut waiters: Vec<_> = (0..3).map(|_| world.pool.get()).collect();
     assert!(waiters.iter_mut().all(|waiter| poll_for(&bell, waiter).is_pending()));
     let asked_at = world.runtime.now();
-    assert!(matches!(world.get_within(SECOND), Err(GetClientError::Saturated { waiting: 3, .. })));
+    assert!(matches!(world.get_within(SECOND), Err(AcquireError::Saturated { waiting: 3, .. })));
     assert_eq!(world.runtime.now(), asked_at);
     drop(waiters.pop());
-    assert!(matches!(world.get_within(SECOND), Err(GetClientError::Timeout { .. })));
+    assert!(matches!(world.get_within(SECOND), Err(AcquireError::Timeout { .. })));
     drop(waiters);
     drop(held);
     world.assert_capacity(1);
@@ -306,7 +303,7 @@ fn w9_a_grant_of_a_future_that_is_never_polled_again_goes_to_the_next_at_its_dea
         assert_eq!(bell.rings(), 1);
         drop(world.get_within(2 * SECOND).unwrap_or_else(|error| panic!("seed {seed}: {error}")));
         assert_eq!(world.runtime.now().as_nanos(), 1_000_000_000, "seed {seed}");
-        let Poll::Ready(Err(GetClientError::Timeout { .. })) = poll_for(&bell, &mut lazy) else {
+        let Poll::Ready(Err(AcquireError::Timeout { .. })) = poll_for(&bell, &mut lazy) else {
             panic!("seed {seed}: it is told that its time was up")
         };
         // The same at a close.

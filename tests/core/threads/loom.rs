@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use redis_manager_core::{CloseReason, GetClientError};
+use redis_manager_core::{AcquireError, CloseReason};
 use server::{ModelAnswer, ModelServer};
 use world::{FOREVER, ModelPool, ModelRuntime, block_on, get, poll};
 
@@ -261,7 +261,7 @@ fn a_deadline_that_meets_a_grant_ends_in_one_of_them() {
         let releasing = world.thread(move || drop(lease));
         let borrowing = world.thread(move || match block_on(waiting) {
             Ok(lease) => drop(lease),
-            Err(GetClientError::Timeout { .. }) => {}
+            Err(AcquireError::Timeout { .. }) => {}
             Err(other) => panic!("{other}"),
         });
         world.settle();
@@ -293,7 +293,7 @@ fn a_driver_on_its_way_to_sleep_hears_of_an_earlier_deadline() {
         world.advance(SOON * 2);
         world.settle();
         assert!(bell.has_rung(), "the waiter is told at its deadline");
-        assert!(matches!(poll(waiting.as_mut()).0, Poll::Ready(Err(GetClientError::Timeout { .. }))));
+        assert!(matches!(poll(waiting.as_mut()).0, Poll::Ready(Err(AcquireError::Timeout { .. }))));
         drop((waiting, lease));
         world.finish(pool, server, 1);
     });

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis_manager_core::{CloseReason, GetClientError, Manager, TotalLimit};
+use redis_manager_core::{AcquireError, CloseReason, Manager, TotalLimit};
 
 use crate::server::{ModelAnswer, ModelServer};
 use crate::world::{FOREVER, ModelPool, ModelRuntime, block_on, config, get, poll};
@@ -18,7 +18,7 @@ fn a_close_meets_a_get_and_a_release() {
         let releasing = world.thread(move || drop(lease));
         let borrowing = world.thread(move || match block_on(borrower.get_timeout(FOREVER)) {
             Ok(lease) => drop(lease),
-            Err(GetClientError::Closed { .. }) => {}
+            Err(AcquireError::Closed { .. }) => {}
             Err(other) => panic!("{other}"),
         });
         let closing = pool.close_timeout(FOREVER);
@@ -26,7 +26,7 @@ fn a_close_meets_a_get_and_a_release() {
         assert_eq!((server.open(), server.closes()), (0, vec![CloseReason::PoolClosed]));
         releasing.join().unwrap();
         borrowing.join().unwrap();
-        assert!(matches!(pool.try_get(), Err(GetClientError::Closed { .. })));
+        assert!(matches!(pool.try_get(), Err(AcquireError::Closed { .. })));
         world.end_of(pool, server);
     });
 }
@@ -143,7 +143,7 @@ fn the_end_of_the_runtime_meets_a_get() {
         let ending = world.clone();
         let ended = world.thread(move || ending.end());
         match block_on(pool.get_timeout(FOREVER)) {
-            Err(GetClientError::RuntimeEnded { .. }) => {}
+            Err(AcquireError::RuntimeEnded { .. }) => {}
             other => panic!("{other:?}"),
         }
         drop(lease);

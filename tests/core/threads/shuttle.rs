@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use redis_manager_core::{GetClientError, Lease, Manager, TotalLimit};
+use redis_manager_core::{AcquireError, Lease, Manager, TotalLimit};
 use server::{ModelAnswer, ModelServer};
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::sync::Mutex;
@@ -75,10 +75,10 @@ impl<'a> Crowd<'a> {
 type Passed = Arc<Mutex<Option<Lease<ModelServer>>>>;
 
 /// What becomes of a lease.
-fn used(taken: Result<Lease<ModelServer>, GetClientError>, passed: &Passed, can_close: CanClose) {
+fn used(taken: Result<Lease<ModelServer>, AcquireError>, passed: &Passed, can_close: CanClose) {
     let mut lease = match taken {
         Ok(lease) => lease,
-        Err(GetClientError::Closed { .. } | GetClientError::RuntimeEnded { .. }) if can_close == CanClose::Yes => return,
+        Err(AcquireError::Closed { .. } | AcquireError::RuntimeEnded { .. }) if can_close == CanClose::Yes => return,
         Err(other) => panic!("{other}"),
     };
     assert!(!lease.is_soiled, "what somebody else has left was undone");
@@ -106,11 +106,11 @@ fn borrow(pool: &ModelPool, passed: &Passed, can_close: CanClose) {
     for _ in 0..TURNS {
         match thread_rng().gen_range(0..7) {
             0 => match pool.try_get() {
-                Err(GetClientError::Timeout { .. } | GetClientError::NoHealthyPools { .. }) => {}
+                Err(AcquireError::Timeout { .. } | AcquireError::NoHealthyPools { .. }) => {}
                 taken => used(taken, passed, can_close),
             },
             1 => match block_on(pool.get_timeout(SOON)) {
-                Err(GetClientError::Timeout { .. } | GetClientError::NoHealthyPools { .. }) => {}
+                Err(AcquireError::Timeout { .. } | AcquireError::NoHealthyPools { .. }) => {}
                 taken => used(taken, passed, can_close),
             },
             2 => {
@@ -209,7 +209,7 @@ fn a_close_meets_a_crowd() {
         world.settle();
         assert_eq!((world.tasks(), server.open()), (0, 0), "the pool is drained");
         assert_eq!(server.closes().len(), server.opened(), "each connection left by one close");
-        assert!(matches!(pool.try_get(), Err(GetClientError::Closed { .. })));
+        assert!(matches!(pool.try_get(), Err(AcquireError::Closed { .. })));
         world.end_of(pool, &server);
     });
 }
@@ -243,7 +243,7 @@ fn the_end_of_the_runtime_meets_a_crowd() {
         let closing = pool.clone();
         crowd.join(move || block_on(closing.close_timeout(FOREVER)));
         crowd.disperse();
-        assert!(matches!(pool.try_get(), Err(GetClientError::Closed { .. } | GetClientError::RuntimeEnded { .. })));
+        assert!(matches!(pool.try_get(), Err(AcquireError::Closed { .. } | AcquireError::RuntimeEnded { .. })));
         assert_eq!(server.open(), 0);
         world.end_of(pool, &server);
     });
@@ -259,10 +259,10 @@ fn nodes_are_added_and_closed_by_many_at_once() {
             let (manager, server) = (manager.clone(), server.clone());
             crowd.join(move || {
                 let added = block_on(manager.add("a", FOREVER, || server.clone()));
-                assert!(matches!(added, Ok(()) | Err(GetClientError::Closed { .. })), "{added:?}");
+                assert!(matches!(added, Ok(()) | Err(AcquireError::Closed { .. })), "{added:?}");
                 match block_on(manager.get("a", FOREVER)) {
                     Ok(lease) => drop(lease),
-                    Err(GetClientError::Closed { .. } | GetClientError::UnknownNode { .. }) => {}
+                    Err(AcquireError::Closed { .. } | AcquireError::UnknownNode { .. }) => {}
                     Err(other) => panic!("{other}"),
                 }
                 if number == 0 {
@@ -306,7 +306,7 @@ fn nodes_that_share_a_total_meet_a_crowd() {
                     match block_on(manager.get(name, timeout)) {
                         Ok(lease) if thread_rng().gen_range(0..4) == 0 => lease.discard(),
                         Ok(lease) => drop(lease),
-                        Err(GetClientError::Timeout { .. }) if timeout == SOON => {}
+                        Err(AcquireError::Timeout { .. }) if timeout == SOON => {}
                         Err(other) => panic!("{other}"),
                     }
                     assert!(server.open() <= 3, "C1: {} connections", server.open());

@@ -15,7 +15,7 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 
 use redis_manager::tokio::TokioRuntime;
-use redis_manager_core::{CloseReason, Condition, Connector, GetClientError, Lease, NodeConfig, NodePool};
+use redis_manager_core::{AcquireError, CloseReason, Condition, Connector, Lease, NodeConfig, NodePool};
 use tokio::runtime::{Builder, Runtime};
 
 /// Ten thousand times longer than any wait here; who waits so long was forgotten.
@@ -82,7 +82,7 @@ fn pool(runtime: &Runtime, counter: &CountingConnector) -> CountedPool {
     NodePool::new(counter.clone(), config.build().expect("it is valid"), Arc::new(runtime))
 }
 
-fn lent(taken: Result<Lease<CountingConnector>, GetClientError>) -> Lease<CountingConnector> {
+fn lent(taken: Result<Lease<CountingConnector>, AcquireError>) -> Lease<CountingConnector> {
     let mut lease = taken.unwrap_or_else(|error| panic!("a wait was lost: {error}"));
     lease.uses += 1;
     lease

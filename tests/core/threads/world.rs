@@ -12,7 +12,7 @@ use loom::{
     sync::{Condvar, Mutex, atomic::AtomicBool, atomic::AtomicU64},
     thread::{self, JoinHandle},
 };
-use redis_manager_core::{GetClientError, Instant, Lease, NodeConfig, NodeConfigBuilder, NodePool, Runtime, Spawn, Task, Timer};
+use redis_manager_core::{AcquireError, Instant, Lease, NodeConfig, NodeConfigBuilder, NodePool, Runtime, Spawn, Task, Timer};
 #[cfg(shuttle)]
 use shuttle::{
     sync::{Condvar, Mutex, atomic::AtomicBool, atomic::AtomicU64},
@@ -25,7 +25,7 @@ use crate::server::ModelServer;
 pub(crate) const FOREVER: Duration = Duration::from_secs(24 * 3_600);
 
 pub(crate) type ModelPool = NodePool<ModelServer>;
-pub(crate) type ModelGet = Pin<Box<dyn Future<Output = Result<Lease<ModelServer>, GetClientError>> + Send>>;
+pub(crate) type ModelGet = Pin<Box<dyn Future<Output = Result<Lease<ModelServer>, AcquireError>> + Send>>;
 
 /// Wakes one thread: what a waker does in a model.
 ///

@@ -1,5 +1,7 @@
 //! Errors after which replies may no longer belong to their requests.
 
+use std::io;
+
 use redis_manager_tests::scripted_server::{Conversation, ScriptedServer};
 
 use super::*;

@@ -52,7 +52,7 @@ impl Wakes {
 
 /// A socket, and what reads from it; what is woken counts.
 fn reading() -> (Arc<Socket>, SocketIo, Arc<Wakes>) {
-    let socket = Socket::new(Box::new(Endless), Arc::default());
+    let socket = Socket::new(Box::new(Endless), Arc::default(), Arc::from("redis://node"));
     (Arc::clone(&socket), SocketIo::new(socket), Arc::new(Wakes::default()))
 }
 

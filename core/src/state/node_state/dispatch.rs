@@ -96,7 +96,7 @@ impl<C> NodeState<C> {
         if from != to {
             self.seen_health.health = to;
             let last_error = self.dialer.last_error();
-            self.outbox.emit(|| Event::HealthChanged { from, to, why: last_error.map(|(text, _)| text) });
+            self.outbox.emit(|| Event::HealthChanged { from, to, why: last_error.map(|error| error.text) });
         }
     }
 
@@ -148,7 +148,7 @@ impl<C> NodeState<C> {
             self.connections.shift(id, Phase::Overdue);
             self.outbox.emit(|| Event::DialOverdue { after: now.saturating_duration_since(started_at) });
             let message = format!("a connect has not been answered for {patience:?}");
-            self.dial_failed(now, started_at, DialFailure { message, kind: DialFailureKind::TimedOut });
+            self.dial_failed(now, started_at, DialFailure::new(message, DialFailureKind::TimedOut));
         }
     }
 

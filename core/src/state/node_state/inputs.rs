@@ -112,11 +112,11 @@ impl<C> NodeState<C> {
         let Some(meta) = self.connections.free(ticket.id) else { return };
         if self.closes.is_open() {
             let took = now.saturating_duration_since(meta.entered_at());
-            self.outbox.emit(|| Event::ConnectFailed { took, kind: failure.kind, why: Arc::from(failure.message.as_str()) });
+            self.outbox.emit(|| Event::ConnectFailed { took, kind: failure.kind, why: Arc::clone(&failure.message) });
         }
         match (self.closes.lifecycle(), meta.phase(), failure.kind) {
             // Known since it was overdue.
-            (Lifecycle::Open, Phase::Overdue, DialFailureKind::TimedOut) => self.dialer.elaborate(now, &failure.message),
+            (Lifecycle::Open, Phase::Overdue, DialFailureKind::TimedOut) => self.dialer.elaborate(now, failure.message),
             (Lifecycle::Closing | Lifecycle::Closed, _, _) => {
                 self.outbox.emit(|| Event::DialOutlivedPool);
             }
@@ -299,7 +299,7 @@ impl<C> NodeState<C> {
 
 /// The failure of a dial whose connection was gone before it was of use.
 fn lost_at_birth() -> DialFailure {
-    DialFailure { message: String::from("the server closed a new connection at once"), kind: DialFailureKind::Passing }
+    DialFailure::new(String::from("the server closed a new connection at once"), DialFailureKind::Passing)
 }
 
 pub(super) fn note_idle_since<C>(connections: &mut ConnectionTable<C>, id: ConnId, now: Instant) {

@@ -1,7 +1,10 @@
 //! What can be seen of a node: how it is doing, its status, and why a wait has failed.
 
+use std::sync::Arc;
+
 use super::NodeState;
 use crate::state::connections::Phase;
+use crate::state::input::DialFailureKind;
 use crate::state::outcome::{WaitFailure, WaitPhase};
 #[cfg(feature = "testing")]
 use crate::state::status::CheckerCounts;
@@ -33,6 +36,12 @@ impl<C> NodeState<C> {
         let counts = self.connections.counts();
         let lost = counts.of(Phase::Lost);
         lost > 0 && lost == counts.total() && !self.connections.has_room(self.config.max_pools_per_node())
+    }
+
+    /// The last error since the node last answered, and how the dial failed that it is of, if it is of one.
+    #[must_use]
+    pub fn last_error(&self) -> Option<(Arc<str>, Option<DialFailureKind>)> {
+        self.dialer.last_error().map(|error| (error.text, error.dial_failure))
     }
 
     /// One consistent picture of the node.
@@ -76,8 +85,8 @@ impl<C> NodeState<C> {
             closing: counts.of(Phase::Closing),
             waiting: self.queue.len(WaitKind::Loan),
             counters: self.counters,
-            last_error: last_error.as_ref().map(|(text, _)| text.to_string()),
-            last_error_age: last_error.map(|(_, at)| now.saturating_duration_since(at)),
+            last_error: last_error.as_ref().map(|error| error.text.to_string()),
+            last_error_age: last_error.map(|error| now.saturating_duration_since(error.at)),
             pools,
         }
     }
@@ -96,6 +105,7 @@ impl<C> NodeState<C> {
         } else {
             WaitPhase::Housekeeping
         };
+        let last_error = self.dialer.last_error();
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         WaitFailure {
             waited: now.saturating_duration_since(since),
@@ -108,7 +118,8 @@ impl<C> NodeState<C> {
                 housekeeping: count(counts.examined() + counts.of(Phase::Closing)),
                 waiting: count(self.queue.len(WaitKind::Loan)),
             },
-            last_error: self.dialer.last_error().map(|(text, _)| text),
+            dial_failure: last_error.as_ref().and_then(|error| error.dial_failure),
+            last_error: last_error.map(|error| error.text),
         }
     }
 }

@@ -184,7 +184,7 @@ impl Bench {
     /// The oldest dial fails.
     fn refuse(&mut self, kind: DialFailureKind) {
         let ticket = self.connects.remove(0);
-        self.put(Input::ConnectFailed(ticket, DialFailure { message: String::from("refused"), kind }));
+        self.put(Input::ConnectFailed(ticket, DialFailure::new(String::from("refused"), kind)));
     }
 
     /// Lets time pass until the next dial is ordered.

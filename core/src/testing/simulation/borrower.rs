@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::acquire::Acquire;
-use crate::error::GetClientError;
+use crate::error::AcquireError;
 use crate::lease::Lease;
 use crate::node_pool::NodePool;
 use crate::runtime::{Spawn, Timer};
@@ -184,7 +184,7 @@ impl Borrower {
         self.note(got)
     }
 
-    fn note(&self, got: Result<Lease<FakeConnector>, GetClientError>) -> Option<Held> {
+    fn note(&self, got: Result<Lease<FakeConnector>, AcquireError>) -> Option<Held> {
         let mut shared = lock(&self.shared);
         match got {
             Ok(lease) => {
@@ -195,16 +195,16 @@ impl Borrower {
                 }
                 Some(Held { lease, counted: Counted(Arc::clone(&self.shared)) })
             }
-            Err(GetClientError::Timeout { .. } | GetClientError::NoHealthyPools { .. }) => {
+            Err(AcquireError::Timeout { .. } | AcquireError::NoHealthyPools { .. }) => {
                 shared.counts.refused += 1;
                 None
             }
             Err(
-                GetClientError::Saturated { .. }
-                | GetClientError::Closed { .. }
-                | GetClientError::RuntimeEnded { .. }
-                | GetClientError::UnknownNode { .. }
-                | GetClientError::NoFloorLeft { .. },
+                AcquireError::Saturated { .. }
+                | AcquireError::Closed { .. }
+                | AcquireError::RuntimeEnded { .. }
+                | AcquireError::UnknownNode { .. }
+                | AcquireError::NoFloorLeft { .. },
             ) => None,
         }
     }
@@ -343,7 +343,7 @@ impl<'a> Timed<'a> {
 }
 
 impl Future for Timed<'_> {
-    type Output = Result<Lease<FakeConnector>, GetClientError>;
+    type Output = Result<Lease<FakeConnector>, AcquireError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use redis_manager_core::testing::{FakeConnector, FakeRuntime, FakeServer};
 use redis_manager_core::{
-    CloseReason, GetClientError, Instant, Lease, Manager, NodeConfig, NodeConfigBuilder, Runtime, Spawn, Task, Timer,
+    AcquireError, CloseReason, Instant, Lease, Manager, NodeConfig, NodeConfigBuilder, Runtime, Spawn, Task, Timer,
     TotalConnections, TotalLimit, WaitPhase,
 };
 
@@ -114,7 +114,7 @@ impl Drop for LimitedNodes {
 }
 
 impl LimitedNodes {
-    pub(super) fn add(&self, node: usize, timeout: Duration) -> Result<(), GetClientError> {
+    pub(super) fn add(&self, node: usize, timeout: Duration) -> Result<(), AcquireError> {
         self.runtime.block_on(self.manager.add(&names(node + 1)[node], timeout, || self.servers[node].connector()))
     }
 
@@ -124,7 +124,7 @@ impl LimitedNodes {
         self
     }
 
-    pub(super) fn get(&self, node: usize, timeout: Duration) -> Result<Lease<FakeConnector>, GetClientError> {
+    pub(super) fn get(&self, node: usize, timeout: Duration) -> Result<Lease<FakeConnector>, AcquireError> {
         self.runtime.block_on(self.manager.get(&format!("node-{node}"), timeout))
     }
 
@@ -153,12 +153,12 @@ impl LimitedNodes {
 }
 
 /// Whoever was served, in order, and what it got: it keeps it.
-pub(super) type Served = Arc<Mutex<Vec<(usize, Result<Box<Lease<FakeConnector>>, GetClientError>)>>>;
+pub(super) type Served = Arc<Mutex<Vec<(usize, Result<Box<Lease<FakeConnector>>, AcquireError>)>>>;
 
 pub(super) fn nodes_of(served: &Served) -> Vec<usize> {
     served.lock().expect("nothing panics under it").iter().filter(|(_, got)| got.is_ok()).map(|(node, _)| *node).collect()
 }
 
-pub(super) fn is_at_the_limit(got: &Result<Lease<FakeConnector>, GetClientError>) -> bool {
-    matches!(got, Err(GetClientError::Timeout { phase: WaitPhase::TotalLimit, .. }))
+pub(super) fn is_at_the_limit(got: &Result<Lease<FakeConnector>, AcquireError>) -> bool {
+    matches!(got, Err(AcquireError::Timeout { phase: WaitPhase::TotalLimit, .. }))
 }

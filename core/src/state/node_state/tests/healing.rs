@@ -231,7 +231,7 @@ fn a_dial_that_took_too_long_says_what_it_waited_for_unless_another_has_succeede
     let overdue = bench.connects.remove(0);
     bench.until_dial();
     bench.accept();
-    let failure = DialFailure { message: String::from("late"), kind: DialFailureKind::TimedOut };
+    let failure = DialFailure::new(String::from("late"), DialFailureKind::TimedOut);
     bench.put(Input::ConnectFailed(overdue, failure));
     assert_eq!(error(&bench), None);
 }

@@ -219,7 +219,7 @@ impl Pair {
 
     fn fail(&mut self, n: usize, kind: DialFailureKind) {
         let ticket = self.connects.remove(n.min(self.connects.len() - 1));
-        self.bench.put(Input::ConnectFailed(ticket, DialFailure { message: String::from("no"), kind }));
+        self.bench.put(Input::ConnectFailed(ticket, DialFailure::new(String::from("no"), kind)));
         self.model.connect_failed(kind == DialFailureKind::Permanent);
     }
 

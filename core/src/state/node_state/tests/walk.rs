@@ -153,7 +153,7 @@ impl Walk {
         let kinds = [DialFailureKind::Passing, DialFailureKind::Passing, DialFailureKind::TimedOut, DialFailureKind::Permanent];
         let kind = kinds[self.dice.below(4)];
         if let Some(ticket) = self.dice.pick(&mut self.bench.connects) {
-            self.bench.put(Input::ConnectFailed(ticket, DialFailure { message: String::from("no"), kind }));
+            self.bench.put(Input::ConnectFailed(ticket, DialFailure::new(String::from("no"), kind)));
         }
     }
 

@@ -1,0 +1,104 @@
+//! What became of a command that has no reply: the part of a [`RedisError`] that is ours.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use redis::RedisError;
+
+use crate::error::{GetClientError, Sent};
+
+/// Whether a command has no reply because of its server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outage {
+    /// The server cannot be reached, or does not answer.
+    Server,
+    /// The pools were closed, or the runtime has ended.
+    Ours,
+}
+
+/// What became of a command; the inner error of the [`io::Error`] in a [`RedisError`].
+#[derive(Clone, Debug)]
+pub(crate) struct CommandFailure {
+    text: String,
+    pub(crate) sent: Sent,
+    pub(crate) outage: Outage,
+    pub(crate) node: Option<Arc<str>>,
+    /// Why there was no connection, if that is it.
+    pub(crate) no_client: Option<GetClientError>,
+}
+
+impl CommandFailure {
+    /// The server has not got it.
+    pub(crate) fn not_sent(node: Option<&str>, outage: Outage, why: &str) -> Self {
+        Self { text: format!("not sent: {why}"), sent: Sent::NotSent, outage, node: node.map(Arc::from), no_client: None }
+    }
+
+    /// The server may have carried it out; `text` says so.
+    pub(crate) fn unknown(node: Option<&str>, outage: Outage, text: impl Into<String>) -> Self {
+        Self { text: text.into(), sent: Sent::Unknown, outage, node: node.map(Arc::from), no_client: None }
+    }
+
+    /// The same again of what was passed on as text.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn said(sent: Sent, node: Option<&str>, outage: Outage, text: &str) -> Self {
+        Self { text: String::from(text), sent, outage, node: node.map(Arc::from), no_client: None }
+    }
+
+    /// The failure in an error, if that is one of ours.
+    pub(crate) fn of(error: &RedisError) -> Option<&Self> {
+        // The redis crate gives the pointer that it keeps it behind.
+        let source = error.source()?;
+        let io = match source.downcast_ref::<Arc<dyn Error + Send + Sync>>() {
+            Some(shared) => shared.downcast_ref::<io::Error>(),
+            None => source.downcast_ref(),
+        };
+        io?.get_ref()?.downcast_ref()
+    }
+
+    /// As the error of a connection that was lost.
+    pub(crate) fn lost(self) -> RedisError {
+        self.of_kind(io::ErrorKind::BrokenPipe)
+    }
+
+    /// As the error of a command that took too long.
+    pub(crate) fn timed_out(self) -> RedisError {
+        self.of_kind(io::ErrorKind::TimedOut)
+    }
+
+    fn of_kind(self, kind: io::ErrorKind) -> RedisError {
+        RedisError::from(io::Error::new(kind, self))
+    }
+}
+
+impl fmt::Display for CommandFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Error for CommandFailure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.no_client.as_ref().map(|error| error as &(dyn Error + 'static))
+    }
+}
+
+/// For functions that return [`redis::RedisResult`]: no client, so nothing was sent. [`RedisErrorExt`](crate::RedisErrorExt)
+/// finds the error again.
+impl From<GetClientError> for RedisError {
+    fn from(error: GetClientError) -> Self {
+        let kind = match &error {
+            GetClientError::Timeout { .. } | GetClientError::NoHealthyPools { .. } => io::ErrorKind::TimedOut,
+            GetClientError::UnknownNode { .. }
+            | GetClientError::Saturated { .. }
+            | GetClientError::NoFloorLeft { .. }
+            | GetClientError::NoOwner { .. }
+            | GetClientError::Closed { .. }
+            | GetClientError::RuntimeEnded { .. } => io::ErrorKind::NotConnected,
+        };
+        let outage = if error.is_unavailable() { Outage::Server } else { Outage::Ours };
+        let failure = CommandFailure::not_sent(Some(error.node()), outage, &error.to_string());
+        CommandFailure { no_client: Some(error), ..failure }.of_kind(kind)
+    }
+}

@@ -1,0 +1,53 @@
+//! The error of a dial or a check of Redis, without our secrets; the last one is the source of the errors of callers.
+
+use redis_manager_core::{DialFailureKind, LastError};
+
+use crate::error::FailureKind;
+
+/// Why a connect or a check failed: the words of the server or of a library, without our secrets.
+///
+/// The [`source`](std::error::Error::source) of [`GetClientError`](crate::GetClientError) and
+/// [`AddNodeError`](crate::AddNodeError) is the one of the last dial that failed with an answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{words}")]
+pub struct ConnectFailure {
+    words: String,
+    kind: FailureKind,
+    is_permanent: bool,
+}
+
+impl ConnectFailure {
+    pub(crate) fn new(words: String, kind: FailureKind, is_permanent: bool) -> Self {
+        Self { words, kind, is_permanent }
+    }
+
+    /// What went wrong.
+    #[must_use]
+    pub fn kind(&self) -> FailureKind {
+        self.kind
+    }
+
+    /// Whether another attempt fails the same way until something is changed.
+    #[must_use]
+    pub fn is_permanent(&self) -> bool {
+        self.is_permanent
+    }
+}
+
+impl FailureKind {
+    /// Of a node that is down.
+    pub(crate) fn of_last_error(last_error: Option<&LastError>) -> Self {
+        let Some(error) = last_error else { return Self::Unavailable };
+        let failure = error.source().and_then(|source| source.downcast_ref::<ConnectFailure>());
+        match (failure, error.dial_failure()) {
+            (Some(failure), _) => failure.kind(),
+            (None, Some(DialFailureKind::TimedOut)) => Self::Silent,
+            (None, Some(DialFailureKind::Passing | DialFailureKind::Permanent) | None) => Self::Unavailable,
+        }
+    }
+}
+
+/// Whether another dial fails the same way until something is changed.
+pub(crate) fn is_permanent(last_error: Option<&LastError>) -> bool {
+    last_error.and_then(LastError::dial_failure) == Some(DialFailureKind::Permanent)
+}

@@ -1,0 +1,25 @@
+//! The errors that users handle: why there is no client, why a node was not added, what became of a command.
+//!
+//! All of them answer the same questions: what went wrong ([`FailureKind`]), whether the node is unavailable, whether it is
+//! worth trying again, which node. Programs need not read their texts.
+//!
+//! Which types are `#[non_exhaustive]`, in the whole workspace: every error enum, every kind, and every struct with public
+//! fields that is read and not written.
+
+mod add_node;
+mod command_failure;
+mod connect_failure;
+mod failure_kind;
+mod get_client;
+mod redis_error_ext;
+mod sent;
+#[cfg(all(test, feature = "tokio"))]
+mod tests;
+
+pub use add_node::AddNodeError;
+pub(crate) use command_failure::{CommandFailure, Outage};
+pub use connect_failure::ConnectFailure;
+pub use failure_kind::FailureKind;
+pub use get_client::GetClientError;
+pub use redis_error_ext::RedisErrorExt;
+pub use sent::Sent;

@@ -1,0 +1,107 @@
+//! The questions that every error answers, whatever the way in.
+
+use redis::{ErrorKind, RedisError};
+
+use crate::error::{CommandFailure, GetClientError, Outage, Sent};
+
+/// What an error means, whatever the way in: a lease, a shared client, a routed client, a transaction, a subscription.
+///
+/// | error | where from | [`was_sent`](Self::was_sent) | [`is_unavailable`](Self::is_unavailable) |
+/// |---|---|---|---|
+/// | `NoHealthyPools` | get, a shared or routed command | not sent | yes |
+/// | `Timeout`, dials are failing | get, a shared or routed command | not sent | yes |
+/// | `Timeout` for another reason, `Saturated` | get, a shared or routed command | not sent | no |
+/// | `NoOwner` | a client for a key | not sent | yes |
+/// | `UnknownNode`, `NoFloorLeft`, `Closed`, `RuntimeEnded` | get, a shared or routed command | not sent | no |
+/// | `not sent: connection lost` | a lease, a transaction, `subscribe` | not sent | yes |
+/// | `not sent: the pools of this client are closed`, `… the runtime … has ended` | all | not sent | no |
+/// | `not sent: a node that it is meant for fails, or has left` | a routed command | not sent | yes |
+/// | `connection lost, outcome unknown` | all | unknown | yes |
+/// | `connection closed, outcome unknown`, `… the runtime … has ended` | all | unknown | no |
+/// | `no reply within … ms, outcome unknown` | all | unknown | yes |
+/// | `outcome unknown: a part of the pipeline was carried out` | a routed pipeline | unknown | as what ended it |
+/// | `LOADING`, `MASTERDOWN`, `CLUSTERDOWN`, of the server | all | sent | yes |
+/// | any other error of the server | all | sent | no |
+/// | a reply of another type than was asked for | all | sent | no |
+/// | a command that is refused here, of the kinds `Client` and `InvalidClientConfig` | all | not sent | no |
+/// | [`TransactionError::Conflict`](crate::TransactionError::Conflict), [`ExecutedWrongType`](crate::TransactionError::ExecutedWrongType) | a transaction | sent | no |
+/// | [`TransactionError::WrongType`](crate::TransactionError::WrongType) | a transaction | not sent | no |
+///
+/// The caller's fault is what is sent or not sent, and not unavailable. It is read off types, never off texts. Errors that
+/// come from elsewhere than this crate are `Unknown` if they are of I/O.
+///
+/// ```no_run
+/// use redis_manager::{RedisErrorExt, Sent};
+///
+/// fn may_repeat(error: &redis::RedisError) -> bool {
+///     error.was_sent() == Sent::NotSent && error.is_unavailable()
+/// }
+/// ```
+pub trait RedisErrorExt {
+    /// Whether the command has reached its server.
+    #[must_use]
+    fn was_sent(&self) -> Sent;
+
+    /// Whether the server is the reason: it cannot be reached, does not answer in time, or says that it cannot serve now.
+    #[must_use]
+    fn is_unavailable(&self) -> bool;
+
+    /// The node that it was meant for, password hidden, where that is known.
+    #[must_use]
+    fn node(&self) -> Option<&str>;
+
+    /// Why there was no client, if that is the error. Commands of a routed client have no more of it than the other answers.
+    #[must_use]
+    fn get_client_error(&self) -> Option<&GetClientError>;
+}
+
+impl RedisErrorExt for RedisError {
+    fn was_sent(&self) -> Sent {
+        if let Some(failure) = CommandFailure::of(self) {
+            return failure.sent;
+        }
+        let kind = self.kind();
+        if matches!(kind, ErrorKind::Client | ErrorKind::InvalidClientConfig | ErrorKind::ClusterConnectionNotFound) {
+            return Sent::NotSent;
+        }
+        // What cannot be parsed on a connection is one of ours, and was found above: this is a reply of another type.
+        let is_reply =
+            matches!(kind, ErrorKind::Extension | ErrorKind::Parse | ErrorKind::Server(_) | ErrorKind::UnexpectedReturnType);
+        if is_reply { Sent::Sent } else { Sent::Unknown }
+    }
+
+    fn is_unavailable(&self) -> bool {
+        if let Some(failure) = CommandFailure::of(self) {
+            return failure.outage == Outage::Server;
+        }
+        // By their codes: a routed client passes errors of the server on without their kinds.
+        matches!(self.kind(), ErrorKind::Io | ErrorKind::ClusterConnectionNotFound)
+            || matches!(self.code(), Some("LOADING" | "MASTERDOWN" | "CLUSTERDOWN"))
+    }
+
+    fn node(&self) -> Option<&str> {
+        CommandFailure::of(self)?.node.as_deref()
+    }
+
+    fn get_client_error(&self) -> Option<&GetClientError> {
+        CommandFailure::of(self)?.no_client.as_ref()
+    }
+}
+
+impl RedisErrorExt for GetClientError {
+    fn was_sent(&self) -> Sent {
+        Sent::NotSent
+    }
+
+    fn is_unavailable(&self) -> bool {
+        GetClientError::is_unavailable(self)
+    }
+
+    fn node(&self) -> Option<&str> {
+        Some(GetClientError::node(self))
+    }
+
+    fn get_client_error(&self) -> Option<&GetClientError> {
+        Some(self)
+    }
+}
