@@ -5,8 +5,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use redis_manager::OnNodeDown;
+use redis_manager::pool::{AcquireError, NodeConfig, NodePool};
 use redis_manager::testing::{FakeMode, FakeRuntime, FakeServer};
-use redis_manager::{AcquireError, NodeConfig, NodePool, OnNodeDown};
 
 /// The code under test. In production the pool's connector is one for Redis; here it is the fake one.
 struct Prices {

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use redis_manager::pool::{NodeConfig, NodePool};
+use redis_manager::runtime::{Instant, Spawn, Timer};
 use redis_manager::testing::{FakeMode, FakeRuntime, FakeServer};
-use redis_manager::{Instant, NodeConfig, NodePool, Spawn, Timer};
 
 const CALLERS: usize = 8;
 const SECOND: Duration = Duration::from_secs(1);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use redis_manager::state::Coverage;
+use redis_manager::testing::Coverage;
 use redis_manager::testing::simulation::{Fault, OutcomeCounts, Report, SeedPlan, shrink, simulate};
 
 struct Arguments {

@@ -76,6 +76,12 @@ impl RedisManagerBuilder {
         /// Pools that a node may grow to. Count, default 4 or the number at start where that is higher, from the number
         /// at start to 256. A node has at most this times `max_connection_size` connections.
         max_pools_per_node: usize,
+        /// The same as `max_connection_size`, by a name that says what it bounds.
+        max_connections_per_pool: usize,
+        /// Connections of one node at most, in whatever phase: all of its pools together, of which the last one gets what is
+        /// left. Count, default `max_connection_size` times `max_pools_per_node`, 1 to 16 777 216; enough for the pools at
+        /// start with `min_idle` connections each.
+        max_connections_per_node: usize,
         /// Connections that each pool at start keeps idle, beside those on loan: they are dialled in the background as others are
         /// lent, while `max_connection_size` allows it. Count, default 1, 0 to `max_connection_size`.
         min_idle: usize,
@@ -84,16 +90,18 @@ impl RedisManagerBuilder {
         /// The deadline of calls that name none. Default 10 s, 10 ms to 7 days.
         default_timeout: Duration,
         /// How often an idle connection is checked at most; up to 25 % more, so that checks spread. Default 60 s, 10 ms
-        /// to 7 days.
+        /// to [`Duration::MAX`], which is never.
         health_check_interval: Duration,
         /// How long a health check may take. Default 1 s, 10 ms to 7 days.
         health_check_timeout: Duration,
-        /// How often cleanup looks for connections that are idle for too long. Default 120 s, 10 ms to 7 days.
+        /// How often cleanup looks for connections that are idle for too long. Default 120 s, 10 ms to
+        /// [`Duration::MAX`], which is never.
         cleanup_interval: Duration,
-        /// How long a connection may be idle before cleanup closes it. Default 180 s, 10 ms to 7 days.
+        /// How long a connection may be idle before cleanup closes it. Default 180 s, 10 ms to [`Duration::MAX`], which is
+        /// never.
         max_idle_time: Duration,
-        /// How old a connection may grow; each one is given up to 25 % less, fixed at birth. Default 30 min, 10 ms to 7
-        /// days.
+        /// How old a connection may grow; each one is given up to 25 % less, fixed at birth. Default 30 min, 10 ms to
+        /// [`Duration::MAX`], which is never.
         max_lifetime: Duration,
         /// What a new caller gets while the node is down. Default `Wait`.
         on_node_down: OnNodeDown,
@@ -250,13 +258,13 @@ impl RedisManagerBuilder {
         let config: NodeConfig = self.node.connect_timeout(self.args.connect_timeout).build()?;
         let shared = self.shared_connections_per_node;
         let (setting, value) = ("shared_connections_per_node", shared.to_string());
-        let most = config.max_connection_size() * config.max_pools_per_node();
+        let most = config.max_connections_per_node();
         if !SHARED_CONNECTIONS.contains(&shared) {
             let range = format!("{} to {}", SHARED_CONNECTIONS.start(), SHARED_CONNECTIONS.end());
             return Err(ConfigError::OutOfRange { setting, value, range });
         }
         if shared > most {
-            let limit_setting = "max_connection_size times max_pools_per_node";
+            let limit_setting = "max_connections_per_node";
             return Err(ConfigError::Contradiction { setting, value, limit_setting, limit: most.to_string() });
         }
         #[cfg(feature = "cluster")]

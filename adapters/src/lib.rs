@@ -23,17 +23,25 @@
 //!
 //! # Features
 //!
-//! - `tokio`: `tokio::TokioRuntime`, for services on tokio.
+//! - `tokio` (default): `tokio::TokioRuntime`, for services on tokio.
 //! - `smol`: `smol::SmolRuntime`, for services on smol or async-std.
 //! - `cluster`: Redis Cluster, beside one of those.
 //! - `tls-rustls`: `rediss://` and `valkeys://` URLs, and `PoolArgs::tls`, beside one of the runtimes.
 //! - `testing`: the fake runtime and the fake server of the core, to unit-test pool logic with a virtual clock.
 //!
-//! None is on by default, and all may be on. Without a runtime only the core is here: [`NodePool`], [`Manager`],
-//! [`Connector`], [`Runtime`] and their kin.
+//! `tokio` is on by default, and all may be on. For smol alone: `default-features = false, features = ["smol"]`. Without a
+//! runtime only [`pool`] and [`runtime`] are here.
 //!
-//! The core is the package `redis-manager-core`; all of it is re-exported.
+//! # Where is what
+//!
+//! - Here, at the root: what a user of Redis needs.
+//! - [`runtime`]: the traits of an executor and its network, for runtimes of your own.
+//! - [`pool`]: pools of something else than Redis.
+//! - `tls`: the settings of TLS. `testing`: the fake runtime and the fake server.
+//! - [`prelude`]: for `use redis_manager::prelude::*;`.
+//! - [`redis`]: the crate of that name. Its types are in the signatures here, so its major version is part of this interface.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 #[cfg(any(feature = "tokio", feature = "smol"))]
@@ -48,9 +56,14 @@ mod future_util;
 mod manager;
 #[cfg(any(feature = "tokio", feature = "smol"))]
 mod network;
+#[cfg(not(any(feature = "tokio", feature = "smol")))]
+mod no_runtime;
+pub mod pool;
+pub mod prelude;
 #[cfg(any(feature = "tokio", feature = "smol"))]
 #[path = "redis/mod.rs"]
 mod redis_node;
+pub mod runtime;
 #[cfg(any(feature = "tokio", feature = "smol"))]
 mod settings;
 #[cfg(feature = "smol")]
@@ -59,10 +72,19 @@ pub mod smol;
 mod stream;
 #[cfg(any(feature = "tokio", feature = "smol"))]
 mod tcp_options;
+#[cfg(all(feature = "tls-rustls", any(feature = "tokio", feature = "smol")))]
+pub mod tls;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 
-pub use redis_manager_core::*;
+#[cfg(any(feature = "tokio", feature = "smol"))]
+pub use redis;
+#[cfg(feature = "testing")]
+pub use redis_manager_core::testing;
+pub use redis_manager_core::{
+    Closed, ConfigError, Counters, Health, LastError, NodeStatus, OnNodeDown, PoolStatus, Setting, Snapshot, TotalConnections,
+    WaitPhase,
+};
 
 #[cfg(any(feature = "tokio", feature = "smol"))]
 pub use builder::RedisManagerBuilder;
@@ -71,17 +93,13 @@ pub use cluster::{ClusterArgs, ClusterNode, ClusterRole, ClusterStatus};
 #[cfg(any(feature = "tokio", feature = "smol"))]
 pub use error::{AddNodeError, ConnectFailure, FailureKind, GetClientError, RedisErrorExt, Sent};
 #[cfg(any(feature = "tokio", feature = "smol"))]
-pub use manager::RedisManager;
-#[cfg(any(feature = "tokio", feature = "smol"))]
-pub use network::{Network, Reply};
+pub use manager::{NodeHandle, RedisManager};
+#[cfg(not(any(feature = "tokio", feature = "smol")))]
+#[expect(deprecated, reason = "its note says what is missing")]
+pub use no_runtime::RedisManager;
 #[cfg(any(feature = "tokio", feature = "smol"))]
 pub use redis_node::{
-    Attempt, Client, Handshake, NodeHandle, PoolArgs, Prepared, PubSub, PubSubEnd, SharedClient, TransactionError,
-    UnknownCommands,
+    Attempt, Client, Handshake, PoolArgs, Prepared, PubSub, PubSubEnd, SharedClient, TransactionError, UnknownCommands,
 };
-#[cfg(all(feature = "tls-rustls", any(feature = "tokio", feature = "smol")))]
-pub use redis_node::{ClientCertificate, Pem, TlsArgs};
 #[cfg(any(feature = "tokio", feature = "smol"))]
-pub use stream::{BoxStream, Stream};
-#[cfg(any(feature = "tokio", feature = "smol"))]
-pub use tcp_options::{Keepalive, TcpOptions};
+pub use tcp_options::Keepalive;

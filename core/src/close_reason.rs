@@ -1,5 +1,7 @@
 //! Why a connection was closed.
 
+use std::fmt;
+
 /// Why a connection was closed; every connection leaves with exactly one of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -26,4 +28,21 @@ pub enum CloseReason {
     Yielded,
     /// The pool was closed.
     PoolClosed,
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Broken => "broken",
+            Self::Discarded => "discarded",
+            Self::CheckFailed => "check failed",
+            Self::Unclean => "unclean",
+            Self::Oversized => "oversized",
+            Self::Outdated => "outdated",
+            Self::IdleTooLong => "idle too long",
+            Self::Expired => "expired",
+            Self::Yielded => "yielded",
+            Self::PoolClosed => "pool closed",
+        })
+    }
 }

@@ -59,6 +59,7 @@ impl ConfigError {
     /// # Errors
     ///
     /// [`OutOfRange`](ConfigError::OutOfRange) if `value` is outside of `range`.
+    #[doc(hidden)]
     pub fn unless_within(setting: &'static str, value: Duration, range: &RangeInclusive<Duration>) -> Result<(), Self> {
         if range.contains(&value) {
             return Ok(());
@@ -86,6 +87,7 @@ pub(crate) fn at_most(setting: &'static str, value: usize, limit_setting: &'stat
 /// A range of lengths of time, as errors and tables show it.
 pub(crate) fn in_words(range: &RangeInclusive<Duration>) -> String {
     let word = |length: &Duration| match length.as_secs() {
+        _ if *length == Duration::MAX => String::from("never"),
         seconds if seconds >= DAY && seconds % DAY == 0 => format!("{} days", seconds / DAY),
         _ => format!("{length:?}"),
     };

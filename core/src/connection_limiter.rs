@@ -23,6 +23,7 @@ use arbiter::{Arbiter, MemberId};
 
 /// How much of `max_total_connections` is taken at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct TotalConnections {
     /// Connections of all nodes together, in whatever phase: idle, on loan, being dialled, checked, cleaned or closed.

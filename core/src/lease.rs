@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::connector::Connector;
 use crate::node::Node;
@@ -12,6 +13,7 @@ use crate::state::Loan;
 ///
 /// Dropping it gives the connection back: without blocking, without a runtime, from any thread, also in a panic and
 /// after the runtime's end. It cannot be cloned.
+#[must_use = "a lease that is dropped at once goes back at once"]
 pub struct Lease<K: Connector> {
     node: Arc<Node<K>>,
     /// None only while it is being dropped.
@@ -28,6 +30,18 @@ impl<K: Connector> Lease<K> {
     #[must_use]
     pub fn is_retired(&self) -> bool {
         self.loan.as_ref().is_none_or(|loan| self.node.is_retired(loan.id()))
+    }
+
+    /// How old the connection is: the time since its dial succeeded.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.loan.as_ref().map_or(Duration::ZERO, |loan| self.node.age_of(loan.id()))
+    }
+
+    /// The node that the connection belongs to, by the name that its connector gives.
+    #[must_use]
+    pub fn node_name(&self) -> &str {
+        self.node.name()
     }
 
     /// Gives the connection back to be closed instead of lent again.

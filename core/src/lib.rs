@@ -8,12 +8,13 @@
 //! - [`NodePool`] lends the connections of one node, [`Manager`] those of many by name; a [`Lease`] goes back on drop.
 //! - [`Connector`] is all that is asked of a server, [`Runtime`] all that is asked of an executor.
 //! - [`NodeConfig`] has the settings, [`NodeStatus`] the picture of a node, [`AcquireError`] the errors.
-//! - [`state`] is the pure part: one [`NodeState`](state::NodeState) for each node owns the idle connections, counts all
+//! - `state` is the pure part: one `NodeState` for each node owns the idle connections, counts all
 //!   others, and holds the queue of waiting callers.
 //!
 //! One request, followed: `acquire` asks the node; the node locks, puts one input into its state, takes the outputs,
 //! unlocks, and wakes; the driver performs actions and sleeps until the state's next deadline.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 mod acquire;
@@ -38,6 +39,9 @@ mod node_registry;
 mod observer;
 mod pending_close;
 mod runtime;
+#[cfg(feature = "serde")]
+mod seconds;
+#[doc(hidden)]
 pub mod state;
 mod sync;
 #[cfg(feature = "testing")]
@@ -58,8 +62,11 @@ pub use error::AcquireError;
 pub use last_error::LastError;
 pub use lease::Lease;
 pub use manager::Manager;
+#[doc(hidden)]
+pub use manager::WeakManager;
 pub use node_pool::NodePool;
 pub use observer::Observer;
+#[doc(hidden)]
 pub use pending_close::PendingClose;
 pub use runtime::{Runtime, Spawn, Task, Timer};
 pub use state::{

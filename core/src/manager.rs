@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::closed::Closed;
@@ -20,13 +20,13 @@ use crate::state::NodeStatus;
 use crate::total_limit::TotalLimit;
 
 /// Pools of many nodes, by name. Cheap to clone; when the last clone is dropped, all pools close.
+#[must_use = "all pools close when the last handle of their manager is dropped"]
 pub struct Manager<K: Connector> {
     registry: Arc<NodeRegistry<K>>,
 }
 
 impl<K: Connector> Manager<K> {
     /// A manager without nodes; all of its nodes will have the same settings.
-    #[must_use]
     pub fn new(config: NodeConfig, runtime: Arc<dyn Runtime>) -> Self {
         Self::of(config, None, runtime)
     }
@@ -65,7 +65,7 @@ impl<K: Connector> Manager<K> {
         self.registry.total_connections()
     }
 
-    /// Adds a node and waits until its pools are warm (with a limit of all nodes together: as warm as that lets them be,
+    /// Adds a node and waits until its pools are warm; returns their handle (with a limit of all nodes together: as warm as that lets them be,
     /// which is its floor at least). A node that is there already is left as it is; calls that come
     /// while it is being added wait with the first, and so do those that [`get`](Manager::get) a connection of it.
     ///
@@ -78,13 +78,11 @@ impl<K: Connector> Manager<K> {
     /// # Cancel safety
     ///
     /// May be dropped at any time; a node that no call waits for any more is forgotten.
-    pub async fn add(&self, name: &str, timeout: Duration, connector: impl FnOnce() -> K) -> Result<(), AcquireError> {
-        let Some(mut adding) = self.registry.begin_adding(name, connector)? else { return Ok(()) };
-        let warmed = adding.pool().warm(timeout).await;
-        if warmed.is_ok() {
-            adding.succeed();
-        }
-        warmed
+    pub async fn add(&self, name: &str, timeout: Duration, connector: impl FnOnce() -> K) -> Result<NodePool<K>, AcquireError> {
+        let Some(mut adding) = self.registry.begin_adding(name, connector)? else { return self.node(name) };
+        adding.pool().warm(timeout).await?;
+        adding.succeed();
+        Ok(adding.pool().clone())
     }
 
     /// Adds a node without waiting for it: it is known at once, and its callers wait in its queue. One that is there
@@ -201,8 +199,22 @@ impl<K: Connector> Manager<K> {
     }
 
     /// The first step of a close of some nodes: none of them lends anything any more. See [`PendingClose`].
+    #[doc(hidden)]
     pub fn begin_close_nodes<'a>(&self, names: impl IntoIterator<Item = &'a str>, timeout: Duration) -> PendingClose<K> {
         PendingClose::begin(&self.registry, self.registry.pools_of(names), None, timeout)
+    }
+
+    /// The first step of a close of this node, and of no later one of the same name. See [`PendingClose`].
+    #[doc(hidden)]
+    pub fn begin_close_pool(&self, name: &str, pool: &NodePool<K>, timeout: Duration) -> PendingClose<K> {
+        PendingClose::begin(&self.registry, [(String::from(name), pool.clone())], None, timeout)
+    }
+
+    /// Refers to the manager without keeping it alive.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn downgrade(&self) -> WeakManager<K> {
+        WeakManager { registry: Arc::downgrade(&self.registry) }
     }
 
     /// Closes all pools, at once and for good: nothing can be added any more. First none of them serves a caller any more,
@@ -217,6 +229,7 @@ impl<K: Connector> Manager<K> {
 
     /// The first step of [`close`](Manager::close): no node lends anything any more, and none can be added. See
     /// [`PendingClose`].
+    #[doc(hidden)]
     pub fn begin_close(&self, timeout: Duration) -> PendingClose<K> {
         let (pools, signal) = (self.registry.close(), self.registry.closed_signal());
         PendingClose::begin(&self.registry, pools, Some(signal), timeout)
@@ -249,5 +262,31 @@ impl<K: Connector> Clone for Manager<K> {
 impl<K: Connector> fmt::Debug for Manager<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Manager").field("nodes", &self.status().keys()).finish_non_exhaustive()
+    }
+}
+
+/// Refers to a manager without keeping it alive; made by [`Manager::downgrade`].
+#[doc(hidden)]
+pub struct WeakManager<K: Connector> {
+    registry: Weak<NodeRegistry<K>>,
+}
+
+impl<K: Connector> WeakManager<K> {
+    /// The manager, if a handle of it is left.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Manager<K>> {
+        self.registry.upgrade().map(|registry| Manager { registry })
+    }
+}
+
+impl<K: Connector> Clone for WeakManager<K> {
+    fn clone(&self) -> Self {
+        Self { registry: Weak::clone(&self.registry) }
+    }
+}
+
+impl<K: Connector> fmt::Debug for WeakManager<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WeakManager").finish_non_exhaustive()
     }
 }

@@ -45,8 +45,8 @@ impl TotalLimit {
         count(limit_setting, total, TOTAL)?;
         Self::check_floor(floor)?;
         at_most("min_connections_per_node", floor, limit_setting, total)?;
-        let most = config.max_connection_size() * config.max_pools_per_node();
-        at_most("min_connections_per_node", floor, "max_connection_size times max_pools_per_node", most)?;
+        let most = config.max_connections_per_node();
+        at_most("min_connections_per_node", floor, "max_connections_per_node", most)?;
         let warm = config.min_idle() * config.connection_pools_per_node_at_start();
         at_most("min_idle times connection_pools_per_node_at_start", warm, limit_setting, total)
     }
@@ -56,6 +56,7 @@ impl TotalLimit {
     /// # Errors
     ///
     /// [`OutOfRange`](ConfigError::OutOfRange).
+    #[doc(hidden)]
     pub fn check_floor(floor: usize) -> Result<(), ConfigError> {
         count("min_connections_per_node", floor, FLOOR)
     }
@@ -106,7 +107,7 @@ mod tests {
         );
         assert_eq!(
             message(floor(5, 3), builder().max_connection_size(2).max_pools_per_node(1)),
-            "min_connections_per_node is 3: must be at most max_connection_size times max_pools_per_node, which is 2"
+            "min_connections_per_node is 3: must be at most max_connections_per_node, which is 2"
         );
         assert_eq!(
             message(floor(5, 1), builder().min_idle(3).connection_pools_per_node_at_start(2)),

@@ -4,8 +4,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use redis_manager::pool::{AcquireError, CloseReason, Manager, NodeConfig, NodeConfigBuilder, NodePool};
+use redis_manager::runtime::Runtime;
 use redis_manager::testing::{FakeConnector, FakeMode, FakeServer};
-use redis_manager::{AcquireError, CloseReason, Health, Manager, NodeConfig, NodeConfigBuilder, NodePool, OnNodeDown, Runtime};
+use redis_manager::{Health, OnNodeDown};
 use redis_manager_tests::tasks::{spawn, until, within};
 
 const MS: Duration = Duration::from_millis(1);
@@ -149,7 +151,7 @@ async fn a_full_line_is_told_at_once(runtime: impl Runtime + Clone) {
     assert!(within(&runtime, 5 * MS, &mut first).await.is_none());
     assert!(matches!(pool.get().await, Err(AcquireError::Saturated { waiting: 1, .. })));
     drop(held);
-    first.await.expect("served");
+    drop(first.await.expect("served"));
 }
 
 async fn connects_belong_to_the_node_not_to_the_caller(runtime: impl Runtime + Clone) {
@@ -159,7 +161,7 @@ async fn connects_belong_to_the_node_not_to_the_caller(runtime: impl Runtime + C
     for _ in 0..2 {
         assert!(pool.get_timeout(40 * MS).await.is_err());
     }
-    pool.get_timeout(400 * MS).await.expect("the first dial serves the third call");
+    drop(pool.get_timeout(400 * MS).await.expect("the first dial serves the third call"));
     assert_eq!(server.dials().len(), 1);
 }
 

@@ -5,7 +5,8 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use redis_manager::{AddNodeError, ConfigError, GetClientError, Network, PoolArgs, RedisManager};
+use redis_manager::runtime::Network;
+use redis_manager::{AddNodeError, ConfigError, GetClientError, PoolArgs, RedisManager};
 use redis_manager_tests::on_every_runtime;
 use redis_manager_tests::ports::ReservedPort;
 use redis_manager_tests::redis_server::RedisServer;

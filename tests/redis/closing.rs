@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use redis::AsyncCommands;
-use redis_manager::{Client, Network, PubSubEnd};
+use redis_manager::runtime::Network;
+use redis_manager::{Client, PubSubEnd};
 use redis_manager_tests::on_every_runtime;
 use redis_manager_tests::redis_server::RedisServer;
 use redis_manager_tests::tasks::{either, spawn, until};

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use redis::AsyncCommands;
-use redis_manager::{AddNodeError, ClusterRole, GetClientError, Network, PoolArgs, RedisManager, RedisManagerBuilder};
+use redis_manager::runtime::Network;
+use redis_manager::{AddNodeError, ClusterRole, GetClientError, PoolArgs, RedisManager, RedisManagerBuilder};
 use redis_manager_tests::cluster::{TestCluster, TestClusterNode};
 use redis_manager_tests::redis_server::RedisServer;
 use redis_manager_tests::tasks::{spawn, until};

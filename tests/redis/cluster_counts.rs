@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use redis::AsyncCommands;
-use redis_manager::{Client, ClusterArgs, Network, RedisManager};
+use redis_manager::runtime::Network;
+use redis_manager::{Client, ClusterArgs, RedisManager};
 use redis_manager_tests::cluster::{TestCluster, TestClusterNode, slot_of};
 use redis_manager_tests::tasks::{spawn, until, within};
 

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use redis::AsyncCommands;
-use redis_manager::{AddNodeError, ClusterArgs, ConfigError, GetClientError, Network, RedisManager};
+use redis_manager::runtime::Network;
+use redis_manager::{AddNodeError, ClusterArgs, ConfigError, GetClientError, RedisManager};
 use redis_manager_tests::cluster::TestCluster;
 use redis_manager_tests::redis_server::RedisServer;
 use redis_manager_tests::tasks::{spawn, until, wait_until};

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use redis::AsyncCommands;
-use redis_manager::{ClusterArgs, Network, RedisManager};
+use redis_manager::runtime::Network;
+use redis_manager::{ClusterArgs, RedisManager};
 use redis_manager_tests::cluster::{TestCluster, key_for_slot};
 use redis_manager_tests::tasks::{spawn, until};
 

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use redis::AsyncCommands;
-use redis_manager::{Network, RedisManager};
+use redis_manager::RedisManager;
+use redis_manager::runtime::Network;
 use redis_manager_tests::certificates::Authority;
 use redis_manager_tests::cluster::{TestCluster, TestClusterNode};
 use redis_manager_tests::on_every_runtime;

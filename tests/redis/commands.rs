@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use redis::{AsyncCommands, RedisResult, Value};
-use redis_manager::{Network, PoolArgs, RedisManager};
+use redis_manager::runtime::Network;
+use redis_manager::{PoolArgs, RedisManager};
 use redis_manager_tests::on_every_runtime;
 use redis_manager_tests::redis_server::RedisServer;
 use redis_manager_tests::tasks::{spawn, until};

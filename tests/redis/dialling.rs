@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use redis_manager::{BoxStream, Instant, Network, PoolArgs, Reply, Runtime, Spawn, Task, TcpOptions, Timer};
+use redis_manager::PoolArgs;
+use redis_manager::runtime::{BoxStream, Instant, Network, Reply, Runtime, Spawn, Task, TcpOptions, Timer};
 use redis_manager_tests::on_every_runtime;
 use redis_manager_tests::redis_server::RedisServer;
 use redis_manager_tests::tasks::until;

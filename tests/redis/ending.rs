@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use redis_manager::runtime::Network;
 use redis_manager::tokio::TokioRuntime;
-use redis_manager::{AddNodeError, Client, GetClientError, Network, NodeHandle, PubSub, PubSubEnd, RedisManager, SharedClient};
+use redis_manager::{AddNodeError, Client, GetClientError, NodeHandle, PubSub, PubSubEnd, RedisManager, SharedClient};
 use redis_manager_tests::on_every_runtime;
 use redis_manager_tests::redis_server::RedisServer;
 use redis_manager_tests::tasks::{spawn, until, wait_until, within};

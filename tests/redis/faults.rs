@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use redis_manager::{Health, Instant, Network, RedisManager};
+use redis_manager::runtime::{Instant, Network};
+use redis_manager::{Health, RedisManager};
 use redis_manager_tests::on_every_runtime;
 use redis_manager_tests::redis_server::RedisServer;
 use redis_manager_tests::tasks::{spawn, until, within};

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use redis_manager::{AddNodeError, GetClientError, Network, RedisManager, WaitPhase};
+use redis_manager::runtime::Network;
+use redis_manager::{AddNodeError, GetClientError, RedisManager, WaitPhase};
 use redis_manager_tests::on_every_runtime;
 use redis_manager_tests::redis_server::RedisServer;
 use redis_manager_tests::tasks::{spawn, until};

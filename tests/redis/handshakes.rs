@@ -6,7 +6,8 @@ use std::thread;
 use std::time::Duration;
 
 use redis::AsyncCommands;
-use redis_manager::{AddNodeError, Handshake, Network, PoolArgs, RedisManager};
+use redis_manager::runtime::Network;
+use redis_manager::{AddNodeError, Handshake, PoolArgs, RedisManager};
 use redis_manager_tests::nutcracker::Nutcracker;
 use redis_manager_tests::on_every_runtime;
 use redis_manager_tests::redis_server::RedisServer;

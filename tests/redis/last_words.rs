@@ -6,7 +6,8 @@ use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use redis_manager::{BoxStream, Instant, Network, PoolArgs, Reply, Runtime, Spawn, Task, TcpOptions, Timer};
+use redis_manager::PoolArgs;
+use redis_manager::runtime::{BoxStream, Instant, Network, Reply, Runtime, Spawn, Task, TcpOptions, Timer};
 use redis_manager_tests::on_every_runtime;
 use redis_manager_tests::redis_server::RedisServer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use redis::{AsyncCommands, Cmd, ProtocolVersion, Value};
-use redis_manager::{Client, Network, PoolArgs, RedisManager};
+use redis_manager::runtime::Network;
+use redis_manager::{Client, PoolArgs, RedisManager};
 use redis_manager_tests::abilities::{Ability, note_skipped};
 use redis_manager_tests::on_every_runtime;
 use redis_manager_tests::redis_server::RedisServer;

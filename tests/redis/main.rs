@@ -33,7 +33,8 @@ mod words;
 
 use std::time::Duration;
 
-use redis_manager::{Client, Network, NodeStatus, RedisManager, RedisManagerBuilder, Timer};
+use redis_manager::runtime::{Network, Timer};
+use redis_manager::{Client, NodeStatus, RedisManager, RedisManagerBuilder};
 use redis_manager_tests::redis_server::RedisServer;
 use redis_manager_tests::tasks::{until, wait_until};
 

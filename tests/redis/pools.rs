@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use redis_manager::{GetClientError, Health, Network, RedisManager, WaitPhase};
+use redis_manager::runtime::Network;
+use redis_manager::{GetClientError, Health, RedisManager, WaitPhase};
 use redis_manager_tests::on_every_runtime;
 use redis_manager_tests::redis_server::RedisServer;
 use redis_manager_tests::tasks::{spawn, until, within};

@@ -1,7 +1,8 @@
 //! What a borrower may have done to its connection without its being known: that is found out before the next loan.
 
 use redis::{Cmd, ErrorKind, ProtocolVersion, Value};
-use redis_manager::{Network, PoolArgs, RedisManager, UnknownCommands};
+use redis_manager::runtime::Network;
+use redis_manager::{PoolArgs, RedisManager, UnknownCommands};
 use redis_manager_tests::abilities::{Ability, note_skipped};
 use redis_manager_tests::on_every_runtime;
 use redis_manager_tests::redis_server::RedisServer;

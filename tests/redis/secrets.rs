@@ -8,7 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use redis::AsyncCommands;
-use redis_manager::{Health, Network, PoolArgs, RedisManager, RedisManagerBuilder};
+use redis_manager::runtime::Network;
+use redis_manager::{Health, PoolArgs, RedisManager, RedisManagerBuilder};
 use redis_manager_tests::on_every_runtime;
 use redis_manager_tests::redis_server::RedisServer;
 use redis_manager_tests::tasks::{until, within};
@@ -303,10 +304,10 @@ async fn t5_a_server_that_quotes_a_login_in_whatever_way_gives_nothing_away(runt
 async fn t5_no_debug_output_holds_a_secret(runtime: impl Network + Clone) {
     let key = format!("-----BEGIN PRIVATE KEY-----\n{SECRET}\n-----END PRIVATE KEY-----\n");
     let mut shown = Shown::default();
-    for pem in [redis_manager::Pem::bytes(key.clone()), redis_manager::Pem::file(key.clone())] {
+    for pem in [redis_manager::tls::Pem::bytes(key.clone()), redis_manager::tls::Pem::file(key.clone())] {
         let mut args = PoolArgs::default();
         args.client_name = Some(String::from("name"));
-        args.tls.client_certificate = Some(redis_manager::ClientCertificate::new(pem.clone(), pem.clone()));
+        args.tls.client_certificate = Some(redis_manager::tls::ClientCertificate::new(pem.clone(), pem.clone()));
         args.tls.ca_certificates = Some(pem.clone());
         shown.debug(&pem);
         shown.debug(&args);

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Instant;
 
 use redis::{AsyncCommands, ErrorKind, Value};
-use redis_manager::{GetClientError, Network, PoolArgs, RedisManager, SharedClient};
+use redis_manager::runtime::Network;
+use redis_manager::{GetClientError, PoolArgs, RedisManager, SharedClient};
 use redis_manager_tests::on_every_runtime;
 use redis_manager_tests::redis_server::RedisServer;
 use redis_manager_tests::tasks::{spawn, until, within};

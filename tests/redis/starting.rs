@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use redis::RedisResult;
-use redis_manager::{GetClientError, Health, Network, OnNodeDown, RedisManager};
+use redis_manager::runtime::Network;
+use redis_manager::{GetClientError, Health, OnNodeDown, RedisManager};
 use redis_manager_tests::on_every_runtime;
 use redis_manager_tests::redis_server::RedisServer;
 use redis_manager_tests::tasks::{spawn, until};

@@ -1,9 +1,9 @@
 //! TLS against a real server: who is let in, sessions that are resumed, and that a pool is a pool there, too.
 
 use redis::AsyncCommands;
-use redis_manager::{
-    ClientCertificate, ConfigError, GetClientError, Network, Pem, PoolArgs, RedisManager, RedisManagerBuilder, Timer,
-};
+use redis_manager::runtime::{Network, Timer};
+use redis_manager::tls::{ClientCertificate, Pem};
+use redis_manager::{ConfigError, GetClientError, PoolArgs, RedisManager, RedisManagerBuilder};
 use redis_manager_tests::certificates::{Authority, Certificate};
 use redis_manager_tests::on_every_runtime;
 use redis_manager_tests::redis_server::RedisServer;
@@ -275,7 +275,7 @@ async fn what_cannot_be_read_is_named_by_build(runtime: impl Network + Clone) {
     let authority = Authority::new();
     let (one, other) = (authority.issue(&["one"]), authority.issue(&["other"]));
     let in_one_line = one.key.replace('\n', "");
-    let with = |change: &dyn Fn(&mut redis_manager::TlsArgs)| {
+    let with = |change: &dyn Fn(&mut redis_manager::tls::TlsArgs)| {
         let mut args = PoolArgs::default();
         change(&mut args.tls);
         let shown = format!("{args:?}");

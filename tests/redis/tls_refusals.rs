@@ -6,7 +6,8 @@ use std::thread;
 use std::time::Duration;
 
 use redis::ProtocolVersion;
-use redis_manager::{AddNodeError, Network, PoolArgs, RedisManager};
+use redis_manager::runtime::Network;
+use redis_manager::{AddNodeError, PoolArgs, RedisManager};
 use redis_manager_tests::certificates::Authority;
 use redis_manager_tests::on_every_runtime;
 use redis_manager_tests::redis_server::RedisServer;

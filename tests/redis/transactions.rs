@@ -1,7 +1,8 @@
 //! Optimistic transactions, and subscriptions on a lease.
 
 use redis::{AsyncCommands, ProtocolVersion, RedisError};
-use redis_manager::{Client, Network, PoolArgs, Prepared, TransactionError};
+use redis_manager::runtime::Network;
+use redis_manager::{Client, PoolArgs, Prepared, TransactionError};
 use redis_manager_tests::on_every_runtime;
 use redis_manager_tests::redis_server::RedisServer;
 use redis_manager_tests::tasks::{spawn, until};

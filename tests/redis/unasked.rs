@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use redis::{AsyncCommands, RedisResult};
-use redis_manager::{Network, PoolArgs, RedisManager, SharedClient};
+use redis_manager::runtime::Network;
+use redis_manager::{PoolArgs, RedisManager, SharedClient};
 use redis_manager_tests::on_every_runtime;
 use redis_manager_tests::redis_server::RedisServer;
 use redis_manager_tests::scripted_server::{Conversation, ScriptedServer};

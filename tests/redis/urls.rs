@@ -1,6 +1,7 @@
 //! What a URL says reaches the server as it stands.
 
-use redis_manager::{Network, RedisManager};
+use redis_manager::RedisManager;
+use redis_manager::runtime::Network;
 use redis_manager_tests::on_every_runtime;
 use redis_manager_tests::redis_server::RedisServer;
 

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use redis::{AsyncCommands, Cmd, Value};
-use redis_manager::{Network, RedisManager};
+use redis_manager::RedisManager;
+use redis_manager::runtime::Network;
 use redis_manager_tests::on_every_runtime;
 use redis_manager_tests::redis_server::RedisServer;
 

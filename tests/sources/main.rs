@@ -2,6 +2,7 @@
 //!
 //! `cargo test -p redis-manager-tests --test sources -- --nocapture` prints the import graph.
 
+mod external;
 mod files;
 mod graph;
 mod imports;

@@ -7,7 +7,7 @@ use std::task::{Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use redis_manager::{Runtime, Timer};
+use redis_manager::runtime::{Runtime, Timer};
 
 struct TaskState<T> {
     state: Mutex<(TaskOutcome<T>, Option<Waker>)>,

@@ -31,12 +31,12 @@ pub struct ClusterArgs {
     /// Count, default 16, 0 to 1 000. One that a node refuses for the moment (TRYAGAIN, CLUSTERDOWN) is sent there again until
     /// its time is up. A command that may have been carried out is never sent again.
     pub retries: u32,
-    /// How often the cluster is asked for its slots; up to 25 % more. Default 30 s, 10 ms to 7 days. It is asked sooner, but
+    /// How often the cluster is asked for its slots; up to 25 % more. Default 30 s, 10 ms to [`Duration::MAX`], which is never. It is asked sooner, but
     /// once a second at most, when a node answers MOVED, when a replica has been promoted, and while a primary fails none of
     /// whose replicas answers.
     pub topology_refresh_interval: Duration,
     /// How often each primary, and with `read_from_replicas` each replica, is asked for a sign of life, over the shared
-    /// connections of its pools; up to 25 % more. Default 1 s, 10 ms to 7 days. A primary that gives none within `health_check_timeout` is suspected, and its replicas are asked ten times
+    /// connections of its pools; up to 25 % more. Default 1 s, 10 ms to [`Duration::MAX`], which is never. A primary that gives none within `health_check_timeout` is suspected, and its replicas are asked ten times
     /// a second whether one of them has been promoted.
     pub node_check_interval: Duration,
 }
@@ -59,9 +59,9 @@ impl ClusterArgs {
             let range = format!("{} to {}", RETRIES.start(), RETRIES.end());
             return Err(ConfigError::OutOfRange { setting: "cluster_args.retries", value: self.retries.to_string(), range });
         }
-        let durations = &NodeConfig::DURATIONS;
-        ConfigError::unless_within("cluster_args.topology_refresh_interval", self.topology_refresh_interval, durations)?;
-        ConfigError::unless_within("cluster_args.node_check_interval", self.node_check_interval, durations)
+        let periods = &NodeConfig::PERIODS;
+        ConfigError::unless_within("cluster_args.topology_refresh_interval", self.topology_refresh_interval, periods)?;
+        ConfigError::unless_within("cluster_args.node_check_interval", self.node_check_interval, periods)
     }
 
     /// The rows of the table of settings.
@@ -69,7 +69,7 @@ impl ClusterArgs {
         let args = Self::default();
         let switch =
             |name, default: bool, why| Setting::new(name, "switch", default.to_string(), String::from("true or false"), why);
-        let length = |name, default: Duration, why| Setting::duration(name, default, &NodeConfig::DURATIONS, why);
+        let length = |name, default: Duration, why| Setting::duration(name, default, &NodeConfig::PERIODS, why);
         let none = || String::from("none");
         vec![
             switch("use_cluster", false, "every node that is added is a cluster"),

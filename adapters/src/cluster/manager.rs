@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use redis::ProtocolVersion;
-use redis_manager_core::{ConfigError, Manager, NodeStatus, PendingClose, Runtime};
+use redis_manager_core::{ConfigError, Manager, NodePool, NodeStatus, PendingClose, Runtime, WeakManager};
 
 use crate::cluster::args::ClusterArgs;
 use crate::cluster::connector::ClusterConnector;
@@ -18,7 +18,7 @@ use crate::cluster::topology::slot_of;
 use crate::error::{AddNodeError, GetClientError};
 use crate::future_util::all;
 use crate::network::Network;
-use crate::redis_node::{Address, Client, NodeHandle, PoolArgs, RedisConnector, SharedClient, Tls, redact};
+use crate::redis_node::{Address, Client, PoolArgs, RedisConnector, SharedClient, Tls, redact};
 
 /// What the builder was told of clusters.
 #[derive(Clone, Default)]
@@ -106,7 +106,7 @@ impl Clusters {
         Self { cluster, names, use_of_it: Arc::default() }
     }
 
-    pub(crate) async fn add(&self, name: &str, timeout: Duration) -> Result<(), AddNodeError> {
+    pub(crate) async fn add(&self, name: &str, timeout: Duration) -> Result<NodePool<ClusterConnector>, AddNodeError> {
         let _adding = AddClusterGuard::begin(self);
         let connector = || ClusterConnector::new(Arc::clone(&self.cluster), name);
         let added = self.names.add(name, timeout, connector).await;
@@ -114,10 +114,10 @@ impl Clusters {
     }
 
     /// Adds a name without waiting for the cluster.
-    pub(crate) fn open(&self, name: &str) -> Result<NodeHandle, AddNodeError> {
+    pub(crate) fn open(&self, name: &str) -> Result<NodePool<ClusterConnector>, AddNodeError> {
         let _adding = AddClusterGuard::begin(self);
         let opened = self.names.open(name, || ClusterConnector::new(Arc::clone(&self.cluster), name));
-        opened.map(NodeHandle::of_cluster).map_err(|error| AddNodeError::from_wait(error, redact(name)))
+        opened.map_err(|error| AddNodeError::from_wait(error, redact(name)))
     }
 
     pub(crate) async fn get(&self, name: &str, timeout: Duration) -> Result<Client, GetClientError> {
@@ -128,25 +128,8 @@ impl Clusters {
         Ok(Client::of_cluster(self.names.try_get(name)?))
     }
 
-    pub(crate) async fn get_shared(&self, name: &str, timeout: Duration) -> Result<SharedClient, GetClientError> {
-        let lease = self.names.get(name, timeout).await?;
-        let share = RoutedClient::new(lease, name);
-        {
-            let mut use_of_it = self.use_of_it();
-            let shares = use_of_it.shares.entry(String::from(name)).or_default();
-            shares.retain(|share| share.strong_count() > 0);
-            shares.push(Arc::downgrade(share.lease()));
-        }
-        if let Err(closed) = self.names.node(name) {
-            // By one who did not see this share.
-            share.lease().end();
-            return Err(closed.into());
-        }
-        Ok(SharedClient::of_cluster(share))
-    }
-
-    pub(crate) fn node(&self, name: &str) -> Result<NodeHandle, GetClientError> {
-        Ok(NodeHandle::of_cluster(self.names.node(name)?))
+    pub(crate) fn node(&self, name: &str) -> Result<NodePool<ClusterConnector>, GetClientError> {
+        Ok(self.names.node(name)?)
     }
 
     pub(crate) async fn get_for_key(&self, name: &str, key: &[u8], timeout: Duration) -> Result<Client, GetClientError> {
@@ -208,8 +191,56 @@ impl Clusters {
     }
 
     fn use_of_it(&self) -> MutexGuard<'_, ClusterUse> {
-        self.use_of_it.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.use_of_it)
     }
+
+    /// The same for the handles of its names, which do not keep them.
+    pub(crate) fn downgrade(&self) -> WeakClusters {
+        WeakClusters { cluster: Arc::clone(&self.cluster), names: self.names.downgrade(), use_of_it: Arc::clone(&self.use_of_it) }
+    }
+}
+
+/// The cluster of a manager, as the handles of its names have it.
+#[derive(Clone)]
+pub(crate) struct WeakClusters {
+    cluster: Arc<Cluster>,
+    names: WeakManager<ClusterConnector>,
+    use_of_it: Arc<Mutex<ClusterUse>>,
+}
+
+impl WeakClusters {
+    /// The clusters, if their manager is still there.
+    pub(crate) fn upgrade(&self) -> Option<Clusters> {
+        let (cluster, use_of_it) = (Arc::clone(&self.cluster), Arc::clone(&self.use_of_it));
+        self.names.upgrade().map(|names| Clusters { cluster, names, use_of_it })
+    }
+
+    /// A client of the cluster by this name that many tasks share.
+    pub(crate) async fn get_shared(
+        &self,
+        pool: &NodePool<ClusterConnector>,
+        name: &str,
+        timeout: Duration,
+    ) -> Result<SharedClient, GetClientError> {
+        let lease = pool.get_timeout(timeout).await?;
+        let share = RoutedClient::new(lease, name);
+        {
+            let mut use_of_it = lock(&self.use_of_it);
+            let shares = use_of_it.shares.entry(String::from(name)).or_default();
+            shares.retain(|share| share.strong_count() > 0);
+            shares.push(Arc::downgrade(share.lease()));
+        }
+        if !pool.is_open() {
+            // By a call that did not see this share.
+            share.lease().end();
+            return Err(GetClientError::Closed { node: String::from(pool.name()) });
+        }
+        Ok(SharedClient::of_cluster(share))
+    }
+}
+
+fn lock(use_of_it: &Mutex<ClusterUse>) -> MutexGuard<'_, ClusterUse> {
+    use_of_it.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A call that adds a name. However it ends: if there is no name then, nothing of the cluster is left behind.

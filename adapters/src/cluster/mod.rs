@@ -32,7 +32,7 @@ mod wire;
 
 pub use args::ClusterArgs;
 pub(crate) use connector::ClusterConnector;
-pub(crate) use manager::{ClusterConfig, Clusters};
+pub(crate) use manager::{ClusterConfig, Clusters, WeakClusters};
 pub(crate) use redirection::note_redirections;
 pub(crate) use retry_budget::RetryBudget;
 pub(crate) use routed_client::RoutedClient;

@@ -96,6 +96,7 @@ async fn either<T>(mut sleep: Task, signal: impl Future<Output = T>) {
 impl Cluster {
     /// An instant up to a quarter later than `interval` from now, so that a fleet does not ask at once.
     fn soon(&self, interval: Duration) -> Instant {
-        self.runtime().now() + interval.mul_f64(1.0 + 0.25 * self.chance())
+        // Each sum saturates: an interval may be as long as never.
+        self.runtime().now() + interval + (interval / 4).mul_f64(self.chance())
     }
 }

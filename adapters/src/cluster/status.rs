@@ -9,6 +9,7 @@ use crate::cluster::topology::ClusterRole;
 
 /// A cluster as it is known now. The picture of slots is one; the pools are looked at one after the other.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ClusterStatus {
     /// Every node, in the order of addresses.
@@ -21,6 +22,7 @@ pub struct ClusterStatus {
 
 /// One node of a cluster.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ClusterNode {
     /// Host and port, as the cluster names them.

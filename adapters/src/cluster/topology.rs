@@ -20,6 +20,8 @@ pub(crate) fn slot_of(key: &[u8]) -> u16 {
 
 /// What a node does in its cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
 #[non_exhaustive]
 pub enum ClusterRole {
     /// It may own slots, and takes writes for them.

@@ -1,11 +1,11 @@
 //! How nodes are added to the manager.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::AddNodeError;
-use crate::manager::RedisManager;
-use crate::redis_node::{Address, NodeHandle, RedisConnector};
+use crate::manager::node_key::node_key;
+use crate::manager::{NodeHandle, RedisManager};
+use crate::redis_node::RedisConnector;
 
 impl RedisManager {
     /// Adds a node within `default_timeout`; see [`add_node_pool_timeout`](RedisManager::add_node_pool_timeout).
@@ -17,14 +17,14 @@ impl RedisManager {
     /// # Cancel safety
     ///
     /// As there.
-    pub async fn add_node_pool(&self, url: &str) -> Result<(), AddNodeError> {
+    pub async fn add_node_pool(&self, url: &str) -> Result<NodeHandle, AddNodeError> {
         self.add_node_pool_timeout(url, self.nodes.config().default_timeout()).await
     }
 
     /// Adds a node and waits until each of its pools at start has `min_idle` connections that have answered (with a
     /// `min_idle` of 0: until one has). With [`max_total_connections`](crate::RedisManagerBuilder::max_total_connections): until it
-    /// has as many of those as the other nodes leave it, and `min_connections_per_node` at least. Adding a node that is
-    /// there already does nothing.
+    /// has as many of those as the other nodes leave it, and `min_connections_per_node` at least. Returns the node's handle,
+    /// which may be dropped. Adding a node that is there already does nothing more.
     ///
     /// With `use_cluster` the URL is a name of your choice, which is not parsed; what is added is the cluster of
     /// `startup_nodes`, and [`InvalidUrl`](AddNodeError::InvalidUrl), [`NoFloorLeft`](AddNodeError::NoFloorLeft) and
@@ -52,13 +52,17 @@ impl RedisManager {
     /// # Cancel safety
     ///
     /// May be dropped at any time; the node is forgotten then, too.
-    pub async fn add_node_pool_timeout(&self, url: &str, timeout: Duration) -> Result<(), AddNodeError> {
+    pub async fn add_node_pool_timeout(&self, url: &str, timeout: Duration) -> Result<NodeHandle, AddNodeError> {
         #[cfg(feature = "cluster")]
         if let Some(clusters) = &self.clusters {
-            return clusters.add(url, timeout).await;
+            let pool = clusters.add(url, timeout).await?;
+            return Ok(NodeHandle::of_cluster(clusters, url, pool));
         }
         let (name, connector) = self.connector(url)?;
-        self.nodes.add(url, timeout, || connector).await.map_err(|error| AddNodeError::from_wait(error, name))
+        let key = node_key(url);
+        let added = self.nodes.add(&key, timeout, || connector).await;
+        let pool = added.map_err(|error| AddNodeError::from_wait(error, name))?;
+        Ok(NodeHandle::new(&self.nodes, &self.context, &key, pool))
     }
 
     /// Adds a node without waiting for its server: for a service that may start before Redis. Not async, and no server is
@@ -78,17 +82,18 @@ impl RedisManager {
     pub fn add_node_pool_lazy(&self, url: &str) -> Result<NodeHandle, AddNodeError> {
         #[cfg(feature = "cluster")]
         if let Some(clusters) = &self.clusters {
-            return clusters.open(url);
+            let pool = clusters.open(url)?;
+            return Ok(NodeHandle::of_cluster(clusters, url, pool));
         }
         let (name, connector) = self.connector(url)?;
-        self.nodes.open(url, || connector).map(NodeHandle::new).map_err(|error| AddNodeError::from_wait(error, name))
+        let key = node_key(url);
+        let pool = self.nodes.open(&key, || connector).map_err(|error| AddNodeError::from_wait(error, name))?;
+        Ok(NodeHandle::new(&self.nodes, &self.context, &key, pool))
     }
 
     /// What connects to the node of a URL, and the name that it is shown by.
     fn connector(&self, url: &str) -> Result<(String, RedisConnector), AddNodeError> {
-        let address = Address::parse(url, self.args.protocol, &self.tls)?;
-        let check_timeout = self.nodes.config().health_check_timeout();
-        let name = address.name.clone();
-        Ok((name, RedisConnector::new(Arc::clone(&self.network), address, self.args.clone(), check_timeout)))
+        let address = self.context.address(url)?;
+        Ok((address.name.clone(), self.context.connector(address, self.nodes.config().health_check_timeout())))
     }
 }

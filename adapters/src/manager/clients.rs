@@ -1,13 +1,13 @@
 //! How clients of the manager's nodes are lent.
 
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use redis_manager_core::Runtime;
-
+#[cfg(test)]
+use crate::error::AddNodeError;
 use crate::error::GetClientError;
+use crate::manager::node_key::node_key;
 use crate::manager::{RedisManager, hide_password};
-use crate::redis_node::{Address, Client, Session, SharedClient, SharedConnections};
+use crate::redis_node::{Client, SharedClient};
 
 impl RedisManager {
     /// Lends a client of a node within `default_timeout`; see
@@ -44,7 +44,7 @@ impl RedisManager {
         if let Some(clusters) = &self.clusters {
             return clusters.get(url, timeout).await.map_err(hide_password);
         }
-        self.nodes.get(url, timeout).await.map(Client::new).map_err(hide_password)
+        self.nodes.get(&node_key(url), timeout).await.map(Client::new).map_err(hide_password)
     }
 
     /// Lends a client that idles now, and never waits. If there is none, one is dialled in the background where the
@@ -58,7 +58,7 @@ impl RedisManager {
         if let Some(clusters) = &self.clusters {
             return clusters.try_get(url).map_err(hide_password);
         }
-        self.nodes.try_get(url).map(Client::new).map_err(hide_password)
+        self.nodes.try_get(&node_key(url)).map(Client::new).map_err(hide_password)
     }
 
     /// Makes a client that many tasks share, within `default_timeout`; see
@@ -87,11 +87,7 @@ impl RedisManager {
     ///
     /// May be dropped at any time.
     pub async fn get_shared_client_timeout(&self, url: &str, timeout: Duration) -> Result<SharedClient, GetClientError> {
-        #[cfg(feature = "cluster")]
-        if let Some(clusters) = &self.clusters {
-            return clusters.get_shared(url, timeout).await.map_err(hide_password);
-        }
-        SharedClient::of_node(self.connections(url).map_err(hide_password)?, timeout).await
+        self.node(url)?.get_shared_client_timeout(timeout).await
     }
 
     /// Lends a client of the node that owns a key, within `default_timeout`; see
@@ -141,26 +137,11 @@ impl RedisManager {
         lent.map_err(hide_password)
     }
 
-    /// What the shared clients of a node have in common; made for the first one.
-    pub(crate) fn connections(&self, url: &str) -> Result<Arc<SharedConnections>, GetClientError> {
-        let pool = self.nodes.node(url)?;
-        if let Some(connections) =
-            self.shared_connections().get(url).and_then(Weak::upgrade).filter(|connections| connections.is_of(&pool))
-        {
-            return Ok(connections);
-        }
-        let address = Address::parse(url, self.args.protocol, &self.tls);
-        let login = address.map_err(|_| GetClientError::UnknownNode { node: String::from(url) })?.login;
-        let session = Session::fresh(&self.args, login.protocol(), login.db());
-        let runtime = Arc::clone(&self.network) as Arc<dyn Runtime>;
-        let made = Arc::new(SharedConnections::new(pool.clone(), runtime, self.shared_connections_per_node, session));
-        let mut all = self.shared_connections();
-        // Another call may have been quicker.
-        let connections = all.get(url).and_then(Weak::upgrade).filter(|connections| connections.is_of(&pool));
-        if connections.is_none() {
-            all.insert(String::from(url), Arc::downgrade(&made));
-        }
-        drop(all);
-        Ok(connections.unwrap_or(made))
+    /// What the shared clients of a node have in common.
+    #[cfg(test)]
+    pub(crate) fn connections(&self, url: &str) -> Result<std::sync::Arc<crate::redis_node::SharedConnections>, AddNodeError> {
+        let key = node_key(url);
+        let pool = self.nodes.node(&key).expect("the node was added");
+        self.context.connections(&key, &pool)
     }
 }

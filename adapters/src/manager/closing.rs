@@ -1,12 +1,11 @@
 //! How the pools of one node, or all, are closed.
 
-use std::sync::Weak;
 use std::time::Duration;
 
 use redis_manager_core::Closed;
 
 use crate::manager::RedisManager;
-use crate::redis_node::SharedConnections;
+use crate::manager::node_key::node_key;
 
 impl RedisManager {
     /// Closes the pools of a node within `default_timeout`; see
@@ -29,9 +28,9 @@ impl RedisManager {
             return clusters.close(url, timeout).await;
         }
         // First no caller is served any more, then what shared clients have comes back.
-        let closing = self.nodes.begin_close_nodes([url], timeout);
-        let connections = self.shared_connections().remove(url);
-        close_shared(connections);
+        let key = node_key(url);
+        let closing = self.nodes.begin_close_nodes([&*key], timeout);
+        self.context.close_shared(&key);
         closing.drained().await;
     }
 
@@ -52,8 +51,7 @@ impl RedisManager {
         if let Some(clusters) = &self.clusters {
             return clusters.close_all(closing, timeout).await;
         }
-        let connections = std::mem::take(&mut *self.shared_connections());
-        close_shared(connections.into_values());
+        self.context.close_all_shared();
         closing.drained().await;
     }
 
@@ -73,8 +71,4 @@ impl RedisManager {
     pub fn is_closing(&self) -> bool {
         self.nodes.is_closed()
     }
-}
-
-fn close_shared(connections: impl IntoIterator<Item = Weak<SharedConnections>>) {
-    connections.into_iter().filter_map(|connections| connections.upgrade()).for_each(|connections| connections.close());
 }

@@ -4,42 +4,42 @@
 mod adding;
 mod clients;
 mod closing;
+#[cfg(feature = "tokio")]
+mod connecting;
+mod node_context;
+mod node_handle;
+mod node_key;
 mod upkeep;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::Arc;
 
 use redis_manager_core::{Manager, NodeStatus, TotalConnections};
 
 use crate::cluster::{ClusterStatus, Clusters};
-#[cfg(feature = "cluster")]
 use crate::error::GetClientError;
+use crate::manager::node_context::NodeContext;
+pub use crate::manager::node_handle::NodeHandle;
+use crate::manager::node_key::node_key;
 use crate::network::Network;
-use crate::redis_node::{NodeHandle, PoolArgs, RedisConnector, SharedConnections, Tls, redact};
-
-/// By the URL of the node.
-type SharedConnectionsOfNodes = HashMap<String, Weak<SharedConnections>>;
+use crate::redis_node::{PoolArgs, RedisConnector, Tls, redact};
 
 /// Pools of connections to many Redis nodes, by URL. Cheap to clone; clones are the same manager. When the last one is
 /// dropped, all pools close, but for those of nodes that a [`NodeHandle`] or a [`SharedClient`](crate::SharedClient) still uses.
 ///
-/// A node is known by its URL as it was given: `redis://localhost` and `redis://localhost:6379` are two nodes, each with
-/// its own pools. Errors and pictures show URLs with the password replaced.
+/// A node is known by its URL; the default port, the database 0 and a `/` at the end make no difference, so `redis://localhost`,
+/// `redis://localhost/` and `redis://localhost:6379` are one node. Another user, password, database or protocol makes
+/// another node, with pools of its own. Errors and pictures show URLs with the password replaced.
 ///
 /// Health checks run from the start; cleanup runs when it is [started](RedisManager::start_cleanup).
 #[derive(Clone)]
 pub struct RedisManager {
     nodes: Manager<RedisConnector>,
-    network: Arc<dyn Network>,
-    args: PoolArgs,
-    tls: Arc<Tls>,
-    shared_connections_per_node: usize,
+    context: Arc<NodeContext>,
     /// In cluster mode: what the nodes belong to.
     #[cfg(feature = "cluster")]
     clusters: Option<Clusters>,
-    /// What the shared clients of each node have in common, for as long as there is one.
-    shared_connections: Arc<Mutex<SharedConnectionsOfNodes>>,
 }
 
 impl RedisManager {
@@ -53,13 +53,9 @@ impl RedisManager {
     ) -> Self {
         Self {
             nodes,
-            network,
-            args,
-            tls: Arc::new(tls),
-            shared_connections_per_node,
+            context: Arc::new(NodeContext::new(network, args, tls, shared_connections_per_node)),
             #[cfg(feature = "cluster")]
             clusters: None,
-            shared_connections: Arc::default(),
         }
     }
 
@@ -90,9 +86,22 @@ impl RedisManager {
     pub fn node(&self, url: &str) -> Result<NodeHandle, GetClientError> {
         #[cfg(feature = "cluster")]
         if let Some(clusters) = &self.clusters {
-            return clusters.node(url).map_err(hide_password);
+            let pool = clusters.node(url).map_err(hide_password)?;
+            return Ok(NodeHandle::of_cluster(clusters, url, pool));
         }
-        self.nodes.node(url).map(NodeHandle::new).map_err(hide_password)
+        let key = node_key(url);
+        let pool = self.nodes.node(&key).map_err(hide_password)?;
+        Ok(NodeHandle::new(&self.nodes, &self.context, &key, pool))
+    }
+
+    /// One consistent picture of the node of a URL, as it was given, or of a cluster by its name. The same as that of its
+    /// [handle](NodeHandle::status).
+    ///
+    /// # Errors
+    ///
+    /// As [`node`](RedisManager::node).
+    pub fn status_of(&self, url: &str) -> Result<NodeStatus, GetClientError> {
+        self.node(url).map(|node| node.status())
     }
 
     /// A picture of every node by URL, password hidden; each is consistent in itself. Nodes that are being added are there,
@@ -110,10 +119,6 @@ impl RedisManager {
     #[must_use]
     pub fn total_connections(&self) -> Option<TotalConnections> {
         self.nodes.total_connections()
-    }
-
-    fn shared_connections(&self) -> MutexGuard<'_, SharedConnectionsOfNodes> {
-        self.shared_connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -133,4 +138,57 @@ fn hide_password(error: impl Into<GetClientError>) -> GetClientError {
         *node = redact(node);
     }
     error
+}
+
+#[cfg(all(test, feature = "smol"))]
+mod tests {
+    use crate::smol::SmolRuntime;
+
+    use super::*;
+
+    /// Guards against: another key for adding than for finding; a number where names suffice.
+    #[test]
+    fn spellings_of_one_url_are_one_node_and_users_of_one_host_are_told_apart_by_name() {
+        let manager = RedisManager::builder().build(SmolRuntime::new()).expect("valid");
+        let add = |url: &str| manager.add_node_pool_lazy(url).expect("a URL");
+        // Port 1 refuses; the default port may have a server, which does no harm.
+        for url in ["redis://127.0.0.1", "redis://127.0.0.1/", "redis://127.0.0.1:6379", "redis://127.0.0.1:6379/0"] {
+            assert_eq!(add(url).url(), "redis://127.0.0.1");
+            assert!(manager.status_of(url).is_ok() && manager.node(url).is_ok(), "{url}");
+        }
+        assert_eq!(manager.fetch_pool_status().len(), 1);
+        assert!(manager.status_of("redis://127.0.0.1:1").is_err());
+        for user in ["one", "two"] {
+            let url = format!("redis://{user}:secret@127.0.0.1:1");
+            assert_eq!(add(&url).url(), format!("redis://{user}:***@127.0.0.1:1"));
+            assert!(manager.status_of(&url).is_ok());
+        }
+        let names: Vec<_> = manager.fetch_pool_status().into_keys().collect();
+        assert_eq!(names, ["redis://127.0.0.1", "redis://one:***@127.0.0.1:1", "redis://two:***@127.0.0.1:1"]);
+    }
+
+    /// Guards against: a handle that closes nothing, that closes a later node, or that keeps the manager.
+    #[test]
+    fn a_handle_closes_its_own_node_and_outlives_its_manager() {
+        ::smol::block_on(async {
+            let manager = RedisManager::builder().build(SmolRuntime::new()).expect("valid");
+            let url = "redis://127.0.0.1:1/";
+            let first = manager.add_node_pool_lazy(url).expect("a URL");
+            first.close().await;
+            assert!(matches!(manager.node(url), Err(GetClientError::UnknownNode { .. })));
+            let second = manager.add_node_pool_lazy(url).expect("a URL");
+            first.close().await;
+            assert!(manager.node(url).is_ok(), "the second is another one");
+            assert!(matches!(first.try_get_client(), Err(GetClientError::Closed { .. })));
+            let closed = manager.closed();
+            drop(manager);
+            closed.await;
+            assert!(matches!(
+                second.try_get_client(),
+                Err(GetClientError::NoHealthyPools { .. } | GetClientError::Timeout { .. })
+            ));
+            second.close().await;
+            assert!(matches!(second.try_get_client(), Err(GetClientError::Closed { .. })));
+        });
+    }
 }

@@ -154,7 +154,7 @@ mod tests {
 
     #[cfg(feature = "tls-rustls")]
     fn tls() -> Tls {
-        Tls::new(&crate::TlsArgs::default(), false).expect("nothing to read")
+        Tls::new(&crate::tls::TlsArgs::default(), false).expect("nothing to read")
     }
 
     #[cfg(not(feature = "tls-rustls"))]
@@ -267,8 +267,8 @@ mod tests {
     #[test]
     fn urls_with_tls_and_the_places_beside_them() {
         // The roots of the machine would do as well, if it has any.
-        let (authority, mut args) = (redis_manager_tests::certificates::Authority::new().pem, crate::TlsArgs::default());
-        args.ca_certificates = Some(crate::Pem::bytes(authority));
+        let (authority, mut args) = (redis_manager_tests::certificates::Authority::new().pem, crate::tls::TlsArgs::default());
+        args.ca_certificates = Some(crate::tls::Pem::bytes(authority));
         let tls = Tls::new(&args, false).expect("a certificate");
         for url in ["rediss://u:p@example.org/3?protocol=resp2", "valkeys://u:p@example.org:6379/3?protocol=resp2"] {
             let address = Address::parse(url, ProtocolVersion::RESP3, &tls).expect("valid");

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::pending;
 use std::sync::Arc;
+use std::time::Duration;
 
 use redis::aio::ConnectionLike;
 use redis::{Cmd, Pipeline, RedisFuture, RedisResult, Value};
@@ -56,6 +57,7 @@ use crate::redis_node::written_keys::{check_in_body, check_pipeline_in_body};
 /// What [`get_client`](crate::RedisManager::get_client) lends of a cluster finds the node of each command by its key. Several
 /// such clients share the connections behind them, so they refuse what a [`SharedClient`](crate::SharedClient) refuses; a
 /// client that is to have a node's connection for itself comes from `get_client_for_key`.
+#[must_use = "a client that is dropped at once goes back at once"]
 pub struct Client {
     lent: LeaseKind,
     /// The WATCH of the transaction whose body uses the client.
@@ -95,6 +97,26 @@ impl Client {
     /// Whether it is used by the body of a transaction that watches keys.
     pub(crate) fn is_watching(&self) -> bool {
         self.watch.is_some()
+    }
+
+    /// The node that the client is of: its URL with the password hidden, or `host:port` in a cluster.
+    #[must_use]
+    pub fn node(&self) -> &str {
+        match &self.lent {
+            LeaseKind::Node(lease) => lease.node_name(),
+            #[cfg(feature = "cluster")]
+            LeaseKind::Cluster(lease) => lease.node_name(),
+        }
+    }
+
+    /// How old the connection is: the time since it was dialled.
+    #[must_use]
+    pub fn connection_age(&self) -> Duration {
+        match &self.lent {
+            LeaseKind::Node(lease) => lease.age(),
+            #[cfg(feature = "cluster")]
+            LeaseKind::Cluster(lease) => lease.age(),
+        }
     }
 
     /// A transaction of this client that begins with `watch`. None where keys cannot be watched.

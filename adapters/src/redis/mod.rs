@@ -18,7 +18,6 @@ mod error;
 mod harmless;
 mod last_words;
 mod login;
-mod node_handle;
 mod outstanding;
 mod padded;
 mod parameters;
@@ -59,7 +58,6 @@ pub(crate) use connection::timed_out;
 #[cfg(feature = "cluster")]
 pub(crate) use connector::ClusterMembership;
 pub(crate) use connector::RedisConnector;
-pub use node_handle::NodeHandle;
 pub use pool_args::{Handshake, PoolArgs, UnknownCommands};
 pub use pub_sub::{PubSub, PubSubEnd};
 pub(crate) use redact::redact;

@@ -148,7 +148,7 @@ impl PoolArgs {
         TcpOptions { nodelay: self.nodelay, keepalive: self.keepalive, user_timeout: self.tcp_user_timeout }
     }
 
-    /// The table of these settings, as [`NodeConfig::settings`](crate::NodeConfig::settings).
+    /// The table of these settings, as [`NodeConfig::settings`](crate::pool::NodeConfig::settings).
     #[must_use]
     pub fn settings() -> Vec<Setting> {
         let Self {

@@ -35,6 +35,7 @@ use crate::redis_node::shared_handle::SharedHandle;
 ///
 /// A command future may be dropped at any time; a command that was sent may still be carried out. Others do not notice.
 #[derive(Clone)]
+#[must_use = "a client does nothing until it is used"]
 pub struct SharedClient {
     of: SharedKind,
 }

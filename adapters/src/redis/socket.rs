@@ -1,8 +1,9 @@
 //! The stream of a connection, which anybody who holds the socket can close at once, from any thread.
 
+mod inbox;
+mod pushes;
 pub(crate) mod socket_io;
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
@@ -10,7 +11,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use redis::PushInfo;
 use redis_manager_core::{ConnectionMonitor, Instant, Task};
 use tokio::io::AsyncWrite;
 
@@ -25,8 +25,7 @@ use crate::redis_node::secrets::Secrets;
 use crate::redis_node::socket_end::SocketEnd;
 use crate::stream::BoxStream;
 
-/// Messages that may wait for whoever listens, before the stream is read no further.
-const MOST_PUSHES: usize = 1_024;
+use self::inbox::Inbox;
 
 /// With this byte begins a server's protest, in TLS, against whoever speaks Redis to it. No reply of Redis does.
 const TLS_ALERT: u8 = 0x15;
@@ -94,21 +93,18 @@ impl SocketState {
         }
         polled
     }
-}
 
-impl SocketState {
     fn has_in_flight(&self) -> bool {
         self.in_flight.as_ref().is_some_and(|in_flight| in_flight.0.load(Ordering::SeqCst) > 0)
     }
-}
 
-/// What the server has sent unasked.
-#[derive(Default)]
-struct Inbox {
-    pushes: VecDeque<PushInfo>,
-    /// A reply is waited for, which comes after whatever the server has sent before: everything is read.
-    reads_on: bool,
-    listener: Option<Waker>,
+    fn finish_sending(&mut self, cx: &mut Context<'_>) {
+        let Some(stream) = &mut self.stream else { return };
+        // If that fails, the socket is broken, and reading says so.
+        if Pin::new(stream).poll_shutdown(cx).is_ready() {
+            self.sending = SendingSide::Finished;
+        }
+    }
 }
 
 /// Requests that wait for their replies.
@@ -242,7 +238,7 @@ impl Socket {
         let (stream, reader, listener) = {
             let mut socket = self.socket();
             socket.end.get_or_insert(why);
-            let listener = socket.inbox.as_mut().and_then(|inbox| inbox.listener.take());
+            let listener = socket.inbox.as_mut().and_then(Inbox::take_listener);
             (socket.stream.take(), socket.reader.take(), listener)
         };
         drop(stream);
@@ -304,67 +300,6 @@ impl Socket {
         }
     }
 
-    /// From now on what the server sends unasked is kept.
-    pub(crate) fn listen(&self) {
-        self.socket().inbox.get_or_insert_default();
-    }
-
-    /// Until the guard is dropped everything is read, however much waits already.
-    pub(crate) fn read_on(self: &Arc<Self>) -> ReadOn {
-        self.set_reads_on(true);
-        ReadOn(Arc::clone(self))
-    }
-
-    fn set_reads_on(&self, reads_on: bool) {
-        let reader = {
-            let mut socket = self.socket();
-            if let Some(inbox) = &mut socket.inbox {
-                inbox.reads_on = reads_on;
-            }
-            socket.reader.take()
-        };
-        if let Some(reader) = reader {
-            reader.wake();
-        }
-    }
-
-    /// The server has sent something unasked.
-    pub(crate) fn push(&self, push: PushInfo) {
-        self.received.note_push();
-        let listener = {
-            let mut socket = self.socket();
-            let Some(inbox) = &mut socket.inbox else { return };
-            inbox.pushes.push_back(push);
-            inbox.listener.take()
-        };
-        if let Some(listener) = listener {
-            listener.wake();
-        }
-    }
-
-    /// What the server has sent next; none if nothing will come any more.
-    pub(crate) fn poll_push(&self, cx: &mut Context<'_>) -> Poll<Option<PushInfo>> {
-        let waker = cx.waker().clone();
-        let (push, reader) = {
-            let mut socket = self.socket();
-            let closed = socket.stream.is_none();
-            let Some(inbox) = &mut socket.inbox else { return Poll::Ready(None) };
-            let Some(push) = inbox.pushes.pop_front() else {
-                if closed {
-                    return Poll::Ready(None);
-                }
-                inbox.listener = Some(waker);
-                return Poll::Pending;
-            };
-            let drained = inbox.pushes.len() == MOST_PUSHES / 2;
-            (push, if drained { socket.reader.take() } else { None })
-        };
-        if let Some(reader) = reader {
-            reader.wake();
-        }
-        Poll::Ready(Some(push))
-    }
-
     fn socket(&self) -> MutexGuard<'_, SocketState> {
         self.socket.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -378,28 +313,9 @@ impl Socket {
     }
 }
 
-impl SocketState {
-    fn finish_sending(&mut self, cx: &mut Context<'_>) {
-        let Some(stream) = &mut self.stream else { return };
-        // If that fails, the socket is broken, and reading says so.
-        if Pin::new(stream).poll_shutdown(cx).is_ready() {
-            self.sending = SendingSide::Finished;
-        }
-    }
-}
-
 impl fmt::Debug for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Socket").field("dead", &self.is_dead()).finish_non_exhaustive()
-    }
-}
-
-/// See [`Socket::read_on`].
-pub(crate) struct ReadOn(Arc<Socket>);
-
-impl Drop for ReadOn {
-    fn drop(&mut self) {
-        self.0.set_reads_on(false);
     }
 }
 

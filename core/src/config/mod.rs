@@ -3,12 +3,13 @@
 mod on_node_down;
 mod probe_backoff;
 mod setting;
+mod table;
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config_error::{ConfigError, at_most, count, in_words};
+use crate::config_error::{ConfigError, at_most, count};
 use crate::observer::{Observer, ObserverSlot};
 pub use on_node_down::OnNodeDown;
 pub use probe_backoff::ProbeBackoff;
@@ -18,6 +19,8 @@ const POOLS: RangeInclusive<usize> = 1..=256;
 const CONNECTIONS: RangeInclusive<usize> = 1..=65_536;
 const MIN_IDLE: RangeInclusive<usize> = 0..=65_536;
 const WAITERS: RangeInclusive<usize> = 1..=10_000_000;
+/// As many as 256 pools of the largest size have.
+const CONNECTIONS_OF_NODE: RangeInclusive<usize> = 1..=16_777_216;
 
 const DEFAULT_MAX_POOLS: usize = 4;
 
@@ -26,6 +29,7 @@ const DEFAULT_MAX_POOLS: usize = 4;
 pub struct NodeConfig {
     settings: NodeConfigBuilder,
     max_pools_per_node: usize,
+    max_connections_per_node: usize,
     probe_backoff: ProbeBackoff,
 }
 
@@ -36,6 +40,7 @@ pub struct NodeConfigBuilder {
     connection_pools_per_node_at_start: usize,
     max_connection_size: usize,
     max_pools_per_node: Option<usize>,
+    max_connections_per_node: Option<usize>,
     min_idle: usize,
     max_waiters: usize,
     default_timeout: Duration,
@@ -56,6 +61,7 @@ impl Default for NodeConfigBuilder {
             connection_pools_per_node_at_start: 1,
             max_connection_size: 50,
             max_pools_per_node: None,
+            max_connections_per_node: None,
             min_idle: 1,
             max_waiters: 10_000,
             default_timeout: Duration::from_secs(10),
@@ -107,16 +113,18 @@ settings! {
     /// The longest a connect may take: address look-up, dial and handshake together. Default 5 s, 10 ms to 7 days.
     connect_timeout: Duration,
     /// How often an idle connection is checked at most; up to 25 % more, so that checks spread. Default 60 s, 10 ms to
-    /// 7 days.
+    /// [`Duration::MAX`], which is never.
     health_check_interval: Duration,
     /// How long a health check may take. Default 1 s, 10 ms to 7 days.
     health_check_timeout: Duration,
-    /// How often cleanup looks for connections that are idle for too long. Default 120 s, 10 ms to 7 days.
+    /// How often cleanup looks for connections that are idle for too long. Default 120 s, 10 ms to
+    /// [`Duration::MAX`], which is never.
     cleanup_interval: Duration,
-    /// How long a connection may be idle before cleanup closes it. Default 180 s, 10 ms to 7 days.
+    /// How long a connection may be idle before cleanup closes it. Default 180 s, 10 ms to
+    /// [`Duration::MAX`], which is never.
     max_idle_time: Duration,
-    /// How old a connection may grow; each one is given up to 25 % less, fixed at birth. Default 30 min, 10 ms to 7
-    /// days.
+    /// How old a connection may grow; each one is given up to 25 % less, fixed at birth. Default 30 min, 10 ms to
+    /// [`Duration::MAX`], which is never.
     max_lifetime: Duration,
     /// What a new caller gets while the node is down. Default `Wait`.
     on_node_down: OnNodeDown,
@@ -133,6 +141,19 @@ impl NodeConfigBuilder {
     /// start to 256.
     pub fn max_pools_per_node(mut self, max_pools_per_node: usize) -> Self {
         self.max_pools_per_node = Some(max_pools_per_node);
+        self
+    }
+
+    /// The same as [`max_connection_size`](NodeConfigBuilder::max_connection_size), by a name that says what it bounds.
+    pub fn max_connections_per_pool(self, connections: usize) -> Self {
+        self.max_connection_size(connections)
+    }
+
+    /// Connections of one node at most, in whatever phase: all of its pools together, of which the last one gets what is
+    /// left. Count, default `max_connection_size` times `max_pools_per_node`, 1 to 16 777 216; enough for the pools at start
+    /// with `min_idle` connections each.
+    pub fn max_connections_per_node(mut self, connections: usize) -> Self {
+        self.max_connections_per_node = Some(connections);
         self
     }
 
@@ -156,25 +177,50 @@ impl NodeConfigBuilder {
         let durations = [
             ("default_timeout", self.default_timeout),
             ("connect_timeout", self.connect_timeout),
-            ("health_check_interval", self.health_check_interval),
             ("health_check_timeout", self.health_check_timeout),
+        ];
+        for (setting, value) in durations {
+            ConfigError::unless_within(setting, value, &NodeConfig::DURATIONS)?;
+        }
+        let periods = [
+            ("health_check_interval", self.health_check_interval),
             ("cleanup_interval", self.cleanup_interval),
             ("max_idle_time", self.max_idle_time),
             ("max_lifetime", self.max_lifetime),
         ];
-        for (setting, value) in durations {
-            ConfigError::unless_within(setting, value, &NodeConfig::DURATIONS)?;
+        for (setting, value) in periods {
+            ConfigError::unless_within(setting, value, &NodeConfig::PERIODS)?;
         }
         at_most("min_idle", self.min_idle, "max_connection_size", self.max_connection_size)?;
         let at_start = self.connection_pools_per_node_at_start;
         let max_pools_per_node = self.max_pools_per_node.unwrap_or(DEFAULT_MAX_POOLS.max(at_start));
         count("max_pools_per_node", max_pools_per_node, POOLS)?;
         at_most("connection_pools_per_node_at_start", at_start, "max_pools_per_node", max_pools_per_node)?;
+        let (max_pools_per_node, max_connections_per_node) = self.pools_within_limit(max_pools_per_node)?;
         let probe_backoff = match self.probe_backoff {
             Some(given) => given.checked(&NodeConfig::DURATIONS, self.default_timeout)?,
             None => ProbeBackoff::DEFAULT.within(self.default_timeout),
         };
-        Ok(NodeConfig { settings: self, max_pools_per_node, probe_backoff })
+        Ok(NodeConfig { settings: self, max_pools_per_node, max_connections_per_node, probe_backoff })
+    }
+
+    /// The pools that a node may have within `max_connections_per_node`, and their connections together.
+    fn pools_within_limit(&self, max_pools: usize) -> Result<(usize, usize), ConfigError> {
+        let (size, most) = (self.max_connection_size, self.max_connection_size * max_pools);
+        let Some(limit) = self.max_connections_per_node else { return Ok((max_pools, most)) };
+        let limit_setting = "max_connections_per_node";
+        count(limit_setting, limit, CONNECTIONS_OF_NODE)?;
+        let at_start = self.connection_pools_per_node_at_start;
+        at_most(
+            "connection_pools_per_node_at_start",
+            at_start,
+            "max_connections_per_node by max_connection_size",
+            limit.div_ceil(size),
+        )?;
+        // The last pool at start has no more than this.
+        let left = limit - (at_start - 1) * size;
+        at_most("min_idle", self.min_idle, "what max_connections_per_node leaves the last pool at start", left)?;
+        Ok((max_pools.min(limit.div_ceil(size)), most.min(limit)))
     }
 }
 
@@ -189,6 +235,10 @@ impl NodeConfig {
     /// against a wrong unit.
     pub const DURATIONS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(7 * 24 * 3_600);
 
+    /// What a setting may be that is a length of time between two things of which the second need not come:
+    /// [`Duration::MAX`] is never.
+    pub const PERIODS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::MAX;
+
     /// Every setting at its default.
     pub fn builder() -> NodeConfigBuilder {
         NodeConfigBuilder::default()
@@ -201,78 +251,23 @@ impl NodeConfig {
         self.max_pools_per_node
     }
 
+    /// The same as [`max_connection_size`](NodeConfig::max_connection_size), by a name that says what it bounds.
+    #[must_use]
+    pub fn max_connections_per_pool(&self) -> usize {
+        self.max_connection_size()
+    }
+
+    /// Connections of one node at most: those of all pools that it may grow to, or the limit that was set, if less.
+    #[must_use]
+    pub fn max_connections_per_node(&self) -> usize {
+        self.max_connections_per_node
+    }
+
     /// The pauses between probes of a node that is down. Default 50 ms doubling to 500 ms while callers wait and to 5 s
     /// while none does (both at most `default_timeout`).
     #[must_use]
     pub fn probe_backoff(&self) -> ProbeBackoff {
         self.probe_backoff
-    }
-
-    /// The table of settings with the defaults and ranges that the code uses; the README's table is checked against it.
-    #[must_use]
-    pub fn settings() -> Vec<Setting> {
-        let config = Self::default();
-        let counts = |range: RangeInclusive<usize>| format!("{} to {}", range.start(), range.end());
-        let durations = || in_words(&Self::DURATIONS);
-        let length = |name, default: Duration, why| Setting::duration(name, default, &Self::DURATIONS, why);
-        let ProbeBackoff { start, max_with_waiters, max_without_waiters } = config.probe_backoff;
-        vec![
-            Setting::new(
-                "connection_pools_per_node_at_start",
-                "pools",
-                config.connection_pools_per_node_at_start().to_string(),
-                counts(POOLS),
-                "pools that a node always has",
-            ),
-            Setting::new(
-                "max_connection_size",
-                "connections",
-                config.max_connection_size().to_string(),
-                counts(CONNECTIONS),
-                "the most connections of one pool; times the pools it must fit the server's `maxclients`",
-            ),
-            Setting::new(
-                "max_pools_per_node",
-                "pools",
-                format!("{}, or the pools at start if more", config.max_pools_per_node()),
-                counts(POOLS),
-                "how far a node grows when all its pools are full",
-            ),
-            Setting::new(
-                "min_idle",
-                "connections",
-                config.min_idle().to_string(),
-                String::from("0 to `max_connection_size`"),
-                "kept idle in each pool at start, dialled in the background as others are lent",
-            ),
-            Setting::new(
-                "max_waiters",
-                "callers",
-                config.max_waiters().to_string(),
-                counts(WAITERS),
-                "bounds the queue of a node: beyond it callers get `Saturated` at once",
-            ),
-            length("default_timeout", config.default_timeout(), "the deadline of calls that name none"),
-            length("health_check_interval", config.health_check_interval(), "idle connections get a PING at most this often"),
-            length("health_check_timeout", config.health_check_timeout(), "no PONG by then: the server is taken for silent"),
-            length("cleanup_interval", config.cleanup_interval(), "how often cleanup looks, once it was started"),
-            length("max_idle_time", config.max_idle_time(), "longer idle than this: closed by cleanup"),
-            length("max_lifetime", config.max_lifetime(), "less up to 25 %, fixed at birth: bounds what a connection piles up"),
-            Setting::new(
-                "on_node_down",
-                "choice",
-                config.on_node_down().to_string(),
-                format!("{} or {}", OnNodeDown::Wait, OnNodeDown::FailFast),
-                "whether callers wait for a node that is down",
-            ),
-            Setting::new(
-                "probe_backoff",
-                "3 durations",
-                format!("{start:?}, {max_with_waiters:?}, {max_without_waiters:?}"),
-                format!("{}, ascending; the second at most `default_timeout`", durations()),
-                "pauses between probes of a node that is down: first cap, highest with callers waiting, highest without",
-            ),
-        ]
     }
 }
 
@@ -303,7 +298,10 @@ mod tests {
         assert!(message(builder().max_waiters(0)).starts_with("max_waiters is 0"));
         assert!(message(builder().cleanup_interval(Duration::ZERO)).starts_with("cleanup_interval is 0ns: must be 10ms to"));
         assert!(message(builder().health_check_interval(9 * MS)).starts_with("health_check_interval is 9ms"));
-        assert!(message(builder().max_lifetime(Duration::MAX)).starts_with("max_lifetime is "));
+        assert!(message(builder().max_lifetime(Duration::ZERO)).ends_with("must be 10ms to never"));
+        assert!(message(builder().default_timeout(Duration::MAX)).starts_with("default_timeout is "));
+        let never = builder().max_lifetime(Duration::MAX).max_idle_time(Duration::MAX);
+        assert!(never.cleanup_interval(Duration::MAX).health_check_interval(Duration::MAX).build().is_ok());
     }
 
     #[test]
@@ -320,6 +318,23 @@ mod tests {
         assert!(message(builder().probe_backoff(50 * MS, 20_000 * MS, 30_000 * MS)).contains("default_timeout, which is 10s"));
         assert!(message(builder().probe_backoff(50 * MS, 40 * MS, 5_000 * MS)).contains("probe_backoff is 50ms"));
         assert!(message(builder().probe_backoff(Duration::ZERO, 40 * MS, 5_000 * MS)).contains("probe_backoff is 0ns"));
+    }
+
+    /// Guards against: each of the checks left out of `pools_within_limit`, and the last pool rounded away.
+    #[test]
+    fn a_limit_of_the_node_bounds_its_pools_and_is_named_where_it_is_too_low() {
+        let builder = || NodeConfig::builder().max_connection_size(50);
+        assert_eq!(builder().build().expect("valid").max_connections_per_node(), 200);
+        let config = builder().max_connections_per_node(120).build().expect("valid");
+        assert_eq!((config.max_pools_per_node(), config.max_connections_per_node()), (3, 120));
+        let config = builder().max_connections_per_node(1_000).build().expect("valid");
+        assert_eq!((config.max_pools_per_node(), config.max_connections_per_node()), (4, 200));
+        assert_eq!(message(builder().max_connections_per_node(0)), "max_connections_per_node is 0: must be 1 to 16777216");
+        let too_low = builder().max_connections_per_node(50).connection_pools_per_node_at_start(2);
+        let text = "connection_pools_per_node_at_start is 2: must be at most max_connections_per_node by max_connection_size, which is 1";
+        assert_eq!(message(too_low), text);
+        let too_low = builder().max_connections_per_node(60).connection_pools_per_node_at_start(2).min_idle(11);
+        assert!(message(too_low).contains("min_idle is 11: must be at most what max_connections_per_node leaves"));
     }
 
     #[test]

@@ -23,12 +23,14 @@ pub struct Setting {
 
 impl Setting {
     /// A row of a table.
+    #[doc(hidden)]
     #[must_use]
     pub fn new(name: &'static str, unit: &'static str, default: String, range: String, why: &'static str) -> Self {
         Self { name, unit, default, range, why }
     }
 
     /// The row of a setting that is a length of time.
+    #[doc(hidden)]
     #[must_use]
     pub fn duration(name: &'static str, default: Duration, range: &RangeInclusive<Duration>, why: &'static str) -> Self {
         Self::new(name, "duration", format!("{default:?}"), in_words(range), why)

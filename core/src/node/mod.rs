@@ -4,11 +4,13 @@
 //!
 //! Here are [`Node`], its one entry `enter`, and the operations. `inner` is what the lock guards, `lock` the lock, `slot_table`
 //! the tables of wakers; `handshake` is when the driver sleeps, `inspection` what a connection is asked, and `effects` what is
-//! left to do once the lock is open; `causes` has the connector's errors, `closing` has the operations that end a node and its connections.
+//! left to do once the lock is open; `causes` has the connector's errors, `errors` those that callers get, `closing`
+//! has the operations that end a node and its connections.
 
 mod causes;
 mod closing;
 mod effects;
+mod errors;
 mod handshake;
 mod inner;
 mod inspection;
@@ -19,21 +21,20 @@ use std::error::Error;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
+use std::time::Duration;
 
 use crate::close_reason::CloseReason;
 use crate::config::NodeConfig;
 use crate::connection_limiter::Membership;
 use crate::connection_monitor::MonitorTarget;
 use crate::connector::{AbortHandle, Connector};
-use crate::error::AcquireError;
 use crate::guard::{discard, guarded, wake};
-use crate::last_error::LastError;
 use crate::runtime::Runtime;
 #[cfg(feature = "testing")]
 use crate::state::CheckerCounts;
 use crate::state::{
     Acquired, Action, CheckResult, Checkup, ConnId, DialFailure, DialFailureKind, Event, Input, Loan, NodeState, NodeStatus,
-    Outcome, QueuePosition, ReleaseKind, Returned, Ticket, WaitError, WaitFailure, WaitKind, WaiterId,
+    Outcome, QueuePosition, ReleaseKind, Returned, Ticket, WaitError, WaitKind, WaiterId,
 };
 use crate::sync::{AtomicBool, Ordering};
 use crate::time::Instant;
@@ -94,35 +95,6 @@ impl<K: Connector> Node<K> {
         self.inner.lock().state().status(now)
     }
 
-    /// The last error since the node last answered.
-    pub(crate) fn last_error(&self) -> Option<LastError> {
-        let (text, dial_failure) = self.inner.lock().state().last_error()?;
-        Some(self.with_cause(text, dial_failure))
-    }
-
-    fn with_cause(&self, text: Arc<str>, dial_failure: Option<DialFailureKind>) -> LastError {
-        let cause = self.causes.of(&text);
-        LastError::new(text, dial_failure, cause)
-    }
-
-    /// The error of a caller whose wait has failed.
-    pub(crate) fn error_of(&self, error: WaitError) -> AcquireError {
-        let node = self.name.clone();
-        let last_error = |failure: &WaitFailure| Some(self.with_cause(failure.last_error.clone()?, failure.dial_failure));
-        match error {
-            WaitError::TimedOut(failure) => {
-                let (last_error, WaitFailure { waited, phase, seen, .. }) = (last_error(&failure), *failure);
-                AcquireError::Timeout { node, phase, waited, seen, last_error }
-            }
-            WaitError::Down(failure) => {
-                let (last_error, WaitFailure { waited, seen, .. }) = (last_error(&failure), *failure);
-                AcquireError::NoHealthyPools { node, waited, seen, last_error }
-            }
-            WaitError::Closed if self.has_lost_runtime() => AcquireError::RuntimeEnded { node },
-            WaitError::Closed => AcquireError::Closed { node },
-        }
-    }
-
     /// The counts of the node, for checkers that look at every step.
     #[cfg(feature = "testing")]
     pub(crate) fn counts(&self) -> CheckerCounts {
@@ -132,6 +104,12 @@ impl<K: Connector> Node<K> {
     #[cfg(feature = "testing")]
     pub(crate) fn coverage(&self) -> crate::state::Coverage {
         self.inner.lock().state().coverage()
+    }
+
+    /// How old a connection is; nothing if it is gone.
+    pub(crate) fn age_of(&self, id: ConnId) -> Duration {
+        let born_at = self.inner.lock().state().born_at(id);
+        born_at.map_or(Duration::ZERO, |born_at| self.runtime.now().saturating_duration_since(born_at))
     }
 
     pub(crate) fn is_retired(&self, id: ConnId) -> bool {

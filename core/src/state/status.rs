@@ -14,6 +14,8 @@ use std::time::Duration;
 ///
 /// A node is down until its first dial has succeeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
 pub enum Health {
     /// The last dial or check succeeded.
     Up,
@@ -36,11 +38,13 @@ impl fmt::Display for Health {
 
 /// A node at one moment. All counts are of that moment and add up.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct NodeStatus {
     /// How the node is doing.
     pub health: Health,
     /// For how long it has been down; none if it is not.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::seconds::of_option"))]
     pub down_for: Option<Duration>,
     /// How many pools there are.
     pub total_pools: usize,
@@ -69,13 +73,42 @@ pub struct NodeStatus {
     /// The last error of a dial or a check, until a dial succeeds again.
     pub last_error: Option<String>,
     /// How long ago that error came.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::seconds::of_option"))]
     pub last_error_age: Option<Duration>,
     /// The pools, by index.
     pub pools: Vec<PoolStatus>,
 }
 
+impl NodeStatus {
+    /// The same as `active`, by the name that it has in a [`PoolStatus`].
+    #[must_use]
+    pub fn active_calls(&self) -> usize {
+        self.active
+    }
+}
+
+/// `up: pools 2 (1 healthy); active 3, idle 1, connecting 0, checking 0, closing 0; waiting 5`
+impl fmt::Display for NodeStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: pools {} ({} healthy); active {}, idle {}, connecting {}, checking {}, closing {}; waiting {}",
+            self.health,
+            self.total_pools,
+            self.healthy_pools,
+            self.active,
+            self.idle,
+            self.connecting,
+            self.checking,
+            self.closing,
+            self.waiting
+        )
+    }
+}
+
 /// What happens too often to be an [event](crate::Event): it is counted, from the beginning of the node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Counters {
     /// Connections that were lent at once, without a wait; one that is then found broken before its use counts, too.
@@ -88,6 +121,7 @@ pub struct Counters {
 
 /// One pool of a node at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct PoolStatus {
     /// Which pool; stays the same as long as the pool exists.
@@ -108,12 +142,39 @@ pub struct PoolStatus {
     pub cleaning: usize,
     /// Connections being closed.
     pub closing: usize,
-    /// The most connections that it may have, `max_connection_size`.
+    /// The most connections that it may have: `max_connection_size`, or what `max_connections_per_node` leaves the last pool.
     pub limit: usize,
+}
+
+impl PoolStatus {
+    /// The same as `active_calls`, by the name that it has in a [`NodeStatus`].
+    #[must_use]
+    pub fn active(&self) -> usize {
+        self.active_calls
+    }
+}
+
+/// `pool 0 (healthy): active 3, idle 1, connecting 0, checking 0, closing 0; at most 50`
+impl fmt::Display for PoolStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "pool {} ({}): active {}, idle {}, connecting {}, checking {}, closing {}; at most {}",
+            self.index,
+            if self.healthy { "healthy" } else { "unhealthy" },
+            self.active_calls,
+            self.idle,
+            self.connecting,
+            self.checking,
+            self.closing,
+            self.limit
+        )
+    }
 }
 
 /// What the pools of a node looked like when a caller was refused; part of the error.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Snapshot {
     /// How many pools there were.
@@ -128,6 +189,14 @@ pub struct Snapshot {
     pub housekeeping: u32,
     /// Callers in the queue.
     pub waiting: u32,
+}
+
+impl Snapshot {
+    /// The same as `pools`, by the name that it has in a [`NodeStatus`].
+    #[must_use]
+    pub fn total_pools(&self) -> u32 {
+        self.pools
+    }
 }
 
 /// What is zero is left out.
@@ -173,5 +242,53 @@ pub(crate) struct CheckerCounts {
 impl CheckerCounts {
     pub(crate) fn total(&self) -> usize {
         self.idle + self.granted + self.leased + self.connecting + self.checking + self.closing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::close_reason::CloseReason;
+
+    /// Guards against: a count left out or in the wrong place, names that disagree.
+    #[test]
+    fn statuses_are_shown_in_one_line_and_go_by_both_names() {
+        let pool = PoolStatus {
+            index: 2,
+            healthy: true,
+            active_calls: 1,
+            lost: 0,
+            idle: 2,
+            connecting: 3,
+            checking: 4,
+            cleaning: 0,
+            closing: 5,
+            limit: 50,
+        };
+        let text = "pool 2 (healthy): active 1, idle 2, connecting 3, checking 4, closing 5; at most 50";
+        assert_eq!((pool.to_string().as_str(), pool.active()), (text, 1));
+        let node = NodeStatus {
+            health: Health::Suspect,
+            down_for: None,
+            total_pools: 2,
+            healthy_pools: 1,
+            unhealthy_pools: 1,
+            active: 1,
+            lost: 0,
+            idle: 2,
+            connecting: 3,
+            checking: 4,
+            cleaning: 0,
+            closing: 5,
+            waiting: 6,
+            counters: Counters::default(),
+            last_error: None,
+            last_error_age: None,
+            pools: vec![pool],
+        };
+        let text = "suspect: pools 2 (1 healthy); active 1, idle 2, connecting 3, checking 4, closing 5; waiting 6";
+        assert_eq!((node.to_string().as_str(), node.active_calls()), (text, 1));
+        assert_eq!(Snapshot { pools: 2, ..Snapshot::default() }.total_pools(), 2);
+        assert_eq!(CloseReason::IdleTooLong.to_string(), "idle too long");
     }
 }

@@ -37,3 +37,5 @@ pub use fake_connection::{FakeConnection, FakeConnector};
 pub use fake_runtime::FakeRuntime;
 pub use fake_server::{FakeError, FakeMode, FakeServer, FormerServer};
 pub use schedule::{Pick, Schedule};
+
+pub use crate::state::{CoverPoint, Coverage};

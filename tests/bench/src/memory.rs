@@ -8,7 +8,7 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use redis_manager::{Manager, NodeConfig};
+use redis_manager::pool::{Manager, NodeConfig};
 
 use crate::heap::HeapCount;
 use crate::options::Options;

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use redis_manager::runtime::{Instant, Runtime, Spawn, Task, Timer};
 use redis_manager::smol::SmolRuntime;
 use redis_manager::tokio::TokioRuntime;
-use redis_manager::{Instant, RedisManager, RedisManagerBuilder, Runtime, Spawn, Task, Timer};
+use redis_manager::{RedisManager, RedisManagerBuilder};
 
 /// Which executor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use redis_manager::{Pem, PoolArgs, RedisManager, RedisManagerBuilder};
+use redis_manager::tls::Pem;
+use redis_manager::{PoolArgs, RedisManager, RedisManagerBuilder};
 use redis_manager_tests::certificates::Authority;
 use redis_manager_tests::redis_server::RedisServer;
 use rustls::RootCertStore;

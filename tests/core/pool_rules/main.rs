@@ -9,6 +9,7 @@ mod fleet;
 mod healing;
 mod lease;
 mod leaving;
+mod limits;
 mod server_words;
 mod support;
 mod waiting;

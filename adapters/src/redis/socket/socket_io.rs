@@ -8,7 +8,8 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{MOST_PUSHES, SendingSide, Socket, TLS_ALERT};
+use super::inbox::Inbox;
+use super::{SendingSide, Socket, TLS_ALERT};
 
 /// What the redis driver reads from and writes to.
 pub(crate) struct SocketIo {
@@ -35,7 +36,7 @@ impl AsyncRead for SocketIo {
         let before = buffer.filled().len();
         this.socket.buffers.note(buffer.capacity());
         let mut socket = this.socket.socket();
-        let full = socket.inbox.as_ref().is_some_and(|inbox| inbox.pushes.len() >= MOST_PUSHES && !inbox.reads_on);
+        let full = socket.inbox.as_ref().is_some_and(Inbox::is_full);
         if socket.sending == SendingSide::Finishing {
             socket.finish_sending(cx);
         }

@@ -3,10 +3,11 @@
 use std::sync::atomic::AtomicUsize;
 use std::task::Wake;
 
-use redis::PushKind;
+use redis::{PushInfo, PushKind};
 
 use tokio::io::{AsyncRead, ReadBuf};
 
+use super::inbox::MOST_PUSHES;
 use super::socket_io::SocketIo;
 use super::*;
 use crate::redis_node::received::BYTES_A_TURN;

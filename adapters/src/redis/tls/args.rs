@@ -23,7 +23,8 @@ const SERVER_NAME: &str = "tls.server_name";
 /// the default of its process does not matter. The connections of a node resume each other's sessions.
 ///
 /// ```
-/// use redis_manager::{ClientCertificate, Pem, PoolArgs};
+/// use redis_manager::tls::{ClientCertificate, Pem};
+/// use redis_manager::PoolArgs;
 ///
 /// let mut args = PoolArgs::default();
 /// args.tls.ca_certificates = Some(Pem::file("/etc/redis/ca.crt"));

@@ -10,7 +10,7 @@ impl<C> ConnectionTable<C> {
         for (index, pool) in self.pools.iter().enumerate() {
             let Some(pool) = pool else { continue };
             assert!(
-                pool.counts.total() <= self.limit,
+                pool.counts.total() <= self.limit_of(index),
                 "I1: a pool never has more connections than max_connection_size: pool {index} has {:?}",
                 pool.counts
             );

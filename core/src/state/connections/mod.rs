@@ -68,7 +68,9 @@ pub(crate) struct ConnectionTable<C> {
     pools: Vec<Option<Pool>>,
     /// Connections in one pool.
     limit: usize,
-    /// Connections in all of them, as other nodes allow it, and how many of them in any case.
+    /// Connections in all of them.
+    node_limit: usize,
+    /// The same, as other nodes allow it, and how many of them in any case.
     quota: usize,
     reserved: usize,
     counts: PhaseCounts,
@@ -79,11 +81,12 @@ pub(crate) struct ConnectionTable<C> {
 const HAS_POOL: &str = "a pool with connections is not removed";
 
 impl<C> ConnectionTable<C> {
-    pub(crate) fn new(pools: usize, limit: usize) -> Self {
+    pub(crate) fn new(pools: usize, limit: usize, node_limit: usize) -> Self {
         Self {
             slab: Slab::new(),
             pools: (0..pools).map(|_| Some(Pool::new())).collect(),
             limit,
+            node_limit,
             quota: usize::MAX,
             reserved: usize::MAX,
             counts: PhaseCounts::default(),
@@ -105,10 +108,6 @@ impl<C> ConnectionTable<C> {
     #[inline]
     pub(crate) fn idle(&self) -> usize {
         self.counts.of(Phase::Idle)
-    }
-
-    pub(crate) fn limit(&self) -> usize {
-        self.limit
     }
 
     pub(crate) fn quota(&self) -> usize {

@@ -9,15 +9,23 @@ impl<C> ConnectionTable<C> {
         self.counts.total() >= self.quota
     }
 
+    /// Connections of one pool at most: the last one has what the others leave it of the node's.
+    #[inline]
+    pub(crate) fn limit_of(&self, index: usize) -> usize {
+        self.limit.min(self.node_limit.saturating_sub(index * self.limit))
+    }
+
     /// Connections that the pools could take, whatever other nodes allow.
     pub(crate) fn room(&self, most: usize) -> usize {
-        most * self.limit - self.counts.total()
+        (most * self.limit).min(self.node_limit) - self.counts.total()
     }
 
     /// Spare connections that pools, of the first `at_start`, lack to `minimum` and have room for.
     pub(crate) fn shortfall(&self, at_start: usize, minimum: usize) -> usize {
-        let lacks = |counts: PhaseCounts| minimum.saturating_sub(counts.spare()).min(self.limit - counts.total());
-        self.pools().take_while(|(index, _)| *index < at_start).map(|(_, counts)| lacks(counts)).sum()
+        let lacks = |(index, counts): (usize, PhaseCounts)| {
+            minimum.saturating_sub(counts.spare()).min(self.limit_of(index) - counts.total())
+        };
+        self.pools().take_while(|(index, _)| *index < at_start).map(lacks).sum()
     }
 
     /// A pool, of the first `at_start`, that has fewer than `minimum` spare connections and room for one. A look at each pool, as in
@@ -28,7 +36,7 @@ impl<C> ConnectionTable<C> {
         }
         self.pools()
             .take_while(|(index, _)| *index < at_start)
-            .find(|(_, counts)| counts.spare() < minimum && counts.total() < self.limit)
+            .find(|(index, counts)| counts.spare() < minimum && counts.total() < self.limit_of(*index))
             .map(|(index, _)| index)
     }
 
@@ -39,7 +47,7 @@ impl<C> ConnectionTable<C> {
         }
         let least = self
             .pools()
-            .filter(|(_, counts)| counts.total() < self.limit)
+            .filter(|(index, counts)| counts.total() < self.limit_of(*index))
             .min_by_key(|(_, counts)| (counts.active() + counts.dialled(), counts.total()))
             .map(|(index, _)| index);
         least.or_else(|| (self.pool_count() < most).then(|| self.add_pool()))
@@ -48,17 +56,18 @@ impl<C> ConnectionTable<C> {
     /// Whether there is no room for a connection, in as many pools as there may be. May say no too often: a pool that was
     /// removed from among the others leaves a gap.
     pub(crate) fn is_full(&self, most: usize) -> bool {
-        self.pools.len() >= most && self.counts.total() >= self.pools.len() * self.limit
+        self.pools.len() >= most && self.counts.total() >= (self.pools.len() * self.limit).min(self.node_limit)
     }
 
     /// Whether one of the first `at_start` pools has room for a connection, whatever other nodes allow.
     pub(crate) fn has_room_at_start(&self, at_start: usize) -> bool {
-        self.pools().take_while(|(index, _)| *index < at_start).any(|(_, counts)| counts.total() < self.limit)
+        self.pools().take_while(|(index, _)| *index < at_start).any(|(index, counts)| counts.total() < self.limit_of(index))
     }
 
     /// Whether a connection could be dialled now.
     pub(crate) fn has_room(&self, most: usize) -> bool {
-        !self.is_at_quota() && (self.pool_count() < most || self.pools().any(|(_, counts)| counts.total() < self.limit))
+        !self.is_at_quota()
+            && (self.pool_count() < most || self.pools().any(|(index, counts)| counts.total() < self.limit_of(index)))
     }
 
     /// Removes pools without any connection, of those beyond the first `at_start`; returns how many.

@@ -90,7 +90,11 @@ impl<C> NodeState<C> {
     #[must_use]
     pub fn new(config: NodeConfig, seed: u64) -> Self {
         Self {
-            connections: ConnectionTable::new(config.connection_pools_per_node_at_start(), config.max_connection_size()),
+            connections: ConnectionTable::new(
+                config.connection_pools_per_node_at_start(),
+                config.max_connection_size(),
+                config.max_connections_per_node(),
+            ),
             queue: WaitQueue::new(),
             dialer: Dialer::new(&config),
             trust: Trust::new(),
@@ -354,6 +358,12 @@ impl<C> NodeState<C> {
     #[must_use]
     pub fn is_retired(&self, id: ConnId) -> bool {
         !self.closes.is_open() || self.connections.get(id).is_none_or(|meta| meta.retire().is_some())
+    }
+
+    /// When the dial of a connection has succeeded; None if the connection is gone.
+    #[must_use]
+    pub fn born_at(&self, id: ConnId) -> Option<Instant> {
+        self.connections.get(id).map(|meta| meta.born_at())
     }
 
     /// Whether the pool still lends.

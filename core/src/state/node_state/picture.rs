@@ -64,7 +64,7 @@ impl<C> NodeState<C> {
                     checking: counts.examined(),
                     cleaning: counts.of(Phase::Cleaning),
                     closing: counts.of(Phase::Closing),
-                    limit: self.connections.limit(),
+                    limit: self.connections.limit_of(index),
                 }
             })
             .collect();

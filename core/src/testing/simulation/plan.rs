@@ -97,6 +97,6 @@ impl SeedPlan {
     /// How many connections there may be.
     #[must_use]
     pub fn limit(&self) -> usize {
-        self.config.max_connection_size() * self.config.max_pools_per_node()
+        self.config.max_connections_per_node()
     }
 }

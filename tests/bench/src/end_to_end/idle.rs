@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redis_manager::Timer;
+use redis_manager::runtime::Timer;
 
 use super::contenders::{self, BB8, DEADPOOL, OURS};
 use crate::heap::HeapCount;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use redis_manager::Timer;
+use redis_manager::runtime::Timer;
 use redis_manager_tests::redis_server::RedisServer;
 
 use super::KEY;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use redis::aio::ConnectionLike;
 use redis::{Cmd, FromRedisValue, Pipeline, RedisError, Value};
-use redis_manager::Timer;
+use redis_manager::runtime::Timer;
 use redis_manager_tests::redis_server::RedisServer;
 use redis_manager_tests::tasks::within;
 

@@ -6,7 +6,7 @@ use std::future::{Future, ready};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use redis_manager::{Condition, Connector, Lease, NodeConfig, NodePool};
+use redis_manager::pool::{Condition, Connector, Lease, NodeConfig, NodePool};
 
 use crate::runner::{BenchExecutor, Handle};
 

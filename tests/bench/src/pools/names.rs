@@ -5,7 +5,8 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use redis_manager::{Manager, RedisManager};
+use redis_manager::RedisManager;
+use redis_manager::pool::Manager;
 use redis_manager_tests::redis_server::RedisServer;
 
 use super::contenders::{self, BenchPool, NothingConnector, OurPool};

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use redis_manager::Timer;
+use redis_manager::runtime::Timer;
 use redis_manager_tests::tasks::within;
 
 use super::contenders::BenchPool;

@@ -115,7 +115,7 @@ impl Drop for LimitedNodes {
 
 impl LimitedNodes {
     pub(super) fn add(&self, node: usize, timeout: Duration) -> Result<(), AcquireError> {
-        self.runtime.block_on(self.manager.add(&names(node + 1)[node], timeout, || self.servers[node].connector()))
+        self.runtime.block_on(self.manager.add(&names(node + 1)[node], timeout, || self.servers[node].connector())).map(drop)
     }
 
     /// So many nodes are there.

@@ -1,0 +1,91 @@
+//! What all nodes of a manager that stand alone have in common: how they are dialled, and what their shared clients send on.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use redis_manager_core::{NodePool, Runtime};
+
+use crate::error::AddNodeError;
+use crate::network::Network;
+use crate::redis_node::{Address, PoolArgs, RedisConnector, Session, SharedConnections, Tls};
+
+/// By the key of the node.
+type SharedConnectionsOfNodes = HashMap<String, Weak<SharedConnections>>;
+
+/// What a manager and the handles of its nodes have in common. Keeps neither the manager nor a pool alive.
+pub(crate) struct NodeContext {
+    network: Arc<dyn Network>,
+    args: PoolArgs,
+    tls: Tls,
+    shared_connections_per_node: usize,
+    /// What the shared clients of each node have in common, for as long as there is one.
+    shared_connections: Mutex<SharedConnectionsOfNodes>,
+}
+
+impl NodeContext {
+    pub(crate) fn new(network: Arc<dyn Network>, args: PoolArgs, tls: Tls, shared_connections_per_node: usize) -> Self {
+        Self { network, args, tls, shared_connections_per_node, shared_connections: Mutex::default() }
+    }
+
+    /// Where the node of a URL is.
+    pub(super) fn address(&self, url: &str) -> Result<Address, AddNodeError> {
+        Address::parse(url, self.args.protocol, &self.tls)
+    }
+
+    /// What connects to a node.
+    pub(super) fn connector(&self, address: Address, check_timeout: std::time::Duration) -> RedisConnector {
+        RedisConnector::new(Arc::clone(&self.network), address, self.args.clone(), check_timeout)
+    }
+
+    /// What the shared clients of a node have in common; made for the first one.
+    pub(super) fn connections(&self, key: &str, pool: &NodePool<RedisConnector>) -> Result<Arc<SharedConnections>, AddNodeError> {
+        let known =
+            |all: &SharedConnectionsOfNodes| all.get(key).and_then(Weak::upgrade).filter(|connections| connections.is_of(pool));
+        let found = known(&self.shared_connections());
+        if let Some(connections) = found {
+            return Ok(connections);
+        }
+        let login = self.address(key)?.login;
+        let session = Session::fresh(&self.args, login.protocol(), login.db());
+        let runtime = Arc::clone(&self.network) as Arc<dyn Runtime>;
+        let made = Arc::new(SharedConnections::new(pool.clone(), runtime, self.shared_connections_per_node, session));
+        let mut all = self.shared_connections();
+        // Another call may have been quicker.
+        let connections = known(&all);
+        if connections.is_none() {
+            all.insert(String::from(key), Arc::downgrade(&made));
+        }
+        drop(all);
+        Ok(connections.unwrap_or(made))
+    }
+
+    /// What the shared clients of a node send on goes back to it.
+    pub(super) fn close_shared(&self, key: &str) {
+        let connections = self.shared_connections().remove(key);
+        close(connections);
+    }
+
+    /// The same if it is of this pool.
+    pub(super) fn close_shared_of(&self, key: &str, pool: &NodePool<RedisConnector>) {
+        let connections = {
+            let mut all = self.shared_connections();
+            let is_of = all.get(key).and_then(Weak::upgrade).is_some_and(|connections| connections.is_of(pool));
+            if is_of { all.remove(key) } else { None }
+        };
+        close(connections);
+    }
+
+    /// The same for all nodes.
+    pub(super) fn close_all_shared(&self) {
+        let connections = std::mem::take(&mut *self.shared_connections());
+        close(connections.into_values());
+    }
+
+    fn shared_connections(&self) -> MutexGuard<'_, SharedConnectionsOfNodes> {
+        self.shared_connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn close(connections: impl IntoIterator<Item = Weak<SharedConnections>>) {
+    connections.into_iter().filter_map(|connections| connections.upgrade()).for_each(|connections| connections.close());
+}

@@ -1,0 +1,3 @@
+//! Settings of TLS, which are a part of [`PoolArgs`](crate::PoolArgs).
+
+pub use crate::redis_node::{ClientCertificate, Pem, TlsArgs};
