@@ -1,5 +1,6 @@
 //! The builder of a manager: every setting with its default and range, and the one gate that checks them.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use redis_manager_core::{ConfigError, Manager, NodeConfig, NodeConfigBuilder, Ob
 use crate::cluster::{ClusterArgs, ClusterConfig, Clusters};
 use crate::manager::RedisManager;
 use crate::network::Network;
-use crate::redis_node::{PoolArgs, Tls};
+use crate::redis_node::{Hooks, LendCandidate, NewConnection, PoolArgs, Tls};
 use crate::settings::{DEFAULT_SHARED_CONNECTIONS, SHARED_CONNECTIONS};
 
 impl RedisManager {
@@ -25,6 +26,7 @@ impl RedisManager {
 pub struct RedisManagerBuilder {
     node: NodeConfigBuilder,
     args: PoolArgs,
+    hooks: Hooks,
     #[cfg(feature = "tls-rustls")]
     allow_insecure_tls: bool,
     max_total_connections: Option<usize>,
@@ -41,6 +43,7 @@ impl Default for RedisManagerBuilder {
         Self {
             node: NodeConfigBuilder::default(),
             args: PoolArgs::default(),
+            hooks: Hooks::default(),
             #[cfg(feature = "tls-rustls")]
             allow_insecure_tls: false,
             max_total_connections: None,
@@ -141,6 +144,48 @@ impl RedisManagerBuilder {
     /// 1 to 256, and no more than the node may have, nor all nodes together.
     pub fn shared_connections_per_node(mut self, connections: usize) -> Self {
         self.shared_connections_per_node = connections;
+        self
+    }
+
+    /// Runs `hook` once on each new connection, after the login and before the first loan. What it sets on the session (a
+    /// `CLIENT NO-TOUCH`, a `CLIENT TRACKING`) is the connection's normal state from then on, and survives what borrowers do.
+    /// Default none. In a cluster it runs on the connections to each node.
+    ///
+    /// It runs within `pool_args.connect_timeout`, and an error of it fails the dial: the node is tried again by the rules of
+    /// its health, and callers read the error. So does a hook that keeps the connection, or leaves a transaction open, keys
+    /// watched, another database selected, channels subscribed, another protocol, or a command without its reply; that is not
+    /// tried again at once.
+    ///
+    /// ```
+    /// use redis_manager::RedisManager;
+    ///
+    /// let builder = RedisManager::builder().after_connect(|mut connection| async move {
+    ///     redis::cmd("CLIENT").arg("NO-TOUCH").arg("ON").exec_async(&mut connection).await
+    /// });
+    /// ```
+    pub fn after_connect<F, R>(mut self, hook: F) -> Self
+    where
+        F: Fn(NewConnection) -> R + Send + Sync + 'static,
+        R: Future<Output = redis::RedisResult<()>> + Send + 'static,
+    {
+        self.hooks.set_after_connect(hook);
+        self
+    }
+
+    /// Asks `hook` before a connection is lent, and when one comes back, which may go to the next caller at once: one that it
+    /// answers false to is closed as tainted, and the caller gets another one. Default none: every clean connection is lent.
+    ///
+    /// It is called on the hot path, by the caller's task and outside of all locks: it must not block. A panic closes the
+    /// connection. New connections that it refuses count as failed dials, so that dials are spaced out.
+    ///
+    /// ```
+    /// use redis_manager::RedisManager;
+    /// use std::time::Duration;
+    ///
+    /// let builder = RedisManager::builder().before_lend(|candidate| candidate.age() < Duration::from_secs(600));
+    /// ```
+    pub fn before_lend(mut self, hook: impl Fn(&LendCandidate<'_>) -> bool + Send + Sync + 'static) -> Self {
+        self.hooks.set_before_lend(hook);
         self
     }
 
@@ -284,10 +329,10 @@ impl RedisManagerBuilder {
         };
         #[cfg(feature = "cluster")]
         let clusters = startup.map(|startup| {
-            let (network, args) = (Arc::clone(&network), self.args.clone());
-            Clusters::new(self.plan, startup, nodes.clone(), network, args, shared)
+            let (network, args, hooks) = (Arc::clone(&network), self.args.clone(), self.hooks.clone());
+            Clusters::new(self.plan, startup, nodes.clone(), network, args, hooks, shared)
         });
-        let manager = RedisManager::new(nodes, network, self.args, tls, shared);
+        let manager = RedisManager::new(nodes, network, self.args, self.hooks, tls, shared);
         #[cfg(feature = "cluster")]
         let manager = manager.with_clusters(clusters);
         Ok(manager)

@@ -65,6 +65,8 @@ pub mod prelude;
 mod redis_node;
 pub mod runtime;
 #[cfg(any(feature = "tokio", feature = "smol"))]
+mod setters;
+#[cfg(any(feature = "tokio", feature = "smol"))]
 mod settings;
 #[cfg(feature = "smol")]
 pub mod smol;
@@ -99,7 +101,8 @@ pub use manager::{NodeHandle, RedisManager};
 pub use no_runtime::RedisManager;
 #[cfg(any(feature = "tokio", feature = "smol"))]
 pub use redis_node::{
-    Attempt, Client, Handshake, PoolArgs, Prepared, PubSub, PubSubEnd, SharedClient, TransactionError, UnknownCommands,
+    Attempt, Client, Handshake, LendCandidate, NewConnection, PoolArgs, Prepared, PubSub, PubSubEnd, SharedClient,
+    TransactionError, UnknownCommands,
 };
 #[cfg(any(feature = "tokio", feature = "smol"))]
 pub use tcp_options::Keepalive;

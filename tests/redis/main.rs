@@ -15,6 +15,7 @@ mod ending;
 mod faults;
 mod fleet;
 mod handshakes;
+mod hooks;
 mod last_words;
 mod leases;
 mod pools;

@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use redis_manager_core::{ConfigError, NodeConfig, Setting};
 
+use crate::setters::setters;
+
 const RETRIES: RangeInclusive<u32> = 0..=1_000;
 
-/// How a cluster is used. Set the fields of [`ClusterArgs::default`]; `build` checks them.
+/// How a cluster is used. Begin with [`ClusterArgs::default`], and set fields or call setters; `build` checks them.
 ///
 /// ```
 /// use redis_manager::ClusterArgs;
 ///
-/// let mut args = ClusterArgs::default();
-/// args.read_from_replicas = true;
+/// let args = ClusterArgs::default().read_from_replicas(true).retries(8_u32);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -54,6 +55,14 @@ impl Default for ClusterArgs {
 }
 
 impl ClusterArgs {
+    setters! {
+        require_full_coverage: bool,
+        read_from_replicas: bool,
+        retries: u32,
+        topology_refresh_interval: Duration,
+        node_check_interval: Duration,
+    }
+
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         if !RETRIES.contains(&self.retries) {
             let range = format!("{} to {}", RETRIES.start(), RETRIES.end());

@@ -18,7 +18,7 @@ use crate::cluster::topology::slot_of;
 use crate::error::{AddNodeError, GetClientError};
 use crate::future_util::all;
 use crate::network::Network;
-use crate::redis_node::{Address, Client, PoolArgs, RedisConnector, SharedClient, Tls, redact};
+use crate::redis_node::{Address, Client, Hooks, PoolArgs, RedisConnector, SharedClient, Tls, redact};
 
 /// What the builder was told of clusters.
 #[derive(Clone, Default)]
@@ -98,11 +98,12 @@ impl Clusters {
         nodes: Manager<RedisConnector>,
         network: Arc<dyn Network>,
         args: PoolArgs,
+        hooks: Hooks,
         lanes: usize,
     ) -> Self {
         let names = Manager::new(nodes.config().clone(), Arc::clone(&network) as Arc<dyn Runtime>);
         let cluster_args = plan.args.unwrap_or_default();
-        let cluster = Cluster::new(ClusterContext { nodes, network, args, cluster_args, startup, lanes });
+        let cluster = Cluster::new(ClusterContext { nodes, network, args, hooks, cluster_args, startup, lanes });
         Self { cluster, names, use_of_it: Arc::default() }
     }
 

@@ -15,7 +15,7 @@ use crate::cluster::signal::Signal;
 use crate::cluster::topology::Topology;
 use crate::error::GetClientError;
 use crate::network::Network;
-use crate::redis_node::{Address, ClusterMembership, PoolArgs, RedisConnector, Session, SharedConnections, redact};
+use crate::redis_node::{Address, ClusterMembership, Hooks, PoolArgs, RedisConnector, Session, SharedConnections, redact};
 
 /// How long a replica that has refused to be read from is not asked again.
 const UNFIT_FOR: Duration = Duration::from_secs(1);
@@ -25,6 +25,7 @@ pub(crate) struct ClusterContext {
     pub(crate) nodes: Manager<RedisConnector>,
     pub(crate) network: Arc<dyn Network>,
     pub(crate) args: PoolArgs,
+    pub(crate) hooks: Hooks,
     pub(crate) cluster_args: ClusterArgs,
     /// At least one.
     pub(crate) startup: Vec<Address>,
@@ -178,8 +179,8 @@ impl Cluster {
 
     fn connector(&self, place: Address) -> RedisConnector {
         let check_timeout = self.setup.nodes.config().health_check_timeout();
-        let args = self.setup.args.clone();
-        let connector = RedisConnector::new(Arc::clone(&self.setup.network), place, args, check_timeout);
+        let (args, hooks) = (self.setup.args.clone(), self.setup.hooks.clone());
+        let connector = RedisConnector::new(Arc::clone(&self.setup.network), place, args, hooks, check_timeout);
         connector.within(ClusterMembership { cluster: self.key, reading: self.setup.cluster_args.read_from_replicas })
     }
 

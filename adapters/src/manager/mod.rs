@@ -17,13 +17,14 @@ use std::sync::Arc;
 
 use redis_manager_core::{Manager, NodeStatus, TotalConnections};
 
+#[cfg(feature = "cluster")]
 use crate::cluster::{ClusterStatus, Clusters};
 use crate::error::GetClientError;
 use crate::manager::node_context::NodeContext;
 pub use crate::manager::node_handle::NodeHandle;
 use crate::manager::node_key::node_key;
 use crate::network::Network;
-use crate::redis_node::{PoolArgs, RedisConnector, Tls, redact};
+use crate::redis_node::{Hooks, PoolArgs, RedisConnector, Tls, redact};
 
 /// Pools of connections to many Redis nodes, by URL. Cheap to clone; clones are the same manager. When the last one is
 /// dropped, all pools close, but for those of nodes that a [`NodeHandle`] or a [`SharedClient`](crate::SharedClient) still uses.
@@ -48,12 +49,13 @@ impl RedisManager {
         nodes: Manager<RedisConnector>,
         network: Arc<dyn Network>,
         args: PoolArgs,
+        hooks: Hooks,
         tls: Tls,
         shared_connections_per_node: usize,
     ) -> Self {
         Self {
             nodes,
-            context: Arc::new(NodeContext::new(network, args, tls, shared_connections_per_node)),
+            context: Arc::new(NodeContext::new(network, args, hooks, tls, shared_connections_per_node)),
             #[cfg(feature = "cluster")]
             clusters: None,
         }

@@ -7,7 +7,7 @@ use redis_manager_core::{NodePool, Runtime};
 
 use crate::error::AddNodeError;
 use crate::network::Network;
-use crate::redis_node::{Address, PoolArgs, RedisConnector, Session, SharedConnections, Tls};
+use crate::redis_node::{Address, Hooks, PoolArgs, RedisConnector, Session, SharedConnections, Tls};
 
 /// By the key of the node.
 type SharedConnectionsOfNodes = HashMap<String, Weak<SharedConnections>>;
@@ -16,6 +16,7 @@ type SharedConnectionsOfNodes = HashMap<String, Weak<SharedConnections>>;
 pub(crate) struct NodeContext {
     network: Arc<dyn Network>,
     args: PoolArgs,
+    hooks: Hooks,
     tls: Tls,
     shared_connections_per_node: usize,
     /// What the shared clients of each node have in common, for as long as there is one.
@@ -23,8 +24,14 @@ pub(crate) struct NodeContext {
 }
 
 impl NodeContext {
-    pub(crate) fn new(network: Arc<dyn Network>, args: PoolArgs, tls: Tls, shared_connections_per_node: usize) -> Self {
-        Self { network, args, tls, shared_connections_per_node, shared_connections: Mutex::default() }
+    pub(crate) fn new(
+        network: Arc<dyn Network>,
+        args: PoolArgs,
+        hooks: Hooks,
+        tls: Tls,
+        shared_connections_per_node: usize,
+    ) -> Self {
+        Self { network, args, hooks, tls, shared_connections_per_node, shared_connections: Mutex::default() }
     }
 
     /// Where the node of a URL is.
@@ -34,7 +41,7 @@ impl NodeContext {
 
     /// What connects to a node.
     pub(super) fn connector(&self, address: Address, check_timeout: std::time::Duration) -> RedisConnector {
-        RedisConnector::new(Arc::clone(&self.network), address, self.args.clone(), check_timeout)
+        RedisConnector::new(Arc::clone(&self.network), address, self.args.clone(), self.hooks.clone(), check_timeout)
     }
 
     /// What the shared clients of a node have in common; made for the first one.

@@ -9,13 +9,14 @@ pub(crate) enum ConnectPhase {
     Dial,
     Tls,
     Login,
+    AfterConnect,
 }
 
 impl ConnectPhase {
     /// Of the connect that has ended last.
     pub(crate) fn of_last(ended_at: &AtomicU8) -> Self {
         let stage = ended_at.load(Ordering::Relaxed);
-        [Self::Tls, Self::Login].into_iter().find(|known| *known as u8 == stage).unwrap_or(Self::Dial)
+        [Self::Tls, Self::Login, Self::AfterConnect].into_iter().find(|known| *known as u8 == stage).unwrap_or(Self::Dial)
     }
 
     /// What it means if nothing has come of it.
@@ -25,6 +26,7 @@ impl ConnectPhase {
             // Redis without TLS waits for the end of the line.
             Self::Tls => "nothing came of the TLS handshake; does this port speak TLS? one without it wants redis://",
             Self::Login => "the server did not answer the first commands",
+            Self::AfterConnect => "the hook after_connect did not end",
         }
     }
 }

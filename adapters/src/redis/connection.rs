@@ -41,6 +41,7 @@ pub(crate) struct RedisConnection {
     asked_at: ReceivedMark,
     /// What its borrower has left on it so far, and what it was before.
     session: Session,
+    connected_at: Instant,
     /// The number of the cluster that its node is a part of.
     #[cfg(feature = "cluster")]
     cluster: Option<u64>,
@@ -74,6 +75,7 @@ impl RedisConnection {
         session: Session,
     ) -> Self {
         socket.outstanding.set_asked(false);
+        let connected_at = runtime.now();
         Self {
             handle,
             socket,
@@ -85,6 +87,7 @@ impl RedisConnection {
             state: ReplyState::Clear,
             asked_at: ReceivedMark::default(),
             session,
+            connected_at,
             #[cfg(feature = "cluster")]
             cluster: None,
         }
@@ -173,6 +176,19 @@ impl RedisConnection {
     pub(crate) fn note_outstanding(&mut self, silent: bool) {
         self.asked_at = self.socket.received.mark();
         self.state = if silent { ReplyState::Silent } else { ReplyState::Asked(Some(self.runtime.now())) };
+    }
+
+    /// What the hook `after_connect` has left is the normal state from now on; or why it cannot be.
+    pub(crate) fn adopt_session(&mut self) -> Result<(), &'static str> {
+        match self.state {
+            ReplyState::Clear => self.session.adopt(),
+            ReplyState::Asked(_) | ReplyState::Silent | ReplyState::Broken => Err("one of its commands got no reply"),
+        }
+    }
+
+    /// The time since it was made.
+    pub(crate) fn age(&self) -> Duration {
+        self.runtime.now().saturating_duration_since(self.connected_at)
     }
 
     /// Undoes what a borrower has left, in one round trip, and makes sure that every reply before this one has come. Where

@@ -15,6 +15,7 @@ use crate::redis_node::connection::RedisConnection;
 use crate::redis_node::contention::Contention;
 use crate::redis_node::dial::{AddressTrial, Dialler};
 use crate::redis_node::error::ConnectError;
+use crate::redis_node::hooks::Hooks;
 use crate::redis_node::pool_args::PoolArgs;
 use crate::redis_node::roles::Roles;
 use crate::redis_node::secrets::Secrets;
@@ -37,6 +38,7 @@ pub(crate) struct RedisConnector {
     /// Its name in errors.
     pub(crate) node: Arc<str>,
     pub(crate) args: PoolArgs,
+    hooks: Hooks,
     /// What we send to it that nobody is to read.
     pub(crate) secrets: Arc<Secrets>,
     pub(crate) roles: Arc<Roles>,
@@ -55,7 +57,13 @@ pub(crate) struct RedisConnector {
 }
 
 impl RedisConnector {
-    pub(crate) fn new(network: Arc<dyn Network>, address: Address, args: PoolArgs, health_check_timeout: Duration) -> Self {
+    pub(crate) fn new(
+        network: Arc<dyn Network>,
+        address: Address,
+        args: PoolArgs,
+        hooks: Hooks,
+        health_check_timeout: Duration,
+    ) -> Self {
         let dialler = Dialler::new(Arc::clone(&network), args.tcp_options(), args.dial_timeout);
         let nonce = AtomicU64::new(network.seed());
         Self {
@@ -66,6 +74,7 @@ impl RedisConnector {
             node: Arc::from(address.name.as_str()),
             address,
             args,
+            hooks,
             dialler,
             health_check_timeout,
             nonce,
@@ -104,7 +113,10 @@ impl RedisConnector {
             }
         };
         trial.into_iter().for_each(AddressTrial::passed);
-        Ok(connected)
+        if self.hooks.has_after_connect() {
+            progress.reach(ConnectPhase::AfterConnect);
+        }
+        self.hooks.run_after_connect(connected).await
     }
 
     /// A reply that has been outstanding for so long when a borrower leaves will not come. A caller's own timeout is often
@@ -132,7 +144,8 @@ impl Connector for RedisConnector {
     }
 
     fn inspect(&self, conn: &mut Self::Connection) -> Condition {
-        conn.inspect(self.longest_silence())
+        let condition = conn.inspect(self.longest_silence());
+        if condition == Condition::Clean && !self.hooks.allow_lend(conn) { Condition::Tainted } else { condition }
     }
 
     async fn clean(&self, conn: &mut Self::Connection) -> Result<(), ConnectFailure> {

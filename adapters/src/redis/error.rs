@@ -33,6 +33,8 @@ pub(crate) enum ConnectError {
     WantsTls { step: &'static str },
     #[error("{step} failed: {source}")]
     Redis { step: &'static str, source: RedisError },
+    #[error("after_connect failed: {problem}")]
+    Hook { problem: &'static str },
     #[error("what its borrower left could not be undone")]
     Unclean,
     #[error("the server answers a PING with {answer}")]
@@ -67,6 +69,7 @@ impl ConnectError {
                 false => FailureKind::NotReady,
             },
             Self::Redis { source, .. } => kind_of_refusal(source),
+            Self::Hook { .. } => FailureKind::Configuration,
             Self::NoResp3 | Self::Unclean | Self::WrongAnswer { .. } => FailureKind::Protocol,
         }
     }
@@ -77,7 +80,7 @@ impl ConnectError {
             Self::Redis { source, .. } => says::no_for_good(source),
             Self::Tls(error) => error.is_permanent(),
             Self::LastWords { words, .. } => says::not_let_in(words.split(' ').next().unwrap_or_default()),
-            Self::WantsTls { .. } | Self::NoResp3 => true,
+            Self::WantsTls { .. } | Self::NoResp3 | Self::Hook { .. } => true,
             Self::Dial { .. }
             | Self::NoAddress { .. }
             | Self::NoAnswer { .. }

@@ -16,6 +16,7 @@ mod dial;
 mod dirty_flags;
 mod error;
 mod harmless;
+mod hooks;
 mod last_words;
 mod login;
 mod outstanding;
@@ -58,6 +59,8 @@ pub(crate) use connection::timed_out;
 #[cfg(feature = "cluster")]
 pub(crate) use connector::ClusterMembership;
 pub(crate) use connector::RedisConnector;
+pub(crate) use hooks::Hooks;
+pub use hooks::{LendCandidate, NewConnection};
 pub use pool_args::{Handshake, PoolArgs, UnknownCommands};
 pub use pub_sub::{PubSub, PubSubEnd};
 pub(crate) use redact::redact;

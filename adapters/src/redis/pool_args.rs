@@ -9,6 +9,7 @@ use redis_manager_core::{ConfigError, NodeConfig, Setting};
 #[cfg(feature = "tls-rustls")]
 use crate::redis_node::TlsArgs;
 use crate::redis_node::tls;
+use crate::setters::setters;
 use crate::tcp_options::{Keepalive, TcpOptions};
 
 /// The kernel counts these in whole seconds, up to 2^15 - 1.
@@ -18,15 +19,20 @@ const KEEPALIVE_RETRIES: RangeInclusive<u32> = 1..=127;
 /// Less would close what has carried nothing large; the redis crate begins with 8 KiB.
 const IDLE_BUFFER: RangeInclusive<usize> = (64 << 10)..=(1 << 30);
 
-/// How the connections of a manager are made. Set the fields of [`PoolArgs::default`]; `build` checks them.
+/// How the connections of a manager are made. Begin with [`PoolArgs::default`], and set fields or call setters; `build`
+/// checks them.
 ///
 /// ```
 /// use redis_manager::PoolArgs;
 /// use std::time::Duration;
 ///
-/// let mut args = PoolArgs::default();
-/// args.command_timeout = Duration::from_secs(2);
-/// args.client_name = Some(String::from("billing"));
+/// let args = PoolArgs::default().command_timeout(Duration::from_secs(2)).client_name("billing").keepalive(None);
+///
+/// let mut same = PoolArgs::default();
+/// same.command_timeout = Duration::from_secs(2);
+/// same.client_name = Some(String::from("billing"));
+/// same.keepalive = None;
+/// assert_eq!(args, same);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -115,6 +121,28 @@ impl Default for PoolArgs {
 }
 
 impl PoolArgs {
+    setters! {
+        connect_timeout: Duration,
+        dial_timeout: Duration,
+        command_timeout: Duration,
+        nodelay: bool,
+        keepalive: Option<Keepalive>,
+        tcp_user_timeout: Option<Duration>,
+        protocol: ProtocolVersion,
+        handshake: Handshake,
+        max_idle_buffer: usize,
+        unknown_commands: UnknownCommands,
+        #[cfg(feature = "tls-rustls")]
+        tls: TlsArgs,
+    }
+
+    /// Sets the field `client_name`.
+    #[must_use]
+    pub fn client_name(mut self, name: impl Into<String>) -> Self {
+        self.client_name = Some(name.into());
+        self
+    }
+
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         ConfigError::unless_within("connect_timeout", self.connect_timeout, &NodeConfig::DURATIONS)?;
         ConfigError::unless_within("dial_timeout", self.dial_timeout, &NodeConfig::DURATIONS)?;

@@ -28,6 +28,23 @@ impl Session {
         Self { traces: DirtyFlags::NONE, home, command_timeout, protocol, unknown_commands }
     }
 
+    /// Takes what the hook `after_connect` has left for the normal state, or says why it cannot be.
+    pub(crate) fn adopt(&mut self) -> Result<(), &'static str> {
+        let refused = [
+            (DirtyFlags::MULTI | DirtyFlags::UNSURE, "it has left a transaction open"),
+            (DirtyFlags::WATCH, "it has left keys watched"),
+            (DirtyFlags::DATABASE, "it has selected another database, which belongs into the URL"),
+            (DirtyFlags::LISTENS, "it has subscribed to channels"),
+            (DirtyFlags::PROTOCOL, "it has changed the protocol, which belongs into the URL or pool_args.protocol"),
+            (DirtyFlags::ASTRAY, "it has turned replies off"),
+        ];
+        if let Some((_, problem)) = refused.into_iter().find(|(flags, _)| self.traces.has(*flags)) {
+            return Err(problem);
+        }
+        self.traces = DirtyFlags::NONE;
+        Ok(())
+    }
+
     /// Whether a transaction is known to be open.
     pub(crate) fn is_in_transaction(self) -> bool {
         self.traces.has(DirtyFlags::MULTI) && !self.traces.has(DirtyFlags::UNSURE)

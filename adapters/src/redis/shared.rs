@@ -7,8 +7,8 @@ use std::time::Duration;
 use redis::aio::ConnectionLike;
 use redis::{Cmd, Pipeline, RedisFuture, Value};
 
-use crate::cluster::RoutedClient;
 #[cfg(feature = "cluster")]
+use crate::cluster::RoutedClient;
 use crate::error::GetClientError;
 use crate::redis_node::shared_connections::SharedConnections;
 use crate::redis_node::shared_handle::SharedHandle;

@@ -38,6 +38,8 @@ enum DialGate {
         failures: u32,
         timeouts: u32,
         next_at: Instant,
+        /// When a new connection was last lost unused: dials that had begun by then prove nothing.
+        lost_at: Option<Instant>,
     },
 }
 
@@ -178,10 +180,10 @@ impl Dialer {
 
     /// A dial that began at `started_at` has failed.
     pub(crate) fn failed(&mut self, now: Instant, started_at: Instant, failure: DialFailure, someone_waits: bool, rng: &mut Rng) {
-        let (failures, timeouts, planned) = match self.gate {
-            DialGate::Open => (0, 0, None),
-            DialGate::Ramping { failures, .. } => (failures, 0, None),
-            DialGate::Failing { failures, timeouts, next_at } => (failures, timeouts, Some(next_at)),
+        let (failures, timeouts, planned, lost_at) = match self.gate {
+            DialGate::Open => (0, 0, None, None),
+            DialGate::Ramping { failures, .. } => (failures, 0, None, None),
+            DialGate::Failing { failures, timeouts, next_at, lost_at } => (failures, timeouts, Some(next_at), lost_at),
         };
         let failures = failures.saturating_add(1);
         let timeouts = if failure.kind == DialFailureKind::TimedOut { timeouts.wrapping_add(1) } else { 0 };
@@ -192,16 +194,25 @@ impl Dialer {
         // must not move a pause that has begun since.
         let after_pause = (started_at + delay).max(now + Duration::from_millis(1));
         let next_at = planned.filter(|planned| *planned > now).unwrap_or(after_pause);
-        self.gate = DialGate::Failing { failures, timeouts, next_at };
+        self.gate = DialGate::Failing { failures, timeouts, next_at, lost_at };
+    }
+
+    /// A new connection was lost unused: that is a failed dial, and those that are under way prove nothing. Else each of them
+    /// would open the way for the next.
+    pub(crate) fn lost_early(&mut self, now: Instant, failure: DialFailure, someone_waits: bool, rng: &mut Rng) {
+        self.failed(now, now, failure, someone_waits, rng);
+        if let DialGate::Failing { lost_at, .. } = &mut self.gate {
+            *lost_at = Some(now);
+        }
     }
 
     /// A probe was due but there was no room for it: look again later.
     pub(crate) fn postpone(&mut self, now: Instant, someone_waits: bool, rng: &mut Rng) {
-        if let DialGate::Failing { failures, timeouts, .. } = self.gate {
+        if let DialGate::Failing { failures, timeouts, lost_at, .. } = self.gate {
             // A mere suspicion is looked into as soon as there is room: see `made_room`.
             let pause = if failures == 0 { self.backoff.max_with_waiters } else { self.delay(failures, someone_waits, rng) };
             let next_at = now + pause.max(Duration::from_millis(1));
-            self.gate = DialGate::Failing { failures, timeouts, next_at };
+            self.gate = DialGate::Failing { failures, timeouts, next_at, lost_at };
         }
     }
 
@@ -233,6 +244,9 @@ impl Dialer {
     pub(crate) fn succeeded(&mut self, now: Instant, started_at: Instant) {
         self.slowest = now.saturating_duration_since(started_at).max(self.slowest / 2);
         self.has_met_server = true;
+        if matches!(self.gate, DialGate::Failing { lost_at: Some(lost_at), .. } if started_at <= lost_at) {
+            return;
+        }
         self.answered();
         self.gate = match self.gate {
             DialGate::Open => DialGate::Open,
@@ -257,7 +271,7 @@ impl Dialer {
     pub(crate) fn suspect(&mut self, now: Instant, what: &str) {
         self.note(now, what);
         if !self.is_failing() {
-            self.gate = DialGate::Failing { failures: 0, timeouts: 0, next_at: now };
+            self.gate = DialGate::Failing { failures: 0, timeouts: 0, next_at: now, lost_at: None };
         }
     }
 
@@ -295,105 +309,4 @@ impl Dialer {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn dialer() -> (Dialer, Rng) {
-        let config = NodeConfig::builder().build().expect("the defaults are valid");
-        (Dialer::new(&config), Rng::new(1))
-    }
-
-    fn failure(kind: DialFailureKind) -> DialFailure {
-        DialFailure::new(String::from("no"), kind)
-    }
-
-    #[test]
-    fn a_failing_node_is_dialled_one_at_a_time_then_by_one_two_four() {
-        let (mut dialer, mut rng) = dialer();
-        let now = Instant::from_nanos(0);
-        assert!(dialer.may_dial(now, 100));
-        dialer.failed(now, now, failure(DialFailureKind::Passing), true, &mut rng);
-        assert!(!dialer.may_dial(now, 0), "not before the back-off is over");
-        let next = dialer.next_probe_at().expect("armed");
-        assert!(dialer.may_dial(next, 0));
-        assert!(!dialer.may_dial(next, 1));
-        dialer.succeeded(next, next);
-        for width in [1, 2, 4] {
-            assert!(dialer.may_dial(next, width - 1));
-            for _ in 0..width {
-                assert!(!dialer.may_dial(next, width));
-                dialer.succeeded(next, next);
-            }
-        }
-        assert!(dialer.may_dial(next, 1_000));
-    }
-
-    #[test]
-    fn the_back_off_stays_below_its_caps_and_callers_shorten_it() {
-        let (mut dialer, mut rng) = dialer();
-        let mut now = Instant::ZERO;
-        let mut longest = Duration::ZERO;
-        for _ in 0..200 {
-            dialer.failed(now, now, failure(DialFailureKind::Passing), false, &mut rng);
-            let next = dialer.next_probe_at().expect("armed");
-            longest = longest.max(next.saturating_duration_since(now));
-            assert!(longest <= Duration::from_secs(5));
-            dialer.hurry(now, &mut rng);
-            let hurried = dialer.next_probe_at().expect("armed");
-            assert!(hurried <= next && hurried.saturating_duration_since(now) <= Duration::from_millis(500));
-            now = hurried;
-        }
-        assert!(longest > Duration::from_secs(3), "the slow cap is used: {longest:?}");
-    }
-
-    #[test]
-    fn a_node_that_refuses_is_dialled_sixty_times_in_fifteen_seconds_and_hardly_ever_more_than_eighty() {
-        let window = Duration::from_secs(15);
-        let (mut all, mut above) = (0, 0);
-        for seed in 0..2_000 {
-            let (mut dialer, mut rng) = (dialer().0, Rng::new(seed));
-            let (mut now, mut dials) = (Instant::ZERO, 0);
-            while now < Instant::ZERO + window {
-                dialer.failed(now, now, failure(DialFailureKind::Passing), true, &mut rng);
-                now = dialer.next_probe_at().expect("armed");
-                dials += 1;
-            }
-            assert!(dials < 100, "seed {seed}: {dials}");
-            all += dials;
-            above += usize::from(dials > 80);
-        }
-        assert!((58..=68).contains(&(all / 2_000)) && above <= 4, "{all} dials, {above} windows with more than 80");
-    }
-
-    #[test]
-    fn a_probe_into_a_void_is_cut_off_early_but_a_slow_server_gets_its_time() {
-        let (mut dialer, mut rng) = dialer();
-        let now = Instant::ZERO;
-        assert_eq!(dialer.cutoff(), Duration::from_secs(5));
-        let mut cutoffs = Vec::new();
-        for _ in 0..7 {
-            dialer.failed(now, now, failure(DialFailureKind::TimedOut), true, &mut rng);
-            cutoffs.push(dialer.cutoff().as_secs());
-        }
-        assert_eq!(cutoffs, [1, 1, 5, 1, 1, 1, 5]);
-        dialer.succeeded(now + Duration::from_secs(2), now);
-        dialer.failed(now, now, failure(DialFailureKind::Passing), true, &mut rng);
-        assert_eq!(dialer.cutoff(), Duration::from_secs(4), "twice what the last dial took");
-        assert_eq!(dialer.patience(), dialer.cutoff());
-    }
-
-    #[test]
-    fn a_permanent_failure_is_probed_at_the_slowest_pace_whoever_waits() {
-        let (mut dialer, mut rng) = dialer();
-        let mut longest = Duration::ZERO;
-        let mut now = Instant::ZERO;
-        for _ in 0..50 {
-            dialer.failed(now, now, failure(DialFailureKind::Permanent), true, &mut rng);
-            dialer.hurry(now, &mut rng);
-            let next = dialer.next_probe_at().expect("armed");
-            longest = longest.max(next.saturating_duration_since(now));
-            now = next;
-        }
-        assert!(longest > Duration::from_secs(3));
-    }
-}
+mod tests;

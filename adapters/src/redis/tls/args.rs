@@ -11,6 +11,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::sign::CertifiedKey;
 
+use crate::setters::setters;
+
 const CA_CERTIFICATES: &str = "tls.ca_certificates";
 const CERTIFICATES: &str = "tls.client_certificate.certificates";
 const KEY: &str = "tls.client_certificate.key";
@@ -23,13 +25,12 @@ const SERVER_NAME: &str = "tls.server_name";
 /// the default of its process does not matter. The connections of a node resume each other's sessions.
 ///
 /// ```
-/// use redis_manager::tls::{ClientCertificate, Pem};
+/// use redis_manager::tls::{ClientCertificate, Pem, TlsArgs};
 /// use redis_manager::PoolArgs;
 ///
-/// let mut args = PoolArgs::default();
-/// args.tls.ca_certificates = Some(Pem::file("/etc/redis/ca.crt"));
-/// args.tls.client_certificate =
-///     Some(ClientCertificate::new(Pem::file("/etc/redis/client.crt"), Pem::file("/etc/redis/client.key")));
+/// let identity = ClientCertificate::new(Pem::file("/etc/redis/client.crt"), Pem::file("/etc/redis/client.key"));
+/// let tls = TlsArgs::default().ca_certificates(Pem::file("/etc/redis/ca.crt")).client_certificate(identity);
+/// let args = PoolArgs::default().tls(tls);
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -146,6 +147,18 @@ pub(crate) fn settings() -> Vec<Setting> {
 }
 
 impl TlsArgs {
+    setters! {
+        ca_certificates: Option<Pem>,
+        client_certificate: Option<ClientCertificate>,
+    }
+
+    /// Sets the field `server_name`.
+    #[must_use]
+    pub fn server_name(mut self, name: impl Into<String>) -> Self {
+        self.server_name = Some(name.into());
+        self
+    }
+
     /// The roots of its own; none for those of the platform.
     pub(super) fn roots(&self) -> Result<Option<RootCertStore>, ConfigError> {
         let Some(pem) = &self.ca_certificates else { return Ok(None) };

@@ -22,6 +22,9 @@ use crate::time::Instant;
 /// What is noted when a connection dies by itself.
 pub(super) const CLOSED_BY_SERVER: &str = "a connection was closed by the server";
 
+/// What is noted when one does so unused, soon after its birth.
+const CLOSED_AT_BIRTH: &str = "the server closed a new connection at once";
+
 /// A connection that is lost before this age counts as a failed dial: no server in use closes idle ones so soon.
 const EARLY: Duration = Duration::from_secs(1);
 
@@ -41,7 +44,7 @@ impl<C> NodeState<C> {
             (ReleaseKind::Stale, _) => {
                 let born_at = meta.born_at();
                 self.close_conn(now, id, conn, CloseReason::Broken);
-                self.lost_early(now, born_at);
+                self.lost_early(now, born_at, "a new connection was closed, or refused by the connector, before its first use");
             }
             (ReleaseKind::Silent, _) => {
                 self.outbox.emit(|| Event::CommandUnanswered);
@@ -96,7 +99,7 @@ impl<C> NodeState<C> {
         let (started_at, pool, overdue) = (meta.entered_at(), meta.pool(), meta.phase() == Phase::Overdue);
         if let Some(reason) = meta.retire() {
             self.close_conn(now, id, conn, reason);
-            self.dial_failed(now, now, lost_at_birth());
+            self.lost_at_birth(now, CLOSED_AT_BIRTH);
             return;
         }
         meta.connected(now, self.trust.epoch(), self.trust.server_generation());
@@ -240,16 +243,22 @@ impl<C> NodeState<C> {
         }
         self.dialer.note(now, CLOSED_BY_SERVER);
         if matches!(phase, Phase::Idle | Phase::Granted) {
-            self.lost_early(now, born_at);
+            self.lost_early(now, born_at, CLOSED_AT_BIRTH);
         }
     }
 
     /// A connection died soon after its birth, unused. A server that accepts and hangs up must not be dialled in a loop.
-    fn lost_early(&mut self, now: Instant, born_at: Instant) {
+    fn lost_early(&mut self, now: Instant, born_at: Instant, why: &str) {
         if self.closes.is_open() && now.saturating_duration_since(born_at) < EARLY {
             self.outbox.emit(|| Event::LostEarly);
-            self.dial_failed(now, now, lost_at_birth());
+            self.lost_at_birth(now, why);
         }
+    }
+
+    fn lost_at_birth(&mut self, now: Instant, why: &str) {
+        let someone_waits = self.someone_waits();
+        let failure = DialFailure::new(String::from(why), DialFailureKind::Passing);
+        self.dialer.lost_early(now, failure, someone_waits, &mut self.rng);
     }
 
     pub(super) fn on_close(&mut self, now: Instant, force_at: Option<Instant>) {
@@ -295,11 +304,6 @@ impl<C> NodeState<C> {
             self.remove_empty_surplus();
         }
     }
-}
-
-/// The failure of a dial whose connection was gone before it was of use.
-fn lost_at_birth() -> DialFailure {
-    DialFailure::new(String::from("the server closed a new connection at once"), DialFailureKind::Passing)
 }
 
 pub(super) fn note_idle_since<C>(connections: &mut ConnectionTable<C>, id: ConnId, now: Instant) {

@@ -3,7 +3,7 @@
 use super::{Bench, MS, SECOND, one_pool};
 use crate::close_reason::CloseReason;
 use crate::config::OnNodeDown;
-use crate::state::{Acquired, DialFailureKind, Health, Input, ReleaseKind};
+use crate::state::{Acquired, DialFailureKind, Health, Input, Outcome, ReleaseKind, WaitKind};
 
 /// One pool of `limit` connections of which one is on loan.
 fn with_one_on_loan(limit: usize, min_idle: usize) -> (Bench, crate::state::Loan<u32>) {
@@ -18,8 +18,7 @@ fn with_one_on_loan(limit: usize, min_idle: usize) -> (Bench, crate::state::Loan
     (bench, loan)
 }
 
-/// Seen to bite: with `Lost` counted by `PhaseCounts::alive` (health) or by `PhaseCounts::open` (the floor), and without
-/// `look_for_life`, which alone starts the probe of a node that has no floor.
+/// Seen to bite: with `Lost` counted by `PhaseCounts::alive` (health), and without `look_for_life`, which alone starts the probe of a node that has no floor.
 #[test]
 fn h13_a_dead_loan_is_no_sign_of_life_counts_for_no_floor_and_starts_the_probe() {
     for min_idle in [0, 1] {
@@ -44,6 +43,20 @@ fn h13_a_dead_loan_is_no_sign_of_life_counts_for_no_floor_and_starts_the_probe()
         assert_eq!((bench.close_all(), bench.status().lost), (vec![CloseReason::Broken], 0));
         bench.release(other);
     }
+}
+
+/// Seen to bite: with `Lost` counted by `PhaseCounts::open`.
+#[test]
+fn h13_a_pool_whose_only_connection_is_a_dead_loan_is_not_warm() {
+    let (mut bench, loan) = with_one_on_loan(4, 1);
+    bench.put(Input::Died(loan.id));
+    let warm = bench.state.wait_for(bench.now, WaitKind::Warm, bench.now + SECOND);
+    let Acquired::Waiting(id) = warm else { panic!("it is not warm: {warm:?}") };
+    bench.collect();
+    assert_eq!(bench.state.take_outcome(id), None, "a dead connection does not fill the pool");
+    bench.accept();
+    assert_eq!(bench.state.take_outcome(id), Some(Outcome::Ready));
+    bench.put(Input::Release(loan, ReleaseKind::Broken(CloseReason::Broken)));
 }
 
 /// Seen to bite: with the suspicion whatever else is alive.

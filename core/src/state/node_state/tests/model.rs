@@ -129,6 +129,8 @@ pub(super) struct Model {
     /// The idle ones; the last is lent first.
     idle: Vec<u32>,
     dials: usize,
+    /// How many of them had begun when a new connection was lost: they end first, and prove nothing.
+    stale_dials: usize,
     /// In the order of arrival.
     waiters: Vec<ModelWaiter>,
     arrivals: u64,
@@ -149,6 +151,7 @@ impl Model {
             conns: Vec::new(),
             idle: Vec::new(),
             dials: 0,
+            stale_dials: 0,
             waiters: Vec::new(),
             arrivals: 0,
             gate: ModelGate::Open,

@@ -106,8 +106,9 @@ impl Model {
             return;
         }
         self.dials -= 1;
+        let proves_nothing = self.end_stale_dial();
         self.conns.push(Conn { conn, at: At::Leased, born: self.now, trusted: true, retire: None, current: true });
-        if self.life == ModelLifecycle::Open {
+        if self.life == ModelLifecycle::Open && !proves_nothing {
             self.hopeless = false;
             self.gate = match self.gate {
                 ModelGate::Open | ModelGate::Ramp { width: 4, done: 3 } => ModelGate::Open,
@@ -123,9 +124,17 @@ impl Model {
         let counted = self.dials > 0;
         if counted {
             self.dials -= 1;
+            self.end_stale_dial();
             self.dial_failed(for_good);
         }
         self.dispatch();
+    }
+
+    /// The oldest dial has ended; says whether it had begun before a new connection was lost.
+    fn end_stale_dial(&mut self) -> bool {
+        let stale = self.stale_dials > 0;
+        self.stale_dials = self.stale_dials.saturating_sub(1);
+        stale
     }
 
     pub(in crate::state::node_state::tests) fn checked(&mut self, conn: u32, word: Word) {

@@ -152,8 +152,9 @@ impl Model {
 
     /// A server that hangs up on a new connection has as good as refused it.
     pub(super) fn lost_early(&mut self, born: Instant) {
-        if born == self.now {
+        if born == self.now && self.life == ModelLifecycle::Open {
             self.dial_failed(false);
+            self.stale_dials = self.dials;
         }
     }
 

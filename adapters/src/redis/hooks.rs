@@ -1,0 +1,151 @@
+//! A program's own code in the life of a connection: once after it was made, and before each loan.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use redis::aio::ConnectionLike;
+use redis::{Cmd, Pipeline, RedisFuture, RedisResult, Value};
+
+use crate::redis_node::command_profile::CommandProfile;
+use crate::redis_node::connection::RedisConnection;
+use crate::redis_node::error::ConnectError;
+use crate::redis_node::reply_class::RequestRef;
+
+type HookFuture = Pin<Box<dyn Future<Output = RedisResult<()>> + Send>>;
+type AfterConnect = dyn Fn(NewConnection) -> HookFuture + Send + Sync;
+type BeforeLend = dyn Fn(&LendCandidate<'_>) -> bool + Send + Sync;
+
+/// The hooks of a manager.
+#[derive(Clone, Default)]
+pub(crate) struct Hooks {
+    after_connect: Option<Arc<AfterConnect>>,
+    before_lend: Option<Arc<BeforeLend>>,
+}
+
+impl Hooks {
+    pub(crate) fn set_after_connect<F, R>(&mut self, hook: F)
+    where
+        F: Fn(NewConnection) -> R + Send + Sync + 'static,
+        R: Future<Output = RedisResult<()>> + Send + 'static,
+    {
+        self.after_connect = Some(Arc::new(move |connection| Box::pin(hook(connection))));
+    }
+
+    pub(crate) fn set_before_lend(&mut self, hook: impl Fn(&LendCandidate<'_>) -> bool + Send + Sync + 'static) {
+        self.before_lend = Some(Arc::new(hook));
+    }
+
+    pub(crate) fn has_after_connect(&self) -> bool {
+        self.after_connect.is_some()
+    }
+
+    /// Runs `after_connect`, if there is one. What it leaves on the session is the connection's normal state from then on.
+    pub(crate) async fn run_after_connect(&self, connection: Box<RedisConnection>) -> Result<Box<RedisConnection>, ConnectError> {
+        let Some(hook) = &self.after_connect else { return Ok(connection) };
+        let returned = Arc::new(Mutex::new(None));
+        let run = hook(NewConnection { connection: Some(connection), returned: Arc::clone(&returned) });
+        run.await.map_err(|source| ConnectError::Redis { step: "after_connect", source })?;
+        let connection = returned.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut connection = connection.ok_or(ConnectError::Hook { problem: "it has kept the connection" })?;
+        connection.adopt_session().map_err(|problem| ConnectError::Hook { problem })?;
+        Ok(connection)
+    }
+
+    /// Whether the connection may be lent.
+    #[inline]
+    pub(crate) fn allow_lend(&self, connection: &RedisConnection) -> bool {
+        self.before_lend.as_ref().is_none_or(|hook| hook(&LendCandidate { connection }))
+    }
+}
+
+impl fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (after_connect, before_lend) = (self.after_connect.is_some(), self.before_lend.is_some());
+        f.debug_struct("Hooks").field("after_connect", &after_connect).field("before_lend", &before_lend).finish()
+    }
+}
+
+/// A connection that has just logged in, for [`after_connect`](crate::RedisManagerBuilder::after_connect). It goes to the pool
+/// when it is dropped.
+pub struct NewConnection {
+    /// None once it was dropped.
+    connection: Option<Box<RedisConnection>>,
+    /// Where it goes then.
+    returned: Arc<Mutex<Option<Box<RedisConnection>>>>,
+}
+
+impl NewConnection {
+    /// The node: its URL with the password hidden, or `host:port` in a cluster.
+    #[must_use]
+    pub fn node(&self) -> &str {
+        self.connection().socket().node()
+    }
+
+    fn connection(&self) -> &RedisConnection {
+        self.connection.as_deref().expect("it is there until it is dropped")
+    }
+
+    fn connection_mut(&mut self) -> &mut RedisConnection {
+        self.connection.as_deref_mut().expect("it is there until it is dropped")
+    }
+}
+
+impl ConnectionLike for NewConnection {
+    fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
+        let connection = self.connection_mut();
+        let request = CommandProfile::of_command(cmd, connection.session());
+        Box::pin(async move {
+            request.check(cmd)?;
+            connection.ask(request, RequestRef::Command(cmd), async |handle| handle.send_packed_command(cmd).await).await
+        })
+    }
+
+    fn req_packed_commands<'a>(&'a mut self, pipeline: &'a Pipeline, offset: usize, count: usize) -> RedisFuture<'a, Vec<Value>> {
+        let connection = self.connection_mut();
+        let request = CommandProfile::of_packed_commands(pipeline, offset, count, connection.session());
+        let asked = RequestRef::Pipeline(pipeline, offset);
+        Box::pin(async move {
+            request.check_pipeline(pipeline)?;
+            connection.ask(request, asked, async |handle| handle.send_packed_commands(pipeline, offset, count).await).await
+        })
+    }
+
+    fn get_db(&self) -> i64 {
+        self.connection().db()
+    }
+}
+
+impl Drop for NewConnection {
+    fn drop(&mut self) {
+        *self.returned.lock().unwrap_or_else(PoisonError::into_inner) = self.connection.take();
+    }
+}
+
+impl fmt::Debug for NewConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewConnection").field("node", &self.node()).finish_non_exhaustive()
+    }
+}
+
+/// A connection that may be lent next, for [`before_lend`](crate::RedisManagerBuilder::before_lend).
+#[derive(Debug)]
+pub struct LendCandidate<'a> {
+    connection: &'a RedisConnection,
+}
+
+impl LendCandidate<'_> {
+    /// The node: its URL with the password hidden, or `host:port` in a cluster.
+    #[must_use]
+    pub fn node(&self) -> &str {
+        self.connection.socket().node()
+    }
+
+    /// The time since the connection was made. Reads the clock.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.connection.age()
+    }
+}
