@@ -1,18 +1,22 @@
-//! What the README says of the settings is what the code does, and of the servers, what the tests run against.
+//! What the README and the guide say of the settings is what the code does, and of the servers, what the tests run against.
+
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use redis_manager::{RedisManager, Setting};
 
 const README: &str = include_str!("../README.md");
+const CONFIGURATION: &str = include_str!("../adapters/src/guide/configuration.md");
 
 /// Seen to bite: with another default in `NodeConfigBuilder`, and with a row too many.
 #[test]
-fn the_table_of_settings_in_the_readme_is_that_of_the_code() {
+fn the_table_of_settings_in_the_guide_is_that_of_the_code() {
     let row = |setting: &Setting| {
         format!("| `{}` | {} | {} | {} | {} |", setting.name, setting.unit, setting.default, setting.range, setting.why)
     };
     let expected: Vec<_> = RedisManager::settings().iter().map(row).collect();
     let section =
-        README.split("\n## Settings\n").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("a section on settings");
+        CONFIGURATION.split("\n## Settings\n").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("a section on settings");
     let found: Vec<_> = section.lines().filter(|line| line.starts_with("| `")).map(String::from).collect();
     assert_eq!(found, expected, "the rows should be\n{}\n", expected.join("\n"));
 }
@@ -32,4 +36,36 @@ fn the_servers_in_the_readme_are_those_that_are_fetched() {
     for row in rows {
         assert!(README.contains(&row), "the README has no row of {row}");
     }
+}
+
+/// Seen to bite: with a page without a row in the README, and with a page of another name in a link of another one.
+#[test]
+fn every_link_of_the_readme_and_the_guide_leads_to_a_file_and_the_readme_to_every_page() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package is in a folder of the workspace");
+    let guide = root.join("adapters/src/guide");
+    let pages: Vec<_> = fs::read_dir(&guide).expect("the guide is there").map(|entry| entry.expect("an entry").path()).collect();
+    assert!(!pages.is_empty(), "no pages in {}", guide.display());
+    for page in pages.iter().chain([&root.join("README.md")]) {
+        let text = fs::read_to_string(page).expect("a page is text");
+        for link in links(&text) {
+            assert!(page.with_file_name(&link).exists(), "{}: no file {link}", page.display());
+        }
+    }
+    let linked: Vec<PathBuf> = links(README).iter().map(|link| root.join(link)).collect();
+    for page in &pages {
+        assert!(linked.contains(page), "the README has no link to {}", page.display());
+    }
+}
+
+/// The paths of links within the repository, without what follows `#`.
+fn links(text: &str) -> Vec<String> {
+    let inline = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let definitions = text.lines().filter(|line| line.starts_with('[')).filter_map(|line| Some(line.split_once("]: ")?.1));
+    let paths = inline.chain(definitions).filter(|link| !link.starts_with("https://"));
+    paths.filter_map(|link| link.split('#').next()).filter(|path| !path.is_empty()).map(String::from).collect()
+}
+
+#[test]
+fn the_readme_can_be_read_in_one_go() {
+    assert!(README.lines().count() <= 250, "{} lines", README.lines().count());
 }

@@ -1,8 +1,7 @@
-//! A connection manager for Redis and Valkey that heals itself, on tokio, smol and async-std.
+//! Connection pools to Redis and Valkey nodes, on tokio, smol and async-std.
 //!
-//! Callers borrow a client for a node and give it back by dropping it. Connections that break are found, replaced and
-//! healed in the background; waiting callers are served in order; every call ends by its deadline, whatever the server
-//! does.
+//! A caller borrows a client of a node and gives it back by dropping it. Broken connections are detected and replaced in the
+//! background. Waiting callers are served in order. Every call ends by its deadline, whatever the server does.
 //!
 //! ```no_run
 //! # #[cfg(feature = "tokio")]
@@ -14,32 +13,46 @@
 //!
 //! let mut client = manager.get_client("redis://localhost").await?;
 //! let pong: String = redis::cmd("PING").query_async(&mut client).await?;
-//! drop(client);
+//! drop(client); // gives it back
 //!
 //! manager.close_all_pools().await;
 //! # Ok(())
 //! # }
 //! ```
 //!
+//! # Guide
+//!
+//! | page | read it |
+//! |---|---|
+//! | [`guide::clients`] | to choose a client: lease, shared client, client for a key, transactions, subscriptions |
+//! | [`guide::configuration`] | to set something: every setting, hooks, limits of connections, URLs, features |
+//! | [`guide::outages`] | to handle errors and to shut down: what callers get, every error, HTTP 503, SIGTERM |
+//! | [`guide::cluster`] | with Redis Cluster |
+//! | [`guide::tls`] | with TLS |
+//! | [`guide::testing`] | to test your own code with a virtual clock |
+//! | [`guide::performance`], [`guide::comparison`] | to choose a crate |
+//!
+//! # Modules
+//!
+//! - The root: what most services need. [`prelude`]: a part of it, for `use redis_manager::prelude::*;`.
+//! - [`runtime`]: the traits of an executor and its network, for other runtimes.
+//! - [`pool`]: pools of something else than Redis.
+//! - `tls`: the settings of TLS. `testing`: the fake runtime and the fake server.
+#![cfg_attr(
+    any(feature = "tokio", feature = "smol"),
+    doc = "- [`redis`]: the crate of that name. Its types are in signatures here: its major version is part of this interface."
+)]
+//!
 //! # Features
 //!
 //! - `tokio` (default): `tokio::TokioRuntime`, for services on tokio.
 //! - `smol`: `smol::SmolRuntime`, for services on smol or async-std.
-//! - `cluster`: Redis Cluster, beside one of those.
-//! - `tls-rustls`: `rediss://` and `valkeys://` URLs, and `PoolArgs::tls`, beside one of the runtimes.
-//! - `testing`: the fake runtime and the fake server of the core, to unit-test pool logic with a virtual clock.
+//! - `cluster`: Redis Cluster. `tls-rustls`: `rediss://` and `valkeys://` URLs. Both need one of the runtimes.
+//! - `serde`: `Serialize` for every status.
+//! - `testing`: the module of that name.
 //!
-//! `tokio` is on by default, and all may be on. For smol alone: `default-features = false, features = ["smol"]`. Without a
-//! runtime only [`pool`] and [`runtime`] are here.
-//!
-//! # Where is what
-//!
-//! - Here, at the root: what a user of Redis needs.
-//! - [`runtime`]: the traits of an executor and its network, for runtimes of your own.
-//! - [`pool`]: pools of something else than Redis.
-//! - `tls`: the settings of TLS. `testing`: the fake runtime and the fake server.
-//! - [`prelude`]: for `use redis_manager::prelude::*;`.
-//! - [`redis`]: the crate of that name. Its types are in the signatures here, so its major version is part of this interface.
+//! All may be on at once. For smol alone: `default-features = false, features = ["smol"]`. Without a runtime only [`pool`] and
+//! [`runtime`] are here.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
@@ -52,6 +65,8 @@ mod cluster;
 mod error;
 #[cfg(all(feature = "cluster", any(feature = "tokio", feature = "smol")))]
 mod future_util;
+#[cfg(any(doc, doctest))]
+pub mod guide;
 #[cfg(any(feature = "tokio", feature = "smol"))]
 mod manager;
 #[cfg(any(feature = "tokio", feature = "smol"))]

@@ -1,0 +1,69 @@
+//! The guide: what the items of this crate do together, one page for each subject. Every example in it is compiled.
+//!
+//! | page | subject |
+//! |---|---|
+//! | [`clients`] | leases, shared clients, node handles, clients for a key, transactions, subscriptions |
+//! | [`configuration`] | every setting with unit, default and range; hooks, limits of connections, URLs, features |
+//! | [`outages`] | what callers get when something fails, every error, HTTP 503, shutdown |
+//! | [`cluster`] | Redis Cluster: failovers, moved slots, what is refused |
+//! | [`tls`] | certificates and names |
+//! | [`testing`] | tests with a virtual clock |
+//! | [`performance`] | measurements beside other crates, with their commands |
+//! | [`comparison`] | features and session state beside other crates |
+
+/// A page of the guide, from a Markdown file.
+///
+/// Of two definitions of a link the first one counts: in these docs a link leads to an item, and on a forge, where only the
+/// definitions at the end of the file are read, to a file. The examples are compiled where their features are on.
+macro_rules! page {
+    ($name:ident, $text:literal, $($compiled:tt)*) => {
+        #[doc = "[clients]: crate::guide::clients"]
+        #[doc = "[configuration]: crate::guide::configuration"]
+        #[doc = "[outages]: crate::guide::outages"]
+        #[doc = "[cluster]: crate::guide::cluster"]
+        #[doc = "[tls]: crate::guide::tls"]
+        #[doc = "[testing]: crate::guide::testing"]
+        #[doc = "[performance]: crate::guide::performance"]
+        #[doc = "[comparison]: crate::guide::comparison"]
+        #[doc = "[`ConfigError`]: crate::ConfigError"]
+        #[doc = "[`NodePool`]: crate::pool::NodePool"]
+        #[cfg_attr(
+            any(feature = "tokio", feature = "smol"),
+            doc = "[`AddNodeError`]: crate::AddNodeError\n\
+                [`Client`]: crate::Client\n\
+                [`ConnectFailure`]: crate::ConnectFailure\n\
+                [`GetClientError`]: crate::GetClientError\n\
+                [`NodeHandle`]: crate::NodeHandle\n\
+                [`PoolArgs`]: crate::PoolArgs\n\
+                [`PubSub`]: crate::PubSub\n\
+                [`PubSubEnd`]: crate::PubSubEnd\n\
+                [`RedisErrorExt`]: crate::RedisErrorExt\n\
+                [`RedisManager`]: crate::RedisManager\n\
+                [`RedisManagerBuilder`]: crate::RedisManagerBuilder\n\
+                [`SharedClient`]: crate::SharedClient\n\
+                [`TransactionError`]: crate::TransactionError"
+        )]
+        #[cfg_attr(
+            all(feature = "cluster", any(feature = "tokio", feature = "smol")),
+            doc = "[`ClusterArgs`]: crate::ClusterArgs\n\
+                [`ClusterStatus`]: crate::ClusterStatus"
+        )]
+        #[cfg_attr(all(feature = "tls-rustls", any(feature = "tokio", feature = "smol")), doc = "[`TlsArgs`]: crate::tls::TlsArgs")]
+        #[cfg_attr(
+            feature = "testing",
+            doc = "[`FakeRuntime`]: crate::testing::FakeRuntime\n\
+                [`FakeServer`]: crate::testing::FakeServer"
+        )]
+        #[cfg_attr(any(not(doctest), $($compiled)*), doc = include_str!($text))]
+        pub mod $name {}
+    };
+}
+
+page!(clients, "guide/clients.md", any(feature = "tokio", feature = "smol"));
+page!(configuration, "guide/configuration.md", feature = "tokio");
+page!(outages, "guide/outages.md", any(feature = "tokio", feature = "smol"));
+page!(cluster, "guide/cluster.md", all(feature = "cluster", feature = "tokio"));
+page!(tls, "guide/tls.md", all(feature = "tls-rustls", feature = "tokio"));
+page!(testing, "guide/testing.md", feature = "testing");
+page!(performance, "guide/performance.md", any());
+page!(comparison, "guide/comparison.md", any());
