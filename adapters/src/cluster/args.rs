@@ -14,7 +14,7 @@ const RETRIES: RangeInclusive<u32> = 0..=1_000;
 /// ```
 /// use redis_manager::ClusterArgs;
 ///
-/// let args = ClusterArgs::default().read_from_replicas(true).retries(8_u32);
+/// let args = ClusterArgs::default().read_from_replicas(true).retries(8);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -87,7 +87,7 @@ impl ClusterArgs {
                 "URLs",
                 none(),
                 String::from("at least 1 with use_cluster"),
-                "who is asked for a cluster's nodes first",
+                "asked for the nodes of the cluster",
             ),
             switch(
                 "cluster_args.require_full_coverage",
@@ -104,7 +104,7 @@ impl ClusterArgs {
                 "times",
                 args.retries.to_string(),
                 format!("{} to {}", RETRIES.start(), RETRIES.end()),
-                "a command is sent on after MOVED and its kin; never one that may have been carried out",
+                "how often a command is sent on after MOVED or ASK; never one that may have been carried out",
             ),
             length(
                 "cluster_args.topology_refresh_interval",

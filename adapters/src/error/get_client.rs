@@ -161,7 +161,7 @@ impl Error for GetClientError {
     }
 }
 
-/// What the core says, but for what only Redis knows.
+/// The texts of the core's errors, but for those that only Redis has.
 impl fmt::Display for GetClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let said = match self.clone() {

@@ -93,7 +93,7 @@ impl RedisConnection {
         }
     }
 
-    /// From now on the cluster is told of slots that have moved.
+    /// From now on redirections are reported to the cluster.
     #[cfg(feature = "cluster")]
     pub(crate) fn enter_cluster(&mut self, cluster: u64) {
         self.cluster = Some(cluster);
@@ -284,7 +284,7 @@ impl RedisConnection {
         if news == ReplyClass::AllWell {
             self.session.traces = self.session.traces.without(request.ends | DirtyFlags::UNSURE);
         } else if !self.session.traces.has(DirtyFlags::LASTING) {
-            // One who has logged out, say, is told what others are not.
+            // A borrower that has logged out gets errors that say nothing about the node.
             self.socket.tell(&news, self.runtime.now());
         }
         result
@@ -308,14 +308,13 @@ impl RedisConnection {
         self.timer.by(&*self.runtime, Some(deadline), happened).await.flatten()
     }
 
-    /// Whether anything was heard since the last command was sent. It may be the reply itself, which nobody waited for any
-    /// more. It may be a push, too, which is no reply but shows that the server is there; whether it answers shows when the
-    /// connection is cleaned.
+    /// Whether anything has been received since the last command was sent: its reply, which no caller waits for any more, or
+    /// a push, which is no reply but shows that the server is there. Cleaning shows whether it answers.
     fn has_heard(&self) -> bool {
         self.socket.received.mark().is_beyond(self.asked_at)
     }
 
-    /// Whether nothing was heard for so long.
+    /// Whether nothing has been received for so long.
     fn has_waited(&self, since: Instant, reply_timeout: Duration) -> bool {
         !self.has_heard() && self.runtime.now().saturating_duration_since(since) >= reply_timeout
     }
@@ -334,8 +333,8 @@ impl std::fmt::Debug for RedisConnection {
     }
 }
 
-/// A command that blocks and is dropped before its reply, or gets none in time, closes the socket: what it waits for
-/// would be taken by nobody.
+/// Closes the socket of a blocking command that is dropped before its reply, or gets none in time: else the server would
+/// hand an element to no reader.
 struct CloseUnlessAnswered<'a>(Option<&'a Socket>);
 
 impl CloseUnlessAnswered<'_> {

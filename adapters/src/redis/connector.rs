@@ -25,7 +25,7 @@ use crate::redis_node::socket_end::SocketEnd;
 #[cfg(feature = "cluster")]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ClusterMembership {
-    /// The number of the cluster, which is told of slots that have moved.
+    /// The number of the cluster that redirections are reported to.
     pub(crate) cluster: u64,
     /// Its connections may read, should it be a replica.
     pub(crate) reading: bool,
@@ -39,7 +39,7 @@ pub(crate) struct RedisConnector {
     pub(crate) node: Arc<str>,
     pub(crate) args: PoolArgs,
     hooks: Hooks,
-    /// What we send to it that nobody is to read.
+    /// What we send to it that no text may show.
     pub(crate) secrets: Arc<Secrets>,
     pub(crate) roles: Arc<Roles>,
     pub(crate) close_registry: Arc<CloseRegistry>,

@@ -9,7 +9,7 @@ use redis_manager_core::{ConfigError, NodeConfig, Setting};
 #[cfg(feature = "tls-rustls")]
 use crate::redis_node::TlsArgs;
 use crate::redis_node::tls;
-use crate::setters::setters;
+use crate::setters::{option_setters, setters};
 use crate::tcp_options::{Keepalive, TcpOptions};
 
 /// The kernel counts these in whole seconds, up to 2^15 - 1.
@@ -54,47 +54,47 @@ pub struct PoolArgs {
     /// Default 10 s, 10 ms to 7 days.
     pub tcp_user_timeout: Option<Duration>,
     /// The protocol where the URL names none (`?protocol=resp2`). Default RESP3, which becomes RESP2 where the server does
-    /// not know HELLO; only a URL with `?protocol=resp3` insists on it.
+    /// not support HELLO; a URL with `?protocol=resp3` demands RESP3.
     pub protocol: ProtocolVersion,
-    /// What is said on a new connection. Default all; some proxies know but the least.
+    /// The commands of the login. Default [`Full`](Handshake::Full); some proxies support [`Least`](Handshake::Least) only.
     pub handshake: Handshake,
     /// What `CLIENT LIST` shows for the connections. Default none. Printable ASCII without spaces.
     pub client_name: Option<String>,
-    /// The most that a buffer of a connection may hold when it is given back, in bytes: what one large value has made of it
-    /// stays until the connection is closed, so it is closed then. Twice as much at most is overlooked. Default 1 MiB,
-    /// 64 KiB to 1 GiB.
+    /// The most that a buffer of a connection may hold when the connection is given back, in bytes. A large value enlarges
+    /// the buffer for the life of the connection, so the connection is closed then. A buffer of up to twice this size may be
+    /// missed. Default 1 MiB, 64 KiB to 1 GiB.
     pub max_idle_buffer: usize,
-    /// What is made of commands that are in no list. Default [`Check`](UnknownCommands::Check).
+    /// How commands are treated that are in no list of this crate. Default [`Check`](UnknownCommands::Check).
     pub unknown_commands: UnknownCommands,
-    /// How `rediss://` and `valkeys://` nodes are talked to. Default: the platform's roots, no client certificate.
+    /// TLS of `rediss://` and `valkeys://` nodes. Default: the platform's roots, no client certificate.
     #[cfg(feature = "tls-rustls")]
     pub tls: TlsArgs,
 }
 
-/// What is said on a new connection before it is lent.
+/// The commands of the login on a new connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Handshake {
-    /// Beside what is needed, the name and version of this library (`CLIENT SETINFO`), `client_name` (`CLIENT SETNAME`) and
-    /// a PING with a word of its own, which must come back. What of it the server refuses is done without.
+    /// Beside what is needed: the name and version of this library (`CLIENT SETINFO`), `client_name` (`CLIENT SETNAME`) and a
+    /// PING with a nonce that must come back. The first two may be refused.
     #[default]
     Full,
-    /// What every proxy knows: the password, if there is one; the database, if it is not 0; and a plain PING, also as a
-    /// check. Proxies that know no HELLO want `?protocol=resp2` beside it. A connection on which a command was cancelled is
-    /// closed there, unless the proxy hands on a PING with a word of its own.
+    /// What every proxy supports: the password, if there is one; the database, if it is not 0; and a plain PING, also as a
+    /// health check. Proxies without HELLO need `?protocol=resp2`, too. A connection on which a command was cancelled is
+    /// closed there, unless the proxy passes the argument of a PING on.
     Least,
 }
 
-/// What is made of a command that is in no server's list that this crate has: one of a module of your own, say, or of a
-/// server that is newer. It might change the session, or end the connection.
+/// How a command is treated that is in no list of this crate: one of a private module, or of a newer server. It might change
+/// the session, or end the connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UnknownCommands {
-    /// It is sent. A connection that has carried one is lent again only after it has answered a PING, in the background. One
-    /// that is shared is not held up for it: it is checked when it goes back to the pool.
+    /// It is sent. Its connection is lent again only after it has answered a PING, in the background. A shared connection goes
+    /// on, and is checked when it goes back to the pool.
     #[default]
     Check,
-    /// It is taken for one that changes nothing, and costs nothing.
+    /// It is sent as a command that changes nothing. No check.
     Trust,
     /// Shared clients refuse it; exclusive ones send it, and their connections are checked.
     Refuse,
@@ -126,14 +126,17 @@ impl PoolArgs {
         dial_timeout: Duration,
         command_timeout: Duration,
         nodelay: bool,
-        keepalive: Option<Keepalive>,
-        tcp_user_timeout: Option<Duration>,
         protocol: ProtocolVersion,
         handshake: Handshake,
         max_idle_buffer: usize,
         unknown_commands: UnknownCommands,
         #[cfg(feature = "tls-rustls")]
         tls: TlsArgs,
+    }
+
+    option_setters! {
+        keepalive: Keepalive,
+        tcp_user_timeout: Duration,
     }
 
     /// Sets the field `client_name`.
@@ -232,14 +235,14 @@ impl PoolArgs {
                 "choice",
                 format!("{protocol:?}"),
                 String::from("RESP2 or RESP3"),
-                "where the URL names none; RESP3 becomes RESP2 where HELLO is not known",
+                "where the URL names none; RESP3 becomes RESP2 where HELLO is not supported",
             ),
             Setting::new(
                 "pool_args.handshake",
                 "choice",
                 format!("{handshake:?}"),
                 String::from("Full or Least"),
-                "Least sends only what proxies know",
+                "Least sends only what every proxy supports",
             ),
             Setting::new(
                 "pool_args.client_name",
@@ -253,14 +256,14 @@ impl PoolArgs {
                 "bytes",
                 max_idle_buffer.to_string(),
                 format!("{} to {}", IDLE_BUFFER.start(), IDLE_BUFFER.end()),
-                "a connection whose buffers one large value has made larger is closed when it comes back",
+                "a connection with larger buffers is closed when it comes back",
             ),
             Setting::new(
                 "pool_args.unknown_commands",
                 "choice",
                 format!("{unknown_commands:?}"),
                 String::from("Check, Trust or Refuse"),
-                "commands of no list: the connection is checked before it is lent again, or not, or shared clients refuse them",
+                "commands of no list: their connection is checked before its next loan, or is not, or shared clients refuse them",
             ),
         ];
         settings.extend(tls::settings());

@@ -1,4 +1,4 @@
-//! A row of the table of settings, as the README shows it.
+//! A row of the table of settings, as the guide shows it.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What a user says about TLS: whom to trust, who we are, which name to expect.
+//! The settings of TLS: trusted certificates, the client's own, the expected name.
 
 use std::fmt;
 use std::fs;
@@ -11,14 +11,14 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::sign::CertifiedKey;
 
-use crate::setters::setters;
+use crate::setters::option_setters;
 
 const CA_CERTIFICATES: &str = "tls.ca_certificates";
 const CERTIFICATES: &str = "tls.client_certificate.certificates";
 const KEY: &str = "tls.client_certificate.key";
 const SERVER_NAME: &str = "tls.server_name";
 
-/// How `rediss://` and `valkeys://` nodes are talked to; a part of [`PoolArgs`](crate::PoolArgs), with the feature
+/// TLS of `rediss://` and `valkeys://` nodes; a part of [`PoolArgs`](crate::PoolArgs), with the feature
 /// `tls-rustls`. Everything is read once, by `build`: a file that changes later is not noticed.
 ///
 /// TLS 1.2 and 1.3, with rustls and ring; nothing has to be installed by the application, and what it has installed as
@@ -35,17 +35,16 @@ const SERVER_NAME: &str = "tls.server_name";
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TlsArgs {
-    /// The CA certificates that may vouch for a server, one or more. Default none: those of the platform (also
-    /// `SSL_CERT_FILE` and `SSL_CERT_DIR`), read when the first node with TLS is added.
+    /// The trusted CA certificates, one or more. Default none: those of the platform (also `SSL_CERT_FILE` and
+    /// `SSL_CERT_DIR`), read when the first node with TLS is added.
     ///
-    /// They are taken instead of the platform's, not beside them: who runs a CA of his own for his servers wants no
-    /// public one to vouch for them. To have both, put both into the file.
+    /// They replace the platform's certificates, so that with a private CA no public one is trusted. To trust both, put both
+    /// into the file.
     pub ca_certificates: Option<Pem>,
-    /// What the client shows to servers that ask who it is (`tls-auth-clients yes`, which is how Redis comes). Default
-    /// none.
+    /// The client's certificate, for servers that demand one (`tls-auth-clients yes`, the default of Redis). Default none.
     pub client_certificate: Option<ClientCertificate>,
-    /// The name that certificates must be valid for, a DNS name or an IP address, where it is not the host of the URL:
-    /// behind a tunnel, say, or in a cluster, whose nodes are known by their IP addresses. For all nodes of the manager. Default none.
+    /// The name that certificates must be valid for, a DNS name or an IP address, if it is not the host of the URL: behind a
+    /// tunnel, or in a cluster whose nodes announce IP addresses. For all nodes of the manager. Default none.
     pub server_name: Option<String>,
 }
 
@@ -128,13 +127,13 @@ impl fmt::Debug for Pem {
 pub(crate) fn settings() -> Vec<Setting> {
     let setting = |name, unit, default: &str, range: &str, why| Setting::new(name, unit, default.into(), range.into(), why);
     vec![
-        setting("pool_args.tls.ca_certificates", "PEM", "none: the platform's", "certificates", "who may vouch for a server"),
+        setting("pool_args.tls.ca_certificates", "PEM", "none: the platform's", "certificates", "the trusted CA certificates"),
         setting(
             "pool_args.tls.client_certificate",
             "PEM, twice",
             "none",
             "certificates and their key",
-            "for servers that ask who the client is (`tls-auth-clients yes`)",
+            "for servers that demand one (`tls-auth-clients yes`)",
         ),
         setting(
             "pool_args.tls.server_name",
@@ -147,9 +146,9 @@ pub(crate) fn settings() -> Vec<Setting> {
 }
 
 impl TlsArgs {
-    setters! {
-        ca_certificates: Option<Pem>,
-        client_certificate: Option<ClientCertificate>,
+    option_setters! {
+        ca_certificates: Pem,
+        client_certificate: ClientCertificate,
     }
 
     /// Sets the field `server_name`.
