@@ -1,4 +1,4 @@
-//! What a runtime must be able to do besides time and tasks: look up names and open streams.
+//! What Redis needs of a runtime besides time and tasks: look up names and open streams.
 
 use std::future::Future;
 use std::io;
@@ -11,12 +11,13 @@ use redis_manager_core::Runtime;
 use crate::stream::BoxStream;
 use crate::tcp_options::TcpOptions;
 
-/// An I/O operation under way.
+/// An I/O operation in progress.
 pub type Reply<'a, T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send + 'a>>;
 
-/// A [`Runtime`] with a network. Each operation may take for ever: the caller bounds it, and drops it to cancel it.
+/// A [`Runtime`] with a network. Operations need no timeout of their own: the caller limits each one, and drops the future to
+/// cancel it.
 pub trait Network: Runtime {
-    /// The addresses of a host, in the order in which they are to be dialled; what is known from earlier dials goes before.
+    /// The addresses of a host, in order of preference. Addresses that worked in earlier dials are dialled first.
     fn resolve<'a>(&'a self, host: &'a str, port: u16) -> Reply<'a, Vec<SocketAddr>>;
 
     /// Opens a TCP stream with these socket options.

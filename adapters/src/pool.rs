@@ -1,7 +1,7 @@
-//! For pools of something else than Redis, on the same machines: what connects, what is lent, what is set, what happens.
+//! Pools for servers other than Redis: connector, leases, settings, events.
 //!
-//! [`NodePool`] lends the connections of one node, [`Manager`] those of many by name; a [`Lease`] goes back on drop.
-//! [`Connector`] is all that is asked of a server. All of it is the package `redis-manager-core`.
+//! [`NodePool`] lends the connections of one node, [`Manager`] those of many nodes by name. A [`Lease`] returns its connection
+//! when it is dropped. [`Connector`] is the only trait to implement. All items come from the package `redis-manager-core`.
 
 pub use redis_manager_core::{
     AbortHandle, Acquire, AcquireError, CheckOutcome, CloseReason, Condition, ConnectionMonitor, ConnectionUse, Connector,

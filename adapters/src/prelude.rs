@@ -1,7 +1,7 @@
-//! What most files of a service import, for `use redis_manager::prelude::*;`.
+//! The items that most files of a service import: `use redis_manager::prelude::*;`.
 //!
-//! The root of the crate is not made for `*`: it has modules that are called `tokio` and `smol`, which a glob import would
-//! put beside the crates of these names, so that `#[tokio::main]` is ambiguous. Here they are not.
+//! A glob import of the crate's root does not work: its modules `tokio` and `smol` would clash with the crates of these names,
+//! and `#[tokio::main]` would be ambiguous. The prelude does not contain them.
 //!
 #![cfg_attr(feature = "tokio", doc = "```no_run")]
 #![cfg_attr(not(feature = "tokio"), doc = "```ignore")]

@@ -1,4 +1,4 @@
-//! What is asked of an executor, for runtimes of your own: time and tasks, and, for Redis, a network.
+//! The traits of an executor, for your own runtime: time and tasks, and a network for Redis.
 
 pub use redis_manager_core::{Instant, Runtime, Spawn, Task, Timer};
 

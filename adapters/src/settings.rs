@@ -1,4 +1,4 @@
-//! The table of all settings, and the setting that neither the core nor the connections have.
+//! The table of all settings, and the one setting that belongs neither to the core nor to connections.
 
 use std::ops::RangeInclusive;
 
@@ -9,13 +9,13 @@ use crate::cluster::ClusterArgs;
 use crate::manager::RedisManager;
 use crate::redis_node::{PoolArgs, Tls};
 
-/// What `shared_connections_per_node` may be.
+/// Range of `shared_connections_per_node`.
 pub(crate) const SHARED_CONNECTIONS: RangeInclusive<usize> = 1..=256;
-/// What `shared_connections_per_node` is when it is not set.
+/// Default of `shared_connections_per_node`.
 pub(crate) const DEFAULT_SHARED_CONNECTIONS: usize = 1;
 
 impl RedisManager {
-    /// The table of all settings with their defaults and ranges.
+    /// The table of all settings with their units, defaults and ranges.
     #[must_use]
     pub fn settings() -> Vec<Setting> {
         let shared = Setting::new(

@@ -1,4 +1,4 @@
-//! smol as a runtime of the manager, also for async-std: its tasks, its timers, its sockets. Decides nothing.
+//! smol as a runtime of the manager, also for async-std: tasks, timers, sockets. No logic of its own.
 
 use std::fmt;
 use std::io;
@@ -18,9 +18,9 @@ use crate::network::{Network, Reply};
 use crate::stream::BoxStream;
 use crate::tcp_options::TcpOptions;
 
-/// smol's global executor, or one of yours. Cheap to clone.
+/// smol's global executor, or your own. Cheap to clone.
 ///
-/// For async-std use the global one: both are built on the same reactor, and its clients can be used on any executor.
+/// For async-std use the global one. Both are built on the same reactor, and clients can be used on any executor.
 #[derive(Clone)]
 pub struct SmolRuntime {
     executor: ExecutorKind,
@@ -30,18 +30,18 @@ pub struct SmolRuntime {
 #[derive(Clone)]
 enum ExecutorKind {
     Global,
-    /// Held weakly: the tasks that run there hold the runtime, and an executor that was dropped must end them.
+    /// A weak reference: the tasks on the executor hold the runtime, and dropping the executor must end them.
     Given(Weak<::smol::Executor<'static>>),
 }
 
 impl SmolRuntime {
-    /// smol's global executor, which runs on threads of its own (`SMOL_THREADS` says how many; one by default).
+    /// smol's global executor. It runs on its own threads; `SMOL_THREADS` sets their number, 1 by default.
     #[must_use]
     pub fn new() -> Self {
         Self { executor: ExecutorKind::Global, epoch: std::time::Instant::now() }
     }
 
-    /// An executor of yours. It has to be kept, and run, for as long as the manager is used.
+    /// Your own executor. It must be kept and run for as long as the manager is used.
     #[must_use]
     pub fn with_executor(executor: &Arc<::smol::Executor<'static>>) -> Self {
         Self { executor: ExecutorKind::Given(Arc::downgrade(executor)), ..Self::new() }
@@ -122,7 +122,7 @@ impl fmt::Debug for SmolRuntime {
     }
 }
 
-/// A stream of smol with tokio's traits, which the redis crate wants; no tokio runtime is involved.
+/// A stream of smol with tokio's traits, which the redis crate requires. No tokio runtime is involved.
 struct TokioTraits<S>(S);
 
 impl<S: ::smol::io::AsyncRead + Unpin> AsyncRead for TokioTraits<S> {

@@ -1,11 +1,11 @@
-//! A byte stream of any runtime, as a value; how it is opened is said elsewhere.
+//! A byte stream of any runtime. Opening it is the task of `Network`.
 
 use ::tokio::io::{AsyncRead, AsyncWrite};
 
-/// A byte stream, as the redis crate wants it.
+/// A byte stream with tokio's traits, which the redis crate requires.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
 
-/// A byte stream of whatever kind.
+/// A boxed byte stream.
 pub type BoxStream = Box<dyn Stream>;

@@ -1,3 +1,3 @@
-//! Settings of TLS, which are a part of [`PoolArgs`](crate::PoolArgs).
+//! Settings of TLS, a part of [`PoolArgs`](crate::PoolArgs).
 
 pub use crate::redis_node::{ClientCertificate, Pem, TlsArgs};

@@ -1,4 +1,4 @@
-//! tokio as a runtime of the manager: its tasks, its clock, its sockets. Decides nothing.
+//! tokio as a runtime of the manager: tasks, clock, sockets. No logic of its own.
 
 use std::fmt;
 use std::future::{pending, poll_fn};
@@ -22,11 +22,10 @@ use crate::network::{Network, Reply};
 use crate::stream::BoxStream;
 use crate::tcp_options::TcpOptions;
 
-/// A tokio runtime, by its handle, so that a lease may be dropped on any thread. Cheap to clone.
+/// A tokio runtime, by its handle: a client may be dropped on any thread. Cheap to clone.
 ///
-/// Works on both flavours. The runtime must have its I/O and time drivers enabled (`enable_all`, which is what
-/// `#[tokio::main]` does). Time is tokio's own, so a
-/// paused clock works, for all that happens on the runtime's own thread (other threads see the real time).
+/// Works on both flavours. The runtime must have its I/O and time drivers enabled (`enable_all`, as `#[tokio::main]` does).
+/// Time is tokio's own: a paused clock works for everything on the runtime's own thread. Other threads use the real time.
 #[derive(Clone)]
 pub struct TokioRuntime {
     handle: Handle,
@@ -34,7 +33,7 @@ pub struct TokioRuntime {
     life: Arc<RuntimeSentinel>,
 }
 
-/// Whether a runtime has ended, known by the end of a task of it that does nothing: it is ended before the clock.
+/// Whether a runtime has ended, found by the end of an idle task on it: tokio ends tasks before the clock.
 struct RuntimeSentinel {
     ended: Arc<AtomicBool>,
     sentinel: AbortHandle,
@@ -71,17 +70,16 @@ impl Drop for SentinelGuard {
 }
 
 impl TokioRuntime {
-    /// The runtime that this is called on.
+    /// The current tokio runtime.
     ///
     /// # Errors
     ///
-    /// If this is not called from within a tokio runtime.
+    /// [`TryCurrentError`] if it is called outside of a tokio runtime.
     pub fn current() -> Result<Self, TryCurrentError> {
         Handle::try_current().map(Self::new)
     }
 
-    /// The runtime of `handle`. Whoever waits for a client may do so on any executor, but connections live on this one:
-    /// it has to be kept running.
+    /// The runtime of `handle`. It must be kept running: connections live on it. Callers may wait for clients on any executor.
     #[must_use]
     pub fn new(handle: Handle) -> Self {
         let life = Arc::new(RuntimeSentinel::of(&handle));
@@ -99,14 +97,14 @@ impl Timer for TokioRuntime {
         let _context = self.handle.enter();
         let Some(at) = self.epoch.checked_add(since_epoch) else { return Box::pin(pending()) };
         let (sleep, life) = (time::sleep_until(at), Arc::clone(&self.life));
-        // A caller on another executor may poll it after the end of this runtime, when tokio's own sleep panics.
+        // A caller on another executor may poll it after the end of this runtime; tokio's own sleep panics then.
         Box::pin(async move {
             let mut sleep = pin!(sleep);
             poll_fn(|cx| {
                 if life.has_ended() {
                     return Poll::Pending;
                 }
-                // It may end between the look and the poll.
+                // The runtime may end between the check and the poll.
                 catch_unwind(AssertUnwindSafe(|| sleep.as_mut().poll(cx))).unwrap_or_else(|_| {
                     cx.waker().wake_by_ref();
                     Poll::Pending

@@ -102,7 +102,7 @@ async fn h17_twemproxy_without_it_is_told_what_to_do(runtime: impl Network + Clo
     let proxy = Nutcracker::before(&server);
     for (suffix, args) in [("", PoolArgs::default()), ("?protocol=resp2", PoolArgs::default()), ("", least())] {
         let (cause, _) = refusal(&(proxy.url() + suffix), args, 300 * MS, &runtime).await;
-        assert!(cause.contains("a proxy that knows neither HELLO nor CLIENT"), "{suffix}: {cause}");
+        assert!(cause.contains("a proxy that supports neither HELLO nor CLIENT"), "{suffix}: {cause}");
         assert!(cause.contains("?protocol=resp2 with pool_args.handshake = Handshake::Least"), "{suffix}: {cause}");
     }
 }
@@ -127,7 +127,7 @@ async fn h17_where_hello_is_not_known_resp2_is_spoken(runtime: impl Network + Cl
 
     let demanding = format!("redis://:right@{place}?protocol=resp3");
     let (cause, waited) = refusal(&demanding, PoolArgs::default(), 30_000 * MS, &runtime).await;
-    assert!(cause.contains("does not know HELLO 3, and the URL demands RESP3"), "{cause}");
+    assert!(cause.contains("does not support HELLO 3, and the URL requires RESP3"), "{cause}");
     assert!(!cause.contains("right"), "{cause}");
     assert!(waited < 5_000 * MS, "told at once: {waited:?}");
     let (cause, waited) = refusal(&format!("redis://:wrong@{place}"), PoolArgs::default(), 30_000 * MS, &runtime).await;

@@ -70,8 +70,8 @@ async fn a_certificate_that_is_not_good_is_told_at_once(runtime: impl Network + 
 /// told, at the deadline).
 async fn a_client_without_a_certificate_is_told_at_once_that_one_is_wanted(runtime: impl Network + Clone) {
     for (protocols, words) in [
-        ("TLSv1.3", "received fatal alert: CertificateRequired; the server wants tls.client_certificate"),
-        ("TLSv1.2", "received fatal alert: HandshakeFailure; the server may want tls.client_certificate"),
+        ("TLSv1.3", "received fatal alert: CertificateRequired; the server requires tls.client_certificate"),
+        ("TLSv1.2", "received fatal alert: HandshakeFailure; the server may require tls.client_certificate"),
     ] {
         let (authority, server) = server_with(&["--tls-protocols", protocols]);
         for suffix in ["", "?protocol=resp2"] {
@@ -111,8 +111,8 @@ async fn tls_to_a_plain_port_is_told_by_the_deadline(runtime: impl Network + Clo
         let _ = stream.read(&mut [0; 512]);
     });
     let hang_up = stranger(|mut stream| drop(stream.read(&mut [0; 512])));
-    let silent = "nothing came of the TLS handshake; does this port speak TLS? one without it wants redis://";
-    let garbage = "does this port speak TLS? one without it wants redis://";
+    let silent = "the TLS handshake got no answer; does this port use TLS? a port without TLS needs redis://";
+    let garbage = "does this port use TLS? a port without TLS needs redis://";
     let ended = "the connection ended in the handshake";
     for (port, words, at_once) in [(server.port(), silent, false), (http, garbage, true), (hang_up, ended, false)] {
         let mut args = trusting(&Authority::new());
@@ -134,8 +134,8 @@ async fn no_tls_to_a_port_that_wants_it_is_told_by_the_deadline(runtime: impl Ne
         let _ = stream.write_all(&[0x15, 3, 3, 0, 2, 2, 70]);
     });
     for (port, words, at_once) in [
-        (server.tls_port(), "closed the connection without an answer, as a port does that wants TLS (rediss://)", false),
-        (alert, "this port wants rediss://", true),
+        (server.tls_port(), "closed the connection without an answer; the port may need TLS (rediss://)", false),
+        (alert, "this port needs rediss://", true),
     ] {
         for suffix in ["", "?protocol=resp2"] {
             let url = format!("redis://localhost:{port}{suffix}");
@@ -152,7 +152,7 @@ async fn urls_with_tls_are_checked_at_once(runtime: impl Network + Clone) {
     for (url, words) in [
         ("rediss://:hush@localhost#insecure", "allow_insecure_tls(true)"),
         ("rediss://:hush@localhost#secure", "only #insecure may follow"),
-        ("rediss://:hush@-not-a-name-:6379", "is no name of a TLS server"),
+        ("rediss://:hush@-not-a-name-:6379", "is not a valid name of a TLS server"),
         ("valkeys://:hush@localhost/db", "the database \"db\" is not a number"),
         ("rediss://:hush@localhost:0", "port 0"),
     ] {

@@ -1,4 +1,4 @@
-//! How the core connects to a cluster: every client that is lent shares a cluster connection with others.
+//! How the core connects to a cluster: every client on loan shares a cluster connection with others.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -24,7 +24,7 @@ const LONGEST_PAUSE: u64 = 100;
 pub(crate) struct ClusterConnector {
     cluster: Arc<Cluster>,
     name: String,
-    /// How many share one cluster connection.
+    /// Number of clients that share one cluster connection.
     sharers: usize,
     shared: Mutex<Vec<(ClusterConnection<Wire>, Arc<ShareState>)>>,
 }
@@ -35,10 +35,10 @@ impl ClusterConnector {
         Self { cluster, name: redact(name), sharers, shared: Mutex::default() }
     }
 
-    /// One that has room for one more.
+    /// A cluster connection with room for one more client.
     fn vacant(&self) -> Option<(ClusterConnection<Wire>, Arc<ShareState>)> {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        // Connections that nobody shares any more go, but for one, and those that are dead.
+        // Unused connections are dropped, except for one, and so are dead ones.
         let mut idle = 0;
         let mut surplus = Vec::new();
         let mut index = 0;
@@ -72,7 +72,7 @@ impl ClusterConnector {
     async fn make(&self) -> redis::RedisResult<ClusterConnection<Wire>> {
         let topology = self.cluster.topology();
         let primaries = topology.primaries();
-        // The redis crate asks it for the slots, which are told here, whoever it is; without slots, anybody.
+        // The redis crate asks this node for the slots. The answer comes from the topology here, so any node will do.
         let at = primaries.first().map_or("127.0.0.1:1", String::as_str);
         let (host, port) = at.rsplit_once(':').unwrap_or((at, "1"));
         let at = ConnectionAddr::Tcp(String::from(host), port.parse().unwrap_or(1));
@@ -98,14 +98,14 @@ impl Connector for ClusterConnector {
     type Error = ConnectFailure;
 
     async fn connect(&self) -> Result<Box<RoutedConnection>, ConnectFailure> {
-        self.connect_routed().await.map_err(|error| error.told())
+        self.connect_routed().await.map_err(|error| error.to_connect_failure())
     }
 
-    /// Each node's health is that of its own pools; a cluster is well as long as one primary is.
+    /// Each node's health is that of its own pools. A cluster is up while one primary is.
     async fn check(&self, _: &mut Box<RoutedConnection>) -> Result<(), ConnectFailure> {
         self.cluster.judge();
         let well = if self.cluster.is_down() { Err(ClusterError::AllDown) } else { self.check_coverage() };
-        well.map_err(|error| error.told())
+        well.map_err(|error| error.to_connect_failure())
     }
 
     fn inspect(&self, routed: &mut Box<RoutedConnection>) -> Condition {

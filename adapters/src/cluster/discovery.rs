@@ -1,4 +1,4 @@
-//! What a cluster's nodes are asked on connections of our own: who owns what, and whether they live.
+//! Queries to the nodes of a cluster over our own connections: the topology, and signs of life.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::future::poll_fn;
@@ -19,29 +19,29 @@ use crate::error::{FailureKind, GetClientError};
 use crate::future_util::within;
 use crate::redis_node::{Secrets, SharedHandle};
 
-/// The topology is asked for once in so long at most.
+/// The topology is requested at most once in this time.
 const BETWEEN_REFRESHES: Duration = Duration::from_secs(1);
 
-/// How often one who waits for a node looks whether it is down.
+/// How often a wait for a node checks whether the node is down.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
-/// Nodes that are asked for one picture at once; after each pause another one is, for those may be the ones that are silent.
+/// Nodes that are asked for one topology at the same time. After each pause one more is asked: the first ones may be silent.
 const ASKED_AT_ONCE: usize = 3;
 const BETWEEN_CANDIDATES: Duration = Duration::from_millis(100);
 
 type Query<'a, T> = Pin<Box<dyn Future<Output = Result<T, ClusterError>> + Send + 'a>>;
 
 impl Cluster {
-    /// Asks nodes who owns what, one caller at a time and once a second at most, and adopts the answer.
+    /// Asks nodes for the topology, one caller at a time and at most once a second, and adopts the answer.
     ///
     /// # Errors
     ///
-    /// Why nobody could tell.
+    /// Why no node gave a usable answer.
     pub(crate) async fn refresh(&self) -> Result<(), ClusterError> {
         self.refresh_from(None).await
     }
 
-    /// The same, but one node is asked first: one that is known to know more than others.
+    /// The same, but one node is asked first: it is known to have a newer topology than others.
     pub(crate) async fn refresh_from(&self, first: Option<&str>) -> Result<(), ClusterError> {
         let _turn = self.refreshing.lock().await;
         let last = Instant::from_nanos(self.refreshed_at.load(Ordering::SeqCst));
@@ -61,7 +61,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// The members that are well first, then all others, then the nodes at startup.
+    /// The members that are up first, then all others, then the startup nodes.
     fn candidates(&self) -> Vec<String> {
         let topology = self.topology();
         let rank = |address: &str| {
@@ -77,7 +77,7 @@ impl Cluster {
                 all.push(address)
             }
         });
-        // So that it is not always the same ones that are asked.
+        // In random order, so that not always the same ones are asked.
         let well = all.iter().filter(|address| rank(address) == 0).count();
         if well > 0 {
             let turn = (self.changed.version() as usize + self.runtime().now().as_nanos() as usize) % well;
@@ -86,8 +86,8 @@ impl Cluster {
         all
     }
 
-    /// The first answer that can be believed: a node that was taken out of its cluster knows of no slots. One that is known to
-    /// know more than others is asked before them.
+    /// The first usable answer: a node that was removed from its cluster reports no slots. A node with a newer topology is
+    /// asked before the others.
     async fn ask_for_view(&self, first: Option<&str>) -> Result<Vec<NodeLine>, ClusterError> {
         let mut waiting: VecDeque<String> = first.map(String::from).into_iter().collect();
         waiting.extend(self.candidates().into_iter().filter(|address| Some(address.as_str()) != first));
@@ -120,7 +120,7 @@ impl Cluster {
                         false
                     }
                     Poll::Ready(Err(error)) => {
-                        // What may pass is told rather than what will not.
+                        // A temporary error is returned rather than a permanent one.
                         if failure.as_ref().is_none_or(ClusterError::is_permanent) {
                             failure = Some(error);
                         }
@@ -137,7 +137,7 @@ impl Cluster {
                         return Poll::Ready(Err(failure.take().unwrap_or(ClusterError::NoNode)));
                     }
                     None if asked.len() == before || waiting.is_empty() => return Poll::Pending,
-                    // Somebody else is asked in place of those that have failed.
+                    // Another node is asked in place of those that failed.
                     None => {}
                 }
             }
@@ -156,7 +156,7 @@ impl Cluster {
         Ok(view)
     }
 
-    /// Asks one node something on a connection of our own, for `health_check_timeout` at most beyond its connecting.
+    /// Sends one command to a node on our own connection, for `health_check_timeout` at most after connecting.
     pub(crate) async fn ask<T: redis::FromRedisValue>(&self, address: &str, cmd: &redis::Cmd) -> Result<T, ClusterError> {
         let failed = |error: String, kind| ClusterError::NoAnswer { address: String::from(address), error, kind };
         let member = self.member(address).map_err(|error| failed(error.to_string(), error.kind()))?;
@@ -166,7 +166,7 @@ impl Cluster {
         if let Some(Err(lost)) = &answered
             && lost.is_connection_dropped()
         {
-            // Connections are killed for other reasons than that their node fails. What is asked here may be asked twice.
+            // A connection may be killed although its node is up. All commands here may be sent twice.
             client = self.ready(&member).await?;
             answered = within(self.runtime(), limit, client.req_packed_command(cmd)).await;
         }
@@ -178,7 +178,7 @@ impl Cluster {
         redis::from_redis_value(value).map_err(|error| failed(secrets.clean(&error.to_string()), FailureKind::Protocol))
     }
 
-    /// Waits for a connection, but not when the node is known to be down.
+    /// Waits for a connection, unless the node is down.
     async fn ready(&self, member: &ClusterMember) -> Result<SharedHandle, ClusterError> {
         let failed = |error: String, kind| ClusterError::of_connecting(&member.address, error, kind);
         let mut ready = pin!(SharedHandle::ready(Arc::clone(&member.connections), self.reply_timeout(member)));
@@ -203,14 +203,14 @@ impl Cluster {
         .await
     }
 
-    /// A node that was well is asked at once; one that is new may take as long as connecting does.
+    /// A node that is up is asked at once. A new one may take as long as connecting does.
     fn reply_timeout(&self, member: &ClusterMember) -> Duration {
-        let known = self.topology().knows(&member.address);
+        let known = self.topology().contains(&member.address);
         let config = self.setup.nodes.config();
         if known { config.health_check_timeout() } else { self.setup.args.connect_timeout.min(config.default_timeout()) }
     }
 
-    /// Asks several nodes the same, at once; what they have answered within `limit`.
+    /// Sends the same command to several nodes at once; returns the answers that arrive within `limit`.
     pub(crate) async fn ask_each(
         &self,
         addresses: &[String],
@@ -234,8 +234,8 @@ impl Cluster {
         answers
     }
 
-    /// Asks every node that is sent to for a sign of life, and notes those that give none. One whose connections are all on
-    /// loan cannot be asked, and is not taken for dead. One caller at a time; others have nothing to do.
+    /// Asks every node in use for a sign of life, and notes those that give none. A node with all its connections on loan
+    /// cannot be asked and does not count as dead. One caller at a time; others return at once.
     pub(crate) async fn look_for_silence(&self) {
         if self.is_looking.swap(true, Ordering::SeqCst) {
             return;
@@ -246,7 +246,7 @@ impl Cluster {
         if self.setup.cluster_args.read_from_replicas {
             sent_to.extend(topology.nodes().map(|seen| seen.address.clone()).filter(|address| !topology.is_owner(address)));
         }
-        // Each one takes so long at most to be connected to, and as long again to answer.
+        // Each one takes this long at most to connect, and as long again to answer.
         let limit = self.setup.nodes.config().health_check_timeout() * 2;
         let answers = self.ask_each(&sent_to, &redis::cmd("PING"), limit).await;
         let lives = |answer: &Result<_, ClusterError>| matches!(answer, Ok(_) | Err(ClusterError::Busy { .. }));
@@ -263,14 +263,14 @@ impl Cluster {
         self.silent.lock().unwrap_or_else(PoisonError::into_inner).contains(address)
     }
 
-    /// Notes how the primaries are. True if all of them are well.
+    /// Notes the state of the primaries. True if all of them are up.
     pub(crate) fn judge(&self) -> bool {
         let (primaries, ailing) = (self.topology().primaries(), self.ailing());
         self.down.store(!ailing.is_empty() && ailing.len() == primaries.len(), Ordering::Relaxed);
         ailing.is_empty()
     }
 
-    /// Primaries that are not well.
+    /// Primaries that are not up.
     pub(crate) fn ailing(&self) -> Vec<String> {
         let silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let members = self.members().clone();
@@ -278,7 +278,7 @@ impl Cluster {
         self.topology().primaries().into_iter().filter(|address| silent.contains(address) || fails(address)).collect()
     }
 
-    /// Whether the topology may be asked for again already.
+    /// Whether the topology may be requested again.
     pub(crate) fn is_refresh_due(&self) -> bool {
         let last = Instant::from_nanos(self.refreshed_at.load(Ordering::SeqCst));
         self.runtime().now() >= last + BETWEEN_REFRESHES
@@ -290,7 +290,7 @@ fn is_busy(error: &GetClientError) -> bool {
     matches!(error, GetClientError::Timeout { phase: WaitPhase::LeasesHeld, .. } | GetClientError::Saturated { .. })
 }
 
-/// However the look at the nodes ends.
+/// Ends the check of the nodes, also when it is dropped.
 struct LookGuard<'a>(&'a Cluster);
 
 impl Drop for LookGuard<'_> {

@@ -5,10 +5,10 @@ use redis::RedisError;
 use crate::error::{ConnectFailure, FailureKind};
 use crate::redis_node::Secrets;
 
-/// Why a cluster cannot be used, or a node of it told nothing.
+/// Why a cluster cannot be used, or why a node of it gave no usable answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClusterError {
-    #[error("{address} does not say what the cluster is: {error}")]
+    #[error("{address} did not report the topology: {error}")]
     NoAnswer { address: String, error: String, kind: FailureKind },
     #[error("{address} is not a node of a cluster: {error}")]
     NotACluster { address: String, error: String },
@@ -16,11 +16,11 @@ pub(crate) enum ClusterError {
     Refused { address: String, error: String, kind: FailureKind },
     #[error("every connection to {address} is on loan")]
     Busy { address: String },
-    #[error("{address} answers CLUSTER NODES with what cannot be read")]
+    #[error("{address} sent an unreadable reply to CLUSTER NODES")]
     Unreadable { address: String },
     #[error("no node of the cluster is known")]
     NoNode,
-    #[error("those that answer know of no slots")]
+    #[error("the nodes that answered report no slots")]
     NoSlots,
     #[error("{uncovered} slots of the cluster have no owner, and require_full_coverage is set")]
     Uncovered { uncovered: usize },
@@ -49,8 +49,8 @@ impl ClusterError {
         }
     }
 
-    /// As the pools of the cluster get it.
-    pub(crate) fn told(&self) -> ConnectFailure {
+    /// The error for the pools of the cluster.
+    pub(crate) fn to_connect_failure(&self) -> ConnectFailure {
         ConnectFailure::new(self.to_string(), self.kind(), self.is_permanent())
     }
 
@@ -63,7 +63,7 @@ impl ClusterError {
         }
     }
 
-    /// Whether another attempt must fail the same way until something is changed.
+    /// Whether every further attempt fails the same way until a setting or the server is changed.
     pub(crate) fn is_permanent(&self) -> bool {
         matches!(self, Self::NotACluster { .. } | Self::Refused { .. })
     }

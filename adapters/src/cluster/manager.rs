@@ -1,4 +1,4 @@
-//! What a manager does in cluster mode: names for one cluster, and leases on the owner of a key.
+//! A manager in cluster mode: names for one cluster, and leases on the owner of a key.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -20,7 +20,7 @@ use crate::future_util::all;
 use crate::network::Network;
 use crate::redis_node::{Address, Client, Hooks, PoolArgs, RedisConnector, SharedClient, Tls, redact};
 
-/// What the builder was told of clusters.
+/// The builder's settings about clusters.
 #[derive(Clone, Default)]
 pub(crate) struct ClusterConfig {
     pub(crate) use_cluster: bool,
@@ -39,7 +39,7 @@ impl fmt::Debug for ClusterConfig {
 }
 
 impl ClusterConfig {
-    /// The nodes at startup, in cluster mode.
+    /// The startup nodes, in cluster mode.
     pub(crate) fn check(&self, protocol: ProtocolVersion, tls: &Tls) -> Result<Option<Vec<Address>>, ConfigError> {
         let off = |setting| {
             Err(ConfigError::OutOfRange { setting, value: String::from("set"), range: String::from("set with use_cluster only") })
@@ -59,13 +59,14 @@ impl ClusterConfig {
             let unusable = |reason: String| ConfigError::Unusable { setting: "startup_nodes", value: redact(url), reason };
             let place = Address::parse(url, protocol, tls).map_err(|error| unusable(error.to_string()))?;
             if !place.is_tcp() || place.login.db() != 0 {
-                return Err(unusable(String::from("a node of a cluster has a host and a port, and no database but 0")));
+                return Err(unusable(String::from("a node of a cluster must have a host and a port, and database 0")));
             }
-            // How the first one is verified is how all nodes are.
+            // The verification of the first one applies to all nodes.
             let is_insecure = |url: &str| url.ends_with("#insecure");
             let differs = is_insecure(url) != is_insecure(&self.startup_nodes[0]);
             if differs || places.first().is_some_and(|first| !place.has_login_of(first)) {
-                let reason = "all startup nodes have one user, password and protocol, and TLS, #insecure or neither";
+                let reason =
+                    "all startup nodes must have the same user, password, protocol and TLS mode (TLS, #insecure or none)";
                 return Err(unusable(String::from(reason)));
             }
             places.push(place);
@@ -74,7 +75,7 @@ impl ClusterConfig {
     }
 }
 
-/// The cluster of a manager, by whatever names it was added.
+/// The cluster of a manager, with all names under which it was added.
 #[derive(Clone)]
 pub(crate) struct Clusters {
     cluster: Arc<Cluster>,
@@ -82,12 +83,12 @@ pub(crate) struct Clusters {
     use_of_it: Arc<Mutex<ClusterUse>>,
 }
 
-/// What keeps the nodes of a cluster open, beside its names.
+/// The users of a cluster's nodes, beside its names.
 #[derive(Default)]
 struct ClusterUse {
     /// Calls that add a name.
     adding: usize,
-    /// What shared clients hold, by name.
+    /// The leases of shared clients, by name.
     shares: HashMap<String, Vec<Weak<SharedLease>>>,
 }
 
@@ -134,7 +135,7 @@ impl Clusters {
     }
 
     pub(crate) async fn get_for_key(&self, name: &str, key: &[u8], timeout: Duration) -> Result<Client, GetClientError> {
-        // It must have been added, and not closed since.
+        // The name must have been added, and not closed since.
         self.names.node(name)?;
         self.cluster.lend(name, slot_of(key), timeout).await.map(Client::new)
     }
@@ -172,7 +173,7 @@ impl Clusters {
         drained(names, nodes).await;
     }
 
-    /// All at once. The nodes, whose close their own manager has begun, lend nothing any more.
+    /// Closes all names at once. The manager of the nodes has begun to close them: they lend nothing any more.
     pub(crate) async fn close_all(&self, nodes: PendingClose<RedisConnector>, timeout: Duration) {
         let names = self.names.begin_close(timeout);
         self.end_shares(|shares| std::mem::take(shares).into_values().flatten().collect());
@@ -185,7 +186,7 @@ impl Clusters {
         ended.iter().filter_map(Weak::upgrade).for_each(|share| share.end());
     }
 
-    /// Begins to close the nodes if no name is open, nor on its way: no command is sent when this returns.
+    /// Begins to close the nodes if no name is open or being added: no command is sent when this returns.
     fn close_unless_used(&self, use_of_it: &mut ClusterUse, timeout: Duration) -> Option<PendingClose<RedisConnector>> {
         let is_used = use_of_it.adding > 0 || !self.names.status().is_empty();
         if is_used { None } else { Some(self.cluster.close(timeout)) }
@@ -195,13 +196,13 @@ impl Clusters {
         lock(&self.use_of_it)
     }
 
-    /// The same for the handles of its names, which do not keep them.
+    /// The same for the handles of its names; it does not keep them open.
     pub(crate) fn downgrade(&self) -> WeakClusters {
         WeakClusters { cluster: Arc::clone(&self.cluster), names: self.names.downgrade(), use_of_it: Arc::clone(&self.use_of_it) }
     }
 }
 
-/// The cluster of a manager, as the handles of its names have it.
+/// The cluster of a manager, for the handles of its names.
 #[derive(Clone)]
 pub(crate) struct WeakClusters {
     cluster: Arc<Cluster>,
@@ -210,7 +211,7 @@ pub(crate) struct WeakClusters {
 }
 
 impl WeakClusters {
-    /// The clusters, if their manager is still there.
+    /// The clusters, if their manager still exists.
     pub(crate) fn upgrade(&self) -> Option<Clusters> {
         let (cluster, use_of_it) = (Arc::clone(&self.cluster), Arc::clone(&self.use_of_it));
         self.names.upgrade().map(|names| Clusters { cluster, names, use_of_it })
@@ -232,7 +233,7 @@ impl WeakClusters {
             shares.push(Arc::downgrade(share.lease()));
         }
         if !pool.is_open() {
-            // By a call that did not see this share.
+            // Closed by a call that did not see this lease.
             share.lease().end();
             return Err(GetClientError::Closed { node: String::from(pool.name()) });
         }
@@ -244,7 +245,7 @@ fn lock(use_of_it: &Mutex<ClusterUse>) -> MutexGuard<'_, ClusterUse> {
     use_of_it.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A call that adds a name. However it ends: if there is no name then, nothing of the cluster is left behind.
+/// A call that adds a name. If there is no name at its end, nothing of the cluster is left behind.
 struct AddClusterGuard<'a>(&'a Clusters);
 
 impl<'a> AddClusterGuard<'a> {

@@ -25,7 +25,7 @@ pub(crate) fn leave(key: u64) {
     clusters().remove(&key);
 }
 
-/// None if there is none any more.
+/// `None` if it does not exist any more.
 pub(crate) fn find(key: u64) -> Option<Arc<Cluster>> {
     let found = clusters().get(&key).cloned();
     found?.upgrade()

@@ -1,15 +1,15 @@
-//! Redis Cluster: who owns which slot, clients whose commands find their node, and leases on the owner of a key.
+//! Redis Cluster: the topology, clients that route their commands, and leases on the owner of a key.
 //!
 //! ```text
 //!  Client --> ClusterConnection of the redis crate --> Wire (one for each node) --> shared connections of that node's pools
 //!  (lease)    routes, splits, follows redirections      |                            (ours: dialled, checked, healed)
 //!                                                       v
 //!  ClusterMonitor ------------------------------------------> Cluster: topology and members
-//!  (asks nodes who owns what)
+//!  (asks nodes for the slots)
 //! ```
 //!
-//! The redis crate decides where a command goes and what becomes of a redirection. Everything that touches a socket is
-//! ours: it sees a cluster whose connections never hang, for what it would wait for is answered from the topology here.
+//! The redis crate decides where a command goes and how redirections are followed. All sockets are ours. The connections that
+//! the redis crate sees never hang: its own requests are answered from the topology here.
 
 mod args;
 mod connector;

@@ -1,4 +1,4 @@
-//! The watch of a cluster: one task that asks primaries for signs of life, and nodes for the topology. Decides nothing else.
+//! The monitor of a cluster: one task that asks primaries for signs of life, and nodes for the topology.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -9,17 +9,17 @@ use redis_manager_core::{Instant, Task};
 use crate::cluster::nodes::Cluster;
 use crate::cluster::signal::Signal;
 
-/// How often the replicas of a primary that ails are asked whether one of them has taken its place.
+/// How often the replicas of a failing primary are asked whether one of them was promoted.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
-/// Holds the cluster weakly: it does not keep alive what it watches.
+/// Has a weak reference: it does not keep the cluster alive.
 pub(crate) struct ClusterMonitor {
     cluster: Weak<Cluster>,
     doubted: Arc<Signal>,
 }
 
 impl ClusterMonitor {
-    /// Starts the watch of a cluster that has none.
+    /// Starts the monitor of a cluster that has none.
     pub(crate) fn start(cluster: &Arc<Cluster>) {
         if cluster.begin_watch() {
             let watch = Self { cluster: cluster.weak(), doubted: Arc::clone(&cluster.doubted) };
@@ -37,15 +37,15 @@ impl ClusterMonitor {
                 return;
             }
             let args = &cluster.setup.cluster_args;
-            // Not before it is: waiting for it would hold up the checks.
+            // Not before it is due: waiting for it would delay the checks.
             if cluster.is_refresh_due() && (is_due(&cluster, next_refresh) || cluster.take_moved()) {
-                // It fails only if nobody answers; the checks tell as much.
+                // It fails only if no node answers, and the checks find that, too.
                 let _ = cluster.refresh().await;
                 next_refresh = Some(cluster.soon(args.topology_refresh_interval));
             }
             if is_due(&cluster, next_check) {
                 let checked = Arc::clone(&cluster);
-                // A task of its own: one that is silent must not hold up the look at the others.
+                // A task of its own: a silent node must not delay the checks of the others.
                 cluster.runtime().spawn(Box::pin(async move { checked.look_for_silence().await }));
                 next_check = Some(cluster.soon(args.node_check_interval));
             }
@@ -65,14 +65,15 @@ fn is_due(cluster: &Cluster, at: Option<Instant>) -> bool {
     at.is_none_or(|at| at <= cluster.runtime().now())
 }
 
-/// Asks the replicas of primaries that ail whether they have taken their place, and if so the cluster for its topology. True
-/// if no primary ails any more.
+/// Asks the replicas of failing primaries whether they were promoted. If one was, requests the topology. True if no primary
+/// fails any more.
 async fn look_for_promotion(cluster: &Cluster) -> bool {
     let topology = cluster.topology();
     let replicas: Vec<String> = cluster.ailing().iter().flat_map(|primary| topology.replicas_of(primary)).collect();
     let roles = cluster.ask_each(&replicas, &redis::cmd("ROLE"), BETWEEN_LOOKS).await;
     let promoted = roles.iter().find(|(_, role)| role.as_ref().is_ok_and(is_primary)).map(|(address, _)| address.as_str());
-    // Without a replica to ask there may be changes all the same. With one, a turn is saved for the moment of its promotion.
+    // Without a replica to ask, the topology may have changed all the same. With one, the request is saved for the moment of
+    // the promotion.
     if promoted.is_some() || (roles.is_empty() && cluster.is_refresh_due()) {
         let _ = cluster.refresh_from(promoted).await;
     }
@@ -96,7 +97,7 @@ async fn either<T>(mut sleep: Task, signal: impl Future<Output = T>) {
 impl Cluster {
     /// An instant up to a quarter later than `interval` from now, so that a fleet does not ask at once.
     fn soon(&self, interval: Duration) -> Instant {
-        // Each sum saturates: an interval may be as long as never.
+        // All sums saturate: an interval may be `Duration::MAX`.
         self.runtime().now() + interval + (interval / 4).mul_f64(self.chance())
     }
 }

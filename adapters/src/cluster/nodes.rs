@@ -1,4 +1,4 @@
-//! A cluster as its manager holds it: the picture of who owns what, and the pools of the nodes.
+//! A cluster as its manager holds it: the topology, and the pools of the nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
@@ -17,10 +17,10 @@ use crate::error::GetClientError;
 use crate::network::Network;
 use crate::redis_node::{Address, ClusterMembership, Hooks, PoolArgs, RedisConnector, Session, SharedConnections, redact};
 
-/// How long a replica that has refused to be read from is not asked again.
+/// How long a replica that refused a read is not read from.
 const UNFIT_FOR: Duration = Duration::from_secs(1);
 
-/// All that a cluster is made of.
+/// All parts of a cluster.
 pub(crate) struct ClusterContext {
     pub(crate) nodes: Manager<RedisConnector>,
     pub(crate) network: Arc<dyn Network>,
@@ -35,27 +35,27 @@ pub(crate) struct ClusterContext {
 /// A cluster. All names under which it was added are one cluster, with the same nodes.
 pub(crate) struct Cluster {
     pub(crate) setup: ClusterContext,
-    /// What it is known by to those who cannot be given more than a word.
+    /// Its number, for the redis crate: there is no place for a reference.
     pub(crate) key: u64,
     topology: RwLock<Arc<Topology>>,
-    /// Held by the one who makes the next picture of the present one.
+    /// Locked while the next topology is made of the present one.
     adopting: Mutex<()>,
     members: Mutex<BTreeMap<String, Arc<ClusterMember>>>,
     /// Raised with each new topology.
     pub(crate) changed: Signal,
-    /// Raised when there is reason to think that the topology is out of date, or a node fails.
+    /// Raised when the topology may be out of date, or a node may have failed.
     pub(crate) doubted: Arc<Signal>,
-    /// Held by the one who asks the nodes.
+    /// Locked by the caller that asks the nodes.
     pub(crate) refreshing: async_lock::Mutex<()>,
     /// In nanoseconds of the runtime's clock; 0 if it never was.
     pub(crate) refreshed_at: AtomicU64,
-    /// Nodes that gave no sign of life when they were asked last.
+    /// Nodes that gave no sign of life in the last check.
     pub(crate) silent: Mutex<BTreeSet<String>>,
-    /// Somebody asks them.
+    /// A check of the nodes is in progress.
     pub(crate) is_looking: AtomicBool,
     /// No primary can be reached.
     pub(crate) down: AtomicBool,
-    /// A node has said that a slot is elsewhere, or was found not to be one that is sent to.
+    /// A node has redirected a slot, or was found not to serve: the topology must be requested again.
     has_moved: AtomicBool,
     watched: AtomicBool,
     closed: AtomicBool,
@@ -64,7 +64,7 @@ pub(crate) struct Cluster {
     next_errand: AtomicU64,
 }
 
-/// Whether an errand has been seen by a node.
+/// Whether a node has seen an errand.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum NudgeState {
     NotYet,
@@ -132,7 +132,7 @@ impl Cluster {
         self.down.load(Ordering::Relaxed)
     }
 
-    /// True for the first who asks, until the watch has ended.
+    /// True for the first caller, until the monitor has ended.
     pub(crate) fn begin_watch(&self) -> bool {
         !self.watched.swap(true, Ordering::SeqCst)
     }
@@ -162,14 +162,14 @@ impl Cluster {
             unfit_until: AtomicU64::new(0),
         });
         let mut members = self.members();
-        // Another call may have been quicker.
+        // Another call may have made it meanwhile.
         let known = members.get(address).filter(|member| member.connections.is_of(made.pool())).cloned();
         let member = known.unwrap_or_else(|| Arc::clone(&made));
         let replaced = members.insert(String::from(address), Arc::clone(&member));
         drop(members);
         drop((replaced, made));
         if self.is_closed() {
-            // It was closed meanwhile, and may have looked at the members before.
+            // It was closed meanwhile, perhaps before the member was inserted.
             let late = self.members().remove(address);
             self.close_members(late);
             return Err(GetClientError::Closed { node: String::from(address) });
@@ -196,24 +196,24 @@ impl Cluster {
         Ok((self.member(owner)?, version))
     }
 
-    /// A node has said where a slot is.
+    /// A node has redirected a slot to another node.
     pub(crate) fn moved(&self, slot: u16, to: &str) {
         self.adopt(|known| (known.owner(slot) != Some(to)).then(|| known.with_moved(slot, to)));
         self.ask_again();
     }
 
-    /// The nodes are to be asked for the slots, as soon as they may be.
+    /// Requests the topology from the nodes, as soon as it is due.
     pub(crate) fn ask_again(&self) {
         self.has_moved.store(true, Ordering::SeqCst);
         self.doubted.raise();
     }
 
-    /// Whether there was reason to ask again since this was asked last.
+    /// Whether a new topology was requested since the last call.
     pub(crate) fn take_moved(&self) -> bool {
         self.has_moved.swap(false, Ordering::SeqCst)
     }
 
-    /// Makes the next picture of the present one, if there is one to be made; one caller at a time, so that none is lost.
+    /// Makes the next topology of the present one, if there is one; one caller at a time, so that no update is lost.
     pub(crate) fn adopt(&self, next: impl FnOnce(&Topology) -> Option<Topology>) {
         let adopting = self.adopting.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(next) = next(&self.topology()).filter(|_| !self.is_closed()) else { return };
@@ -222,12 +222,12 @@ impl Cluster {
         self.changed.raise();
     }
 
-    /// Closes the pools of nodes that are no part of the cluster any more.
+    /// Closes the pools of nodes that do not belong to the cluster any more.
     pub(crate) fn let_go(&self) {
         let topology = self.topology();
         let gone: Vec<_> = {
             let mut members = self.members();
-            let (kept, gone) = std::mem::take(&mut *members).into_iter().partition(|(address, _)| topology.knows(address));
+            let (kept, gone) = std::mem::take(&mut *members).into_iter().partition(|(address, _)| topology.contains(address));
             *members = kept;
             let gone: BTreeMap<_, _> = gone;
             gone.into_values().collect()
@@ -235,7 +235,7 @@ impl Cluster {
         self.close_members(gone);
     }
 
-    /// Closes the pools of members that are no members any more, in the background.
+    /// Closes the pools of former members, in the background.
     fn close_members(&self, gone: impl IntoIterator<Item = Arc<ClusterMember>>) {
         let timeout = self.setup.nodes.config().default_timeout();
         for member in gone {
@@ -245,7 +245,7 @@ impl Cluster {
         }
     }
 
-    /// It is in use, again perhaps.
+    /// The cluster is in use, perhaps again.
     pub(crate) fn reopen(&self) {
         self.closed.store(false, Ordering::SeqCst);
     }
@@ -254,7 +254,7 @@ impl Cluster {
         self.closed.load(Ordering::SeqCst)
     }
 
-    /// No command is sent from now on, and no node lends anything; then the shared connections come back.
+    /// No command is sent from now on, and no node lends anything; then the shared connections are returned.
     pub(crate) fn close(&self, timeout: Duration) -> PendingClose<RedisConnector> {
         let adopting = self.adopting.lock().unwrap_or_else(PoisonError::into_inner);
         self.closed.store(true, Ordering::SeqCst);
@@ -268,8 +268,8 @@ impl Cluster {
         closing
     }
 
-    /// Lends a connection to the owner of a slot, wherever that goes while the call waits. A caller in its queue stays
-    /// there until the slot belongs to another node.
+    /// Lends a connection to the owner of a slot, and follows the slot while the call waits. A caller in a queue stays there
+    /// until the slot belongs to another node.
     pub(crate) async fn lend(&self, name: &str, slot: u16, timeout: Duration) -> Result<Lease<RedisConnector>, GetClientError> {
         let deadline = self.runtime().now() + timeout;
         loop {
@@ -284,7 +284,7 @@ impl Cluster {
             .await;
             match outcome {
                 Some(Ok(lease)) => return Ok(lease),
-                // Its pools have just been closed because it left.
+                // Its pools were just closed because it left the cluster.
                 Some(Err(AcquireError::Closed { .. })) if self.changed.version() > version && left > Duration::ZERO => {}
                 Some(Err(error)) => return Err(error.into()),
                 None => {}
@@ -293,7 +293,7 @@ impl Cluster {
     }
 
     async fn until_owned_by_another(&self, slot: u16, member: &ClusterMember, mut seen: u64) {
-        // Whoever waits has found no connection: somebody should see to it.
+        // There is no free connection: the monitor should check the node.
         self.doubted.raise();
         loop {
             seen = self.changed.beyond(seen).await;
@@ -303,7 +303,7 @@ impl Cluster {
         }
     }
 
-    /// Evenly from 0 to 1.
+    /// A random number from 0 to 1.
     pub(crate) fn chance(&self) -> f64 {
         (self.runtime().seed() >> 11) as f64 / (1_u64 << 53) as f64
     }
@@ -319,7 +319,7 @@ impl Cluster {
         self.errands().remove(&number);
     }
 
-    /// Whether this is asked for the first time of an errand that is under way.
+    /// Whether this is the first request of an errand in progress.
     pub(crate) fn is_first_errand(&self, number: u64) -> bool {
         self.errands().get_mut(&number).is_some_and(|seen| std::mem::replace(seen, NudgeState::Once) == NudgeState::NotYet)
     }
@@ -340,7 +340,7 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         crate::cluster::map::leave(self.key);
-        // The watch finds nobody any more.
+        // Wakes the monitor, which then ends.
         self.doubted.raise();
     }
 }

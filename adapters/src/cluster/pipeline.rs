@@ -10,23 +10,23 @@ use crate::cluster::routed_client::in_part;
 use crate::cluster::wire::{Outgoing, Wire, behind_asking, note_refusal, spare};
 use crate::redis_node::CommandProfile;
 
-/// A pipeline of which some commands may have been carried out already.
+/// A pipeline of which some commands may have been executed.
 struct PipelineProgress<'a> {
     commands: Vec<&'a Cmd>,
-    /// One for each command; for one that is left, why.
+    /// One for each command; for one that is left, the reason.
     values: Vec<Value>,
-    /// Commands that were not carried out yet, in order.
+    /// Commands that were not executed yet, in order.
     left: Vec<usize>,
 }
 
-/// What is to be done with those that are left.
+/// How the remaining commands continue.
 enum NextStep {
     Nothing,
     /// They are sent again, there.
     Wait,
-    /// All of them, and nothing was carried out: the redis crate knows what to do.
+    /// All of them, and none was executed: the redis crate handles it.
     Return,
-    /// A part of them, to somebody else; behind ASKING if so.
+    /// A part of them goes to another node; behind ASKING if set.
     Follow {
         to: String,
         asking: bool,
@@ -43,7 +43,7 @@ impl<'a> PipelineProgress<'a> {
         self.left.len() < self.commands.len()
     }
 
-    /// Books the answers to those that were left.
+    /// Notes the answers to the remaining commands.
     fn book(&mut self, cluster: &Cluster, answers: Vec<Value>) -> NextStep {
         let (mut waits, mut left) = (false, Vec::new());
         for (index, value) in std::mem::take(&mut self.left).into_iter().zip(answers) {
@@ -69,7 +69,7 @@ impl<'a> PipelineProgress<'a> {
         }
     }
 
-    /// The answers, from `offset` on; those that are left are told as they are.
+    /// The answers, from `offset` on; for the remaining commands, the errors as they are.
     fn end(mut self, offset: usize) -> Vec<Value> {
         for index in self.left {
             let value = std::mem::replace(&mut self.values[index], Value::Nil);
@@ -81,8 +81,8 @@ impl<'a> PipelineProgress<'a> {
 }
 
 impl Wire {
-    /// Sends all of it; then, as long as there is time, what was refused, to where it is to be sent. The redis crate would send
-    /// all of it again.
+    /// Sends all of it; then, while there is time, the refused commands to their new nodes. The redis crate would send all of
+    /// it again.
     pub(crate) async fn send_pipeline(
         &mut self,
         cluster: &Cluster,
@@ -100,7 +100,7 @@ impl Wire {
             let pipeline = rest.as_ref().unwrap_or(pipeline);
             let parcel = Outgoing::Many { pipeline, offset: 0, count: pipeline.len() };
             let wire = other.as_mut().unwrap_or(self);
-            // Once a part was carried out, the redis crate must not send it again: the rest goes where it was told to go.
+            // Once a part was executed, the redis crate must not send it again: the rest follows the redirection.
             let bound = asking || progress.has_begun();
             let sent = match wire.send_once(cluster, parcel, &attempt, bound).await {
                 Ok(sent) => sent.ok_or_else(|| elsewhere(cluster, None))?,
@@ -128,8 +128,8 @@ impl Wire {
         }
     }
 
-    /// Sends until it is carried out, or refused for more than the moment. A transaction that was refused because its slot is
-    /// elsewhere was not carried out, so the redis crate may send it there.
+    /// Sends until it is executed or finally refused. A transaction that was refused because its slot has moved was not
+    /// executed, so the redis crate may send it to the new node.
     pub(crate) async fn send_transaction(
         &mut self,
         cluster: &Cluster,
@@ -140,7 +140,7 @@ impl Wire {
         let asking = self.take_asking();
         let led = asking.then(|| transaction_behind_asking(pipeline));
         let parcel = match &led {
-            // All replies but the first: what was refused is told when it is queued.
+            // All replies but the first: a refusal is reported when the command is queued.
             Some(led) => Outgoing::Many { pipeline: led, offset: 1, count: led.len() - 1 },
             None => Outgoing::Many { pipeline, offset, count },
         };
@@ -164,7 +164,7 @@ impl Wire {
 }
 
 impl PipelineProgress<'_> {
-    /// What is left, as it is to be sent.
+    /// The remaining commands, as they are sent.
     fn rest(&self, asking: bool) -> Pipeline {
         let left = self.left.iter().map(|index| self.commands[*index]);
         if asking {
@@ -189,11 +189,11 @@ fn transaction_behind_asking(pipeline: &Pipeline) -> Pipeline {
     led
 }
 
-/// Why a transaction is to be sent again, here or elsewhere. None if it was carried out, or fails wherever it is sent.
+/// Why a transaction must be sent again, to the same or another node. `None` if it was executed, or fails on every node.
 fn refusal_of_transaction(sent: &RedisResult<Vec<Value>>) -> Option<ServerError> {
     match sent {
         Ok(values) => {
-            // The answer to EXEC; any other than an error says that it was carried out, or that a watched key has changed.
+            // The answer to EXEC. Anything but an error means that it was executed, or that a watched key has changed.
             let Some(Value::ServerError(_)) = values.last() else { return None };
             values.iter().find_map(|value| {
                 let Value::ServerError(error) = value else { return None };
@@ -207,7 +207,7 @@ fn refusal_of_transaction(sent: &RedisResult<Vec<Value>>) -> Option<ServerError>
     }
 }
 
-/// The answers that were asked for, of all of those behind the ASKING.
+/// The requested answers, out of all those behind the ASKING.
 fn shown(sent: RedisResult<Vec<Value>>, all: bool, offset: usize, count: usize) -> RedisResult<Vec<Value>> {
     let values = sent?;
     Ok(if all { values.into_iter().skip(offset).take(count).collect() } else { values })

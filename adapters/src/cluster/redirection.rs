@@ -1,4 +1,4 @@
-//! What a node's reply says of who is to be asked instead: redirections, and refusals for the moment. Sends nothing.
+//! What a node's reply says about the right node: redirections, and temporary refusals. Sends nothing.
 
 use redis::{Arg, Cmd, RedisResult, ServerError, ServerErrorKind, Value};
 
@@ -7,18 +7,18 @@ use crate::cluster::nodes::Cluster;
 use crate::cluster::topology::slot_of;
 use crate::redis_node::ReplyValues;
 
-/// Why a node has not carried out a command that another one would, or it would itself, later.
+/// Why a node has not executed a command that another node would execute, or it would itself, later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Redirection {
-    /// The slot, or this key of it, is elsewhere.
+    /// The slot, or this key of it, has moved.
     Elsewhere,
-    /// Half of its keys have moved, or a slot of the cluster has no owner, or the node is loading.
+    /// Half of its keys have moved, a slot of the cluster has no owner, or the node is loading.
     NotNow,
 }
 
 impl Redirection {
-    /// None if the command was carried out, or fails wherever it is sent. What a script answers is its own, in whatever words:
-    /// it was carried out.
+    /// `None` if the command was executed, or fails on every node. The error of a script is its own, with any text: the script
+    /// was executed.
     pub(crate) fn of(cmd: &Cmd, value: &Value) -> Option<Self> {
         let Value::ServerError(error) = value else { return None };
         let refusal = Self::of_error(error)?;
@@ -26,7 +26,7 @@ impl Redirection {
         refused.then_some(refusal)
     }
 
-    /// The same for what no script can answer: that a transaction was not carried out.
+    /// The same for replies that no script can give: a transaction was not executed.
     pub(crate) fn of_error(error: &ServerError) -> Option<Self> {
         match error.kind() {
             Some(ServerErrorKind::Moved | ServerErrorKind::Ask | ServerErrorKind::ReadOnly) => Some(Self::Elsewhere),
@@ -49,7 +49,7 @@ fn runs_a_script(cmd: &Cmd) -> bool {
     }
 }
 
-/// Whether a script's command was answered in the words that servers use before they run one.
+/// Whether a script's command was answered with an error that servers use before they run a script.
 fn is_of_the_server(script: &Cmd, error: &ServerError) -> bool {
     let words = error.details().unwrap_or_default();
     match error.kind() {
@@ -70,18 +70,18 @@ fn is_of_the_server(script: &Cmd, error: &ServerError) -> bool {
 pub(crate) fn read_redirection(error: &ServerError) -> Option<(u16, &str)> {
     let mut words = error.details()?.split_ascii_whitespace();
     let slot = words.next()?.parse().ok()?;
-    // A node that does not know its own host leaves it out.
+    // A node that has not learned its own host leaves it out.
     words.next().filter(|to| !to.starts_with(':')).map(|to| (slot, to))
 }
 
-/// The same error, which the redis crate passes on: it would send the command again after some.
+/// The same error in a form that the redis crate passes on: it would send the command again after some errors.
 pub(crate) fn tell(value: Value) -> Value {
     let Value::ServerError(error) = value else { return value };
-    let told = redis::make_extension_error(String::from(error.code()), error.details().map(String::from));
-    Value::ServerError(ServerError::try_from(told).unwrap_or(error))
+    let passed_on = redis::make_extension_error(String::from(error.code()), error.details().map(String::from));
+    Value::ServerError(ServerError::try_from(passed_on).unwrap_or(error))
 }
 
-/// What a reply on a connection of a cluster's node tells of slots.
+/// Notes what a reply of a cluster's node says about slots.
 pub(crate) fn note_redirections<T: ReplyValues>(cluster: u64, result: &RedisResult<T>) {
     let redirected = |error: &ServerError| {
         if error.kind() == Some(ServerErrorKind::Moved)
@@ -103,7 +103,7 @@ pub(crate) fn note_redirections<T: ReplyValues>(cluster: u64, result: &RedisResu
     }
 }
 
-/// Notes where a slot is now, if this says so.
+/// Notes where a slot is now, if the error says so.
 pub(crate) fn note_moved(cluster: &Cluster, error: &ServerError) {
     if error.kind() == Some(ServerErrorKind::Moved)
         && let Some((slot, to)) = read_redirection(error)

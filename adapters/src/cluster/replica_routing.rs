@@ -1,4 +1,4 @@
-//! Which node is read from, where replicas may be: a replica that is fit, or else the primary.
+//! The choice of the node for reads, if replicas are allowed: a usable replica, or else the primary.
 
 use redis::cluster_read_routing::{ReadCandidates, ReadRoutingStrategy, ReadRoutingStrategyFactory};
 use redis_manager_core::{Health, Instant};
@@ -30,8 +30,8 @@ impl ReadRoutingStrategy for FitReplicas {
 }
 
 impl Cluster {
-    /// Whether a command may be sent there: to a primary that owns slots in any case, to a replica if it is fit. One that is
-    /// neither may not know it yet.
+    /// Whether a command may be sent there: always to a primary that owns slots; to a replica if it is usable. Any other node
+    /// may have an old topology.
     pub(crate) fn serves(&self, address: &str) -> bool {
         self.topology().is_owner(address) || self.is_fit_replica(address)
     }

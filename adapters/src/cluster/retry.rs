@@ -1,4 +1,4 @@
-//! What the redis crate is told when a node is not the one to be asked: by its answer it chooses another one.
+//! The errors that the redis crate gets when another node is the right one: they decide which node it chooses.
 
 use redis::{Arg, Cmd, ErrorKind, RedisError, ServerErrorKind};
 
@@ -7,7 +7,7 @@ use crate::cluster::routed_client::conceal;
 use crate::cluster::topology::slot_of;
 use crate::error::{CommandFailure, Outage};
 
-/// The words of an answer that is ours.
+/// The text of an answer that is ours.
 pub(crate) const OWNER_CHANGED: &str = "the owner has changed";
 
 /// Commands that the redis crate splits by slot.
@@ -37,10 +37,11 @@ const FOR_ALL: [&[u8]; 20] = [
     b"UNWATCH",
 ];
 
-/// What the redis crate reads as "look at the slots again, and send it to the owner".
+/// An error that makes the redis crate request the slots again and send the command to the owner.
 ///
-/// A part of what was split or sent to all stays with the node that was chosen first; and if that is gone then, all parts are
-/// sent again, also those that were carried out. So it is told of the new owner of its keys, or that it is not sent at all.
+/// A part of a command that was split or sent to all nodes stays with its first node. If that node is gone, the redis crate
+/// sends all parts again, also the executed ones. So such a part gets the new owner of its keys, or an error that it was not
+/// sent.
 pub(crate) fn elsewhere(cluster: &Cluster, cmd: Option<&Cmd>) -> RedisError {
     cluster.ask_again();
     let mut words = cmd.into_iter().flat_map(|cmd| cmd.args_iter());

@@ -1,4 +1,4 @@
-//! How long a command is tried: until shortly before its caller gives up, so that he is told why.
+//! How long a command is tried: until shortly before its caller times out, so that the caller gets the reason.
 
 use std::time::Duration;
 
@@ -7,15 +7,15 @@ use redis_manager_core::Instant;
 use crate::cluster::nodes::Cluster;
 use crate::redis_node::CommandProfile;
 
-/// A command that a node refuses for the moment is sent there again after pauses that double between these.
+/// A command that a node refuses temporarily is sent there again after pauses that double between these.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// So much of a command's time, but no more than this, is kept for the way back to its caller.
+/// This part of a command's time, but no more than `LONGEST_WAY_BACK`, is reserved for the way back to its caller.
 const WAY_BACK: u32 = 20;
 const LONGEST_WAY_BACK: Duration = Duration::from_millis(50);
 
-/// One command, or what is sent in one piece, from its arrival at a node's door until its caller gives up.
+/// One command, or one pipeline, from its arrival at a node until its caller times out.
 pub(crate) struct RetryBudget {
     pub(crate) request: CommandProfile,
     /// Nothing is begun any more.

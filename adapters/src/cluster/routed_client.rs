@@ -1,4 +1,4 @@
-//! A cluster client on loan: commands that find their node, within the deadline that every command has.
+//! A cluster client on loan: commands are sent to the right node, within their deadline.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,10 +18,10 @@ use crate::redis_node::{
     CommandProfile, ReusableSleep, Session, redact, refuse_unless_plain, refuse_unless_plain_pipeline, timed_out,
 };
 
-/// The code of an error of ours on its way through the redis crate: one that it neither understands nor acts upon.
+/// The code of our errors on their way through the redis crate, which ignores it.
 const CONCEALED: &str = "REDISMANAGER";
 
-/// A client of a cluster that many tasks share; the lease goes back with the last clone, or when its name is closed.
+/// A client of a cluster that many tasks share. The lease is returned with the last clone, or when its name is closed.
 #[derive(Clone)]
 pub(crate) struct RoutedClient {
     lease: Arc<SharedLease>,
@@ -29,7 +29,7 @@ pub(crate) struct RoutedClient {
     name: Arc<str>,
 }
 
-/// None once it has gone back.
+/// `None` after it was returned.
 pub(crate) struct SharedLease {
     lease: Mutex<Option<Lease<ClusterConnector>>>,
     ended: Arc<AtomicBool>,
@@ -47,7 +47,7 @@ impl SharedLease {
 impl RoutedClient {
     pub(crate) fn new(lease: Lease<ClusterConnector>, name: &str) -> Self {
         let mut routed = RoutedConnection::clone(&lease);
-        // Its own: the lease is lent to others later.
+        // An own one: the lease is lent to others later.
         routed.ended = Arc::default();
         let ended = Arc::clone(&routed.ended);
         Self { lease: Arc::new(SharedLease { lease: Mutex::new(Some(lease)), ended }), routed, name: redact(name).into() }
@@ -70,16 +70,16 @@ impl RoutedClient {
     }
 }
 
-/// A cluster connection, as those see it who share it.
+/// The common state of the users of a cluster connection.
 pub(crate) struct ShareState {
-    /// Its driver has ended, with its runtime or in a panic: it carries nothing any more.
+    /// Its driver has ended, with its runtime or by a panic: it is unusable.
     dead: AtomicBool,
-    /// The version of the topology that the redis crate was told to look at last.
+    /// The version of the topology that the redis crate has loaded, or was last asked to load.
     version: AtomicU64,
 }
 
 impl ShareState {
-    /// Of a connection that knows the slots of a version of the topology, or of a later one.
+    /// For a connection with the slots of this version of the topology, or of a later one.
     pub(crate) fn of(version: u64) -> Self {
         Self { dead: AtomicBool::new(false), version: AtomicU64::new(version) }
     }
@@ -89,11 +89,11 @@ impl ShareState {
     }
 }
 
-/// One of those who share a cluster connection.
+/// One user of a cluster connection.
 pub(crate) struct RoutedConnection {
     cluster: Arc<Cluster>,
     connection: ClusterConnection<Wire>,
-    /// Counts those who share it.
+    /// Counts the users of the connection.
     share: Arc<ShareState>,
     /// Its pools were closed: it sends nothing any more.
     ended: Arc<AtomicBool>,
@@ -109,7 +109,7 @@ impl RoutedConnection {
         self.cluster.is_down() || self.share.is_dead()
     }
 
-    /// Ends it where it is.
+    /// Ends it in place.
     pub(crate) fn abort_handle(&self) -> impl FnOnce() + Send + 'static {
         let ended = Arc::clone(&self.ended);
         move || ended.store(true, Ordering::SeqCst)
@@ -124,7 +124,7 @@ impl RoutedConnection {
         let asked = self.connection.req_packed_command(renamed.as_ref().unwrap_or(cmd));
         let answered = self.timer.by(self.cluster.runtime(), deadline, asked).await;
         match answered.unwrap_or_else(|| Err(timed_out(None, request.reply_timeout, self.cluster.runtime()))) {
-            // What a node of several has failed with comes as its answer.
+            // The failure of one of several nodes is a part of the answer.
             Ok(Value::Map(answers)) => match answers.iter().find_map(|(_, answer)| concealed(answer)) {
                 Some(error) => Err(error),
                 None => Ok(Value::Map(answers)),
@@ -152,19 +152,19 @@ impl RoutedConnection {
         Ok(request.reply_timeout.limit().map(|limit| self.cluster.runtime().now() + limit))
     }
 
-    /// Has the redis crate look at the slots again if they have changed: by itself it does so when a command has failed for it.
+    /// Makes the redis crate request the slots again if they have changed. By itself it does so only after a failed command.
     async fn look_at_changes(&mut self, deadline: Option<Instant>) {
         let version = self.cluster.changed.version();
         if self.share.version.fetch_max(version, Ordering::Relaxed) >= version {
             return;
         }
         let errand = NudgeGuard { cluster: &self.cluster, number: self.cluster.begin_errand() };
-        let anybody = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
-        let looked = self.connection.route_command(refresh_errand(errand.number), anybody);
+        let any_node = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
+        let looked = self.connection.route_command(refresh_errand(errand.number), any_node);
         let _whether_it_did = self.timer.by(self.cluster.runtime(), deadline, looked).await;
     }
 
-    /// The error as it was before the redis crate saw it; or what its own mean.
+    /// The error as it was before it passed the redis crate; or an error of the redis crate, explained.
     fn reveal(&self, error: RedisError) -> RedisError {
         if let Some(error) = concealed_in(&error) {
             return error;
@@ -174,7 +174,7 @@ impl RoutedConnection {
             let text = format!("connection outcome unknown: {error}");
             return CommandFailure::unknown(None, Outage::Server, text).lost();
         }
-        // No answer of a server: it is told when nobody could be asked.
+        // No answer of a server: no node could be asked.
         let is_nobody = error.kind() == ErrorKind::ClusterConnectionNotFound || error.to_string().starts_with(OWNER_CHANGED);
         match is_nobody {
             true => CommandFailure::not_sent(None, Outage::Server, &error.to_string()).lost(),
@@ -214,7 +214,7 @@ impl std::fmt::Debug for RoutedConnection {
     }
 }
 
-/// What the redis crate also asks for its own sake is known by its upper case; servers take either.
+/// The redis crate's own requests are recognized by their upper case; servers accept either case.
 fn in_lower_case(cmd: &Cmd) -> Option<Cmd> {
     let mut words = cmd.args_iter();
     let name = match words.next()? {
@@ -235,8 +235,8 @@ fn in_lower_case(cmd: &Cmd) -> Option<Cmd> {
 /// Between the fields of an error that is concealed.
 const BETWEEN_FIELDS: char = '\u{1f}';
 
-/// Makes an error of ours one that the redis crate passes on: it would send a command again after most others. What is known of
-/// it goes along as fields before its text.
+/// Makes an error of ours one that the redis crate passes on: it would send a command again after most others. Its properties
+/// are added as fields before its text.
 pub(crate) fn conceal(error: RedisError) -> RedisError {
     let kind = if error.is_timeout() { "timeout" } else { "lost" };
     let sent = match error.was_sent() {
@@ -249,7 +249,7 @@ pub(crate) fn conceal(error: RedisError) -> RedisError {
     redis::make_extension_error(String::from(CONCEALED), Some(fields))
 }
 
-/// The error that was concealed, if this is one.
+/// The concealed error, if this is one.
 fn concealed_in(error: &RedisError) -> Option<RedisError> {
     (error.code() == Some(CONCEALED)).then(|| {
         let mut fields = error.detail().unwrap_or_default().splitn(5, BETWEEN_FIELDS);
@@ -271,7 +271,7 @@ fn concealed(answer: &Value) -> Option<RedisError> {
     concealed_in(&RedisError::from(error.clone()))
 }
 
-/// What is told of a pipeline of which a part was carried out, when the rest was not, or may not have been.
+/// The error of a pipeline that was executed in part, when the rest was not, or may not have been.
 pub(crate) fn in_part(error: RedisError) -> RedisError {
     let was = concealed_in(&error).unwrap_or(error);
     let outage = if was.is_unavailable() { Outage::Server } else { Outage::Ours };
@@ -284,10 +284,10 @@ pub(crate) fn in_part(error: RedisError) -> RedisError {
 mod tests {
     use super::*;
 
-    /// NodeLine to bite: with every kind as a lost connection.
+    /// Seen to bite: with every kind as a lost connection.
     #[test]
     fn an_error_that_was_concealed_is_the_same_again() {
-        let failure = || CommandFailure::not_sent(Some("redis://node"), Outage::Server, "nobody there");
+        let failure = || CommandFailure::not_sent(Some("redis://node"), Outage::Server, "unreachable");
         let facts = |error: &RedisError| (error.was_sent(), error.is_unavailable(), error.node().map(String::from));
         for error in [failure().timed_out(), failure().lost()] {
             let hidden = conceal(error.clone());
@@ -298,7 +298,7 @@ mod tests {
             let shown = concealed_in(&in_part(hidden)).expect("it was concealed");
             assert_eq!(shown.is_timeout(), error.is_timeout());
             assert_eq!(facts(&shown), (Sent::Unknown, true, Some(String::from("redis://node"))));
-            assert!(shown.to_string().ends_with("then: not sent: nobody there"), "{shown}");
+            assert!(shown.to_string().ends_with("then: not sent: unreachable"), "{shown}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A version that grows, and those who wait until it does.
+//! A version that grows, and tasks that wait for it to grow.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 #[derive(Default)]
 pub(crate) struct Signal {
     state: Mutex<SignalPhase>,
-    /// The same as in the state; it is looked at before every command.
+    /// The same as in the state; read before every command.
     version: AtomicU64,
 }
 
@@ -27,7 +27,7 @@ impl Signal {
         self.version.load(Ordering::SeqCst)
     }
 
-    /// The next version; all who wait are woken.
+    /// The next version; wakes all waiting tasks.
     pub(crate) fn raise(&self) {
         let woken = {
             let mut state = self.state();

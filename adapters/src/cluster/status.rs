@@ -1,4 +1,4 @@
-//! What can be seen of a cluster: its nodes, their roles, slots and pools.
+//! The public status of a cluster: its nodes, their roles, slots and pools.
 
 use std::ops::RangeInclusive;
 
@@ -7,14 +7,14 @@ use redis_manager_core::NodeStatus;
 use crate::cluster::nodes::Cluster;
 use crate::cluster::topology::ClusterRole;
 
-/// A cluster as it is known now. The picture of slots is one; the pools are looked at one after the other.
+/// The present state of a cluster. The slots are one consistent snapshot; the pools are read one after the other.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ClusterStatus {
     /// Every node, in the order of addresses.
     pub nodes: Vec<ClusterNode>,
-    /// Slots that have an owner, of 16 384.
+    /// Slots that have an owner, 0 to 16 384.
     pub covered_slots: usize,
     /// Whether no primary can be reached.
     pub is_down: bool,
@@ -27,15 +27,15 @@ pub struct ClusterStatus {
 pub struct ClusterNode {
     /// Host and port, as the cluster names them.
     pub address: String,
-    /// Whether it takes writes.
+    /// Primary or replica.
     pub role: ClusterRole,
-    /// The address of the primary that it copies.
+    /// The address of its primary; `None` for a primary, and for a replica of an unknown one.
     pub replica_of: Option<String>,
-    /// The slots that it owns, in order.
+    /// The slots that it owns, in ascending order.
     pub slots: Vec<RangeInclusive<u16>>,
-    /// The other nodes have agreed that it is down.
+    /// Whether the other nodes agree that it is down.
     pub failed: bool,
-    /// Its pools. None if nothing was sent there yet.
+    /// Its pools. `None` if nothing was sent to it yet.
     pub pools: Option<NodeStatus>,
 }
 

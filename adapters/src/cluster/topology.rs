@@ -1,14 +1,14 @@
-//! Who owns which slot: what nodes say of it, put together into one picture. A plain value; asks nobody.
+//! The owners of slots: the reports of nodes, merged into one topology. A plain value; sends nothing.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::RangeInclusive;
 
 use redis::Value;
 
-/// Slots of a cluster.
+/// Number of slots of a cluster.
 pub(crate) const SLOTS: u16 = 16_384;
 
-/// The slot of a key: of what stands between its first `{` and the `}` after it, if anything does, else of all of it.
+/// The slot of a key: that of the text between its first `{` and the next `}`, if there is any, or else of the whole key.
 pub(crate) fn slot_of(key: &[u8]) -> u16 {
     let tag = || {
         let start = key.iter().position(|byte| *byte == b'{')? + 1;
@@ -18,15 +18,15 @@ pub(crate) fn slot_of(key: &[u8]) -> u16 {
     crc16::State::<crc16::XMODEM>::calculate(tag().unwrap_or(key)) % SLOTS
 }
 
-/// What a node does in its cluster.
+/// The role of a node in its cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
 #[non_exhaustive]
 pub enum ClusterRole {
-    /// It may own slots, and takes writes for them.
+    /// It may own slots, and accepts writes for them.
     Primary,
-    /// It copies a primary, and takes its place when that one fails.
+    /// It copies a primary, and replaces it when it fails.
     Replica,
 }
 
@@ -34,37 +34,37 @@ pub enum ClusterRole {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NodeLine {
     id: String,
-    /// Host and port, as commands are sent there.
+    /// Host and port for commands.
     pub(crate) address: String,
     pub(crate) role: ClusterRole,
     /// The id of the primary that it copies.
     primary: Option<String>,
-    /// Grows with each change of what the node, or its primary, owns.
+    /// Grows with each change of the slots of the node, or of its primary.
     epoch: u64,
-    /// The others have agreed that it is down.
+    /// The other nodes agree that it is down.
     pub(crate) failed: bool,
     slots: Vec<RangeInclusive<u16>>,
 }
 
-/// One picture of a cluster.
+/// The topology of a cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Topology {
     /// By address.
     nodes: BTreeMap<String, NodeLine>,
-    /// In the order of slots, without overlap: who owns each range.
+    /// The owner of each range, in the order of slots, without overlap.
     owners: Vec<(RangeInclusive<u16>, String)>,
-    /// Slots whose owner was told by a MOVED since.
+    /// Slots whose owner was reported by a MOVED since.
     moved: BTreeMap<u16, String>,
-    /// Those who own any slot; it is looked at before every command.
+    /// The nodes that own any slot; read before every command.
     owning: HashSet<String>,
 }
 
-/// Reads the reply to `CLUSTER NODES` of the node at `asked`; lines that cannot be understood are passed over.
+/// Reads the reply of the node at `asked` to `CLUSTER NODES`; skips unreadable lines.
 pub(crate) fn read_view(text: &str, asked: &str) -> Vec<NodeLine> {
     text.lines().filter_map(|line| read_line(line, asked)).collect()
 }
 
-/// Whether a view knows the owner of any slot.
+/// Whether a report contains the owner of any slot.
 pub(crate) fn is_owned(view: &[NodeLine]) -> bool {
     view.iter().any(|seen| !seen.slots.is_empty())
 }
@@ -80,7 +80,7 @@ fn read_line(line: &str, asked: &str) -> Option<NodeLine> {
     if flags.contains(&"handshake") || flags.contains(&"noaddr") {
         return None;
     }
-    // ip:port@bus-port,hostname; a node that does not know its own ip leaves it out.
+    // ip:port@bus-port,hostname; a node that has not learned its own ip leaves it out.
     let place = place.split(['@', ',']).next()?;
     let (host, port) = place.rsplit_once(':')?;
     port.parse::<u16>().ok().filter(|port| *port > 0)?;
@@ -89,7 +89,7 @@ fn read_line(line: &str, asked: &str) -> Option<NodeLine> {
         host => host,
     };
     let role = if flags.contains(&"master") { ClusterRole::Primary } else { ClusterRole::Replica };
-    // Slots on the way from or to somebody else are in brackets.
+    // Slots that are migrating are in brackets.
     let slots = words.filter(|word| !word.starts_with('[')).filter_map(read_range).collect();
     let failed = flags.contains(&"fail");
     Some(NodeLine { id, address: format!("{host}:{port}"), role, primary, epoch, failed, slots })
@@ -102,14 +102,14 @@ fn read_range(word: &str) -> Option<RangeInclusive<u16>> {
 }
 
 impl Topology {
-    /// What several nodes say, and what was known before of nodes that they still know. Where they disagree, the claim with
-    /// the higher epoch holds: that is how the nodes themselves decide.
+    /// Merges the reports of several nodes with the topology before. If they disagree, the claim with the higher epoch wins, as
+    /// among the nodes themselves.
     pub(crate) fn merge(before: &Self, views: Vec<Vec<NodeLine>>) -> Self {
         let known: HashSet<String> = views.iter().flatten().map(|seen| seen.id.clone()).collect();
         let old = before.nodes.values().filter(|seen| known.contains(&seen.id)).cloned();
         let mut latest: HashMap<String, NodeLine> = HashMap::new();
         let mut claims: Vec<Option<(u64, String)>> = vec![None; usize::from(SLOTS)];
-        // What a node owned is no claim any more for those who know as much of it, or more.
+        // Earlier claims of a node are dropped if a report has them at the same or a higher epoch.
         let mut newest: HashMap<String, u64> = HashMap::new();
         for seen in views.iter().flatten() {
             let epoch = newest.entry(seen.id.clone()).or_default();
@@ -126,7 +126,7 @@ impl Topology {
         for seen in old.into_iter().chain(views.into_iter().flatten()) {
             for slot in seen.slots.iter().cloned().flatten() {
                 let claim = &mut claims[usize::from(slot)];
-                // At the same epoch the later one: what was known before comes first.
+                // At the same epoch the later one wins: the earlier topology comes first.
                 if claim.as_ref().is_none_or(|(epoch, _)| *epoch <= seen.epoch) {
                     *claim = Some((seen.epoch, seen.id.clone()));
                 }
@@ -161,7 +161,7 @@ impl Topology {
         Self { nodes, owners, moved: BTreeMap::new(), owning }
     }
 
-    /// A node has said where a slot is now; true until the next picture.
+    /// A node has reported the owner of a slot; valid until the next topology.
     pub(crate) fn with_moved(&self, slot: u16, to: &str) -> Self {
         let mut next = self.clone();
         next.moved.insert(slot, String::from(to));
@@ -182,22 +182,22 @@ impl Topology {
         self.owning.contains(address)
     }
 
-    /// Whether a node owns slots or, as far as is known, copies one that does: one that has slept may think so wrongly.
+    /// Whether a node owns slots, or is known as a replica of one that does. A node that was suspended may report this wrongly.
     pub(crate) fn is_part(&self, address: &str) -> bool {
         self.is_owner(address) || self.nodes.get(address).is_some_and(|seen| seen.role == ClusterRole::Replica && !seen.failed)
     }
 
-    pub(crate) fn knows(&self, address: &str) -> bool {
+    pub(crate) fn contains(&self, address: &str) -> bool {
         self.nodes.contains_key(address) || self.moved.values().any(|owner| owner == address)
     }
 
-    /// Slots that nobody owns.
+    /// Number of slots without an owner.
     pub(crate) fn uncovered(&self) -> usize {
         let covered: usize = self.owners.iter().map(|(range, _)| range.len()).sum();
         usize::from(SLOTS) - covered
     }
 
-    /// The addresses of those who own slots, each once.
+    /// The addresses of the nodes that own slots, each once.
     pub(crate) fn primaries(&self) -> Vec<String> {
         let mut primaries: Vec<_> = self.owners.iter().map(|(_, owner)| owner.clone()).collect();
         primaries.extend(self.moved.values().cloned());
@@ -221,14 +221,14 @@ impl Topology {
         self.nodes.values().find(|other| other.id == *id).map(|other| other.address.as_str())
     }
 
-    /// As a node would answer `CLUSTER SLOTS`; replicas that have failed are left out.
+    /// In the form of a reply to `CLUSTER SLOTS`; failed replicas are left out.
     pub(crate) fn slots_value(&self) -> Value {
         let mut ranges = Vec::new();
         for (range, owner) in &self.owners {
             let replicas = self.replicas_of(owner);
             let healthy = replicas.iter().filter(|replica| self.nodes.get(*replica).is_some_and(|seen| !seen.failed));
             let nodes: Vec<_> = std::iter::once(owner).chain(healthy).filter_map(|address| node_value(address)).collect();
-            // What has moved since is cut out of its range.
+            // Slots that have moved since are cut out of their range.
             let mut first = *range.start();
             for (slot, to) in self.moved.range(range.clone()) {
                 push_range(&mut ranges, first, slot.checked_sub(1), &nodes);
@@ -295,9 +295,9 @@ ff 127.0.0.1:0@0 master,noaddr - 0 1 0 disconnected\n";
         assert_eq!(topology.primaries().len(), 3);
     }
 
-    /// NodeLine to bite: with claims that hold whatever their epoch.
+    /// Seen to bite: with claims that hold whatever their epoch.
     #[test]
-    fn the_claim_with_the_higher_epoch_holds_whoever_is_asked_last() {
+    fn the_claim_with_the_higher_epoch_holds_in_any_order() {
         let failed_over = ONE
             .replace(
                 "aa 127.0.0.1:7001@17001 myself,master - 0 0 1 connected 0-5460",
@@ -317,18 +317,18 @@ ff 127.0.0.1:0@0 master,noaddr - 0 1 0 disconnected\n";
     }
 
     #[test]
-    fn a_node_that_nobody_knows_any_more_is_forgotten() {
+    fn a_node_that_no_report_contains_is_forgotten() {
         let without: String = ONE.lines().filter(|line| !line.starts_with("dd")).map(|line| format!("{line}\n")).collect();
         let topology = Topology::merge(&one(), vec![read_view(&without, "127.0.0.1:7001")]);
-        assert!(!topology.knows("127.0.0.1:7004"));
+        assert!(!topology.contains("127.0.0.1:7004"));
     }
 
-    /// NodeLine to bite: without the cut in `slots_value`.
+    /// Seen to bite: without the cut in `slots_value`.
     #[test]
-    fn a_slot_that_was_said_to_have_moved_has_its_new_owner_until_the_next_picture() {
+    fn a_slot_that_was_said_to_have_moved_has_its_new_owner_until_the_next_topology() {
         let moved = one().with_moved(100, "127.0.0.1:7003").with_moved(0, "127.0.0.1:7009");
         assert_eq!((moved.owner(99), moved.owner(100)), (Some("127.0.0.1:7001"), Some("127.0.0.1:7003")));
-        assert!(moved.knows("127.0.0.1:7009") && moved.is_owner("127.0.0.1:7009"));
+        assert!(moved.contains("127.0.0.1:7009") && moved.is_owner("127.0.0.1:7009"));
         let Value::Array(ranges) = moved.slots_value() else { panic!("an array") };
         let ends: Vec<_> = ranges
             .iter()

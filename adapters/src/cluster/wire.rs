@@ -1,7 +1,7 @@
-//! One node of a cluster as the redis crate sees it: a connection that is always there, and never hangs.
+//! One node of a cluster as the redis crate sees it: a connection that always exists and never hangs.
 //!
-//! Whatever the redis crate would wait for while others wait for it (that a node can be connected to, that it is alive, who
-//! owns what) is answered here, at once. Commands wait, each for itself, for a shared connection of the node's pools.
+//! Requests of the redis crate that would block others (whether a node can be reached, whether it is alive, the slots) are
+//! answered here, at once. Commands wait, each for itself, for a shared connection of the node's pools.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -23,10 +23,10 @@ use crate::cluster::routed_client::conceal;
 use crate::error::{CommandFailure, GetClientError, Outage};
 use crate::redis_node::{CommandProfile, RequestRef, Session, SharedHandle};
 
-/// How long a node that is no owner any more may take to answer what it was sent before: it answers MOVED if it lives.
+/// How long a node that is no owner any more may take to answer earlier commands: it answers MOVED if it is alive.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
-/// How often one who waits for a replica looks whether it is fit to be read from.
+/// How often a wait for a replica checks whether it can be read from.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
 /// A node of a cluster. Clones are the same node; what follows an ASK is the clone's own.
@@ -63,17 +63,17 @@ impl Connect for Wire {
     }
 }
 
-/// What the redis crate asks of a connection for its own sake. Users' commands of the same words come in lower case.
+/// Requests of the redis crate itself. Users' commands with the same words are in lower case.
 enum CrateRequest {
     Ping,
     ReadOnly,
     Asking,
     Slots,
-    /// Ours: it is to look at the slots again. Answered like that once, and then that all is well.
+    /// Ours: the slots must be requested again. The first answer says so, and the next one that all is well.
     Refresh(u64),
 }
 
-/// The one command that no server gets: with a number that nobody has used before.
+/// The one command that is never sent to a server: with a number that was not used before.
 pub(crate) fn refresh_errand(number: u64) -> Cmd {
     let mut cmd = redis::cmd(REFRESH);
     cmd.arg(number);
@@ -106,7 +106,7 @@ impl ConnectionLike for Wire {
             let cluster = map::find(self.key).ok_or_else(closed)?;
             match CrateRequest::of(cmd) {
                 Some(CrateRequest::Ping) => Ok(Value::SimpleString(String::from("PONG"))),
-                // Where it is wanted every connection has said so when it was made.
+                // If it is wanted, every connection was set up with it.
                 Some(CrateRequest::ReadOnly) => Ok(Value::Okay),
                 Some(CrateRequest::Asking) => {
                     self.asking = true;
@@ -176,7 +176,7 @@ impl Wire {
         RetryBudget::new(cluster, request(self.member.connections.session))
     }
 
-    /// Sends until it is carried out, or refused for more than the moment.
+    /// Sends until it is executed or finally refused.
     async fn send_command(&mut self, cluster: &Cluster, cmd: &Cmd) -> RedisResult<Value> {
         let asking = self.take_asking();
         let led = asking.then(|| behind_asking([cmd]));
@@ -199,7 +199,7 @@ impl Wire {
                         return Ok(tell(value));
                     }
                     if !asking && !cluster.topology().is_owner(&self.member.address) {
-                        // One that may be read from is not the only one.
+                        // There are other nodes to read from.
                         self.member.note_refusal(cluster.runtime().now());
                         return Err(elsewhere(cluster, Some(cmd)));
                     }
@@ -208,7 +208,7 @@ impl Wire {
         }
     }
 
-    /// Sends once; none, and nothing was sent, if the node is not the one to be asked any more.
+    /// Sends once. `None`, and nothing was sent, if another node is the right one now.
     pub(crate) async fn send_once(
         &mut self,
         cluster: &Cluster,
@@ -216,12 +216,12 @@ impl Wire {
         attempt: &RetryBudget,
         asking: bool,
     ) -> RedisResult<Option<Vec<Value>>> {
-        // One that was told to ask here does so, whoever owns the slot.
+        // A command after an ASK stays here, regardless of the slot's owner.
         if !asking && !cluster.serves(&self.member.address) {
             return Ok(None);
         }
         if self.member.connections.is_closed() {
-            // It had left, and is back.
+            // The node had left the cluster, and is back.
             *self = Self::to(cluster, &self.member.address)?;
         }
         let member = Arc::clone(&self.member);
@@ -237,13 +237,13 @@ impl Wire {
         match outcome {
             Some(Ok(None)) => Ok(None),
             Some(Ok(Some(Ok(values)))) => Ok(Some(values)),
-            // A transaction that the server has refused, in its own words.
+            // A transaction that the server refused; the error is the server's own.
             Some(Ok(Some(Err(error)))) if error.clone().into_server_errors().is_some() => Err(error),
             Some(Ok(Some(Err(error)))) => {
                 cluster.doubted.raise();
                 Err(conceal(error))
             }
-            // It has left while the command waited.
+            // It left the cluster while the command waited.
             Some(Err(GetClientError::Closed { .. })) if !asking && !cluster.is_closed() => Ok(None),
             Some(Err(error)) => {
                 cluster.doubted.raise();
@@ -266,7 +266,7 @@ pub(crate) fn behind_asking<'a>(commands: impl IntoIterator<Item = &'a Cmd>) -> 
     led
 }
 
-/// What the redis crate would take for a redirection was carried out if it comes here: it is passed on.
+/// An error that the redis crate would take for a redirection belongs to an executed command: it is passed on.
 pub(crate) fn spare(value: Value) -> Value {
     let is_taken_for_one = matches!(&value, Value::ServerError(error) if Redirection::of_error(error).is_some());
     if is_taken_for_one { tell(value) } else { value }
@@ -278,9 +278,9 @@ pub(crate) fn note_refusal(cluster: &Cluster, value: &Value) {
     }
 }
 
-/// Ends when the node is not the one to be asked any more.
+/// Ends when another node is the right one.
 async fn until_elsewhere(cluster: &Cluster, member: &ClusterMember, asking: bool) {
-    // Whoever waits has found no connection: somebody should see to it.
+    // There is no free connection: the monitor should check the node.
     cluster.doubted.raise();
     loop {
         let version = cluster.changed.version();
@@ -295,8 +295,8 @@ async fn until_elsewhere(cluster: &Cluster, member: &ClusterMember, asking: bool
     }
 }
 
-/// Ends when the node has lost what it owned, and has had time for its last words. One that is a replica is not asked for
-/// what it might not answer.
+/// Ends when the node has lost its slots, and its time for late answers has passed. A replica gets no commands that it might
+/// not answer.
 async fn until_deserted(cluster: &Cluster, member: &ClusterMember, asking: bool) {
     loop {
         let version = cluster.changed.version();

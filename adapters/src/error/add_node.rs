@@ -9,68 +9,67 @@ use redis_manager_core::{AcquireError, LastError, Snapshot, WaitPhase};
 use crate::error::connect_failure::is_permanent;
 use crate::error::{FailureKind, GetClientError};
 
-/// Why a node was not added. Nothing of it is left behind; adding it again simply works.
+/// Why a node was not added. Nothing of the node is left behind; it may be added again.
 ///
-/// Its [`source`](Error::source) is the [`ConnectFailure`](crate::ConnectFailure) of the last dial, where there is one.
+/// [`source`](Error::source) is the [`ConnectFailure`](crate::ConnectFailure) of the last failed dial, if there was one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AddNodeError {
-    /// The URL is not one of a Redis node, or asks for TLS that cannot be: the feature is off, `#insecure` is not allowed,
-    /// this machine has no roots.
+    /// The URL is not that of a Redis node, or its TLS cannot be set up: the feature `tls-rustls` is off, `#insecure` is not
+    /// allowed, or this machine has no root certificates.
     InvalidUrl {
         /// The URL, password hidden.
         node: String,
-        /// What is wrong with it.
+        /// What is wrong with the URL.
         reason: String,
     },
-    /// The pools were not warm by the deadline, or the server refused for good.
+    /// The pools were not warm by the deadline, or the server rejected the connection permanently.
     NoHealthyPools {
-        /// Which node.
+        /// The node, password hidden.
         node: String,
         /// How long the call waited.
         waited: Duration,
-        /// What the pools looked like then.
+        /// The state of the pools at that time.
         seen: Snapshot,
-        /// The last error of a dial or check.
+        /// The last error of a dial or check, if there was one.
         last_error: Option<LastError>,
     },
-    /// `max_total_connections` leaves no floor for one more node.
+    /// `max_total_connections` is too small to reserve `min_connections_per_node` for one more node.
     NoFloorLeft {
-        /// Which node.
+        /// The node, password hidden.
         node: String,
-        /// How many nodes there are.
+        /// Number of nodes.
         nodes: usize,
-        /// What each of them may always have.
+        /// The setting: connections reserved for each node.
         min_connections_per_node: usize,
-        /// What all of them may have together.
+        /// The setting: connections of all nodes together at most.
         max_total_connections: usize,
     },
-    /// Other nodes had all of `max_total_connections`, and none of it came free by the deadline.
+    /// Other nodes held all of `max_total_connections`, and no connection became free by the deadline.
     NothingLeft {
-        /// Which node.
+        /// The node, password hidden.
         node: String,
-        /// What the call was waiting for at the end.
+        /// What the call was waiting for at the deadline.
         phase: WaitPhase,
         /// How long the call waited.
         waited: Duration,
-        /// What the pools looked like then.
+        /// The state of the pools at that time.
         seen: Snapshot,
     },
-    /// The manager was closed, or this node while it was being added.
+    /// The manager was closed, or this node was closed while it was being added.
     Closed {
-        /// Which node.
+        /// The node, password hidden.
         node: String,
     },
-    /// The runtime that the manager was built on has ended. Nothing works any more: make a new manager on a runtime that is
-    /// running.
+    /// The runtime of the manager has ended. The manager cannot be used any more: make a new one on a running runtime.
     RuntimeEnded {
-        /// Which node.
+        /// The node, password hidden.
         node: String,
     },
 }
 
 impl AddNodeError {
-    /// What ended the wait for warm pools, as the caller of an add gets it.
+    /// Converts the error of the wait for warm pools.
     pub(crate) fn from_wait(error: AcquireError, node: String) -> Self {
         match GetClientError::from(error) {
             GetClientError::Timeout { node, waited, seen, phase: phase @ WaitPhase::TotalLimit, .. } => {
@@ -91,7 +90,7 @@ impl AddNodeError {
         }
     }
 
-    /// What went wrong.
+    /// The category of the error.
     #[must_use]
     pub fn kind(&self) -> FailureKind {
         match self {
@@ -103,7 +102,7 @@ impl AddNodeError {
         }
     }
 
-    /// Whether the same call may succeed later although nothing is changed here.
+    /// Whether the same call may succeed later without a change of settings or code.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
@@ -113,7 +112,7 @@ impl AddNodeError {
         }
     }
 
-    /// Whether the server is the reason: it cannot be reached, refuses, or cannot serve now.
+    /// Whether the server is the cause: it cannot be reached, rejects the connection, or cannot serve now.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
         match self {
@@ -126,7 +125,7 @@ impl AddNodeError {
         }
     }
 
-    /// Which node, password hidden.
+    /// The node, password hidden.
     #[must_use]
     pub fn node(&self) -> &str {
         match self {
@@ -164,8 +163,8 @@ impl fmt::Display for AddNodeError {
             }
             Self::NoFloorLeft { node, nodes, min_connections_per_node, max_total_connections } => write!(
                 f,
-                "{node} was not added: {nodes} nodes have a claim to min_connections_per_node, which is \
-                 {min_connections_per_node}, and max_total_connections is {max_total_connections}"
+                "{node} was not added: max_total_connections is {max_total_connections}, and min_connections_per_node is \
+                 {min_connections_per_node} for each of {nodes} nodes"
             ),
             Self::NothingLeft { node, phase, waited, seen } => {
                 write!(f, "{phase}; {node} was not added: waited {} ms; {seen}", waited.as_millis())

@@ -1,4 +1,4 @@
-//! What became of a command that has no reply: the part of a [`RedisError`] that is ours.
+//! The part of a [`RedisError`] that is ours: whether a command without a reply was sent.
 
 use std::error::Error;
 use std::fmt;
@@ -9,16 +9,16 @@ use redis::RedisError;
 
 use crate::error::{GetClientError, Sent};
 
-/// Whether a command has no reply because of its server.
+/// Whether the server is the reason that a command has no reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outage {
-    /// The server cannot be reached, or does not answer.
+    /// The server cannot be reached, or does not reply.
     Server,
     /// The pools were closed, or the runtime has ended.
     Ours,
 }
 
-/// What became of a command; the inner error of the [`io::Error`] in a [`RedisError`].
+/// Whether a command was sent, and why it has no reply; the inner error of the [`io::Error`] in a [`RedisError`].
 #[derive(Clone, Debug)]
 pub(crate) struct CommandFailure {
     text: String,
@@ -30,25 +30,25 @@ pub(crate) struct CommandFailure {
 }
 
 impl CommandFailure {
-    /// The server has not got it.
+    /// The server did not get the command.
     pub(crate) fn not_sent(node: Option<&str>, outage: Outage, why: &str) -> Self {
         Self { text: format!("not sent: {why}"), sent: Sent::NotSent, outage, node: node.map(Arc::from), no_client: None }
     }
 
-    /// The server may have carried it out; `text` says so.
+    /// The server may have executed the command; `text` says so.
     pub(crate) fn unknown(node: Option<&str>, outage: Outage, text: impl Into<String>) -> Self {
         Self { text: text.into(), sent: Sent::Unknown, outage, node: node.map(Arc::from), no_client: None }
     }
 
-    /// The same again of what was passed on as text.
+    /// Rebuilds a failure that was passed on as text.
     #[cfg(feature = "cluster")]
     pub(crate) fn said(sent: Sent, node: Option<&str>, outage: Outage, text: &str) -> Self {
         Self { text: String::from(text), sent, outage, node: node.map(Arc::from), no_client: None }
     }
 
-    /// The failure in an error, if that is one of ours.
+    /// The failure in an error, if the error is one of ours.
     pub(crate) fn of(error: &RedisError) -> Option<&Self> {
-        // The redis crate gives the pointer that it keeps it behind.
+        // The redis crate returns the pointer around the error, not the error itself.
         let source = error.source()?;
         let io = match source.downcast_ref::<Arc<dyn Error + Send + Sync>>() {
             Some(shared) => shared.downcast_ref::<io::Error>(),
@@ -84,8 +84,8 @@ impl Error for CommandFailure {
     }
 }
 
-/// For functions that return [`redis::RedisResult`]: no client, so nothing was sent. [`RedisErrorExt`](crate::RedisErrorExt)
-/// finds the error again.
+/// For functions that return [`redis::RedisResult`]. Nothing was sent.
+/// [`get_client_error`](crate::RedisErrorExt::get_client_error) returns the original error.
 impl From<GetClientError> for RedisError {
     fn from(error: GetClientError) -> Self {
         let kind = match &error {

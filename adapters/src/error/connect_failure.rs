@@ -1,13 +1,13 @@
-//! The error of a dial or a check of Redis, without our secrets; the last one is the source of the errors of callers.
+//! The error of a dial or a check of Redis, with our secrets removed. The last one is the source of callers' errors.
 
 use redis_manager_core::{DialFailureKind, LastError};
 
 use crate::error::FailureKind;
 
-/// Why a connect or a check failed: the words of the server or of a library, without our secrets.
+/// Why a connect or a check failed: the text of the server or of a library, with our secrets removed.
 ///
-/// The [`source`](std::error::Error::source) of [`GetClientError`](crate::GetClientError) and
-/// [`AddNodeError`](crate::AddNodeError) is the one of the last dial that failed with an answer.
+/// [`GetClientError`](crate::GetClientError) and [`AddNodeError`](crate::AddNodeError) have it as their
+/// [`source`](std::error::Error::source): the failure of the last dial that ended with an error rather than a timeout.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{words}")]
 pub struct ConnectFailure {
@@ -21,13 +21,13 @@ impl ConnectFailure {
         Self { words, kind, is_permanent }
     }
 
-    /// What went wrong.
+    /// The category of the failure.
     #[must_use]
     pub fn kind(&self) -> FailureKind {
         self.kind
     }
 
-    /// Whether another attempt fails the same way until something is changed.
+    /// Whether every further attempt fails the same way until a setting or the server is changed.
     #[must_use]
     pub fn is_permanent(&self) -> bool {
         self.is_permanent
@@ -35,7 +35,7 @@ impl ConnectFailure {
 }
 
 impl FailureKind {
-    /// Of a node that is down.
+    /// The category for a node that is down.
     pub(crate) fn of_last_error(last_error: Option<&LastError>) -> Self {
         let Some(error) = last_error else { return Self::Unavailable };
         let failure = error.source().and_then(|source| source.downcast_ref::<ConnectFailure>());
@@ -47,7 +47,7 @@ impl FailureKind {
     }
 }
 
-/// Whether another dial fails the same way until something is changed.
+/// Whether every further dial fails the same way until a setting or the server is changed.
 pub(crate) fn is_permanent(last_error: Option<&LastError>) -> bool {
     last_error.and_then(LastError::dial_failure) == Some(DialFailureKind::Permanent)
 }

@@ -1,40 +1,40 @@
-//! What went wrong, as a value that a program can decide by.
+//! The category of a failure, for programs to match on.
 
-/// What went wrong when there is no client, or no node.
+/// Why there is no client, or why a node was not added, as a category.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FailureKind {
-    /// The server does not accept us: a wrong user or password, or no right to connect.
+    /// The server rejects the login: a wrong user or password, or no permission to connect.
     Authentication,
     /// The pools were closed.
     Closed,
-    /// The URL or a setting is wrong: a database that is not there, say, or a limit that leaves no room for the node.
+    /// The URL or a setting is wrong: for example a database that does not exist, or a limit that leaves no room for the node.
     Configuration,
-    /// The server closes the connection without an answer.
+    /// The server closes the connection without a reply.
     HungUp,
-    /// The host of the URL has no address, or cannot be looked up.
+    /// The host of the URL has no address, or the look-up failed.
     NameResolution,
-    /// The server, or the cluster, answers that it cannot serve now: it loads its data, has too many clients, has no owner for
-    /// the slot.
+    /// The server or the cluster replies that it cannot serve now: it is loading its data, has too many clients, or has no
+    /// owner for the slot.
     NotReady,
-    /// The server speaks something else than was expected.
+    /// The server does not speak the expected protocol.
     Protocol,
-    /// Nothing listens at the address.
+    /// The address refuses connections.
     Refused,
     /// The runtime of the manager has ended.
     RuntimeEnded,
-    /// `max_waiters` callers wait already.
+    /// The queue is full: `max_waiters` callers are waiting.
     Saturated,
-    /// The server does not answer: a connect got nothing within its time.
+    /// The server does not reply: a connect timed out.
     Silent,
-    /// The deadline came first, while the node was well: clients were on loan, or being dialled, checked or closed.
+    /// The deadline passed while the node was up: all clients were on loan, or being dialled, checked or closed.
     Timeout,
-    /// There is no TLS with the server: a certificate is not accepted, or one side speaks no TLS.
+    /// The TLS handshake failed: a certificate was rejected, or one side does not use TLS.
     Tls,
-    /// The node is down, and no more is known of the reason.
+    /// The node is down, and the cause is not known.
     Unavailable,
     /// The node was never added, or has been closed.
     UnknownNode,
-    /// There is no path to the server: the network, the host or the unix socket is not there.
+    /// There is no route to the server: the network, the host or the unix socket does not exist.
     Unreachable,
 }

@@ -11,80 +11,80 @@ use crate::error::connect_failure::is_permanent;
 
 /// Why a caller got no client. Nothing was sent.
 ///
-/// Nodes are named by their URLs, passwords hidden. Its [`source`](Error::source) is the [`ConnectFailure`](crate::ConnectFailure)
-/// of the last dial, where there is one. It turns into a [`redis::RedisError`] by `?`, which
-/// [`RedisErrorExt`](crate::RedisErrorExt) asks the same questions.
+/// Nodes are named by their URLs, passwords hidden. [`source`](Error::source) is the [`ConnectFailure`](crate::ConnectFailure)
+/// of the last failed dial, if there was one. `?` converts the error into a [`redis::RedisError`];
+/// [`RedisErrorExt`](crate::RedisErrorExt) gives the same answers for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GetClientError {
     /// The node was never added, or has been closed.
     UnknownNode {
-        /// The node that was asked for.
+        /// The requested node, password hidden.
         node: String,
     },
     /// The node is down.
     NoHealthyPools {
-        /// Which node.
+        /// The node, password hidden.
         node: String,
         /// How long the caller waited.
         waited: Duration,
-        /// What the pools looked like then.
+        /// The state of the pools at that time.
         seen: Snapshot,
-        /// The last error of a dial or check.
+        /// The last error of a dial or check, if there was one.
         last_error: Option<LastError>,
     },
-    /// The deadline came before a connection.
+    /// The deadline passed before there was a connection.
     Timeout {
-        /// Which node.
+        /// The node, password hidden.
         node: String,
-        /// What the caller was waiting for at the end.
+        /// What the caller was waiting for at the deadline.
         phase: WaitPhase,
-        /// How long it waited.
+        /// How long the caller waited.
         waited: Duration,
-        /// What the pools looked like then.
+        /// The state of the pools at that time.
         seen: Snapshot,
-        /// The last error of a dial or check.
+        /// The last error of a dial or check, if there was one.
         last_error: Option<LastError>,
     },
-    /// The queue of the node is full.
+    /// The queue of the node is full (`max_waiters`).
     Saturated {
-        /// Which node.
+        /// The node, password hidden.
         node: String,
-        /// How many wait.
+        /// Callers in the queue.
         waiting: usize,
     },
-    /// The owner of a key has no pools: the limit of all nodes together leaves no floor for it.
+    /// The owner of a key has no pools: `max_total_connections` is too small to reserve connections for it.
     NoFloorLeft {
         /// The node that was to be added.
         node: String,
-        /// How many nodes there are.
+        /// Number of nodes.
         nodes: usize,
-        /// What each of them may always have.
+        /// The setting: connections reserved for each node.
         min_connections_per_node: usize,
-        /// What all of them may have together.
+        /// The setting: connections of all nodes together at most.
         max_total_connections: usize,
     },
     /// No node of the cluster owns the slot of the key.
     NoOwner {
-        /// The cluster.
+        /// The name of the cluster.
         node: String,
-        /// The slot.
+        /// The slot, 0 to 16 383.
         slot: u16,
     },
     /// The pools were closed.
     Closed {
-        /// Which node.
+        /// The node, password hidden.
         node: String,
     },
-    /// The runtime of the manager has ended. Nothing works any more: make a new manager on a runtime that is running.
+    /// The runtime of the manager has ended. The manager cannot be used any more: make a new one on a running runtime.
     RuntimeEnded {
-        /// Which node.
+        /// The node, password hidden.
         node: String,
     },
 }
 
 impl GetClientError {
-    /// What went wrong.
+    /// The category of the error.
     #[must_use]
     pub fn kind(&self) -> FailureKind {
         match self {
@@ -101,8 +101,8 @@ impl GetClientError {
         }
     }
 
-    /// Whether the same call may succeed later although nothing is changed here: false for a wrong password, an unknown
-    /// node, closed pools.
+    /// Whether the same call may succeed later without a change of settings or code. False for a wrong password, an unknown
+    /// node and closed pools.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
@@ -112,8 +112,8 @@ impl GetClientError {
         }
     }
 
-    /// Whether the server is the reason: it cannot be reached, refuses, or cannot serve now. False if all clients are on loan,
-    /// and for whatever the caller could have known.
+    /// Whether the server is the cause: it cannot be reached, rejects the connection, or cannot serve now. False if all clients
+    /// are on loan, for an unknown node and for closed pools.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
         match self {
@@ -127,7 +127,7 @@ impl GetClientError {
         }
     }
 
-    /// Which node, as it is named in errors and pictures.
+    /// The node, password hidden.
     #[must_use]
     pub fn node(&self) -> &str {
         match self {
@@ -161,7 +161,7 @@ impl Error for GetClientError {
     }
 }
 
-/// The texts of the core's errors, but for those that only Redis has.
+/// The text of the core, except for variants that only Redis has.
 impl fmt::Display for GetClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let said = match self.clone() {
@@ -186,7 +186,7 @@ impl fmt::Display for GetClientError {
     }
 }
 
-/// The one place where the core's errors become those of users.
+/// The only place where errors of the core become errors of users.
 impl From<AcquireError> for GetClientError {
     fn from(error: AcquireError) -> Self {
         match error {
@@ -203,7 +203,7 @@ impl From<AcquireError> for GetClientError {
             }
             AcquireError::RuntimeEnded { node } => Self::RuntimeEnded { node },
             AcquireError::Closed { node } => Self::Closed { node },
-            // Both packages have one version: there are no others.
+            // Both packages have one version: there are no other variants.
             other => Self::Closed { node: String::from(other.node()) },
         }
     }

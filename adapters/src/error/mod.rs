@@ -1,10 +1,10 @@
-//! The errors that users handle: why there is no client, why a node was not added, what became of a command.
+//! The errors that users handle: why there is no client, why a node was not added, why a command has no reply.
 //!
-//! All of them answer the same questions: what went wrong ([`FailureKind`]), whether the node is unavailable, whether it is
-//! worth trying again, which node. Programs need not read their texts.
+//! All of them answer the same questions: what went wrong ([`FailureKind`]), whether the node is unavailable, whether a retry
+//! may succeed, and which node it was. Programs need not parse the texts.
 //!
-//! Which types are `#[non_exhaustive]`, in the whole workspace: every error enum, every kind, and every struct with public
-//! fields that is read and not written.
+//! `#[non_exhaustive]` in the whole workspace: every error enum, every kind, and every struct with public fields that users
+//! read but do not construct.
 
 mod add_node;
 mod command_failure;

@@ -1,10 +1,10 @@
-//! The questions that every error answers, whatever the way in.
+//! The questions that every error answers, for every kind of call.
 
 use redis::{ErrorKind, RedisError};
 
 use crate::error::{CommandFailure, GetClientError, Outage, Sent};
 
-/// What an error means, whatever the way in: a lease, a shared client, a routed client, a transaction, a subscription.
+/// What an error means, for every kind of call: a lease, a shared client, a routed client, a transaction, a subscription.
 ///
 /// | error | where from | [`was_sent`](Self::was_sent) | [`is_unavailable`](Self::is_unavailable) |
 /// |---|---|---|---|
@@ -23,12 +23,12 @@ use crate::error::{CommandFailure, GetClientError, Outage, Sent};
 /// | `LOADING`, `MASTERDOWN`, `CLUSTERDOWN`, of the server | all | sent | yes |
 /// | any other error of the server | all | sent | no |
 /// | a reply of another type than was asked for | all | sent | no |
-/// | a command that is refused here, of the kinds `Client` and `InvalidClientConfig` | all | not sent | no |
+/// | a command that this crate refuses, of the kinds `Client` and `InvalidClientConfig` | all | not sent | no |
 /// | [`TransactionError::Conflict`](crate::TransactionError::Conflict), [`ExecutedWrongType`](crate::TransactionError::ExecutedWrongType) | a transaction | sent | no |
 /// | [`TransactionError::WrongType`](crate::TransactionError::WrongType) | a transaction | not sent | no |
 ///
-/// The caller's fault is what is sent or not sent, and not unavailable. It is read off types, never off texts. Errors that
-/// come from elsewhere than this crate are `Unknown` if they are of I/O.
+/// An error that is not `Unknown` and not unavailable is a mistake of the caller. The answers come from types, never from
+/// texts. I/O errors that do not come from this crate are `Unknown`.
 ///
 /// ```no_run
 /// use redis_manager::{RedisErrorExt, Sent};
@@ -38,19 +38,20 @@ use crate::error::{CommandFailure, GetClientError, Outage, Sent};
 /// }
 /// ```
 pub trait RedisErrorExt {
-    /// Whether the command has reached its server.
+    /// Whether the command reached the server.
     #[must_use]
     fn was_sent(&self) -> Sent;
 
-    /// Whether the server is the reason: it cannot be reached, does not answer in time, or says that it cannot serve now.
+    /// Whether the server is the cause: it cannot be reached, does not reply in time, or replies that it cannot serve now.
     #[must_use]
     fn is_unavailable(&self) -> bool;
 
-    /// The node that it was meant for, password hidden, where that is known.
+    /// The node of the command, password hidden, if it is known.
     #[must_use]
     fn node(&self) -> Option<&str>;
 
-    /// Why there was no client, if that is the error. Commands of a routed client have no more of it than the other answers.
+    /// Why there was no client, if that is the error. `None` for commands of a routed client: their errors keep only the other
+    /// answers.
     #[must_use]
     fn get_client_error(&self) -> Option<&GetClientError>;
 }
@@ -64,7 +65,7 @@ impl RedisErrorExt for RedisError {
         if matches!(kind, ErrorKind::Client | ErrorKind::InvalidClientConfig | ErrorKind::ClusterConnectionNotFound) {
             return Sent::NotSent;
         }
-        // What cannot be parsed on a connection is one of ours, and was found above: this is a reply of another type.
+        // Parse errors of a connection are ours and were found above: this is a reply of another type.
         let is_reply =
             matches!(kind, ErrorKind::Extension | ErrorKind::Parse | ErrorKind::Server(_) | ErrorKind::UnexpectedReturnType);
         if is_reply { Sent::Sent } else { Sent::Unknown }
@@ -74,7 +75,7 @@ impl RedisErrorExt for RedisError {
         if let Some(failure) = CommandFailure::of(self) {
             return failure.outage == Outage::Server;
         }
-        // By their codes: a routed client passes errors of the server on without their kinds.
+        // By their codes: a routed client passes on errors of the server without their kinds.
         matches!(self.kind(), ErrorKind::Io | ErrorKind::ClusterConnectionNotFound)
             || matches!(self.code(), Some("LOADING" | "MASTERDOWN" | "CLUSTERDOWN"))
     }

@@ -1,13 +1,13 @@
-//! Whether a command has reached its server, as a value.
+//! Whether a command reached the server, as a value.
 
-/// Whether a command has reached its server.
+/// Whether a command reached the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Sent {
-    /// The server has answered: with an error, or with a reply of another type than was asked for.
+    /// The server replied: with an error, or with a reply of another type than requested.
     Sent,
-    /// It has not: the command may be sent again, here or elsewhere.
+    /// The server did not get the command: it may be sent again, to the same node or another one.
     NotSent,
-    /// It may have been carried out.
+    /// The server may have executed the command.
     Unknown,
 }

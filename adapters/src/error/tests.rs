@@ -1,4 +1,4 @@
-//! The table of [`RedisErrorExt`], row by row and by every way in; and what tells the ways a dial fails apart.
+//! The table of [`RedisErrorExt`], row by row and for every kind of call, and the kinds of failed dials.
 
 use std::error::Error;
 use std::io;

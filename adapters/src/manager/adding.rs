@@ -8,50 +8,62 @@ use crate::manager::{NodeHandle, RedisManager};
 use crate::redis_node::RedisConnector;
 
 impl RedisManager {
-    /// Adds a node within `default_timeout`; see [`add_node_pool_timeout`](RedisManager::add_node_pool_timeout).
+    /// Adds a node within `default_timeout` and returns its handle; see
+    /// [`add_node_pool_timeout`](RedisManager::add_node_pool_timeout).
     ///
     /// # Errors
     ///
-    /// As there.
+    /// At once: [`InvalidUrl`](AddNodeError::InvalidUrl), [`NoFloorLeft`](AddNodeError::NoFloorLeft),
+    /// [`Closed`](AddNodeError::Closed), [`RuntimeEnded`](AddNodeError::RuntimeEnded). At the deadline or earlier:
+    /// [`NoHealthyPools`](AddNodeError::NoHealthyPools), [`NothingLeft`](AddNodeError::NothingLeft).
     ///
     /// # Cancel safety
     ///
-    /// As there.
+    /// May be dropped at any time. The node is removed when no other call waits for it.
     pub async fn add_node_pool(&self, url: &str) -> Result<NodeHandle, AddNodeError> {
         self.add_node_pool_timeout(url, self.nodes.config().default_timeout()).await
     }
 
-    /// Adds a node and waits until each of its pools at start has `min_idle` connections that have answered (with a
-    /// `min_idle` of 0: until one has). With [`max_total_connections`](crate::RedisManagerBuilder::max_total_connections): until it
-    /// has as many of those as the other nodes leave it, and `min_connections_per_node` at least. Returns the node's handle,
-    /// which may be dropped. Adding a node that is there already does nothing more.
+    /// Adds a node within `timeout` and returns its handle, which may be dropped. A node that was added already is left as it
+    /// is.
     ///
-    /// With `use_cluster` the URL is a name of your choice, which is not parsed; what is added is the cluster of
+    /// Waits until each of the node's pools at start has `min_idle` connections that have answered; with a `min_idle` of 0,
+    /// until one connection has answered. With [`max_total_connections`](crate::RedisManagerBuilder::max_total_connections)
+    /// fewer are enough: as many as the other nodes leave free, and at least `min_connections_per_node`. Calls that want a
+    /// client of the node wait meanwhile, each until its own deadline.
+    ///
+    /// With `use_cluster` the URL is a name of your choice and is not parsed. The call then adds the cluster of
     /// `startup_nodes`, and [`InvalidUrl`](AddNodeError::InvalidUrl), [`NoFloorLeft`](AddNodeError::NoFloorLeft) and
     /// [`NothingLeft`](AddNodeError::NothingLeft) do not occur.
     ///
-    /// The URL is `redis://[user][:password@]host[:port][/db]`, the same with `valkey://`, or
-    /// `unix:///path/to/socket[?db=n&user=u&pass=p]`; `protocol=resp2` or `resp3` may be added as a query, and `db=n` is the
-    /// same as `/n`. `%XX` is decoded, a `+` is a `+`; what is not understood is refused by its name. `rediss://` and
-    /// `valkeys://` are the same over TLS, with the feature `tls-rustls`; see `PoolArgs::tls`. The server's certificate must
-    /// be valid for the host, which may be an IP address; `#insecure` at the end takes any certificate, if
-    /// `allow_insecure_tls(true)` was set.
+    /// # URLs
+    ///
+    /// - `redis://[user][:password@]host[:port][/db]`, or the same with `valkey://`.
+    /// - `rediss://` and `valkeys://`: the same over TLS, with the feature `tls-rustls`; see `PoolArgs::tls`. The server's
+    ///   certificate must be valid for the host, which may be an IP address. `#insecure` at the end accepts any certificate; it
+    ///   needs `allow_insecure_tls(true)`.
+    /// - `unix:///path/to/socket[?db=n&user=u&pass=p]`.
+    ///
+    /// The query may contain `protocol=resp2` or `protocol=resp3`, and `db=n`, which is the same as `/n`. `%XX` is decoded; a
+    /// `+` is a `+`. Unknown parts are rejected, and the error names them.
     ///
     /// # Errors
     ///
-    /// [`InvalidUrl`](AddNodeError::InvalidUrl) at once. [`NoHealthyPools`](AddNodeError::NoHealthyPools) with the cause
-    /// at the end of `timeout`, or at once if the server refuses for good (a wrong password, a db that does not exist, a
-    /// certificate).
-    /// [`NoFloorLeft`](AddNodeError::NoFloorLeft) at once if `max_total_connections` leaves no `min_connections_per_node` for
-    /// one more node, [`NothingLeft`](AddNodeError::NothingLeft) if other nodes had all of it on loan until the end of
-    /// `timeout`. [`Closed`](AddNodeError::Closed) after [`close_all_pools`](RedisManager::close_all_pools),
-    /// [`RuntimeEnded`](AddNodeError::RuntimeEnded) after the end of the runtime. The node is then
-    /// forgotten with all its tasks and sockets; adding it again simply works. Calls that want a client of a node that is
-    /// being added wait for it, too, each to its own deadline.
+    /// - [`InvalidUrl`](AddNodeError::InvalidUrl) at once.
+    /// - [`NoFloorLeft`](AddNodeError::NoFloorLeft) at once if `max_total_connections` is too small to reserve
+    ///   `min_connections_per_node` for one more node.
+    /// - [`NoHealthyPools`](AddNodeError::NoHealthyPools) with the cause at the end of `timeout`, or at once if the server
+    ///   rejects the connection permanently (a wrong password, a database that does not exist, a certificate).
+    /// - [`NothingLeft`](AddNodeError::NothingLeft) at the end of `timeout` if other nodes held all of `max_total_connections`.
+    /// - [`Closed`](AddNodeError::Closed) after [`close_all_pools`](RedisManager::close_all_pools), or if the node is closed
+    ///   meanwhile.
+    /// - [`RuntimeEnded`](AddNodeError::RuntimeEnded) after the end of the runtime.
+    ///
+    /// After an error the node is removed with all its tasks and sockets. It may be added again.
     ///
     /// # Cancel safety
     ///
-    /// May be dropped at any time; the node is forgotten then, too.
+    /// May be dropped at any time. The node is removed when no other call waits for it.
     pub async fn add_node_pool_timeout(&self, url: &str, timeout: Duration) -> Result<NodeHandle, AddNodeError> {
         #[cfg(feature = "cluster")]
         if let Some(clusters) = &self.clusters {
@@ -65,20 +77,22 @@ impl RedisManager {
         Ok(NodeHandle::new(&self.nodes, &self.context, &key, pool))
     }
 
-    /// Adds a node without waiting for its server: for a service that may start before Redis. Not async, and no server is
-    /// dialled before it returns.
+    /// Adds a node without waiting for its server, for services that may start before Redis. Not async, and no server is
+    /// dialled before it returns. A node that was added already is left as it is.
     ///
-    /// The node is there at once, as `down` until it has answered, and its pools are filled in the background as those of
-    /// any node that is down: one probe at a time, with a back-off, for ever. Calls that want a client of it wait, as
-    /// [`on_node_down`](crate::RedisManagerBuilder::on_node_down) says. Adding a node that is there already does nothing.
+    /// The node is `down` until it has answered. Its pools are filled in the background, as for any node that is down: one
+    /// probe at a time, with a back-off, without a limit. Calls that want a client of it wait or fail according to
+    /// [`on_node_down`](crate::RedisManagerBuilder::on_node_down).
     ///
-    /// With `use_cluster`, the same for the cluster of `startup_nodes`.
+    /// With `use_cluster`, adds the cluster of `startup_nodes`.
     ///
     /// # Errors
     ///
-    /// [`InvalidUrl`](AddNodeError::InvalidUrl), [`NoFloorLeft`](AddNodeError::NoFloorLeft) if `max_total_connections` leaves
-    /// no `min_connections_per_node` for one more node, [`Closed`](AddNodeError::Closed) after
-    /// [`close_all_pools`](RedisManager::close_all_pools).
+    /// - [`InvalidUrl`](AddNodeError::InvalidUrl).
+    /// - [`NoFloorLeft`](AddNodeError::NoFloorLeft) if `max_total_connections` is too small to reserve
+    ///   `min_connections_per_node` for one more node.
+    /// - [`Closed`](AddNodeError::Closed) after [`close_all_pools`](RedisManager::close_all_pools).
+    /// - [`RuntimeEnded`](AddNodeError::RuntimeEnded) after the end of the runtime.
     pub fn add_node_pool_lazy(&self, url: &str) -> Result<NodeHandle, AddNodeError> {
         #[cfg(feature = "cluster")]
         if let Some(clusters) = &self.clusters {
@@ -91,7 +105,7 @@ impl RedisManager {
         Ok(NodeHandle::new(&self.nodes, &self.context, &key, pool))
     }
 
-    /// What connects to the node of a URL, and the name that it is shown by.
+    /// The connector for a URL, and the name that shows the node.
     fn connector(&self, url: &str) -> Result<(String, RedisConnector), AddNodeError> {
         let address = self.context.address(url)?;
         Ok((address.name.clone(), self.context.connector(address, self.nodes.config().health_check_timeout())))

@@ -10,35 +10,39 @@ use crate::manager::{RedisManager, hide_password};
 use crate::redis_node::{Client, SharedClient};
 
 impl RedisManager {
-    /// Lends a client of a node within `default_timeout`; see
-    /// [`get_client_timeout`](RedisManager::get_client_timeout).
+    /// Lends a client of a node within `default_timeout`; see [`get_client_timeout`](RedisManager::get_client_timeout).
     ///
     /// # Errors
     ///
-    /// As there.
-    ///
-    /// # Cancel safety
-    ///
-    /// As there.
-    pub async fn get_client(&self, url: &str) -> Result<Client, GetClientError> {
-        self.get_client_timeout(url, self.nodes.config().default_timeout()).await
-    }
-
-    /// Lends a client of a node: one that idles in the healthy pool with the fewest on loan; if none idles, the first
-    /// that comes free or is dialled, in order of arrival.
-    ///
-    /// # Errors
-    ///
-    /// By the end of `timeout` at the latest, whatever the server does:
-    /// [`NoHealthyPools`](GetClientError::NoHealthyPools) if the node is down (at once with
-    /// [`OnNodeDown::FailFast`](crate::OnNodeDown::FailFast), or if the server refuses for good), else
-    /// [`Timeout`](GetClientError::Timeout) with what it was waiting for. At once:
-    /// [`UnknownNode`](GetClientError::UnknownNode), [`Saturated`](GetClientError::Saturated),
+    /// At the deadline or earlier: [`NoHealthyPools`](GetClientError::NoHealthyPools), [`Timeout`](GetClientError::Timeout). At
+    /// once: [`UnknownNode`](GetClientError::UnknownNode), [`Saturated`](GetClientError::Saturated),
     /// [`Closed`](GetClientError::Closed), [`RuntimeEnded`](GetClientError::RuntimeEnded).
     ///
     /// # Cancel safety
     ///
-    /// May be dropped at any time: its position in the queue is given up, and a client that it was granted goes to the next.
+    /// May be dropped at any time: the caller leaves the queue, and a client that was granted to it goes to the next caller.
+    pub async fn get_client(&self, url: &str) -> Result<Client, GetClientError> {
+        self.get_client_timeout(url, self.nodes.config().default_timeout()).await
+    }
+
+    /// Lends a client of a node: an idle one of the healthy pool with the fewest clients on loan. If none is idle, the call
+    /// waits in order of arrival for the first that is returned or dialled.
+    ///
+    /// # Errors
+    ///
+    /// The call ends at the end of `timeout` at the latest, whatever the server does.
+    ///
+    /// - [`NoHealthyPools`](GetClientError::NoHealthyPools) if the node is down: at the end of `timeout`, or at once with
+    ///   [`OnNodeDown::FailFast`](crate::OnNodeDown::FailFast) or if the server rejects the connection permanently.
+    /// - [`Timeout`](GetClientError::Timeout) at the end of `timeout` otherwise, with what the call was waiting for.
+    /// - [`UnknownNode`](GetClientError::UnknownNode) at once if the node was never added or has been closed.
+    /// - [`Saturated`](GetClientError::Saturated) at once if `max_waiters` callers wait already.
+    /// - [`Closed`](GetClientError::Closed) at once when the node or the manager is closed.
+    /// - [`RuntimeEnded`](GetClientError::RuntimeEnded) at once when the runtime has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time: the caller leaves the queue, and a client that was granted to it goes to the next caller.
     pub async fn get_client_timeout(&self, url: &str, timeout: Duration) -> Result<Client, GetClientError> {
         #[cfg(feature = "cluster")]
         if let Some(clusters) = &self.clusters {
@@ -47,12 +51,13 @@ impl RedisManager {
         self.nodes.get(&node_key(url), timeout).await.map(Client::new).map_err(hide_password)
     }
 
-    /// Lends a client that idles now, and never waits. If there is none, one is dialled in the background where the
-    /// limits allow it.
+    /// Lends a client that is idle now; never waits. If none is idle, one is dialled in the background if the limits allow it.
     ///
     /// # Errors
     ///
-    /// As [`get_client_timeout`](RedisManager::get_client_timeout) after a wait of no length.
+    /// At once: [`UnknownNode`](GetClientError::UnknownNode), [`NoHealthyPools`](GetClientError::NoHealthyPools) if the node is
+    /// down, [`Timeout`](GetClientError::Timeout) if no client is idle, [`Closed`](GetClientError::Closed),
+    /// [`RuntimeEnded`](GetClientError::RuntimeEnded).
     pub fn try_get_client(&self, url: &str) -> Result<Client, GetClientError> {
         #[cfg(feature = "cluster")]
         if let Some(clusters) = &self.clusters {
@@ -66,22 +71,26 @@ impl RedisManager {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// At the deadline or earlier: [`NoHealthyPools`](GetClientError::NoHealthyPools), [`Timeout`](GetClientError::Timeout). At
+    /// once: [`UnknownNode`](GetClientError::UnknownNode), [`Saturated`](GetClientError::Saturated),
+    /// [`Closed`](GetClientError::Closed), [`RuntimeEnded`](GetClientError::RuntimeEnded).
     ///
     /// # Cancel safety
     ///
-    /// As there.
+    /// May be dropped at any time.
     pub async fn get_shared_client(&self, url: &str) -> Result<SharedClient, GetClientError> {
         self.get_shared_client_timeout(url, self.nodes.config().default_timeout()).await
     }
 
-    /// Makes a client that many tasks share: plain commands over `shared_connections_per_node` connections, which are
-    /// leased from the node's pools until the last shared client of the node is dropped. Waits until there is one, as
-    /// [`get_client_timeout`](RedisManager::get_client_timeout) does.
+    /// Makes a client that many tasks share, for plain commands. All shared clients of a node use `shared_connections_per_node`
+    /// connections, leased from the node's pools until the last shared client of the node is dropped. The call waits until
+    /// there is a connection, for at most `timeout`.
     ///
     /// # Errors
     ///
-    /// As [`get_client_timeout`](RedisManager::get_client_timeout).
+    /// At the deadline or earlier: [`NoHealthyPools`](GetClientError::NoHealthyPools), [`Timeout`](GetClientError::Timeout). At
+    /// once: [`UnknownNode`](GetClientError::UnknownNode), [`Saturated`](GetClientError::Saturated),
+    /// [`Closed`](GetClientError::Closed), [`RuntimeEnded`](GetClientError::RuntimeEnded).
     ///
     /// # Cancel safety
     ///
@@ -95,33 +104,41 @@ impl RedisManager {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// At the deadline or earlier: [`NoHealthyPools`](GetClientError::NoHealthyPools), [`Timeout`](GetClientError::Timeout). At
+    /// once: [`UnknownNode`](GetClientError::UnknownNode), [`NoOwner`](GetClientError::NoOwner),
+    /// [`NoFloorLeft`](GetClientError::NoFloorLeft), [`Saturated`](GetClientError::Saturated),
+    /// [`Closed`](GetClientError::Closed), [`RuntimeEnded`](GetClientError::RuntimeEnded).
     ///
     /// # Cancel safety
     ///
-    /// As there.
+    /// May be dropped at any time: the caller leaves the queue, and a client that was granted to it goes to the next caller.
     #[cfg(feature = "cluster")]
     pub async fn get_client_for_key(&self, url: &str, key: impl AsRef<[u8]>) -> Result<Client, GetClientError> {
         self.get_client_for_key_timeout(url, key, self.nodes.config().default_timeout()).await
     }
 
-    /// Lends a client of the primary that owns a key of a cluster, for itself alone: for `WATCH`, transactions, commands that
-    /// block, scripts and subscriptions. It comes from that node's own pools, with all that
-    /// [`get_client_timeout`](RedisManager::get_client_timeout) promises; if the key gets another owner while the call
-    /// waits, it waits there.
+    /// Lends a client of the primary that owns a key of a cluster, for exclusive use: for `WATCH`, transactions, commands that
+    /// block, scripts and subscriptions. It comes from that node's own pools, as with
+    /// [`get_client_timeout`](RedisManager::get_client_timeout). If the key gets another owner while the call waits, the call
+    /// continues to wait there.
     ///
-    /// If the key gets another owner later, its node answers so (`MOVED`), and the next client comes from
-    /// the new owner. All keys that are used on it must belong to this node.
+    /// If the key gets another owner later, commands on the client fail with `MOVED`; the next client comes from the new owner.
+    /// All keys that are used on the client must belong to its node.
     ///
     /// # Errors
     ///
-    /// As [`get_client_timeout`](RedisManager::get_client_timeout). [`NoOwner`](GetClientError::NoOwner) if no node owns the key's
-    /// slot, [`UnknownNode`](GetClientError::UnknownNode) also if the manager is not in cluster mode. [`NoFloorLeft`](GetClientError::NoFloorLeft) if
-    /// `max_total_connections` leaves no `min_connections_per_node` for the owner.
+    /// - [`NoHealthyPools`](GetClientError::NoHealthyPools), [`Timeout`](GetClientError::Timeout),
+    ///   [`Saturated`](GetClientError::Saturated), [`Closed`](GetClientError::Closed) and
+    ///   [`RuntimeEnded`](GetClientError::RuntimeEnded) as with [`get_client_timeout`](RedisManager::get_client_timeout).
+    /// - [`UnknownNode`](GetClientError::UnknownNode) if the cluster was never added or has been closed, or if the manager is
+    ///   not in cluster mode.
+    /// - [`NoOwner`](GetClientError::NoOwner) if no node owns the key's slot.
+    /// - [`NoFloorLeft`](GetClientError::NoFloorLeft) if `max_total_connections` is too small to reserve
+    ///   `min_connections_per_node` for the owner.
     ///
     /// # Cancel safety
     ///
-    /// May be dropped at any time.
+    /// May be dropped at any time: the caller leaves the queue, and a client that was granted to it goes to the next caller.
     #[cfg(feature = "cluster")]
     pub async fn get_client_for_key_timeout(
         &self,

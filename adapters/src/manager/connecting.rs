@@ -5,8 +5,8 @@ use crate::manager::RedisManager;
 use crate::tokio::TokioRuntime;
 
 impl RedisManager {
-    /// A manager on the tokio runtime that this is called on, every setting at its default, with the node of this URL.
-    /// For other settings, [`builder`](RedisManager::builder).
+    /// Makes a manager with default settings on the current tokio runtime and adds the node of this URL, within 10 s
+    /// (`default_timeout`). For other settings, use [`builder`](RedisManager::builder).
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -19,11 +19,13 @@ impl RedisManager {
     ///
     /// # Errors
     ///
-    /// As [`add_node_pool`](RedisManager::add_node_pool).
+    /// [`InvalidUrl`](AddNodeError::InvalidUrl) at once. [`NoHealthyPools`](AddNodeError::NoHealthyPools) at the deadline, or
+    /// at once if the server rejects the connection permanently. [`RuntimeEnded`](AddNodeError::RuntimeEnded) after the end of
+    /// the runtime.
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
+    /// If it is called outside of a tokio runtime.
     ///
     /// # Cancel safety
     ///

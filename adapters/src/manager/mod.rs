@@ -1,5 +1,4 @@
-//! The manager of many Redis nodes: what it consists of, and how it looks from outside. Its other methods are in the files of
-//! this folder, by subject.
+//! The manager of many Redis nodes: its parts and its status. The other methods are in the files of this folder, by subject.
 
 mod adding;
 mod clients;
@@ -26,25 +25,25 @@ use crate::manager::node_key::node_key;
 use crate::network::Network;
 use crate::redis_node::{Hooks, PoolArgs, RedisConnector, Tls, redact};
 
-/// Pools of connections to many Redis nodes, by URL. Cheap to clone; clones are the same manager. When the last one is
-/// dropped, all pools close, but for those of nodes that a [`NodeHandle`] or a [`SharedClient`](crate::SharedClient) still uses.
+/// Connection pools of many Redis nodes, by URL. Cheap to clone; all clones are the same manager. When the last one is dropped,
+/// all pools close, except those of nodes that a [`NodeHandle`] or a [`SharedClient`](crate::SharedClient) still uses.
 ///
-/// A node is known by its URL; the default port, the database 0 and a `/` at the end make no difference, so `redis://localhost`,
-/// `redis://localhost/` and `redis://localhost:6379` are one node. Another user, password, database or protocol makes
-/// another node, with pools of its own. Errors and pictures show URLs with the password replaced.
+/// A node is identified by its URL. The default port, the database 0 and a `/` at the end make no difference:
+/// `redis://localhost`, `redis://localhost/` and `redis://localhost:6379` are one node. Another user, password, database or
+/// protocol is another node with its own pools. Errors and statuses show URLs with the password replaced by `***`.
 ///
-/// Health checks run from the start; cleanup runs when it is [started](RedisManager::start_cleanup).
+/// Health checks run from the start. Cleanup runs after [`start_cleanup`](RedisManager::start_cleanup).
 #[derive(Clone)]
 pub struct RedisManager {
     nodes: Manager<RedisConnector>,
     context: Arc<NodeContext>,
-    /// In cluster mode: what the nodes belong to.
+    /// Set in cluster mode: the cluster that the nodes belong to.
     #[cfg(feature = "cluster")]
     clusters: Option<Clusters>,
 }
 
 impl RedisManager {
-    /// Of parts that have been checked: a node alone for each URL.
+    /// Makes a manager of parts that have been checked.
     pub(crate) fn new(
         nodes: Manager<RedisConnector>,
         network: Arc<dyn Network>,
@@ -61,30 +60,31 @@ impl RedisManager {
         }
     }
 
-    /// The same for clusters, where there are some.
+    /// Adds the clusters, in cluster mode.
     #[cfg(feature = "cluster")]
     pub(crate) fn with_clusters(mut self, clusters: Option<Clusters>) -> Self {
         self.clusters = clusters;
         self
     }
 
-    /// A picture of a cluster: its nodes, their roles, slots and pools.
+    /// The status of a cluster: its nodes, their roles, slots and pools.
     ///
     /// # Errors
     ///
-    /// [`UnknownNode`](GetClientError::UnknownNode) if it was never added, or if the manager is not in cluster mode.
+    /// [`UnknownNode`](GetClientError::UnknownNode) if the cluster was never added or has been closed, or if the manager is not
+    /// in cluster mode. [`Closed`](GetClientError::Closed) after [`close_all_pools`](RedisManager::close_all_pools).
     #[cfg(feature = "cluster")]
     pub fn cluster_status(&self, url: &str) -> Result<ClusterStatus, GetClientError> {
         let unknown = || GetClientError::UnknownNode { node: String::from(url) };
         self.clusters.as_ref().ok_or_else(unknown).and_then(|clusters| clusters.cluster_status(url)).map_err(hide_password)
     }
 
-    /// The handle of a node, which saves the look-up.
+    /// The handle of a node. Its methods need no look-up by URL.
     ///
     /// # Errors
     ///
-    /// [`UnknownNode`](GetClientError::UnknownNode) if it was never added, [`Closed`](GetClientError::Closed) after
-    /// [`close_all_pools`](RedisManager::close_all_pools).
+    /// [`UnknownNode`](GetClientError::UnknownNode) if the node was never added or has been closed.
+    /// [`Closed`](GetClientError::Closed) after [`close_all_pools`](RedisManager::close_all_pools).
     pub fn node(&self, url: &str) -> Result<NodeHandle, GetClientError> {
         #[cfg(feature = "cluster")]
         if let Some(clusters) = &self.clusters {
@@ -96,28 +96,29 @@ impl RedisManager {
         Ok(NodeHandle::new(&self.nodes, &self.context, &key, pool))
     }
 
-    /// One consistent picture of the node of a URL, as it was given, or of a cluster by its name. The same as that of its
-    /// [handle](NodeHandle::status).
+    /// The status of a node by its URL, or of a cluster by its name, as one consistent snapshot. The same as
+    /// [`NodeHandle::status`].
     ///
     /// # Errors
     ///
-    /// As [`node`](RedisManager::node).
+    /// [`UnknownNode`](GetClientError::UnknownNode) if the node was never added or has been closed.
+    /// [`Closed`](GetClientError::Closed) after [`close_all_pools`](RedisManager::close_all_pools).
     pub fn status_of(&self, url: &str) -> Result<NodeStatus, GetClientError> {
         self.node(url).map(|node| node.status())
     }
 
-    /// A picture of every node by URL, password hidden; each is consistent in itself. Nodes that are being added are there,
-    /// as down until they have answered; closed nodes are left out. A cluster is there by its URL, and each of its nodes as
-    /// `host:port`.
+    /// The status of every node by URL, password hidden. Each status is consistent in itself. Nodes that are being added are
+    /// included, as down until they have answered. Closed nodes are not included. A cluster is listed by its name, and each of
+    /// its nodes as `host:port`.
     #[must_use]
     pub fn fetch_pool_status(&self) -> BTreeMap<String, NodeStatus> {
-        let pictures = self.nodes.status();
+        let statuses = self.nodes.status();
         #[cfg(feature = "cluster")]
-        let pictures = pictures.into_iter().chain(self.clusters.iter().flat_map(Clusters::status)).collect();
-        pictures
+        let statuses = statuses.into_iter().chain(self.clusters.iter().flat_map(Clusters::status)).collect();
+        statuses
     }
 
-    /// How much of `max_total_connections` is taken now; none if that is not set.
+    /// How much of `max_total_connections` is used now. `None` if that is not set.
     #[must_use]
     pub fn total_connections(&self) -> Option<TotalConnections> {
         self.nodes.total_connections()
@@ -130,8 +131,8 @@ impl fmt::Debug for RedisManager {
     }
 }
 
-/// The core names a node that is not there, or not any more, as it was asked for; all others by their connector, which hides
-/// the password itself.
+/// Nodes that are not there are named by the core as they were requested, with the password. All others are named by their
+/// connector, with the password hidden.
 fn hide_password(error: impl Into<GetClientError>) -> GetClientError {
     let mut error = error.into();
     if let GetClientError::UnknownNode { node } | GetClientError::Closed { node } | GetClientError::RuntimeEnded { node } =

@@ -1,4 +1,5 @@
-//! What all nodes of a manager that stand alone have in common: how they are dialled, and what their shared clients send on.
+//! What the nodes of a manager have in common outside of clusters: how they are dialled, and the connections of their shared
+//! clients.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -19,7 +20,7 @@ pub(crate) struct NodeContext {
     hooks: Hooks,
     tls: Tls,
     shared_connections_per_node: usize,
-    /// What the shared clients of each node have in common, for as long as there is one.
+    /// The shared connections of each node, while there is a shared client.
     shared_connections: Mutex<SharedConnectionsOfNodes>,
 }
 
@@ -34,17 +35,17 @@ impl NodeContext {
         Self { network, args, hooks, tls, shared_connections_per_node, shared_connections: Mutex::default() }
     }
 
-    /// Where the node of a URL is.
+    /// The address in a URL.
     pub(super) fn address(&self, url: &str) -> Result<Address, AddNodeError> {
         Address::parse(url, self.args.protocol, &self.tls)
     }
 
-    /// What connects to a node.
+    /// The connector of a node.
     pub(super) fn connector(&self, address: Address, check_timeout: std::time::Duration) -> RedisConnector {
         RedisConnector::new(Arc::clone(&self.network), address, self.args.clone(), self.hooks.clone(), check_timeout)
     }
 
-    /// What the shared clients of a node have in common; made for the first one.
+    /// The shared connections of a node; made for the first shared client.
     pub(super) fn connections(&self, key: &str, pool: &NodePool<RedisConnector>) -> Result<Arc<SharedConnections>, AddNodeError> {
         let known =
             |all: &SharedConnectionsOfNodes| all.get(key).and_then(Weak::upgrade).filter(|connections| connections.is_of(pool));
@@ -57,7 +58,7 @@ impl NodeContext {
         let runtime = Arc::clone(&self.network) as Arc<dyn Runtime>;
         let made = Arc::new(SharedConnections::new(pool.clone(), runtime, self.shared_connections_per_node, session));
         let mut all = self.shared_connections();
-        // Another call may have been quicker.
+        // Another call may have made them meanwhile.
         let connections = known(&all);
         if connections.is_none() {
             all.insert(String::from(key), Arc::downgrade(&made));
@@ -66,13 +67,13 @@ impl NodeContext {
         Ok(connections.unwrap_or(made))
     }
 
-    /// What the shared clients of a node send on goes back to it.
+    /// Returns the leases of the shared clients of a node.
     pub(super) fn close_shared(&self, key: &str) {
         let connections = self.shared_connections().remove(key);
         close(connections);
     }
 
-    /// The same if it is of this pool.
+    /// The same, if the connections belong to this pool.
     pub(super) fn close_shared_of(&self, key: &str, pool: &NodePool<RedisConnector>) {
         let connections = {
             let mut all = self.shared_connections();

@@ -1,4 +1,4 @@
-//! The handle of one node: all that can be done with it, without the look-up by URL.
+//! The handle of one node: all operations on it, without the look-up by URL.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,14 +12,14 @@ use crate::error::GetClientError;
 use crate::manager::node_context::NodeContext;
 use crate::redis_node::{Client, RedisConnector, SharedClient};
 
-/// A node of a manager. Cheap to clone; made by [`RedisManager::add_node_pool`](crate::RedisManager::add_node_pool) and
-/// [`RedisManager::node`](crate::RedisManager::node).
+/// A node of a manager, or a cluster. Cheap to clone; returned by
+/// [`RedisManager::add_node_pool`](crate::RedisManager::add_node_pool) and [`RedisManager::node`](crate::RedisManager::node).
 ///
-/// It keeps the node's pools alive for as long as it lives, unless they are closed.
+/// While the handle exists, the node's pools stay open, unless they are closed explicitly.
 #[derive(Clone)]
 pub struct NodeHandle {
     of: HandleKind,
-    /// By what the manager knows the node.
+    /// The key of the node in the manager.
     key: Arc<str>,
 }
 
@@ -53,7 +53,7 @@ impl NodeHandle {
         Self { of: HandleKind::Cluster { pool, clusters: clusters.downgrade() }, key: name.into() }
     }
 
-    /// The URL of the node as it was first added, password hidden; the name of a cluster.
+    /// The URL with which the node was first added, password hidden; the name of a cluster.
     #[must_use]
     pub fn url(&self) -> &str {
         match &self.of {
@@ -63,15 +63,18 @@ impl NodeHandle {
         }
     }
 
-    /// Lends a client within `default_timeout`; see [`RedisManager::get_client_timeout`](crate::RedisManager::get_client_timeout).
+    /// Lends a client within `default_timeout`; see
+    /// [`RedisManager::get_client_timeout`](crate::RedisManager::get_client_timeout).
     ///
     /// # Errors
     ///
-    /// As there, but the node is known.
+    /// At the deadline or earlier: [`NoHealthyPools`](GetClientError::NoHealthyPools), [`Timeout`](GetClientError::Timeout). At
+    /// once: [`Saturated`](GetClientError::Saturated), [`Closed`](GetClientError::Closed) when the node is closed,
+    /// [`RuntimeEnded`](GetClientError::RuntimeEnded).
     ///
     /// # Cancel safety
     ///
-    /// May be dropped at any time.
+    /// May be dropped at any time: the caller leaves the queue, and a client that was granted to it goes to the next caller.
     pub async fn get_client(&self) -> Result<Client, GetClientError> {
         match &self.of {
             HandleKind::Node { pool, .. } => Ok(Client::new(pool.get().await?)),
@@ -84,11 +87,13 @@ impl NodeHandle {
     ///
     /// # Errors
     ///
-    /// As there, but the node is known.
+    /// At the deadline or earlier: [`NoHealthyPools`](GetClientError::NoHealthyPools), [`Timeout`](GetClientError::Timeout). At
+    /// once: [`Saturated`](GetClientError::Saturated), [`Closed`](GetClientError::Closed) when the node is closed,
+    /// [`RuntimeEnded`](GetClientError::RuntimeEnded).
     ///
     /// # Cancel safety
     ///
-    /// May be dropped at any time.
+    /// May be dropped at any time: the caller leaves the queue, and a client that was granted to it goes to the next caller.
     pub async fn get_client_timeout(&self, timeout: Duration) -> Result<Client, GetClientError> {
         match &self.of {
             HandleKind::Node { pool, .. } => Ok(Client::new(pool.get_timeout(timeout).await?)),
@@ -97,11 +102,13 @@ impl NodeHandle {
         }
     }
 
-    /// Lends a client that idles now; see [`RedisManager::try_get_client`](crate::RedisManager::try_get_client).
+    /// Lends a client that is idle now; never waits. See [`RedisManager::try_get_client`](crate::RedisManager::try_get_client).
     ///
     /// # Errors
     ///
-    /// As there, but the node is known.
+    /// At once: [`NoHealthyPools`](GetClientError::NoHealthyPools) if the node is down, [`Timeout`](GetClientError::Timeout) if
+    /// no client is idle, [`Closed`](GetClientError::Closed) when the node is closed,
+    /// [`RuntimeEnded`](GetClientError::RuntimeEnded).
     pub fn try_get_client(&self) -> Result<Client, GetClientError> {
         match &self.of {
             HandleKind::Node { pool, .. } => Ok(Client::new(pool.try_get()?)),
@@ -110,7 +117,7 @@ impl NodeHandle {
         }
     }
 
-    /// One consistent picture of the node.
+    /// The status of the node, as one consistent snapshot.
     #[must_use]
     pub fn status(&self) -> NodeStatus {
         match &self.of {
@@ -125,7 +132,9 @@ impl NodeHandle {
     ///
     /// # Errors
     ///
-    /// As there, but the node is known.
+    /// At the deadline or earlier: [`NoHealthyPools`](GetClientError::NoHealthyPools), [`Timeout`](GetClientError::Timeout). At
+    /// once: [`Saturated`](GetClientError::Saturated), [`Closed`](GetClientError::Closed) when the node is closed,
+    /// [`RuntimeEnded`](GetClientError::RuntimeEnded).
     ///
     /// # Cancel safety
     ///
@@ -139,7 +148,9 @@ impl NodeHandle {
     ///
     /// # Errors
     ///
-    /// As there, but the node is known.
+    /// At the deadline or earlier: [`NoHealthyPools`](GetClientError::NoHealthyPools), [`Timeout`](GetClientError::Timeout). At
+    /// once: [`Saturated`](GetClientError::Saturated), [`Closed`](GetClientError::Closed) when the node is closed,
+    /// [`RuntimeEnded`](GetClientError::RuntimeEnded).
     ///
     /// # Cancel safety
     ///
@@ -160,22 +171,21 @@ impl NodeHandle {
     ///
     /// # Cancel safety
     ///
-    /// As there.
+    /// Closing continues when the future is dropped.
     pub async fn close(&self) {
         self.close_timeout(self.default_timeout()).await;
     }
 
-    /// Closes the pools of this node, as
-    /// [`RedisManager::close_node_pools_timeout`](crate::RedisManager::close_node_pools_timeout) does. If the node has been
-    /// closed and added again since, the new one is left as it is, unless it is a cluster.
+    /// Closes the node's pools, as [`RedisManager::close_node_pools_timeout`](crate::RedisManager::close_node_pools_timeout)
+    /// does. If the node has been closed and added again since, the new node stays open. A cluster is closed in any case.
     ///
     /// # Cancel safety
     ///
-    /// Closing goes on when the future is dropped.
+    /// Closing continues when the future is dropped.
     pub async fn close_timeout(&self, timeout: Duration) {
         match &self.of {
             HandleKind::Node { pool, context, manager } => {
-                // First no caller is served any more, then what shared clients have comes back.
+                // First callers are refused, then the leases of shared clients are returned.
                 if let Some(manager) = manager.upgrade() {
                     let closing = manager.begin_close_pool(&self.key, pool, timeout);
                     context.close_shared_of(&self.key, pool);

@@ -1,9 +1,9 @@
-//! By what a node is known: its URL without what says nothing. Decides nothing about what a URL may be.
+//! The key of a node: its URL without redundant parts. Does not check whether the URL is valid.
 
 use std::borrow::Cow;
 
-/// The URL of a node without the default port, the database 0 in its path, and a `/` or `?` at the end: two URLs that
-/// differ in nothing else are one node. Most URLs are their own key, or begin with it: nothing is allocated then.
+/// The URL of a node without the default port, the database 0 in its path, and a `/` or `?` at the end. Two URLs with the same
+/// key are one node. Most URLs are their own key, or begin with it; nothing is allocated for those.
 pub(super) fn node_key(url: &str) -> Cow<'_, str> {
     let url = url.trim();
     let Some(start) = url.find("://").map(|at| at + 3).filter(|_| !url.contains("unix")) else { return Cow::Borrowed(url) };

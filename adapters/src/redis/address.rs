@@ -1,4 +1,4 @@
-//! Where a node is and how to log in there: a URL, parsed once, its password hidden from then on.
+//! The address of a node and its login: a URL, parsed once, with its password hidden afterwards.
 
 use std::path::PathBuf;
 
@@ -20,7 +20,7 @@ pub(crate) struct Address {
     pub(crate) place: Endpoint,
     /// User, password, database and protocol.
     pub(crate) login: RedisConnectionInfo,
-    /// Whether the URL itself names RESP3: nothing less will do.
+    /// Whether the URL itself requires RESP3.
     pub(crate) demands_resp3: bool,
     /// The URL without its password.
     pub(crate) name: String,
@@ -40,18 +40,18 @@ pub(crate) enum Endpoint {
 }
 
 impl Address {
-    /// Parses `redis://`, `valkey://`, `rediss://`, `valkeys://` and `unix:` URLs; `protocol` is for those that name none.
+    /// Parses `redis://`, `valkey://`, `rediss://`, `valkeys://` and `unix:` URLs. `protocol` applies to URLs that name none.
     ///
     /// # Errors
     ///
-    /// What is not understood, by its name.
+    /// Names the part of the URL that is not understood.
     pub(crate) fn parse(url: &str, protocol: ProtocolVersion, tls: &Tls) -> Result<Self, AddNodeError> {
         Self::read(url, protocol, tls).map_err(|reason| AddNodeError::InvalidUrl { node: redact(url), reason })
     }
 
     fn read(url: &str, protocol: ProtocolVersion, tls: &Tls) -> Result<Self, String> {
         if url.trim().contains(['\t', '\n', '\r']) {
-            return Err(String::from("there is a tab or a line end in it"));
+            return Err(String::from("it contains a tab or a line end"));
         }
         let mut parsed = redis::parse_redis_url(url).ok_or(EXPECTED)?;
         let is_unix = parsed.scheme().contains("unix");
@@ -77,13 +77,14 @@ impl Address {
             return Err(String::from("its path and its db parameter name different databases"));
         }
         if verification.is_some() {
-            // The redis crate takes it only with a TLS of its own, which we do not use; all else in it is the same.
+            // The redis crate accepts `rediss` only with a TLS of its own, which we do not use. The rest of the URL is the
+            // same.
             parsed.set_scheme("redis").map_err(|()| "this scheme is not supported")?;
         }
         if parsed.port() == Some(0) {
             return Err(String::from("port 0 cannot be connected to"));
         }
-        // All that the redis crate is left with is the place and, but for unix sockets, the login.
+        // Only the address is left to the redis crate and, except for unix sockets, the login.
         parsed.set_query(None);
         parsed.set_fragment(None);
         if !is_unix {
@@ -131,7 +132,7 @@ impl Address {
     ///
     /// # Errors
     ///
-    /// Why TLS with that host is out of the question.
+    /// Why TLS cannot be used with that host.
     #[cfg(any(test, feature = "cluster"))]
     pub(crate) fn beside(&self, host: &str, port: u16) -> Result<Self, String> {
         let tls = self.tls().map(|peer| peer.at(host)).transpose()?;
@@ -139,7 +140,7 @@ impl Address {
         Ok(Self { place, login: self.login.clone(), demands_resp3: self.demands_resp3, name: format!("{host}:{port}") })
     }
 
-    /// The peer to expect at the other side of TLS; none without it.
+    /// The expected peer of the TLS handshake; `None` without TLS.
     pub(crate) fn tls(&self) -> Option<&TlsPeer> {
         match &self.place {
             Endpoint::Tcp { tls, .. } => tls.as_ref(),
@@ -221,36 +222,36 @@ mod tests {
             ("redis://:hush@h/x", "the database \"x\" is not a number"),
             ("redis://:hush@h/-1", "the database \"-1\" is not a number"),
             ("redis://:hush@h/99999999999999999999", "is not a number"),
-            ("redis://:hush@h/0/x", "\"0/x\" has more in it than the number of a database"),
-            ("redis://:hush@h//0", "\"/0\" has more in it"),
+            ("redis://:hush@h/0/x", "\"0/x\" contains more than the number of a database"),
+            ("redis://:hush@h//0", "\"/0\" contains more"),
             ("redis://:hush@h/1?db=2", "different databases"),
             ("redis://:hush@h?db=+2", "the parameter db is not a number"),
             ("redis://:hush@h?db", "the parameter db is not a number"),
-            ("redis://:hush@h?timeout=5s", "\"timeout\" is no parameter of such a URL; there are db, protocol"),
-            ("redis://:hush@h?DB=2", "\"DB\" is no parameter"),
-            ("redis://h?pass=hush", "\"pass\" is no parameter"),
-            ("redis://h?password=hush", "\"password\" is no parameter"),
-            ("redis://h?insecure", "\"insecure\" is no parameter"),
-            ("redis://h?p%2Bass%20wo%72d%21%7c=hush", "\"p%2Bass%20wo%72d%21%7c\" is no parameter"),
+            ("redis://:hush@h?timeout=5s", "\"timeout\" is not a parameter of such a URL; valid are db, protocol"),
+            ("redis://:hush@h?DB=2", "\"DB\" is not a parameter"),
+            ("redis://h?pass=hush", "\"pass\" is not a parameter"),
+            ("redis://h?password=hush", "\"password\" is not a parameter"),
+            ("redis://h?insecure", "\"insecure\" is not a parameter"),
+            ("redis://h?p%2Bass%20wo%72d%21%7c=hush", "\"p%2Bass%20wo%72d%21%7c\" is not a parameter"),
             ("redis://h?h=sh@h", "there is an @ after the host"),
             ("redis://u:12?hush@h", "there is an @ after the host"),
-            ("redis://:hush@h?db=1&db=1", "the parameter db is there twice"),
-            ("redis://:hush@h?db=1&%64b=1", "the parameter db is there twice"),
-            ("redis://:hush@h?protocol=hush", "the parameter protocol is resp2 or resp3"),
+            ("redis://:hush@h?db=1&db=1", "the parameter db is given twice"),
+            ("redis://:hush@h?db=1&%64b=1", "the parameter db is given twice"),
+            ("redis://:hush@h?protocol=hush", "the parameter protocol must be resp2 or resp3"),
             ("redis://:hush@h#insecure", "#insecure"),
             ("redis://:hush@h#hush", "only #insecure may follow"),
             ("unix:///x?pass=a#hush", "a # in a password is %23"),
             ("unix:///x?pass=a&hush", "an & in a password is %26"),
             ("unix:///x?pass=a&hush=b", "an & in a password is %26"),
-            ("unix:///x?pass=a&pass=hush", "the parameter pass is there twice"),
+            ("unix:///x?pass=a&pass=hush", "the parameter pass is given twice"),
             ("unix:///x?pass=hush%ff", "the parameter pass is not UTF-8"),
-            ("unix:///x?password=hush", "\"password\" is no parameter of such a URL; there are db, protocol, user, pass"),
-            ("unix:///x?p%ZZss=hush", "\"p%ZZss\" is no parameter"),
-            ("unix:///x?%ff=hush", "\"%ff\" is no parameter"),
+            ("unix:///x?password=hush", "\"password\" is not a parameter of such a URL; valid are db, protocol, user, pass"),
+            ("unix:///x?p%ZZss=hush", "\"p%ZZss\" is not a parameter"),
+            ("unix:///x?%ff=hush", "\"%ff\" is not a parameter"),
             ("unix://u:hush@localhost/x", "it names a socket by its path alone"),
             ("unix://localhost/x?pass=hush", "it names a socket by its path alone"),
             ("unix:x?pass=hush", ""),
-            ("redis://:hu\nsh@h", "there is a tab or a line end in it"),
+            ("redis://:hu\nsh@h", "it contains a tab or a line end"),
             ("redis://:hush%ff@h", ""),
             ("redis:hush", "expected redis://"),
             ("redis:///hush", "expected redis://"),

@@ -1,4 +1,5 @@
-//! In which order the addresses of a name are dialled, and when the next one: RFC 8305 as a pure machine, no sockets, no clock.
+//! The order and the pace in which the addresses of a name are dialled: RFC 8305 as a pure state machine, without sockets or
+//! clock.
 
 use std::cmp::Reverse;
 use std::collections::{HashSet, VecDeque};
@@ -7,16 +8,16 @@ use std::time::Duration;
 
 use redis_manager_core::Instant;
 
-/// The next address is dialled so long after the one before it: the "Connection AddressAttempt Delay" of RFC 8305, section 5.
+/// Delay between two addresses: the "Connection Attempt Delay" of RFC 8305, section 5.
 const STAGGER: Duration = Duration::from_millis(250);
 
-/// Addresses that a node remembers of each kind.
+/// Addresses that are kept for a node, of each kind.
 const MOST_REMEMBERED: usize = 64;
 
-/// Addresses that an error names.
+/// Addresses that an error lists.
 const MOST_NAMED: usize = 8;
 
-/// What earlier dials have found out about the addresses of a node. At most 64 that worked and 64 that did not.
+/// The results of earlier dials of a node. At most 64 addresses that worked and 64 that failed.
 #[derive(Debug, Default)]
 pub(crate) struct AddressBook {
     /// The latest last; so is each of the two.
@@ -25,8 +26,8 @@ pub(crate) struct AddressBook {
 }
 
 impl AddressBook {
-    /// What worked comes first, the latest before all; then what was never dialled; last what failed, the latest at the
-    /// very end. Where nothing says more, the families of addresses take turns and the order of the resolver is kept.
+    /// Addresses that worked come first, the latest one at the beginning; then those that were never dialled; then those that
+    /// failed, the latest one at the end. Otherwise IPv6 and IPv4 take turns, and the order of the resolver is kept.
     pub(crate) fn order(&self, resolved: Vec<SocketAddr>) -> Vec<SocketAddr> {
         let mut seen = HashSet::new();
         let (mut worked, mut unknown, mut failed) = (Vec::new(), Vec::new(), Vec::new());
@@ -46,13 +47,13 @@ impl AddressBook {
         worked.chain(interleaved(unknown)).chain(interleaved(failed)).collect()
     }
 
-    /// The address has accepted.
+    /// The address accepted a connection.
     pub(crate) fn note_worked(&mut self, address: SocketAddr) {
         forget(&mut self.failed, address);
         remember(&mut self.worked, address);
     }
 
-    /// The address has refused, has not answered, or what answered there was of no use.
+    /// The address refused, did not answer, or led to an unusable server.
     pub(crate) fn note_failed(&mut self, address: SocketAddr) {
         forget(&mut self.worked, address);
         remember(&mut self.failed, address);
@@ -95,7 +96,7 @@ fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 pub(crate) enum RaceStep {
     /// Dial the address of this number; its attempt has the same number.
     Start(usize),
-    /// Drop the attempt of this number: it has had its time.
+    /// Drop the attempt of this number: it has timed out.
     GiveUp(usize),
     /// Nothing, before then or the end of an attempt.
     Wait(Instant),
@@ -103,7 +104,7 @@ pub(crate) enum RaceStep {
     AllFailed,
 }
 
-/// One dial of a name: its addresses in their order, and what has become of those that were dialled.
+/// One dial of a name: its addresses in order, and the results of those that were dialled.
 ///
 /// ```text
 ///  not started --- its turn: 250 ms after the one before, or at once when one fails ---> open --- it accepts ---> the winner
@@ -117,7 +118,7 @@ pub(crate) struct AddressRace {
     attempts: Vec<AddressAttempt>,
     /// The longest that one address may take.
     dial_timeout: Duration,
-    /// When the next address has its turn.
+    /// When the next address is dialled.
     next_at: Instant,
 }
 
@@ -138,7 +139,7 @@ impl AddressRace {
         self.order[number]
     }
 
-    /// RequestRef again after each step and each failure, until it says to wait.
+    /// Call it again after each step and each failure, until it returns `Wait`.
     pub(crate) fn next_step(&mut self, now: Instant) -> RaceStep {
         let has_open = |attempt: &AddressAttempt| attempt.failure.is_none();
         let overdue = self.attempts.iter().position(|attempt| has_open(attempt) && attempt.deadline <= now);
@@ -159,20 +160,21 @@ impl AddressRace {
         }
     }
 
-    /// An attempt has ended without a stream: the next address need not wait.
+    /// An attempt has failed: the next address is dialled at once.
     pub(crate) fn failed(&mut self, number: usize, why: String, now: Instant) {
         self.attempts[number].failure = Some(why);
         self.next_at = now;
     }
 
-    /// An address has accepted. Those that were dialled before it and have not answered are as good as silent; those after
-    /// it have not had their chance.
+    /// An address accepted. Addresses that were dialled before it and have not answered count as failed. Addresses dialled
+    /// after it had no time to answer and count as neither.
     pub(crate) fn won(&self, winner: usize, book: &mut AddressBook) {
         self.lost(book, winner);
         book.note_worked(self.order[winner]);
     }
 
-    /// Nobody has won: all have failed, or the dial was cut off. The one dialled last may have had no time to answer.
+    /// No address accepted: all failed, or the dial was cancelled. The last one may have had no time to answer and is not
+    /// noted.
     pub(crate) fn ended(&self, book: &mut AddressBook) {
         self.lost(book, self.attempts.len().saturating_sub(1));
     }
@@ -186,7 +188,7 @@ impl AddressRace {
         }
     }
 
-    /// Each address that was dialled, and why it failed; at most 8 of them by name.
+    /// Each address that was dialled, with its error; at most 8 are listed.
     pub(crate) fn failures(&self) -> String {
         let dialled = self.order.iter().zip(&self.attempts);
         let failures = dialled.filter_map(|(address, attempt)| Some((address, attempt.failure.as_ref()?)));

@@ -1,14 +1,14 @@
-//! How large the buffers of a connection have grown. Those of the redis crate never shrink: a connection that has carried one
-//! large value keeps the memory for it until it is closed.
+//! The size of a connection's buffers. Buffers of the redis crate never shrink: after one large value the memory is kept until
+//! the connection is closed.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What the two buffers of a connection hold at least, and what they may hold.
+/// A lower bound of the size of a connection's two buffers, and the limit for it.
 ///
-/// Both grow by doubling. The one for replies shows itself when it is read into: right after it has grown, half of it is
-/// free. The one for requests shows itself when it is written out: that is all that is in it. So one that is larger than
-/// twice the bound is never overlooked, and one that is smaller than the bound never taken for larger. Replies that are
-/// taken out one by one make no buffer grow, however many they are.
+/// Both buffers grow by doubling. The buffer for replies is measured when it is read into: right after it has grown, half of it
+/// is free. The buffer for requests is measured when it is written out: all of its content is written then. A buffer of more
+/// than twice the limit is always found, and a buffer below the limit is never reported. Many small replies do not grow a
+/// buffer: they are taken out one by one.
 #[derive(Debug)]
 pub(crate) struct Buffers {
     largest: AtomicUsize,
@@ -16,7 +16,7 @@ pub(crate) struct Buffers {
 }
 
 impl Buffers {
-    /// Without a bound.
+    /// Without a limit.
     pub(crate) fn new() -> Self {
         Self { largest: AtomicUsize::new(0), bound: AtomicUsize::new(usize::MAX) }
     }
@@ -25,14 +25,14 @@ impl Buffers {
         self.bound.store(bound, Ordering::Relaxed);
     }
 
-    /// A buffer holds, or has room for, so many bytes.
+    /// A buffer contains, or has room for, this many bytes.
     pub(crate) fn note(&self, bytes: usize) {
         if bytes > self.largest.load(Ordering::Relaxed) {
             self.largest.store(bytes, Ordering::Relaxed);
         }
     }
 
-    /// Whether one is larger than it may be.
+    /// Whether a buffer is larger than allowed.
     pub(crate) fn have_outgrown(&self) -> bool {
         self.largest.load(Ordering::Relaxed) > self.bound.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! The client that users hold: a connection on loan that speaks Redis.
+//! The client that users hold: a Redis connection on loan.
 
 use std::fmt;
 use std::future::pending;
@@ -18,49 +18,58 @@ use crate::redis_node::pub_sub::PubSub;
 use crate::redis_node::reply_class::RequestRef;
 use crate::redis_node::written_keys::{check_in_body, check_pipeline_in_body};
 
-/// A connection on loan. Use it with every command, pipeline and script of the redis crate; drop it to give it back.
+/// A connection on loan. Use it with every command, pipeline and script of the redis crate; drop it to return it.
 ///
-/// It is yours alone until then, and it cannot be cloned. Dropping it neither blocks nor needs a runtime, on any thread.
+/// A client is exclusive and cannot be cloned. Dropping it does not block, needs no runtime, and works on any thread.
 ///
-/// # What you leave behind
+/// # State left behind
 ///
-/// Nothing of it reaches the next borrower. A client that changed nothing goes back as it is, without a round trip. After
-/// `WATCH`, `MULTI` or `SELECT`, and after a command that was cancelled before its reply, the connection is cleaned in the
-/// background before it is lent again, in one round trip; after commands that may have ended it (`CLIENT KILL`, `SHUTDOWN`,
-/// `DEBUG`, `FAILOVER`, `REPLICAOF`, changes of users) and after unknown ones it is asked for a sign of life then; see
-/// [`unknown_commands`](crate::PoolArgs::unknown_commands). What only a new connection is rid of (`AUTH`, `HELLO`, `RESET`,
-/// `SUBSCRIBE`, `MONITOR`, `CLIENT SETNAME` / `TRACKING` / `REPLY` / `NO-EVICT`, `READONLY`, `HIMPORT PREPARE`, commands
-/// without a response) closes it.
+/// The next borrower always gets a clean connection. The commands that were sent decide what happens on return:
 ///
-/// # What is refused
+/// - The session is unchanged: the connection is returned as it is, without a round trip.
+/// - `WATCH`, `MULTI`, `SELECT`, or a command that was cancelled before its reply: the connection is cleaned in the background
+///   before it is lent again, in one round trip.
+/// - Commands that may have closed it (`CLIENT KILL`, `SHUTDOWN`, `DEBUG`, `FAILOVER`, `REPLICAOF`, changes of users), and
+///   unknown commands: the connection is checked in the background before it is lent again; see
+///   [`unknown_commands`](crate::PoolArgs::unknown_commands).
+/// - Commands that cannot be undone (`AUTH`, `HELLO`, `RESET`, `SUBSCRIBE`, `MONITOR`, `CLIENT SETNAME` / `TRACKING` / `REPLY`
+///   / `NO-EVICT`, `READONLY`, `HIMPORT PREPARE`, commands without a response): the connection is closed.
 ///
-/// A request whose replies are not those that are waited for, with an error of the kind [`Client`](redis::ErrorKind::Client),
-/// and nothing is sent: a pipeline of which other replies are asked for than it has; `SUBSCRIBE` and its kin, `MONITOR`,
-/// `CLIENT REPLY OFF`, commands without a response and empty ones in a pipeline; `SUBSCRIBE` to several channels at once;
-/// `MULTI`, `EXEC`, `DISCARD`, `RESET` in an atomic pipeline, and an atomic pipeline while a transaction is open; whatever
-/// comes after `MONITOR`, `SCRIPT DEBUG`, or `SUBSCRIBE` over RESP2. In the body of a [`transaction`](Client::transaction):
-/// a write to a watched key, which belongs into the pipeline, and what ends the watch.
+/// # Refused requests
+///
+/// A request is refused if it would not get exactly the replies that the caller waits for. The error is of the kind
+/// [`Client`](redis::ErrorKind::Client), and nothing is sent. Refused are:
+///
+/// - a pipeline with another number of requested replies than it has;
+/// - in a pipeline: `SUBSCRIBE` and similar commands, `MONITOR`, `CLIENT REPLY OFF`, commands without a response, empty
+///   commands;
+/// - `SUBSCRIBE` to several channels at once;
+/// - in an atomic pipeline: `MULTI`, `EXEC`, `DISCARD`, `RESET`;
+/// - an atomic pipeline while a transaction is open;
+/// - any command after `MONITOR`, `SCRIPT DEBUG`, or `SUBSCRIBE` over RESP2;
+/// - in the body of a [`transaction`](Client::transaction): a write to a watched key, and commands that end the watch. Put
+///   writes into the pipeline.
 ///
 /// # Lost connections
 ///
-/// A connection that is lost under a client stays lost: commands fail, and none is ever sent twice. If one may have
-/// reached the server, the error says `outcome unknown`.
+/// After its connection is lost, all commands of a client fail. No command is ever sent twice. If a command may have reached
+/// the server, the error says `outcome unknown`.
 ///
 /// # Cancel safety
 ///
-/// A command future that is dropped before its reply may still be carried out by the server. The client can be used
-/// further, but for one case: a command that blocks on the server (`BLPOP` and its kin) closes its connection when it is
-/// dropped, so that what it waits for is not taken for nobody.
+/// A command whose future is dropped before the reply may still be executed by the server. The client remains usable, with one
+/// exception: dropping a command that blocks on the server (`BLPOP` and similar) closes the connection. Otherwise the server
+/// could pop an element for a caller that is gone.
 ///
 /// # Clients of a cluster
 ///
-/// What [`get_client`](crate::RedisManager::get_client) lends of a cluster finds the node of each command by its key. Several
-/// such clients share the connections behind them, so they refuse what a [`SharedClient`](crate::SharedClient) refuses; a
-/// client that is to have a node's connection for itself comes from `get_client_for_key`.
-#[must_use = "a client that is dropped at once goes back at once"]
+/// A client that [`get_client`](crate::RedisManager::get_client) lends for a cluster sends each command to the node of its key.
+/// Several such clients share their connections. They therefore refuse the same commands as a
+/// [`SharedClient`](crate::SharedClient). `get_client_for_key` lends an exclusive connection to one node.
+#[must_use = "a client that is dropped at once is returned at once"]
 pub struct Client {
     lent: LeaseKind,
-    /// The WATCH of the transaction whose body uses the client.
+    /// The WATCH of the transaction, while its body uses the client.
     watch: Option<Arc<Cmd>>,
 }
 
@@ -80,7 +89,7 @@ impl Client {
         Self { lent: LeaseKind::Cluster(lease), watch: None }
     }
 
-    /// Gives the connection back to be closed instead of lent again.
+    /// Closes the connection instead of returning it to the pool.
     pub fn discard(self) {
         match self.lent {
             LeaseKind::Node(lease) => lease.discard(),
@@ -89,17 +98,17 @@ impl Client {
         }
     }
 
-    /// From now on it is used by the body of a transaction that begins with `watch`; with none, by no body any more.
+    /// Set while the body of a transaction that begins with `watch` uses the client.
     pub(crate) fn set_watch(&mut self, watch: Option<Arc<Cmd>>) {
         self.watch = watch;
     }
 
-    /// Whether it is used by the body of a transaction that watches keys.
+    /// Whether the body of a transaction that watches keys uses the client.
     pub(crate) fn is_watching(&self) -> bool {
         self.watch.is_some()
     }
 
-    /// The node that the client is of: its URL with the password hidden, or `host:port` in a cluster.
+    /// The node of the client: its URL with the password hidden, or `host:port` in a cluster.
     #[must_use]
     pub fn node(&self) -> &str {
         match &self.lent {
@@ -109,7 +118,7 @@ impl Client {
         }
     }
 
-    /// How old the connection is: the time since it was dialled.
+    /// The age of the connection: the time since it was dialled.
     #[must_use]
     pub fn connection_age(&self) -> Duration {
         match &self.lent {
@@ -119,7 +128,7 @@ impl Client {
         }
     }
 
-    /// A transaction of this client that begins with `watch`. None where keys cannot be watched.
+    /// A transaction of this client that begins with `watch`. `None` for connections on which keys cannot be watched.
     pub(crate) fn contender(&self, watch: &Cmd) -> Option<Contender> {
         match &self.lent {
             LeaseKind::Node(lease) => Some(lease.contender(watch)),
@@ -128,7 +137,7 @@ impl Client {
         }
     }
 
-    /// Waits until it is a transaction's turn, if others are disturbed.
+    /// Waits for the transaction's turn, if conflicts have made transactions wait for each other.
     pub(crate) async fn wait_in_line(&mut self, contender: &mut Contender) {
         match &mut self.lent {
             LeaseKind::Node(lease) if contender.is_in_line() => {
@@ -141,7 +150,7 @@ impl Client {
         }
     }
 
-    /// Waits after a transaction was disturbed.
+    /// Pauses after a transaction had a conflict.
     pub(crate) async fn pause(&mut self, contender: &mut Contender) {
         match &mut self.lent {
             LeaseKind::Node(lease) => {
@@ -153,18 +162,22 @@ impl Client {
         }
     }
 
-    /// Turns the client into one that listens to channels. Its connection is closed when it comes back.
+    /// Turns the client into a subscriber. Its connection is closed when it is returned.
     ///
     /// # Errors
     ///
-    /// `InvalidClientConfig` if the connection speaks RESP2; see [`PoolArgs::protocol`](crate::PoolArgs::protocol). `Client`
-    /// for a client of a whole cluster: get one for the channel's key.
+    /// A [`RedisError`](redis::RedisError) of one of these kinds:
+    ///
+    /// - [`InvalidClientConfig`](redis::ErrorKind::InvalidClientConfig) if the connection uses RESP2; see
+    ///   [`PoolArgs::protocol`](crate::PoolArgs::protocol).
+    /// - [`Client`](redis::ErrorKind::Client) for a client of a whole cluster; use `get_client_for_key` with the channel's
+    ///   name.
     pub fn into_pub_sub(self) -> RedisResult<PubSub> {
         match self.lent {
             LeaseKind::Node(lease) => PubSub::new(lease),
             #[cfg(feature = "cluster")]
             LeaseKind::Cluster(_) => {
-                let text = "a client of a whole cluster cannot listen: use get_client_for_key";
+                let text = "a client of a whole cluster cannot subscribe: use get_client_for_key";
                 Err(redis::RedisError::from((redis::ErrorKind::Client, text)))
             }
         }

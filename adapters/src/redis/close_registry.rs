@@ -1,4 +1,4 @@
-//! What the pools of a node end at once when they close: subscriptions, and commands that block on the server.
+//! The connections that are ended at once when the pools of a node close: subscriptions, and commands that block on the server.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,11 +10,11 @@ use redis_manager_core::Runtime;
 use crate::redis_node::socket::Socket;
 use crate::redis_node::socket_end::SocketEnd;
 
-/// How long the server has to let go of a command that blocks. It needs a round trip; one that is silent, or starved, gets no
-/// more.
+/// Time for the server to release a blocked command, which needs one round trip. A silent or overloaded server gets no more
+/// time.
 const LAST_REPLY: Duration = Duration::from_millis(500);
 
-/// The connections of one node that wait for something at the server. Others pay nothing for it.
+/// The connections of one node that wait on the server. Other connections have no cost.
 #[derive(Default)]
 pub(crate) struct CloseRegistry {
     state: Mutex<RegistryState>,
@@ -30,14 +30,14 @@ struct RegistryState {
 /// What a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WaitsFor {
-    /// For messages: nothing is lost with it that has not been published to others, too.
+    /// For messages: they are also published to other subscribers, so nothing else is lost.
     Messages,
-    /// For the reply of a command that blocks, which may be on its way, with an element that nobody else gets.
+    /// For the reply of a command that blocks. It may be on its way, with an element that was popped for this caller only.
     Reply,
 }
 
 impl CloseRegistry {
-    /// A wait begins, until the guard is dropped; none if the pools are closing: it must not begin.
+    /// Begins a wait, until the guard is dropped. `None` if the pools are closing: the wait must not begin.
     pub(crate) fn enter(self: &Arc<Self>, socket: &Arc<Socket>, waits_for: WaitsFor) -> Option<RegistryEntry> {
         let mut state = self.state();
         if state.closed {
@@ -49,11 +49,11 @@ impl CloseRegistry {
         Some(RegistryEntry { registry: Arc::clone(self), number })
     }
 
-    /// Ends all that waits, and all that would from now on.
+    /// Ends all waits, and those that would begin from now on.
     ///
-    /// A command that blocks has its sending side shut: the server lets go of it, and a reply that it had sent before still
-    /// arrives. What is left is one turn of the server's event loop: an element that is pushed in the same turn in which it
-    /// reads the end goes to the blocked client, and Redis writes no reply to a client whose end it has read.
+    /// A command that blocks has its sending side shut down: the server then releases it, and a reply that was sent before
+    /// still arrives. One gap remains, a single turn of the server's event loop: if an element is pushed in the turn in which
+    /// the server reads the end of the stream, it is popped for the blocked client, and Redis writes no reply to it.
     pub(crate) fn close(&self, runtime: &dyn Runtime) {
         let waiting = {
             let mut state = self.state();

@@ -1,11 +1,11 @@
 //! The name of a command as a number, for the tables of commands.
 
-/// A name in upper case as numbers, the first of which distinguishes almost all names: one is looked up at every command.
+/// A name in upper case as two numbers. The first one distinguishes almost all names: a name is looked up for every command.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct CommandName(u128, u64);
 
 impl CommandName {
-    /// Of a place in a table that is not filled yet.
+    /// For an empty place in a table.
     pub(crate) const NONE: Self = Self(0, 0);
     const LONGEST: usize = 24;
 
@@ -17,7 +17,7 @@ impl CommandName {
         }
     }
 
-    /// None for what cannot be a name in the tables.
+    /// `None` if the text cannot be a name in the tables.
     pub(crate) const fn read(text: &[u8]) -> Option<Self> {
         if text.len() > Self::LONGEST {
             return None;
@@ -27,7 +27,7 @@ impl CommandName {
         while at < text.len() {
             let letter = text[at].to_ascii_uppercase();
             if letter == 0 {
-                // Behind a shorter name there is nothing else.
+                // A shorter name is padded with zeros: nothing may follow them.
                 return None;
             }
             if at < first.len() {

@@ -1,4 +1,4 @@
-//! What a borrower's commands leave on a connection, known from their names before they are sent.
+//! What a borrower's commands leave on a connection, derived from their names before they are sent.
 
 use redis::{Cmd, Pipeline, RedisResult};
 
@@ -14,9 +14,9 @@ use crate::redis_node::session::Session;
 pub(crate) struct CommandProfile {
     /// How long its reply may take.
     pub(crate) reply_timeout: ReplyTimeout,
-    /// What it leaves on the session if the worst comes of it.
+    /// The state that it leaves on the session in the worst case.
     pub(crate) leaves: DirtyFlags,
-    /// What is gone from the session once it has been answered without an error.
+    /// The state that it removes from the session if the reply is no error.
     pub(crate) ends: DirtyFlags,
     /// Why it must not be sent, and for which command of a pipeline.
     pub(crate) mismatch: Option<(Mismatch, Option<usize>)>,
@@ -30,7 +30,7 @@ impl CommandProfile {
     pub(crate) fn of_command(cmd: &Cmd, session: Session) -> Self {
         let mut request = Self::of(cmd, session, RequestForm::Alone);
         if cmd.is_no_response() {
-            // No caller waits for its reply: it may still be carried out, or answered.
+            // The caller does not wait for the reply: the command may be executed, or answered, later.
             request.leaves |= DirtyFlags::LASTING;
         }
         request
@@ -62,7 +62,7 @@ impl CommandProfile {
         whole
     }
 
-    /// As it was asked for: `count` replies behind the first `offset`.
+    /// A pipeline of which `count` replies after the first `offset` are requested.
     pub(crate) fn of_packed_commands(pipeline: &Pipeline, offset: usize, count: usize, session: Session) -> Self {
         let mut request = Self::of_pipeline(pipeline, session);
         let whole = Mismatch::of_pipeline(pipeline, offset, count, session);
@@ -70,12 +70,12 @@ impl CommandProfile {
         request
     }
 
-    /// An error if the command has not the one reply that is waited for.
+    /// An error unless the command has exactly one reply.
     pub(crate) fn check(self, cmd: &Cmd) -> RedisResult<()> {
         self.mismatch.map_or(Ok(()), |(mismatch, _)| Err(mismatch.refuse(Some(cmd))))
     }
 
-    /// An error if the pipeline has not the replies that are waited for.
+    /// An error unless the pipeline has exactly the requested replies.
     pub(crate) fn check_pipeline(self, pipeline: &Pipeline) -> RedisResult<()> {
         let Some((mismatch, at)) = self.mismatch else { return Ok(()) };
         Err(mismatch.refuse(at.and_then(|at| pipeline.cmd_iter().nth(at))))
@@ -97,7 +97,7 @@ impl CommandProfile {
             Effect::Unwatch => (DirtyFlags::NONE, DirtyFlags::WATCH),
             Effect::Multi => (DirtyFlags::MULTI, DirtyFlags::NONE),
             Effect::EndMulti => (DirtyFlags::NONE, DirtyFlags::WATCH | DirtyFlags::MULTI),
-            // Queued, it may never be carried out.
+            // A queued command may never be executed.
             Effect::Select if session.is_home(cmd) && !session.traces.has(DirtyFlags::MULTI) => {
                 (DirtyFlags::NONE, DirtyFlags::DATABASE)
             }
@@ -106,7 +106,7 @@ impl CommandProfile {
             Effect::Protocol => (DirtyFlags::LASTING | DirtyFlags::PROTOCOL, DirtyFlags::NONE),
             Effect::Subscribes => (DirtyFlags::LASTING | DirtyFlags::LISTENS, DirtyFlags::NONE),
             Effect::Uncounted => (DirtyFlags::LASTING | DirtyFlags::ASTRAY, DirtyFlags::NONE),
-            // Replies come, but for how long?
+            // Replies arrive, but it is not known for how long.
             Effect::Reply if !cmd.is_no_response() => (DirtyFlags::LASTING, DirtyFlags::NONE),
             Effect::Reply => (DirtyFlags::LASTING | DirtyFlags::ASTRAY, DirtyFlags::NONE),
         };

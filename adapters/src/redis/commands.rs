@@ -1,4 +1,4 @@
-//! What each command does to the session of its connection: the one table of them.
+//! The effect of each command on the session of its connection, in one table.
 
 use redis::{Arg, Cmd};
 
@@ -6,49 +6,49 @@ use crate::redis_node::command_name::CommandName;
 use crate::redis_node::harmless::HARMLESS;
 use crate::redis_node::reply_timeout::BlockTimeout;
 
-/// What of a command outlives its reply, or is to be known before it is sent.
+/// The effect of a command that outlives its reply, or that matters before it is sent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Effect {
     /// Nothing.
     None,
-    /// It has no name.
+    /// The command has no name.
     Empty,
-    /// What it does is not in the tables.
+    /// The command is not in the tables.
     Unknown,
-    /// Keys are watched from now on.
+    /// Keys are watched afterwards.
     Watch,
-    /// None is watched any more.
+    /// No keys are watched afterwards.
     Unwatch,
-    /// Commands are queued from now on.
+    /// Commands are queued afterwards.
     Multi,
-    /// The end of a transaction, whether its commands are carried out or not.
+    /// Ends a transaction, whether its commands are executed or not.
     EndMulti,
-    /// Another database is in use.
+    /// Selects another database.
     Select,
-    /// The server waits before it answers, and answers nothing else meanwhile. Cancelled, it may still take effect.
+    /// The server waits before it replies, and replies to nothing else meanwhile. A cancelled command may still take effect.
     Blocks(BlockTimeout),
-    /// The server takes its time, up to a limit of the command's own.
+    /// The server may take long, up to a limit in the command.
     Takes(BlockTimeout),
-    /// The server may close the connection that sent it, a moment after the reply.
+    /// The server may close the connection shortly after the reply.
     MayClose,
-    /// Who the connection is, or how it talks: nothing undoes that for less than a new connection.
+    /// Changes the identity or the mode of the connection. Only a new connection undoes it.
     Lasting,
-    /// As [`Lasting`](Effect::Lasting), and the protocol may be another one.
+    /// [`Lasting`](Effect::Lasting), and may change the protocol.
     Protocol,
-    /// As [`Lasting`](Effect::Lasting); one reply for each channel, and then the messages.
+    /// [`Lasting`](Effect::Lasting). One reply for each channel, followed by the messages.
     Subscribes,
-    /// As [`Lasting`](Effect::Lasting), and later commands have fewer replies than one, or more.
+    /// [`Lasting`](Effect::Lasting). Later commands may have no reply, or more than one.
     Uncounted,
-    /// As [`Uncounted`](Effect::Uncounted), itself included, unless its argument is ON.
+    /// [`Uncounted`](Effect::Uncounted), also for this command itself, unless its argument is ON.
     Reply,
-    /// Depends on the subcommand; that of those that are not listed comes last.
+    /// Depends on the subcommand. The second field is the effect of subcommands that are not listed.
     Container(&'static [(CommandName, Effect)], &'static Effect),
 }
 
 /// Every command that is not in [`HARMLESS`]. In alphabetical order.
 const COMMANDS: [(CommandName, Effect); 51] = [
     (name("ACL"), Effect::Container(&ACL, &Effect::MayClose)),
-    // It is meant for the next command only, from whichever borrower.
+    // It applies to the next command only, even to that of another borrower.
     (name("ASKING"), Effect::Lasting),
     (name("AUTH"), Effect::Lasting),
     (name("BLMOVE"), Effect::Blocks(BlockTimeout::LastSeconds)),
@@ -69,7 +69,7 @@ const COMMANDS: [(CommandName, Effect); 51] = [
     (name("FAILOVER"), Effect::MayClose),
     (name("HELLO"), Effect::Protocol),
     (name("HIMPORT"), Effect::Container(&HIMPORT, &Effect::Lasting)),
-    // A server takes it, and POST, for an attack by way of HTTP.
+    // A server treats it, and POST, as an attack over HTTP.
     (name("HOST:"), Effect::Lasting),
     (name("MIGRATE"), Effect::Takes(BlockTimeout::Millis(5))),
     (name("MONITOR"), Effect::Uncounted),
@@ -92,7 +92,7 @@ const COMMANDS: [(CommandName, Effect); 51] = [
     (name("SUBSCRIBE"), Effect::Subscribes),
     (name("SUNSUBSCRIBE"), Effect::Subscribes),
     (name("SYNC"), Effect::Uncounted),
-    // Its key and its first time come first, whatever words they are.
+    // Its key and its first time come first, and may be any words.
     (name("TS.READ"), Effect::Blocks(BlockTimeout::AfterBlock(2))),
     (name("UNSUBSCRIBE"), Effect::Subscribes),
     (name("UNWATCH"), Effect::Unwatch),
@@ -103,7 +103,7 @@ const COMMANDS: [(CommandName, Effect); 51] = [
     (name("XREADGROUP"), Effect::Blocks(BlockTimeout::AfterBlock(0))),
 ];
 
-/// What is not listed here may change users, and with that close their connections.
+/// Other subcommands may change users, and thereby close their connections.
 const ACL: [(CommandName, Effect); 10] = [
     (name("CAT"), Effect::None),
     (name("DRYRUN"), Effect::None),
@@ -117,7 +117,7 @@ const ACL: [(CommandName, Effect); 10] = [
     (name("WHOAMI"), Effect::None),
 ];
 
-/// What is not listed here may change the session.
+/// Other subcommands may change the session.
 const CLIENT: [(CommandName, Effect); 20] = [
     (name("CACHING"), Effect::Lasting),
     (name("CAPA"), Effect::Lasting),
@@ -141,21 +141,21 @@ const CLIENT: [(CommandName, Effect); 20] = [
     (name("UNPAUSE"), Effect::None),
 ];
 
-/// What is not listed here is about the cluster, not about the connection.
+/// Other subcommands are about the cluster, not about the connection.
 const CLUSTER: [(CommandName, Effect); 4] = [
     (name("FAILOVER"), Effect::MayClose),
     (name("REPLICATE"), Effect::MayClose),
     (name("RESET"), Effect::MayClose),
-    // It makes the connection one between nodes.
+    // It turns the connection into one between nodes.
     (name("SYNCSLOTS"), Effect::Uncounted),
 ];
 
-/// What is not listed here is about the sets of fields that the session keeps.
+/// Other subcommands are about the sets of fields that the session keeps.
 const HIMPORT: [(CommandName, Effect); 2] = [(name("HELP"), Effect::None), (name("SET"), Effect::None)];
 
-/// What is not listed here may change the session.
+/// Other subcommands may change the session.
 const SCRIPT: [(CommandName, Effect); 7] = [
-    // What a script says to its debugger comes before its reply.
+    // Messages of a script to its debugger come before its reply.
     (name("DEBUG"), Effect::Uncounted),
     (name("EXISTS"), Effect::None),
     (name("FLUSH"), Effect::None),
@@ -165,7 +165,7 @@ const SCRIPT: [(CommandName, Effect); 7] = [
     (name("SHOW"), Effect::None),
 ];
 
-/// What a command does. A name is looked up as the server does: in any case.
+/// The effect of a command. Names are looked up in any case, as the server does.
 pub(crate) fn effect_of(cmd: &Cmd) -> Effect {
     let mut words = cmd.args_iter();
     let text = match words.next() {
@@ -177,12 +177,12 @@ pub(crate) fn effect_of(cmd: &Cmd) -> Effect {
     let Effect::Container(subcommands, others) = effect else { return effect };
     match words.next() {
         Some(Arg::Simple(text)) => CommandName::read(text).and_then(|name| find(subcommands, name)).unwrap_or(*others),
-        // Without one the server refuses it.
+        // The server rejects it without a subcommand.
         Some(Arg::Cursor | _) | None => Effect::None,
     }
 }
 
-/// Those that most commands have come first.
+/// The most frequent names come first.
 fn effect_of_name(text: &[u8]) -> Effect {
     let Some(name) = CommandName::read(text) else { return Effect::Unknown };
     if HARMLESS.binary_search(&name).is_ok() {
@@ -227,7 +227,7 @@ mod tests {
         }
     }
 
-    /// What a new one does to a session is to be thought about; until then it costs a check.
+    /// The effect of a new command must be decided. Until then it costs a check.
     ///
     /// Guards against: with GET left out of the harmless ones, with QUIT, CLIENT LIST or SCRIPT HELP left out of the tables,
     /// and with BLPOP as `Effect::None`.

@@ -1,4 +1,4 @@
-//! How far a connect has come, so that one that takes too long can be told of: what it was waiting for.
+//! The phase that a connect has reached, for the error of one that times out.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -13,25 +13,25 @@ pub(crate) enum ConnectPhase {
 }
 
 impl ConnectPhase {
-    /// Of the connect that has ended last.
+    /// The phase of the connect that ended last.
     pub(crate) fn of_last(ended_at: &AtomicU8) -> Self {
         let stage = ended_at.load(Ordering::Relaxed);
         [Self::Tls, Self::Login, Self::AfterConnect].into_iter().find(|known| *known as u8 == stage).unwrap_or(Self::Dial)
     }
 
-    /// What it means if nothing has come of it.
+    /// The error text if there was no answer in this phase.
     pub(crate) fn unanswered(self) -> &'static str {
         match self {
-            Self::Dial => "it was still looking up the name, or dialling",
-            // Redis without TLS waits for the end of the line.
-            Self::Tls => "nothing came of the TLS handshake; does this port speak TLS? one without it wants redis://",
+            Self::Dial => "the name look-up or the dial did not finish",
+            // A Redis port without TLS waits for the end of the line.
+            Self::Tls => "the TLS handshake got no answer; does this port use TLS? a port without TLS needs redis://",
             Self::Login => "the server did not answer the first commands",
             Self::AfterConnect => "the hook after_connect did not end",
         }
     }
 }
 
-/// The stage of one connect; noted where it ends, also by being dropped.
+/// The phase of one connect. Noted when it ends, also when it is dropped.
 pub(crate) struct ConnectTrace<'a> {
     stage: ConnectPhase,
     ended_at: &'a AtomicU8,

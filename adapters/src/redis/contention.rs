@@ -1,8 +1,8 @@
-//! How transactions on the same key get out of each other's way.
+//! How transactions on the same key avoid conflicts with each other.
 //!
-//! One that begins anew at once disturbs all others for ever: its EXEC always comes before theirs. So whoever was disturbed
-//! pauses first, longer each time; and while one of this process is being disturbed, all of this process on that key go one
-//! after the other, mostly in order of arrival.
+//! A transaction that starts again at once would disturb all others forever: its EXEC always comes before theirs. So a
+//! transaction pauses after a conflict, longer each time. While one of this process has conflicts on a key, all transactions of
+//! this process on that key run one after the other, mostly in order of arrival.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,13 +11,13 @@ use std::time::Duration;
 use async_lock::{Mutex, MutexGuardArc};
 use redis::{Arg, Cmd};
 
-/// After the first time, a transaction pauses no longer than this; then twice as long each time.
+/// The longest pause after the first conflict; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 
-/// No pause is longer.
+/// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
-/// Keys are told apart by so many places; those that share one only wait for each other.
+/// Number of places that keys are hashed into. Keys in the same place only wait for each other.
 const PLACES: usize = 64;
 
 /// The transactions on the keys of a node.
@@ -28,9 +28,9 @@ pub(crate) struct Contention {
 
 #[derive(Debug, Default)]
 struct KeyQueue {
-    /// Transactions that have been disturbed and are not at their end.
+    /// Transactions that had a conflict and have not ended.
     disturbed: AtomicUsize,
-    /// Whose turn it is, while there are any.
+    /// Held by the transaction that runs, while there are conflicts.
     turn: Arc<Mutex<()>>,
 }
 
@@ -40,7 +40,7 @@ impl Default for Contention {
     }
 }
 
-/// One transaction among them.
+/// One transaction on the keys of a node.
 #[derive(Debug)]
 pub(crate) struct Contender {
     contention: Arc<Contention>,
@@ -50,11 +50,11 @@ pub(crate) struct Contender {
 }
 
 impl Contender {
-    /// It waits no longer for its turn: what the others do between WATCH and EXEC is not known here. It may even wait for this
+    /// The longest wait for a turn. The other transactions may take any time between WATCH and EXEC, and may even wait for this
     /// one.
     pub(crate) const LONGEST_WAIT: Duration = Duration::from_millis(500);
 
-    /// Of a transaction that begins with `watch`.
+    /// A transaction that begins with `watch`.
     pub(crate) fn new(contention: Arc<Contention>, watch: &Cmd) -> Self {
         let hash = match watch.args_iter().nth(1) {
             Some(Arg::Simple(key)) => key.iter().fold(0xCBF2_9CE4_8422_2325, |hash: u64, byte| fnv1a(hash, *byte)),
@@ -67,12 +67,12 @@ impl Contender {
         &self.contention.places[self.place]
     }
 
-    /// Whether it has to wait for its turn.
+    /// Whether it must wait for its turn.
     pub(crate) fn is_in_line(&self) -> bool {
         self.turn.is_none() && self.place().disturbed.load(Ordering::SeqCst) > 0
     }
 
-    /// Its turn, which is over when the transaction ends or is disturbed.
+    /// Its turn; it is over when the transaction ends or has a conflict.
     pub(crate) fn next_turn(&self) -> impl Future<Output = MutexGuardArc<()>> + use<> {
         self.place().turn.lock_arc()
     }
@@ -81,7 +81,7 @@ impl Contender {
         self.turn = turn;
     }
 
-    /// How long to pause after an attempt that others have disturbed: half of what it may be, or more.
+    /// The pause after a conflict: a random time from half the limit to the limit.
     pub(crate) fn after_conflict(&mut self, seed: u64) -> Duration {
         self.turn = None;
         if self.conflicts == 0 {
@@ -105,7 +105,7 @@ fn fnv1a(hash: u64, byte: u8) -> u64 {
     (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
 }
 
-/// The draw of that number from 0 to 1, by SplitMix64 as in the core.
+/// The draw of this number from 0 to 1, by SplitMix64 as in the core.
 fn share(seed: u64, draw: u32) -> f64 {
     let mut z = seed.wrapping_add(0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(u64::from(draw)));
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -141,7 +141,7 @@ mod tests {
         disturbed.begin(turn);
         assert!(!disturbed.is_in_line() && other.place().turn.try_lock().is_none());
         disturbed.after_conflict(0);
-        assert!(other.place().turn.try_lock().is_some(), "whoever is disturbed has had its turn");
+        assert!(other.place().turn.try_lock().is_some(), "a conflict ends the turn");
         drop(disturbed);
         assert!(!other.is_in_line());
     }

@@ -1,4 +1,4 @@
-//! Dials a node: the addresses of its name, staggered, until one accepts; the order and the pace are those of `addresses`.
+//! Dials a node: the addresses of its name, staggered, until one accepts. `addresses` decides the order and the pace.
 
 use std::future::poll_fn;
 use std::io;
@@ -17,7 +17,7 @@ use crate::redis_node::error::{ConnectError, kind_of_dial};
 use crate::stream::BoxStream;
 use crate::tcp_options::TcpOptions;
 
-/// Dials one node again and again, and remembers what worked.
+/// Dials one node repeatedly, and remembers which addresses worked.
 pub(crate) struct Dialler {
     network: Arc<dyn Network>,
     tcp: TcpOptions,
@@ -31,16 +31,16 @@ impl Dialler {
         Self { network, tcp, dial_timeout, book: Mutex::default() }
     }
 
-    /// A stream to the first address of a name that accepts; all other attempts are dropped.
+    /// Opens a stream to the first address of a name that accepts; all other attempts are dropped.
     ///
     /// # Cancel safety
     ///
-    /// Every attempt is dropped with the future; the addresses that have not answered are dialled last next time.
+    /// Dropping the future drops every attempt. Addresses that have not answered are dialled last next time.
     pub(crate) async fn dial(&self, host: &str, port: u16) -> Result<(BoxStream, AddressTrial<'_>), ConnectError> {
         let resolved = self.network.resolve(host, port).await;
         let resolved = resolved.map_err(|source| ConnectError::Resolve { host: String::from(host), source })?;
         let order = self.book().order(resolved);
-        // One address has no need of a name beside it.
+        // A single address needs no name in the error.
         let name = match *order {
             [] => return Err(ConnectError::NoAddress { host: String::from(host) }),
             [_] => None,
@@ -63,7 +63,7 @@ impl Dialler {
         dialled.await.map_err(|source| ConnectError::Dial { address: path.display().to_string(), source })
     }
 
-    /// The error is what became of each address, and the most telling of what went wrong.
+    /// The error lists each address with its failure; the kind is the most specific one of them.
     async fn race(&self, order: Vec<SocketAddr>) -> Result<(BoxStream, AddressTrial<'_>), (String, FailureKind)> {
         let mut course =
             RaceGuard { dialler: self, race: AddressRace::new(order, self.dial_timeout, self.network.now()), won: false };
@@ -110,7 +110,7 @@ impl Dialler {
     }
 }
 
-/// Of several addresses: that one refuses says more than that another is out of reach, and that more than silence.
+/// A refused dial is more specific than an unreachable address, and that more than a timeout.
 fn more_telling(one: FailureKind, other: FailureKind) -> FailureKind {
     match (one, other) {
         (FailureKind::Refused, _) | (_, FailureKind::Silent) => one,
@@ -118,7 +118,7 @@ fn more_telling(one: FailureKind, other: FailureKind) -> FailureKind {
     }
 }
 
-/// A race under way. However it ends, also by being dropped, it is remembered who did not answer.
+/// A race in progress. When it ends or is dropped, the addresses that did not answer are noted.
 struct RaceGuard<'a> {
     dialler: &'a Dialler,
     race: AddressRace,
@@ -141,7 +141,7 @@ impl Drop for RaceGuard<'_> {
     }
 }
 
-/// An address that has accepted, and has yet to show that it is of any use: unless it [passes](AddressTrial::passed), it goes last.
+/// An address that accepted, before the login. Unless the login [passes](AddressTrial::passed), it is dialled last next time.
 #[must_use]
 pub(crate) struct AddressTrial<'a> {
     dialler: &'a Dialler,

@@ -1,8 +1,8 @@
-//! What a borrower has left on a session, as a set.
+//! The state that a borrower has left on a session, as a set of flags.
 
 use std::ops::{BitOr, BitOrAssign};
 
-/// What is left of the commands so far.
+/// The state that the commands so far have left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct DirtyFlags(u16);
 
@@ -14,19 +14,19 @@ impl DirtyFlags {
     pub(crate) const MULTI: Self = Self(2);
     /// Another database is selected.
     pub(crate) const DATABASE: Self = Self(4);
-    /// Something that only a new connection is rid of.
+    /// Something that only a new connection undoes.
     pub(crate) const LASTING: Self = Self(8);
-    /// Whether the transaction is still open, or ever was, is not known: what was to begin or end it went wrong.
+    /// It is not known whether a transaction is open: a command that begins or ends one failed.
     pub(crate) const UNSURE: Self = Self(16);
-    /// Nothing that is known; but it is to show a sign of life before it is lent again.
+    /// Nothing known, but the connection must be checked before it is lent again.
     pub(crate) const CHECK: Self = Self(32);
-    /// What an unknown command has left, where those are to be refused if others would notice.
+    /// Left by an unknown command, if unknown commands are refused on shared connections.
     pub(crate) const UNKNOWN: Self = Self(64);
-    /// It is subscribed to something.
+    /// The connection has subscriptions.
     pub(crate) const LISTENS: Self = Self(128);
-    /// The protocol may be another one.
+    /// The protocol may have changed.
     pub(crate) const PROTOCOL: Self = Self(256);
-    /// What comes on the stream may be the reply to no command.
+    /// Data on the stream may belong to no command.
     pub(crate) const ASTRAY: Self = Self(512);
 
     pub(crate) fn has(self, other: Self) -> bool {

@@ -8,7 +8,7 @@ use crate::error::{ConnectFailure, FailureKind};
 use crate::redis_node::secrets::Secrets;
 use crate::redis_node::tls::TlsError;
 
-/// Why a connect or a check failed, in the words of whoever said so: they may quote what we have sent.
+/// Why a connect or a check failed, in the words of the server or of a library: they may quote secrets that we have sent.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectError {
     #[error("cannot look up {host}: {source}")]
@@ -19,30 +19,30 @@ pub(crate) enum ConnectError {
     Dial { address: String, source: io::Error },
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// No address of a name accepts. The name, where it has more than one.
+    /// No address of a name accepts. `name` is set if it has more than one address.
     #[error("cannot connect to {}{failures}", name.as_ref().map(|name| format!("{name}: ")).unwrap_or_default())]
     Unreachable { name: Option<String>, failures: String, kind: FailureKind },
-    /// To a port that wants TLS the first command is garbage; proxies hang up on what they do not know.
-    #[error("{step} failed: the server has closed the connection without an answer, {meaning}")]
+    /// A TLS port rejects the first command as garbage. Proxies close the connection on unknown commands.
+    #[error("{step} failed: the server closed the connection without an answer; {meaning}")]
     NoAnswer { step: &'static str, meaning: &'static str, source: RedisError },
-    #[error("{step} failed: the server has closed the connection with the words {words:?}")]
+    #[error("{step} failed: the server closed the connection after the error {words:?}")]
     LastWords { step: &'static str, words: String },
-    #[error("the server does not know HELLO 3, and the URL demands RESP3: without ?protocol=resp3, RESP2 is spoken there")]
+    #[error("the server does not support HELLO 3, and the URL requires RESP3: without ?protocol=resp3, RESP2 is used")]
     NoResp3,
-    #[error("{step} failed: the server speaks TLS: this port wants rediss://")]
+    #[error("{step} failed: the server uses TLS: this port needs rediss://")]
     WantsTls { step: &'static str },
     #[error("{step} failed: {source}")]
     Redis { step: &'static str, source: RedisError },
     #[error("after_connect failed: {problem}")]
     Hook { problem: &'static str },
-    #[error("what its borrower left could not be undone")]
+    #[error("the state left behind by the borrower could not be reset")]
     Unclean,
     #[error("the server answers a PING with {answer}")]
     WrongAnswer { answer: String },
 }
 
 impl ConnectError {
-    /// What may be told of it, its causes with it.
+    /// The error as it may be shown, with its causes, and without the secrets.
     pub(crate) fn told(self, secrets: &Secrets) -> ConnectFailure {
         let mut words = self.to_string();
         let mut cause = std::error::Error::source(&self);
@@ -56,7 +56,7 @@ impl ConnectError {
         ConnectFailure::new(secrets.clean(&words), self.kind(), self.is_permanent())
     }
 
-    /// What went wrong.
+    /// The category of the error.
     fn kind(&self) -> FailureKind {
         match self {
             Self::Resolve { .. } | Self::NoAddress { .. } => FailureKind::NameResolution,
@@ -74,7 +74,7 @@ impl ConnectError {
         }
     }
 
-    /// Whether another attempt must fail the same way until somebody changes something.
+    /// Whether every further attempt fails the same way until a setting or the server is changed.
     pub(crate) fn is_permanent(&self) -> bool {
         match self {
             Self::Redis { source, .. } => says::no_for_good(source),
@@ -92,7 +92,7 @@ impl ConnectError {
     }
 }
 
-/// What an error of a dial means.
+/// The category of a dial's error.
 pub(crate) fn kind_of_dial(kind: io::ErrorKind) -> FailureKind {
     if kind == io::ErrorKind::ConnectionRefused {
         FailureKind::Refused
@@ -103,7 +103,7 @@ pub(crate) fn kind_of_dial(kind: io::ErrorKind) -> FailureKind {
     }
 }
 
-/// What the error of a command of the login, or of a check, means.
+/// The category of an error reply to a command of the login, or of a check.
 fn kind_of_refusal(error: &RedisError) -> FailureKind {
     if says::not_authenticated(error) {
         FailureKind::Authentication
@@ -120,11 +120,11 @@ fn kind_of_refusal(error: &RedisError) -> FailureKind {
     }
 }
 
-/// What servers and proxies say, each in words of its own.
+/// The error texts of servers and proxies; each of them has its own.
 pub(crate) mod says {
     use redis::{ErrorKind, RedisError};
 
-    /// Refusals that have no code of their own.
+    /// Permanent errors without a code of their own.
     const NO_FOR_GOOD: [&str; 8] = [
         "db index is out of range",
         "invalid db index",
@@ -136,33 +136,33 @@ pub(crate) mod says {
         "without any password configured",
     ];
 
-    /// That the user or the password is not accepted, or may not do what a login does.
+    /// The user or the password is rejected, or lacks the permissions of a login.
     pub(crate) fn not_authenticated(error: &RedisError) -> bool {
         error.kind() == ErrorKind::AuthenticationFailed
             || error.code().is_some_and(not_let_in)
             || has_any(error, &["invalid password", "no password is set", "without any password configured"])
     }
 
-    /// That it will say so again, until somebody changes something.
+    /// The error is permanent until a setting or the server is changed.
     pub(crate) fn no_for_good(error: &RedisError) -> bool {
         matches!(error.kind(), ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig | ErrorKind::RESP3NotSupported)
             || error.code().is_some_and(|code| not_let_in(code) || code == "NOPROTO")
             || has_any(error, &NO_FOR_GOOD)
     }
 
-    /// That this is no place for us, by the code of an error.
+    /// The code of an error says that we have no access.
     pub(crate) fn not_let_in(code: &str) -> bool {
         matches!(code, "DENIED" | "NOAUTH" | "NOPERM" | "WRONGPASS")
     }
 
-    /// That there is no HELLO, or none of RESP3.
+    /// HELLO, or RESP3, is not supported.
     pub(crate) fn unknown_hello(error: &RedisError) -> bool {
         error.kind() == ErrorKind::RESP3NotSupported
             || error.code() == Some("NOPROTO")
             || has_any(error, &["unknown command", "unsupported command"])
     }
 
-    /// That there is an argument too many.
+    /// There is one argument too many.
     pub(crate) fn wrong_count(error: &RedisError) -> bool {
         has_any(error, &["wrong number of arguments"])
     }

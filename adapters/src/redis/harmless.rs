@@ -2,8 +2,8 @@
 
 use crate::redis_node::command_name::CommandName;
 
-/// What of the commands of Redis 6.2 to 8.10, of its modules, of Valkey up to 9.1, and of those announced for Redis 8.12 is
-/// not in the tables of effects: nothing of them outlives its reply. In the order of their bytes.
+/// Commands of Redis 6.2 to 8.10, of its modules, of Valkey up to 9.1, and of those announced for Redis 8.12 that are not in
+/// the tables of effects: they leave the session unchanged. Sorted by bytes.
 const NAMES: &str = "
     APPEND ARCOUNT ARDEL ARDELRANGE ARGET ARGETRANGE ARGREP ARINFO ARINSERT ARLASTITEMS ARLEN ARMGET ARMSET ARNEXT
     AROP ARRING ARSCAN ARSEEK ARSET BACKUP BF.ADD BF.CARD BF.DEBUG BF.EXISTS BF.INFO BF.INSERT BF.LOAD
@@ -41,7 +41,7 @@ const NAMES: &str = "
     ZREVRANGE ZREVRANGEBYLEX ZREVRANGEBYSCORE ZREVRANK ZSCAN ZSCORE ZUNION ZUNIONSTORE
 ";
 
-/// The same as what is looked up.
+/// The same names, in the form that is looked up.
 pub(crate) static HARMLESS: [CommandName; count(NAMES.as_bytes())] = read(NAMES.as_bytes());
 
 const fn count(text: &[u8]) -> usize {

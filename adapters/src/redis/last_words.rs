@@ -1,4 +1,4 @@
-//! What a server says before it hangs up on somebody who logs in: a write that fails must not hide it.
+//! The error that a server sends before it closes the connection during a login: a failed write must not hide it.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -9,34 +9,33 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::stream::BoxStream;
 
-/// Bytes of it that are kept.
+/// Bytes of the error that are kept.
 const MOST_BYTES: usize = 512;
-/// Characters of it that are told.
-const MOST_TOLD: usize = 200;
+/// Characters of the error that are shown.
+const MOST_SHOWN: usize = 200;
 
 /// Kept from the first byte until the login has ended.
 #[derive(Default)]
 pub(crate) struct LastWords {
-    /// The beginning of what was read last.
+    /// The beginning of the last read.
     read: Vec<u8>,
-    /// A stream that cannot be written to any more, with what may still be read from it.
+    /// A stream that can no longer be written to, with data that can still be read.
     unread: Option<BoxStream>,
 }
 
 impl LastWords {
-    /// The server has said something.
+    /// The server has sent data.
     pub(crate) fn note(&mut self, bytes: &[u8]) {
         self.read.clear();
         self.read.extend(bytes.iter().take(MOST_BYTES));
     }
 
-    /// A write has failed; the server may have said why before it hung up.
+    /// A write has failed. The server may have sent the reason before it closed the connection.
     pub(crate) fn keep(&mut self, stream: Option<BoxStream>) {
         self.unread = stream;
     }
 
-    /// The error that the server has sent last, if that was an error. What has arrived already is read until `reply_timeout`
-    /// has passed.
+    /// The last line from the server, if it was an error. Data that has arrived is read until `reply_timeout` has passed.
     pub(crate) async fn tell(mut self, mut reply_timeout: Task) -> Option<String> {
         if let Some(mut stream) = self.unread.take() {
             let mut bytes = [0; MOST_BYTES];
@@ -57,7 +56,7 @@ impl LastWords {
             }
         }
         let line = self.read.strip_prefix(b"-")?.split(|byte| matches!(byte, b'\r' | b'\n')).next()?;
-        let words: String = String::from_utf8_lossy(line).chars().take(MOST_TOLD).collect();
+        let words: String = String::from_utf8_lossy(line).chars().take(MOST_SHOWN).collect();
         Some(words).filter(|words| !words.is_empty())
     }
 }
@@ -66,8 +65,8 @@ impl LastWords {
 mod tests {
     use super::*;
 
-    /// What is told of these bytes, which were read in time.
-    fn told(bytes: &[u8]) -> Option<String> {
+    /// What is shown of these bytes, which were read in time.
+    fn shown(bytes: &[u8]) -> Option<String> {
         let mut words = LastWords::default();
         words.note(b"-ERR of an earlier reply\r\n");
         words.note(bytes);
@@ -80,12 +79,12 @@ mod tests {
 
     #[test]
     fn only_errors_are_last_words_and_a_bounded_part_of_the_first_line() {
-        assert_eq!(told(b"-DENIED no\r\nmore").as_deref(), Some("DENIED no"));
-        assert_eq!(told(b"-ERR half a li").as_deref(), Some("ERR half a li"));
-        assert_eq!(told(b"+OK\r\n"), None);
-        assert_eq!(told(b"-\r\n"), None);
-        assert_eq!(told(b""), None);
+        assert_eq!(shown(b"-DENIED no\r\nmore").as_deref(), Some("DENIED no"));
+        assert_eq!(shown(b"-ERR half a li").as_deref(), Some("ERR half a li"));
+        assert_eq!(shown(b"+OK\r\n"), None);
+        assert_eq!(shown(b"-\r\n"), None);
+        assert_eq!(shown(b""), None);
         let long = [b"-", "é".repeat(10_000).as_bytes()].concat();
-        assert_eq!(told(&long).map(|words| words.chars().count()), Some(MOST_TOLD));
+        assert_eq!(shown(&long).map(|words| words.chars().count()), Some(MOST_SHOWN));
     }
 }

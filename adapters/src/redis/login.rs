@@ -1,4 +1,4 @@
-//! What is said on a new connection before it is lent: the protocol, who we are, which database, and a PING at the end.
+//! The login on a new connection before it is lent: protocol, user, database, and a PING at the end.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -23,36 +23,36 @@ use crate::redis_node::socket::socket_io::SocketIo;
 use crate::redis_node::socket_end::SocketEnd;
 use crate::stream::BoxStream;
 
-/// Commands that wait for the redis driver before those who send more wait for each other; that matters to shared clients.
+/// Commands that may wait for the redis driver. Senders beyond that wait for each other; this matters for shared clients only.
 const MOST_QUEUED: usize = 1_024;
-/// What a server has said before it hung up has arrived, or does not come any more.
+/// An error that the server sent before it closed the connection arrives within this time, or not at all.
 const LAST_WORDS_WITHIN: Duration = Duration::from_millis(20);
 
-/// What may be wrong with a server that hangs up without an answer.
-const WANTS_TLS: &str = "as a port does that wants TLS (rediss://)";
-const IS_A_PROXY: &str =
-    "as a proxy does that knows neither HELLO nor CLIENT (try ?protocol=resp2 with pool_args.handshake = Handshake::Least)";
-const WANTS_TLS_OR_IS_A_PROXY: &str = "as a port does that wants TLS (rediss://), or a proxy that knows neither HELLO nor CLIENT \
-                                       (try ?protocol=resp2 with pool_args.handshake = Handshake::Least)";
+/// Possible reasons why a server closes the connection without an answer.
+const WANTS_TLS: &str = "the port may need TLS (rediss://)";
+const IS_A_PROXY: &str = "it may be a proxy that supports neither HELLO nor CLIENT (try ?protocol=resp2 with \
+                          pool_args.handshake = Handshake::Least)";
+const WANTS_TLS_OR_IS_A_PROXY: &str = "the port may need TLS (rediss://), or be a proxy that supports neither HELLO nor \
+                                       CLIENT (try ?protocol=resp2 with pool_args.handshake = Handshake::Least)";
 
-/// What depends on the reply to a command of the login.
+/// What the reply to a command of the login is needed for.
 #[derive(Clone, Copy, Debug)]
 enum ReplyUse {
-    /// Nothing: it is sent for the comfort of whoever looks at the server.
+    /// Nothing: the command only helps people who look at the server.
     Comfort,
-    /// What the server is; one that does not say so is as good.
+    /// The role of the server. A server that does not name it is accepted.
     Role,
-    /// All: without it the connection is of no use.
+    /// The connection is unusable if the command fails.
     Need(&'static str),
 }
 
 impl RedisConnector {
-    /// All that comes once there is a stream to speak Redis on.
+    /// Everything between the open stream and the usable connection.
     pub(crate) async fn log_in(&self, stream: BoxStream) -> Result<Box<RedisConnection>, ConnectError> {
         let socket = Socket::new(stream, Arc::clone(&self.secrets), Arc::clone(&self.node));
         let greeted = self.greet(&socket).await;
-        // Whatever comes later is noted anew.
-        let heard = socket.has_heard();
+        // The next step notes anew what is read.
+        let received = socket.has_received();
         let introduced = match greeted {
             Ok(mut conn) => self.introduce(&mut conn).await.map(|()| conn),
             Err(error) => Err(error),
@@ -62,12 +62,12 @@ impl RedisConnector {
                 socket.logged_in();
                 Ok(conn)
             }
-            Err(error) => Err(self.explain(error, &socket, heard || socket.has_heard()).await),
+            Err(error) => Err(self.explain(error, &socket, received || socket.has_received()).await),
         }
     }
 
-    /// What it means that a login failed, where the error itself does not say.
-    async fn explain(&self, error: ConnectError, socket: &Socket, heard: bool) -> ConnectError {
+    /// Explains a failed login if the error itself does not.
+    async fn explain(&self, error: ConnectError, socket: &Socket, received: bool) -> ConnectError {
         let ConnectError::Redis { step, source } = error else { return error };
         let is_plain = matches!(self.address.place, Endpoint::Tcp { tls: None, .. });
         if is_plain && socket.speaks_tls() {
@@ -80,7 +80,7 @@ impl RedisConnector {
             return ConnectError::LastWords { step, words };
         }
         let bends = self.args.handshake != Handshake::Least || self.address.login.protocol() != ProtocolVersion::RESP2;
-        match (heard, is_plain, bends) {
+        match (received, is_plain, bends) {
             (false, true, true) => ConnectError::NoAnswer { step, meaning: WANTS_TLS_OR_IS_A_PROXY, source },
             (false, true, false) => ConnectError::NoAnswer { step, meaning: WANTS_TLS, source },
             (false, false, true) => ConnectError::NoAnswer { step, meaning: IS_A_PROXY, source },
@@ -88,7 +88,7 @@ impl RedisConnector {
         }
     }
 
-    /// Says hello if RESP3 is wanted. Where that is not known, RESP2 is spoken on the same stream.
+    /// Sends HELLO if RESP3 is wanted. If the server does not support it, RESP2 is used on the same stream.
     async fn greet(&self, socket: &Arc<Socket>) -> Result<Box<RedisConnection>, ConnectError> {
         let protocol = self.address.login.protocol();
         match self.open(socket, protocol).await {
@@ -102,21 +102,22 @@ impl RedisConnector {
         }
     }
 
-    /// Whether HELLO is not known. Before a login some servers say no more than that there has to be one, even where HELLO
-    /// has just brought it.
+    /// Whether the server does not support HELLO. Without a login, some servers reply only that one is required, even to a
+    /// HELLO that contains it.
     fn is_unknown_hello(&self, error: &RedisError) -> bool {
         says::unknown_hello(error) || (self.address.login.password().is_some() && error.code() == Some("NOAUTH"))
     }
 
-    /// Makes a connection of the stream, with HELLO and who we are for RESP3, and with nothing said for RESP2. The redis
-    /// driver runs as a task of its own from then on.
+    /// Makes a connection of the stream: with HELLO and the login for RESP3, without any command for RESP2. From then on the
+    /// redis driver runs as a task of its own.
     async fn open(&self, socket: &Arc<Socket>, protocol: ProtocolVersion) -> Result<Box<RedisConnection>, ConnectError> {
-        // No timeouts of redis-rs: it would look for a runtime of its own choice at every command.
+        // No timeouts of the redis crate: it would look up a runtime for every command.
         let mut config = AsyncConnectionConfig::new()
             .set_response_timeout(None)
             .set_connection_timeout(None)
             .set_pipeline_buffer_size(MOST_QUEUED);
-        // All but HELLO is said by ourselves: redis-rs keeps the server's words to itself, or says more than is wanted.
+        // All commands but HELLO are sent by this crate: the redis crate hides the server's errors, or sends more than is
+        // wanted.
         let mut hello = RedisConnectionInfo::default().set_skip_set_lib_name().set_protocol(protocol);
         if protocol != ProtocolVersion::RESP2 {
             let inbox = Arc::clone(socket);
@@ -150,7 +151,7 @@ impl RedisConnector {
         }
         let user = self.address.login.username();
         match self.introduce_as(user, conn).await {
-            // Before Redis 6 there is but one user, who has no name.
+            // Before Redis 6 there is one user, without a name.
             Err(ConnectError::Redis { step: "AUTH", source }) if user.is_some() && says::wrong_count(&source) => {
                 self.introduce_as(None, conn).await
             }
@@ -158,7 +159,7 @@ impl RedisConnector {
         }
     }
 
-    /// All in one round trip, each reply judged by what depends on it.
+    /// All commands in one round trip; each reply is judged by its use.
     async fn introduce_as(&self, user: Option<&str>, conn: &mut RedisConnection) -> Result<(), ConnectError> {
         let (mut pipeline, mut matters) = (Pipeline::new(), Vec::new());
         let login = &self.address.login;
@@ -213,7 +214,7 @@ impl RedisConnector {
         Ok(())
     }
 
-    /// Of its nodes a cluster itself knows what they are, and a proxy that knows little is none of both.
+    /// Not in a cluster, where its nodes report the roles, and not with proxies, which have none.
     fn asks_role(&self) -> bool {
         #[cfg(feature = "cluster")]
         if self.membership.is_some() {
@@ -222,13 +223,13 @@ impl RedisConnector {
         self.args.handshake == Handshake::Full
     }
 
-    /// A PING whose answer nothing else can give. LOADING answers HELLO, a server that wants a password answers RESP2
-    /// connects, and a reply that is off by one looks like any other: this tells.
+    /// A PING with an answer that no other command has. It finds servers that load their data but answer HELLO, servers that
+    /// need a password but accept RESP2 connects, and replies that are off by one.
     pub(crate) async fn ping(&self, conn: &mut RedisConnection) -> Result<(), ConnectError> {
         let nonce = self.nonce_of_ping();
         let mut cmd = redis::cmd("PING");
         cmd.arg(nonce.as_deref());
-        // Bounded by whoever drives the check.
+        // Limited by the caller of the check.
         let reply =
             conn.ask(CommandProfile::UNBOUNDED, RequestRef::Ours, async |handle| handle.send_packed_command(&cmd).await).await;
         let reply = reply.map_err(|source| ConnectError::Redis { step: "PING", source })?;
@@ -236,7 +237,7 @@ impl RedisConnector {
         Ok(())
     }
 
-    /// Proxies that know no argument hang up.
+    /// Proxies that do not support an argument close the connection.
     fn nonce_of_ping(&self) -> Option<String> {
         match self.args.handshake {
             Handshake::Full => Some(self.nonce()),
@@ -245,7 +246,7 @@ impl RedisConnector {
     }
 }
 
-/// However the driver ends: the socket is dead then. One that is dropped before its end has ended with its runtime.
+/// Marks the socket as dead when the driver ends. A driver that is dropped before its end has ended with its runtime.
 struct EndOfDriver {
     socket: Arc<Socket>,
     why: SocketEnd,

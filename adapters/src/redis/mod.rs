@@ -1,4 +1,4 @@
-//! Redis as a node of the core: addresses, connections, and the client that users hold.
+//! Redis as a node of the core: addresses, connections, and the clients of users.
 
 mod address;
 mod addresses;

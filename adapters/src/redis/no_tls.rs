@@ -1,11 +1,11 @@
-//! What stands in for TLS where the feature `tls-rustls` is off: no address that wants it is accepted.
+//! Replaces TLS when the feature `tls-rustls` is off: addresses that need it are rejected.
 
 use redis_manager_core::Setting;
 
 use crate::redis_node::verification::Verification;
 use crate::stream::BoxStream;
 
-/// Nothing that the TLS connections of a manager could have in common.
+/// The empty shared part of a manager's TLS connections.
 #[derive(Debug)]
 pub(crate) struct Tls;
 
@@ -20,13 +20,13 @@ impl Tls {
         None
     }
 
-    /// Always a refusal.
+    /// Always an error.
     pub(crate) fn peer(&self, _host: &str, _verification: Verification) -> Result<TlsPeer, String> {
         Err(String::from("TLS needs the feature tls-rustls of redis-manager, which is off"))
     }
 }
 
-/// There is none.
+/// Does not exist without the feature.
 #[derive(Clone, Debug)]
 pub(crate) enum TlsPeer {}
 
@@ -41,7 +41,7 @@ impl TlsPeer {
     }
 }
 
-/// There is none.
+/// Does not exist without the feature.
 pub(crate) enum TlsVerdict {}
 
 impl TlsVerdict {
@@ -50,7 +50,7 @@ impl TlsVerdict {
     }
 }
 
-/// There is none.
+/// Does not exist without the feature.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {}
 

@@ -1,27 +1,27 @@
-//! Which replies are outstanding on a connection, so that it shows whether what the server sends was asked for.
+//! The outstanding replies of a connection: data from the server that was not requested is found by them.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use redis_manager_core::Instant;
 
-/// The requests of one connection whose replies may still come. Those who send say so; the stream asks.
+/// The requests of one connection whose replies may still arrive. Senders set it; the stream reads it.
 pub(crate) struct Outstanding {
-    /// The server says hello, or answers the one borrower: until the reply to that request, or to a later one, has come.
+    /// True until the reply of the HELLO, or of the last request of the one borrower, has arrived.
     asked: AtomicBool,
-    /// No reply says when the server is done: it was asked for pushes, or for a reply that is not waited for.
+    /// No reply marks the end: pushes were requested, or a reply that is not waited for.
     open_ended: AtomicBool,
-    /// When a request of shared clients was last left before its reply, in nanoseconds; 0 if all those replies have come.
+    /// When a shared client last dropped a request before its reply, in nanoseconds; 0 if all those replies have arrived.
     left_at: AtomicU64,
 }
 
 impl Outstanding {
-    /// Of a connection whose server has not said hello yet.
+    /// For a connection whose login has not begun.
     pub(crate) fn new() -> Self {
         Self { asked: AtomicBool::new(true), open_ended: AtomicBool::new(false), left_at: AtomicU64::new(0) }
     }
 
-    /// Whether the server has any reason to send something, beside the requests of shared clients that are in flight.
-    /// Never false while a reply may come that nobody waits for.
+    /// Whether the server may send something, apart from replies to requests of shared clients in flight. Never false while a
+    /// reply without a waiting caller may arrive.
     pub(crate) fn is_any(&self) -> bool {
         self.asked.load(Ordering::Relaxed) || self.left_at.load(Ordering::Relaxed) > 0 || self.open_ended.load(Ordering::Relaxed)
     }
@@ -31,26 +31,26 @@ impl Outstanding {
         self.asked.store(asked, Ordering::Relaxed);
     }
 
-    /// From now on anything may come at any time.
+    /// From now on anything may arrive at any time.
     pub(crate) fn set_open_ended(&self) {
         self.open_ended.store(true, Ordering::Relaxed);
     }
 
-    /// A shared client leaves its request, which is still in flight, before the reply.
+    /// A shared client drops its request before the reply; it is still in flight.
     pub(crate) fn leave(&self, now: Instant) {
         self.left_at.fetch_max(now.as_nanos().max(1), Ordering::Relaxed);
     }
 
-    /// A request that began at `begun_at` was answered, and so were all that were left before then.
+    /// A request that began at `begun_at` was answered, and with it all that were dropped before then.
     pub(crate) fn answered(&self, begun_at: Instant) {
         let left_at = self.left_at.load(Ordering::Relaxed);
         if left_at > 0 && left_at < begun_at.as_nanos() {
-            // Unless another one was left meanwhile.
+            // Unless another one was dropped meanwhile.
             let _ = self.left_at.compare_exchange(left_at, 0, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 
-    /// The one borrower takes over from shared clients: what they have left is its own.
+    /// The one borrower takes over from shared clients, together with their dropped requests.
     pub(crate) fn take_over(&self, asked: bool) {
         self.set_asked(asked);
         self.left_at.store(0, Ordering::Relaxed);

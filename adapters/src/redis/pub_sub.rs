@@ -1,4 +1,4 @@
-//! A client that listens: subscriptions on a lease.
+//! A client for subscriptions, on a lease.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -18,12 +18,12 @@ use crate::redis_node::reply_class::RequestRef;
 use crate::redis_node::reply_timeout::ReplyTimeout;
 use crate::redis_node::socket_end::SocketEnd;
 
-/// A client that listens to channels; made by [`Client::into_pub_sub`](crate::Client::into_pub_sub). It needs RESP3.
+/// A client that subscribes to channels; made by [`Client::into_pub_sub`](crate::Client::into_pub_sub). It needs RESP3.
 ///
-/// Messages are had by [`next_message`](PubSub::next_message), or as a `Stream`. Dropping it closes its connection, and
-/// with that ends all subscriptions; its place in the pool is free then. The connection is not restored when it is lost:
-/// messages end, and what was published meanwhile is lost, as Redis has it. When the pools of its node close, it ends at once;
-/// [`end`](PubSub::end) says which of them it was.
+/// Get messages with [`next_message`](PubSub::next_message), or use it as a `Stream`. Dropping it closes the connection and
+/// ends all subscriptions; its place in the pool becomes free. A lost connection is not restored: messages end, and messages
+/// published meanwhile are lost, as always with Redis. When the pools of the node close, it ends at once. [`end`](PubSub::end)
+/// returns the reason.
 ///
 /// ```no_run
 /// # async fn example(manager: redis_manager::RedisManager) -> Result<(), Box<dyn std::error::Error>> {
@@ -38,7 +38,7 @@ use crate::redis_node::socket_end::SocketEnd;
 /// ```
 pub struct PubSub {
     lease: Lease<RedisConnector>,
-    /// Has it ended when the pools close.
+    /// Ends the subscription when the pools close.
     _entry: Option<RegistryEntry>,
 }
 
@@ -46,17 +46,17 @@ pub struct PubSub {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PubSubEnd {
-    /// The pools of its node were closed, by [`close_all_pools`](crate::RedisManager::close_all_pools) or
+    /// The pools of the node were closed, by [`close_all_pools`](crate::RedisManager::close_all_pools) or
     /// [`close_node_pools`](crate::RedisManager::close_node_pools).
     Closed,
-    /// The server has closed the connection, or the path to it has broken. A new one can be made.
+    /// The server closed the connection, or the network failed. A new subscription may succeed.
     ConnectionLost,
-    /// The runtime that the manager was built on has ended.
+    /// The runtime of the manager has ended.
     RuntimeEnded,
 }
 
 impl PubSubEnd {
-    /// Whether the server is the reason, as [`RedisErrorExt::is_unavailable`](crate::RedisErrorExt::is_unavailable) has it for
+    /// Whether the server is the cause, as [`RedisErrorExt::is_unavailable`](crate::RedisErrorExt::is_unavailable) for
     /// commands.
     #[must_use]
     pub fn is_unavailable(self) -> bool {
@@ -77,47 +77,66 @@ impl PubSub {
         Ok(Self { lease, _entry: entry })
     }
 
-    /// Listens to channels, from the server's answer on.
+    /// Subscribes to channels. Returns when the server has confirmed it.
     ///
     /// # Errors
     ///
-    /// As any command: within `command_timeout`.
+    /// A [`RedisError`](redis::RedisError), within `command_timeout` (default 5 s):
+    ///
+    /// - `not sent` if the connection was lost before, or if the pools are closed.
+    /// - `outcome unknown` if the connection is lost, or if there is no reply in time.
+    /// - The server's own error, for example `NOPERM`.
     ///
     /// # Cancel safety
     ///
-    /// Dropped before its end, it may or may not listen.
+    /// If the future is dropped before its end, the subscription may or may not exist.
     pub async fn subscribe(&mut self, channels: impl ToRedisArgs + Send) -> RedisResult<()> {
         self.ask(async |handle| handle.subscribe(channels).await).await
     }
 
-    /// Listens to all channels whose names match a pattern; else as [`subscribe`](PubSub::subscribe).
+    /// Subscribes to all channels whose names match a pattern. Returns when the server has confirmed it.
     ///
     /// # Errors
     ///
-    /// As [`subscribe`](PubSub::subscribe).
+    /// A [`RedisError`](redis::RedisError), within `command_timeout`: `not sent` if the connection was lost before,
+    /// `outcome unknown` if it is lost or there is no reply in time, or the server's own error.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped before its end, the subscription may or may not exist.
     pub async fn psubscribe(&mut self, patterns: impl ToRedisArgs + Send) -> RedisResult<()> {
         self.ask(async |handle| handle.psubscribe(patterns).await).await
     }
 
-    /// Listens to these channels no more. Messages that have come before can still be had.
+    /// Ends the subscription to these channels. Messages that arrived before are still returned.
     ///
     /// # Errors
     ///
-    /// As [`subscribe`](PubSub::subscribe).
+    /// A [`RedisError`](redis::RedisError), within `command_timeout`: `not sent` if the connection was lost before,
+    /// `outcome unknown` if it is lost or there is no reply in time, or the server's own error.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped before its end, the subscription may or may not have ended.
     pub async fn unsubscribe(&mut self, channels: impl ToRedisArgs + Send) -> RedisResult<()> {
         self.ask(async |handle| handle.unsubscribe(channels).await).await
     }
 
-    /// Listens to these patterns no more; else as [`unsubscribe`](PubSub::unsubscribe).
+    /// Ends the subscription to these patterns. Messages that arrived before are still returned.
     ///
     /// # Errors
     ///
-    /// As [`subscribe`](PubSub::subscribe).
+    /// A [`RedisError`](redis::RedisError), within `command_timeout`: `not sent` if the connection was lost before,
+    /// `outcome unknown` if it is lost or there is no reply in time, or the server's own error.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped before its end, the subscription may or may not have ended.
     pub async fn punsubscribe(&mut self, patterns: impl ToRedisArgs + Send) -> RedisResult<()> {
         self.ask(async |handle| handle.punsubscribe(patterns).await).await
     }
 
-    /// Why no more messages come; none as long as they may. Messages that have come before the end can still be had.
+    /// Why no more messages arrive; `None` while they may. Messages that arrived before the end are still returned.
     #[must_use]
     pub fn end(&self) -> Option<PubSubEnd> {
         self.lease.socket().why_ended().map(|why| match why {
@@ -127,11 +146,11 @@ impl PubSub {
         })
     }
 
-    /// The next message, in the order in which the server sent them; none once it has ended, see [`end`](PubSub::end).
+    /// The next message, in the order in which the server sent them; `None` after the end, see [`end`](PubSub::end).
     ///
-    /// Up to 1 024 messages that nobody takes are kept; then the connection is not read until half of them are taken, so
-    /// that the server's own limit on the output of its clients decides about the rest. While a `subscribe` or its like
-    /// waits for its answer, everything is read, and kept.
+    /// Up to 1 024 messages are kept in memory. When that many wait, the connection is not read until half of them are taken;
+    /// the server's limit on the output of its clients applies meanwhile. While `subscribe` and similar calls wait for a reply,
+    /// everything is read and kept.
     ///
     /// # Cancel safety
     ///
@@ -142,7 +161,7 @@ impl PubSub {
 
     fn poll_message(&self, cx: &mut Context<'_>) -> Poll<Option<Msg>> {
         loop {
-            // Others say that it has subscribed, for example.
+            // Other pushes confirm a subscription, for example.
             match self.lease.socket().poll_push(cx).map(|push| push.map(Msg::from_push_info)) {
                 Poll::Ready(Some(None)) => {}
                 Poll::Ready(Some(message)) => return Poll::Ready(message),

@@ -1,18 +1,17 @@
-//! What was read from a connection, to compare with later, and how much more may be read at a time.
+//! Counts the reads of a connection, to compare with later, and limits how much is read at a time.
 
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-/// The bytes, more or less, that are read before other tasks have their turn: to make replies of so many takes a
-/// millisecond at worst.
+/// Approximate number of bytes that are read before other tasks run: parsing so many replies takes a millisecond at worst.
 pub(crate) const BYTES_A_TURN: usize = 32 * 1_024;
 
-/// What a server has sent so far. Only the task that reads counts; others look.
+/// The amount of data from a server. Written only by the task that reads.
 pub(crate) struct Received {
     reads: AtomicU32,
     pushes: AtomicU32,
-    /// What may still be read in this turn of the task that reads.
+    /// The bytes that may still be read in this turn of the reading task.
     left: AtomicUsize,
 }
 
@@ -35,13 +34,13 @@ impl Received {
         count(&self.pushes);
     }
 
-    /// Whether so much was read in this turn that others are to have theirs.
+    /// Whether the limit of this turn is reached, so that other tasks run first.
     pub(crate) fn is_turn_over(&self) -> bool {
         self.left.load(Ordering::Relaxed) == 0
     }
 
-    /// Runs what reads. The redis driver reads for as long as there is something: without a limit to each of its turns, a
-    /// server that never stops would keep a thread of the executor for itself.
+    /// Runs the reader. The redis driver reads as long as there is data: without a limit per turn, a server that sends without
+    /// end would keep a thread of the executor busy.
     pub(crate) async fn in_turns<T>(&self, reading: impl Future<Output = T>) -> T {
         let mut reading = pin!(reading);
         poll_fn(|cx| {
@@ -56,7 +55,7 @@ fn count(counter: &AtomicU32) {
     counter.store(counter.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
 }
 
-/// How much a server had sent at some time.
+/// The amount of data that a server had sent at some time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ReceivedMark {
     reads: u32,
@@ -64,12 +63,12 @@ pub(crate) struct ReceivedMark {
 }
 
 impl ReceivedMark {
-    /// Whether anything has come since `earlier`.
+    /// Whether any data has arrived since `earlier`.
     pub(crate) fn is_beyond(self, earlier: Self) -> bool {
         self.reads != earlier.reads
     }
 
-    /// Whether what has come since `earlier` was no push: then it belongs to a reply, which may still be under way.
+    /// Whether data that is no push has arrived since `earlier`: it belongs to a reply, which may be incomplete.
     pub(crate) fn has_reply_since(self, earlier: Self) -> bool {
         self.is_beyond(earlier) && self.pushes == earlier.pushes
     }

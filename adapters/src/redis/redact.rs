@@ -1,21 +1,21 @@
-//! What may be shown of a URL: all but its password, also where it is not one that is understood.
+//! Hides the password of a URL, also of one that is not valid.
 
-/// A URL, or what was meant to be one, with its password replaced by `***`. Where it is not clear what is the password,
-/// too much is hidden rather than too little.
+/// A URL, or a text that was meant to be one, with its password replaced by `***`. If the extent of the password is not clear,
+/// more is hidden.
 pub(crate) fn redact(url: &str) -> String {
     let (scheme, rest) = split_scheme(url.trim());
     let is_unix = scheme.to_ascii_lowercase().contains("unix");
     let shown = match is_unix {
         true if rest.starts_with('/') => redact_tail(rest),
         true if rest.is_empty() => String::new(),
-        // Not a path: a login, perhaps.
+        // Not a path: it may be a login.
         true => String::from("***"),
         false => redact_login(rest),
     };
     format!("{scheme}{shown}")
 }
 
-/// The scheme with what ends it, and the rest. Only one of unix sockets may do without the slashes.
+/// The scheme with its separator, and the rest. Only unix sockets may omit the slashes.
 fn split_scheme(url: &str) -> (&str, &str) {
     let Some(colon) = url.find(':') else { return ("", url) };
     let (scheme, rest) = (&url[..colon], &url[colon + 1..]);
@@ -29,21 +29,21 @@ fn split_scheme(url: &str) -> (&str, &str) {
     }
 }
 
-/// Of what follows `redis://`.
+/// The text after `redis://`.
 fn redact_login(rest: &str) -> String {
     let (head, tail) = split_head(rest);
-    // What a host and a port look like; a password may look the same.
+    // The form of a host and a port; a password may have the same form.
     let is_host_and_port = |(host, port): (&str, &str)| !host.is_empty() && is_port(port);
     let is_place = rest.is_empty() || head.ends_with(']') || head.rsplit_once(':').map_or(!head.is_empty(), is_host_and_port);
     match (head.rsplit_once('@'), tail.rsplit_once('@')) {
         (Some((login, place)), None) => format!("{}@{place}{}", redact_user(login), redact_tail(tail)),
         (None, None) if is_place => format!("{head}{}", redact_tail(tail)),
-        // The last @ of all ends a login whose password has a /, a ? or a # in it.
+        // The last @ ends a login with a /, a ? or a # in its password.
         (None, Some((_, place))) if !is_place => {
             let (head_of_place, tail_of_place) = split_head(place);
             format!("{}@{head_of_place}{}", redact_user(head), redact_tail(tail_of_place))
         }
-        // A login without a host, or with an @ too many: any of the rest may be of its password.
+        // A login without a host, or with an additional @: any of the rest may belong to the password.
         (_, _) => {
             let end = head.find([':', '@']).map_or(head.len(), |end| if head[end..].starts_with(':') { end + 1 } else { 0 });
             format!("{}***", &head[..end])
@@ -51,7 +51,7 @@ fn redact_login(rest: &str) -> String {
     }
 }
 
-/// Up to the first character that may end a host, and the rest.
+/// The text up to the first character that may end a host, and the rest.
 fn split_head(text: &str) -> (&str, &str) {
     text.split_at(text.find(['/', '?', '#']).unwrap_or(text.len()))
 }
@@ -64,7 +64,7 @@ fn redact_user(login: &str) -> String {
     login.split_once(':').map_or_else(|| String::from(login), |(user, _)| format!("{user}:***"))
 }
 
-/// Of a path, a query and a fragment.
+/// A path, a query and a fragment.
 fn redact_tail(tail: &str) -> String {
     let (rest, fragment) = match tail.split_once('#') {
         None => (tail, ""),
@@ -77,8 +77,8 @@ fn redact_tail(tail: &str) -> String {
     }
 }
 
-/// Shows the values of known parameters that are no secrets, and the names of others up to the first of them: what comes
-/// after it may be the rest of a password with an & in it.
+/// Shows the values of known parameters that are not secret, and the names of others up to the first of them. The text after
+/// that one may be the rest of a password with an & in it.
 fn redact_query(query: &str) -> String {
     let mut after_secret = false;
     let pairs: Vec<_> = query

@@ -1,7 +1,7 @@
-//! How many replies a request gets: what does not add up is refused before anything is sent.
+//! The number of replies to a request: a request with another number than expected is refused before it is sent.
 //!
-//! The redis crate hands out replies by counting. A request that gets more than it was promised leaves the rest to those that
-//! come after it, and one that gets fewer takes theirs.
+//! The redis crate assigns replies by counting. A request with more replies than expected leaves the rest to later requests,
+//! and one with fewer takes theirs.
 
 use redis::{Arg, Cmd, ErrorKind, Pipeline, ProtocolVersion, RedisError};
 
@@ -13,31 +13,31 @@ use crate::redis_node::session::Session;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RequestForm {
     Alone,
-    /// In a pipeline, which waits for one reply to each of its commands.
+    /// In a pipeline: one reply is expected for each command.
     InPipeline,
-    /// In an atomic one.
+    /// In an atomic pipeline.
     InTransaction,
 }
 
-/// Why the replies would not be those that are waited for.
+/// Why the replies would not be the expected ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mismatch {
-    /// The caller asks for other replies of a pipeline than there are.
+    /// Another number of replies is requested than the pipeline has.
     Count,
-    /// There is nothing to reply to.
+    /// The request has no commands.
     Empty,
     /// The command has no reply, or more than one.
     Uncounted,
-    /// A caller that waits for no reply, in a pipeline, which waits for all.
+    /// A command without a response in a pipeline. Pipelines wait for all replies.
     NoResponse,
     /// A transaction would begin or end within another.
     Transaction,
-    /// After an earlier command replies come that are to none.
+    /// After an earlier command there are replies that belong to no command.
     Astray,
 }
 
 impl Mismatch {
-    /// Of a command, whose effect is known.
+    /// For one command and its effect.
     pub(crate) fn of_command(cmd: &Cmd, effect: Effect, form: RequestForm, session: Session) -> Option<Self> {
         if is_astray(session) {
             return Some(Self::Astray);
@@ -72,8 +72,8 @@ impl Mismatch {
         }
     }
 
-    /// Of a pipeline as a whole, of which `count` replies are asked for, those behind the first `offset`: all that there are,
-    /// or the one to EXEC.
+    /// For a pipeline as a whole, of which `count` replies after the first `offset` are requested: they must be all replies, or
+    /// the one to EXEC.
     pub(crate) fn of_pipeline(pipeline: &Pipeline, offset: usize, count: usize, session: Session) -> Option<Self> {
         let atomic = pipeline.is_transaction();
         let right = if atomic { (pipeline.len() + 1, 1) } else { (0, pipeline.len()) };
@@ -88,20 +88,20 @@ impl Mismatch {
         }
     }
 
-    /// The error, which names the command if it is about one.
+    /// The error. It names the command, if there is one.
     pub(crate) fn refuse(self, cmd: Option<&Cmd>) -> RedisError {
         let text = match self {
             Self::Count => {
-                "not sent: of a pipeline as many replies are to be asked for as it has commands, from the first one on; of an \
-                 atomic one that to EXEC"
+                "not sent: request exactly the replies of a pipeline: one for each command, from the first one on; of an atomic \
+                 pipeline, the reply to EXEC"
             }
-            Self::Empty => "not sent: an empty command, or pipeline, has no reply",
-            Self::Uncounted => "not sent: the number of its replies is not that of the commands",
-            Self::NoResponse => "not sent: a pipeline waits for the replies to all of its commands",
-            Self::Transaction => "not sent: an atomic pipeline is a transaction from its beginning to its end, within no other",
-            Self::Astray => {
-                "not sent: after what was sent before, replies on this connection are to no command; get another client"
+            Self::Empty => "not sent: an empty command or pipeline has no reply",
+            Self::Uncounted => "not sent: the command does not have exactly one reply",
+            Self::NoResponse => "not sent: a pipeline waits for the replies to all of its commands, and this one has no response",
+            Self::Transaction => {
+                "not sent: an atomic pipeline is one transaction: it cannot contain another one, or be part of one"
             }
+            Self::Astray => "not sent: an earlier command makes replies on this connection ambiguous; get another client",
         };
         match cmd {
             Some(cmd) => RedisError::from((ErrorKind::Client, text, name_of(cmd))),
@@ -118,7 +118,7 @@ pub(crate) fn name_of(cmd: &Cmd) -> String {
     }
 }
 
-/// Whether what comes next on the stream may be no reply: what is published is one of its own kind in RESP3 only.
+/// Whether the next data on the stream may be no reply. Only RESP3 marks published messages.
 fn is_astray(session: Session) -> bool {
     let traces = session.traces;
     let is_plain = session.protocol == ProtocolVersion::RESP2 || traces.has(DirtyFlags::PROTOCOL);
@@ -168,7 +168,7 @@ mod tests {
         pipeline
     }
 
-    /// As the redis crate itself asks for its replies.
+    /// Requests the replies as the redis crate does.
     fn is_sent(commands: &str, atomic: bool, session: Session) -> bool {
         let pipeline = pipeline(commands, atomic);
         let (offset, count) = if atomic { (pipeline.len() + 1, 1) } else { (0, pipeline.len()) };

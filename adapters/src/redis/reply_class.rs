@@ -1,8 +1,8 @@
-//! What replies tell about the node, whatever they tell the borrower.
+//! What a reply says about the node, apart from its meaning for the borrower.
 
 use redis::{Arg, Cmd, Pipeline, RedisError, RedisResult, ServerError, Value};
 
-/// Commands that answer in whatever words an application has chosen.
+/// Commands that reply with the text of an application.
 const SPEAKERS: [&[u8]; 7] = [b"DEBUG", b"EVAL", b"EVALSHA", b"EVALSHA_RO", b"EVAL_RO", b"FCALL", b"FCALL_RO"];
 
 fn speaks_for_others(cmd: &Cmd) -> bool {
@@ -12,10 +12,10 @@ fn speaks_for_others(cmd: &Cmd) -> bool {
     }
 }
 
-/// What was asked: whose words an error is in depends on the command that it answers.
+/// The request. The author of an error text depends on the command that it answers.
 #[derive(Clone, Copy)]
 pub(crate) enum RequestRef<'a> {
-    /// Something of our own, which the server answers itself.
+    /// A request of our own: the server itself answers it.
     Ours,
     Command(&'a Cmd),
     /// The replies from this number on.
@@ -31,7 +31,7 @@ impl<'a> RequestRef<'a> {
         }
     }
 
-    /// Which command is answered by the reply of this number; none by that to the EXEC of a transaction.
+    /// The command that the reply of this number answers; `None` for the reply to the EXEC of a transaction.
     fn command_of_reply(self, index: usize) -> Option<&'a Cmd> {
         match self {
             Self::Pipeline(pipeline, _) if pipeline.is_transaction() => None,
@@ -41,15 +41,15 @@ impl<'a> RequestRef<'a> {
     }
 }
 
-/// What a reply says of the node.
+/// The meaning of a reply for the node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ReplyClass {
     AllWell,
     /// An error that is the command's own.
     Refused,
-    /// The node cannot serve anybody now, in its own words.
+    /// The node cannot serve any caller now; with the server's text.
     NotReady(String),
-    /// The node is not the primary that is wanted, in its own words.
+    /// The node is not the primary that is needed; with the server's text.
     Replica(String),
 }
 
@@ -69,17 +69,17 @@ impl ReplyClass {
         Self::of_server_error(error, asked.command_of_reply(index))
     }
 
-    /// A transaction that was refused carries the errors of its commands, by their numbers.
+    /// A refused transaction contains the errors of its commands, by number.
     fn of_error(error: &RedisError, asked: RequestRef<'_>) -> Self {
         let refused = error.clone().into_server_errors();
         let errors = refused.iter().flat_map(|errors| errors.iter());
         errors.fold(Self::Refused, |news, (index, error)| news.or(Self::of_server_error(error, asked.command(*index))))
     }
 
-    /// `cmd` is what was answered, if it was one command.
+    /// `cmd` is the answered command, if it was one.
     fn of_server_error(error: &ServerError, cmd: Option<&Cmd>) -> Self {
         let words = || error.to_string();
-        // An EXEC that is refused itself names the error behind it.
+        // A refused EXEC names the error that caused it.
         let cause = error.details().and_then(|details| details.split_once(" because of: "));
         let code = match cause.and_then(|(_, cause)| cause.split(' ').next()) {
             Some(code @ ("LOADING" | "MASTERDOWN" | "NOAUTH" | "READONLY")) if error.code() == "EXECABORT" => code,
@@ -87,7 +87,7 @@ impl ReplyClass {
         };
         match code {
             "EXECABORT" | "LOADING" | "MASTERDOWN" | "NOAUTH" | "READONLY" if cmd.is_some_and(speaks_for_others) => Self::Refused,
-            // The end of a transaction all the same.
+            // It ends the transaction all the same.
             "EXECABORT" => Self::AllWell,
             "LOADING" | "MASTERDOWN" | "NOAUTH" => Self::NotReady(words()),
             "READONLY" => Self::Replica(words()),

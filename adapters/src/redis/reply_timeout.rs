@@ -1,4 +1,4 @@
-//! How long a reply may take, and where a command that blocks says how long it will.
+//! How long a reply may take, and where a blocking command names its timeout.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -12,11 +12,11 @@ use redis_manager_core::{Instant, Runtime, Task};
 
 use crate::redis_node::socket::Socket;
 
-/// How long a reply may take; none: without end.
+/// How long a reply may take; `None` is without a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReplyTimeout {
     Ordinary(Option<Duration>),
-    /// The server may wait before it answers, and what it waits for may come when nobody listens any more.
+    /// The server may wait before it replies, and its reply may come when no caller waits any more.
     Blocking(Option<Duration>),
 }
 
@@ -31,7 +31,7 @@ impl ReplyTimeout {
         matches!(self, Self::Blocking(_))
     }
 
-    /// For two replies, one after the other: an ordinary one beside others takes no time of its own.
+    /// For two replies in sequence: an ordinary one adds no time to others.
     pub(crate) fn then(self, next: Self) -> Self {
         let sum = |one: Option<Duration>, other: Option<Duration>| one.zip(other).map(|(one, other)| one.saturating_add(other));
         match (self, next) {
@@ -42,19 +42,19 @@ impl ReplyTimeout {
     }
 }
 
-/// The timer of whoever waits for one reply after the other. It is kept from one to the next: one that ends too early for
-/// the present reply is followed by another, so that quick replies cost no timer at all.
+/// The timer of a task that waits for one reply after the other. It is kept for the next reply: if it ends too early, another
+/// one follows. Quick replies therefore need no new timer.
 #[derive(Default)]
 pub(crate) struct ReusableSleep {
-    /// When it ends. In a lock that nobody ever waits for, so that its owner can be shared.
+    /// The timer and when it ends. The lock is never contended; it makes the owner `Sync`.
     sleep: Mutex<Option<(Instant, Task)>>,
 }
 
-/// The first look at whether the redis driver is still there, of a request that waits so long for its reply.
+/// How long a request waits for its reply before the first check whether the redis driver still runs.
 const FIRST_LOOK: Duration = Duration::from_millis(100);
 
 impl ReusableSleep {
-    /// Waits for a reply, until `deadline` if there is one; none if it was too long, or if the runtime has ended.
+    /// Waits for a reply, until `deadline` if there is one. `None` after a timeout, or if the runtime has ended.
     pub(crate) async fn by<T>(
         &mut self,
         runtime: &dyn Runtime,
@@ -69,7 +69,7 @@ impl ReusableSleep {
             }
             let Some(deadline) = deadline else { return Poll::Pending };
             if runtime.has_ended() {
-                // None of its timers is polled any more. What it was to answer has ended with it, perhaps just now.
+                // Its timers are not polled any more. The reply may have arrived just before the end.
                 return match reply.as_mut().poll(cx) {
                     Poll::Ready(reply) => Poll::Ready(Some(reply)),
                     Poll::Pending => Poll::Ready(None),
@@ -94,20 +94,19 @@ impl ReusableSleep {
     }
 }
 
-/// How a wait for a reply has ended.
+/// The result of a wait for a reply.
 pub(crate) enum Awaited<T> {
     Reply(T),
     TimedOut,
-    /// The redis driver has ended, and this request was not among those that it has given an answer.
+    /// The redis driver has ended without an answer for this request.
     Unanswered,
 }
 
 impl ReusableSleep {
     /// Waits for the reply to a request that was sent at `sent_at`, until `deadline` if there is one.
     ///
-    /// A request that is handed to the redis driver in the very moment in which that ends is lost in its queue: it gets neither
-    /// a reply nor an error, for as long as anything holds the connection. So the socket is looked at after a while, and again
-    /// after twice as long.
+    /// A request that reaches the redis driver at the moment of its end is lost in its queue: it gets neither a reply nor an
+    /// error while anything holds the connection. So the socket is checked after a while, and again after twice as long.
     pub(crate) async fn reply<T>(
         &mut self,
         runtime: &dyn Runtime,
@@ -125,7 +124,7 @@ impl ReusableSleep {
                 return Awaited::Reply(reply);
             }
             if socket.has_driver_ended() {
-                // What it has answered before it ended is there.
+                // Answers from before its end are still there.
                 return self.by(runtime, Some(until), reply).await.map_or(Awaited::Unanswered, Awaited::Reply);
             }
             if runtime.has_ended() || deadline == Some(until) {
@@ -142,7 +141,7 @@ impl fmt::Debug for ReusableSleep {
     }
 }
 
-/// Where a command carries its timeout.
+/// Where a command has its timeout.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum BlockTimeout {
     /// The last argument, in seconds.
@@ -153,18 +152,18 @@ pub(crate) enum BlockTimeout {
     LastMillis,
     /// The argument of this number, counted from the name, in milliseconds.
     Millis(usize),
-    /// After the word BLOCK among the options, in milliseconds; without it the command does not block. The options come
-    /// behind so many other words, in any order, and end with the word STREAMS; GROUP has two words of its own.
+    /// After the word BLOCK among the options, in milliseconds; without it the command does not block. The options come after
+    /// this many other words, in any order, and end with the word STREAMS. GROUP has two arguments.
     AfterBlock(usize),
 }
 
 impl BlockTimeout {
-    /// Whether the command has one in any case, be it in words that only the server can read.
+    /// Whether the command always has a timeout, even if only the server can parse it.
     pub(crate) fn is_certain(self) -> bool {
         !matches!(self, Self::AfterBlock(_))
     }
 
-    /// None if there is none, or if it is not a number.
+    /// `None` if there is none, or if it is not a number.
     pub(crate) fn read(self, cmd: &Cmd) -> Option<Duration> {
         let mut args = cmd.args_iter().skip(1);
         let seconds = |arg: Option<Arg<&[u8]>>| number(arg).and_then(|number| Duration::try_from_secs_f64(number).ok());
@@ -184,7 +183,7 @@ impl BlockTimeout {
                     if is(&option, b"STREAMS") {
                         return None;
                     }
-                    // Names, which may be any word.
+                    // Names, which may be any words.
                     if is(&option, b"GROUP") {
                         let _ = (args.next(), args.next());
                     }

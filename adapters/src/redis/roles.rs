@@ -1,4 +1,4 @@
-//! What the logins of a node have found there, a primary or a replica, and what READONLY is evidence of after that.
+//! The roles that logins of a node have found, primary or replica, and what a READONLY means after that.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -6,16 +6,17 @@ use std::time::Duration;
 use redis::Value;
 use redis_manager_core::Instant;
 
-/// How long after a node's connections were renewed new ones that lead to a replica again are renewed; it doubles each time.
+/// The first pause between two renewals of connections that lead to a replica again; it doubles each time.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// After so long without a READONLY, the next one is the first: no login says when a primary is back that may not be asked.
+/// After this time without a READONLY, the next one counts as the first: a server that does not report its role never shows
+/// that it is a primary again.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
 
-/// What a server said that it was when a connection was made to it.
+/// The role that a server reported when a connection to it was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// It was not asked, or did not say.
+    /// It was not asked, or did not report one.
     Unknown,
     Primary,
     Replica,
@@ -33,7 +34,7 @@ impl Role {
     }
 }
 
-/// What the logins of one node have found.
+/// The results of the logins of one node.
 #[derive(Debug, Default)]
 pub(crate) struct Roles {
     found: Mutex<RoleHistory>,
@@ -41,14 +42,14 @@ pub(crate) struct Roles {
 
 #[derive(Debug, Default)]
 struct RoleHistory {
-    /// A primary was found once: a replica is not what is wanted.
+    /// A primary was found once: a replica is the wrong server.
     primary: bool,
-    /// When connections were renewed that had found a replica, the next ones are before then, and how long that pause is.
+    /// Set when connections to a replica were renewed: when the next renewal may be, and the pause.
     pause: Option<(Instant, Duration)>,
 }
 
 impl Roles {
-    /// A login has found this.
+    /// Notes the role that a login found.
     pub(crate) fn note(&self, role: Role) {
         if role == Role::Primary {
             let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
@@ -56,11 +57,11 @@ impl Roles {
         }
     }
 
-    /// Whether a READONLY on a connection that was made to such a server is reason to make all connections anew.
+    /// Whether a READONLY on a connection to a server of this role is a reason to renew all connections.
     ///
-    /// One that was made to a primary leads to a server that has been demoted. One that was made to a replica tells nothing
-    /// new: where no primary was ever found, the user writes to a replica; where one was, its name leads to the old server
-    /// still, and is asked again from time to time. So is a server that does not say what it is.
+    /// If the server was a primary, it has been demoted: yes. If it was a replica and no primary was ever found, the user
+    /// writes to a replica: no. If it was a replica and a primary was found before, the name still leads to the old server:
+    /// yes, from time to time. The same for a server that does not report its role.
     pub(crate) fn is_evidence(&self, role: Role, now: Instant) -> bool {
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         match (role, found.pause) {

@@ -1,4 +1,4 @@
-//! What we have sent that nobody is to read, and the one place that takes it out of the words of servers and libraries.
+//! The secrets that we have sent, and the one place that removes them from texts of servers and libraries.
 
 use std::fmt;
 
@@ -9,30 +9,30 @@ use crate::redis_node::parameters::hex_byte;
 /// Characters of a text that are kept: more than the pool keeps of an error.
 const LONGEST_TEXT: usize = 600;
 
-/// So many bytes of a secret in a row are no coincidence. One that is shorter is looked for as a whole.
+/// This many bytes of a secret in a row are treated as a part of it. A shorter secret is searched as a whole.
 const SHORTEST_PIECE: usize = 4;
 
-/// The same, where what stands between words was left out.
+/// The same, after text between words was left out.
 const SHORTEST_PIECE_ACROSS_WORDS: usize = 6;
 
-/// What we have sent to a node that nobody is to read.
+/// The secrets that we have sent to a node.
 #[derive(Default)]
 pub(crate) struct Secrets {
     password: Vec<u8>,
 }
 
 impl Secrets {
-    /// The password of a login, with or without a user. All else that we send is no secret, and the key of a client's
-    /// certificate is not sent.
+    /// The password of a login, with or without a user. Nothing else that we send is secret; the key of a client's certificate
+    /// is not sent.
     pub(crate) fn of(login: &RedisConnectionInfo) -> Self {
         Self { password: login.password().unwrap_or_default().as_bytes().to_vec() }
     }
 
-    /// A text in which each word that holds a part of a secret is `***`. Words rather than the parts themselves: known words
-    /// with a gap would tell what is in the gap.
+    /// A text in which each word that contains a part of a secret is `***`. Whole words are replaced: known words with a gap
+    /// would reveal the text in the gap.
     ///
-    /// A secret is found in any case, as it is, escaped (`\x70`, `\u{70}`, `\160`, `\"`), in percents, as a list of numbers,
-    /// each of them once more escaped, cut into pieces, and with other words or line ends between its pieces.
+    /// A secret is found in any case, plain, escaped (`\x70`, `\u{70}`, `\160`, `\"`), percent-encoded, as a list of numbers,
+    /// each of them escaped once more, cut into pieces, and with other words or line ends between its pieces.
     pub(crate) fn clean(&self, text: &str) -> String {
         let text: String = text.chars().take(LONGEST_TEXT).collect();
         if self.password.is_empty() {
@@ -58,7 +58,7 @@ impl fmt::Debug for Secrets {
     }
 }
 
-/// A byte that a text stands for, and where in the text it is.
+/// A byte that a text encodes, and its place in the text.
 #[derive(Clone, Copy)]
 struct DecodedByte {
     byte: u8,
@@ -68,11 +68,11 @@ struct DecodedByte {
 
 type Reading = Vec<DecodedByte>;
 
-/// What a text may stand for.
+/// All decodings of a text.
 fn readings(text: &str) -> Vec<Reading> {
     let plain: Reading = text.bytes().enumerate().map(|(at, byte)| DecodedByte { byte, start: at, end: at + 1 }).collect();
     let mut all = vec![plain];
-    // One on top of the other.
+    // One decoder after the other.
     let mut first = 0;
     for _ in 0..2 {
         let readings = first..all.len();
@@ -89,7 +89,7 @@ fn readings(text: &str) -> Vec<Reading> {
     all
 }
 
-/// The bytes that the beginning of a text stands for, and how many it takes; none if it stands for itself.
+/// The bytes that the beginning of a text encodes, and the length of the encoding; `None` if it is plain.
 type Decoder = fn(&[u8]) -> Option<(Vec<u8>, usize)>;
 
 fn decode(reading: &[DecodedByte], decoder: Decoder) -> Reading {
@@ -149,7 +149,7 @@ fn short_escape(letter: u8) -> u8 {
     }
 }
 
-/// Of a list of bytes, as `Debug` shows one.
+/// A list of bytes, as `Debug` prints it.
 fn from_number(text: &[u8]) -> Option<(Vec<u8>, usize)> {
     let length = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
     let number = std::str::from_utf8(&text[..length]).ok()?.parse().ok()?;
@@ -162,10 +162,10 @@ fn is_same(seen: u8, secret: u8) -> bool {
     seen.eq_ignore_ascii_case(&secret) || (seen == b'+' && secret == b' ')
 }
 
-/// Hides whatever the reading has in common with the secret, from `shortest` bytes on, or all of it.
+/// Hides every common part of the decoding and the secret of at least `shortest` bytes, or the whole secret.
 fn hide_pieces(reading: &[DecodedByte], secret: &[u8], shortest: usize, hidden: &mut [bool]) {
     let shortest = shortest.min(secret.len());
-    // How many bytes up to the present one are those of the secret up to each of its bytes.
+    // For each byte of the secret: the length of the match that ends at it and at the present byte.
     let mut lengths = vec![0; secret.len() + 1];
     for (at, seen) in reading.iter().enumerate() {
         for index in (0..secret.len()).rev() {
@@ -178,7 +178,7 @@ fn hide_pieces(reading: &[DecodedByte], secret: &[u8], shortest: usize, hidden: 
     }
 }
 
-/// Hides what remains of a secret that was cut: a word in quotes, or the last one, if the secret begins or ends with it.
+/// Hides the rest of a secret that was cut: a word in quotes, or the last one, if the secret begins or ends with it.
 fn hide_ends(reading: &[DecodedByte], secret: &[u8], hidden: &mut [bool]) {
     let mut next = 0;
     for word in reading.split(|seen| parts_words(seen.byte)) {
@@ -196,12 +196,12 @@ fn hide_ends(reading: &[DecodedByte], secret: &[u8], hidden: &mut [bool]) {
     }
 }
 
-/// Whether a byte stands between words.
+/// Whether a byte separates words.
 fn parts_words(byte: u8) -> bool {
     byte.is_ascii_whitespace() || byte.is_ascii_control() || b"'\"`()[]{}<>,;".contains(&byte)
 }
 
-/// The text with each word that has something hidden in it, and all that is hidden beside, replaced.
+/// Replaces each word with a hidden part, and all hidden text around it.
 fn without_hidden_words(text: &str, hidden: &[bool], secret: &[u8]) -> String {
     let mut cleaned = String::with_capacity(text.len());
     let mut rest = text;
@@ -218,7 +218,7 @@ fn without_hidden_words(text: &str, hidden: &[bool], secret: &[u8]) -> String {
     cleaned
 }
 
-/// Whether a word is the code of an error, which servers say of themselves, and not a part of the secret.
+/// Whether a word is an error code of a server, and not a part of the secret.
 fn is_code(word: &str, secret: &[u8]) -> bool {
     const CODES: [&str; 8] = ["DENIED", "LOADING", "MASTERDOWN", "NOAUTH", "NOPERM", "NOPROTO", "READONLY", "WRONGPASS"];
     let word = word.strip_suffix(':').unwrap_or(word);
@@ -247,7 +247,7 @@ mod tests {
         Secrets { password: password.as_bytes().to_vec() }
     }
 
-    /// DecodedByte to bite: with each decoder left out, with readings that are not read again, with case told apart, without
+    /// Seen to bite: with each decoder left out, with readings that are not read again, with case distinguished, without
     /// `hide_ends`, without what is joined.
     #[test]
     fn a_secret_is_taken_out_of_whatever_a_server_makes_of_it() {
@@ -283,7 +283,7 @@ mod tests {
         }
     }
 
-    /// DecodedByte to bite: with each of these forms passed over, with a text of any length cleaned.
+    /// Seen to bite: with each of these forms passed over, with a text of any length cleaned.
     #[test]
     fn a_secret_is_read_in_every_form_of_its_letters() {
         for form in ["é€ß!", "\\u{e9}\\u{20ac}\\u{df}!", "\\u00e9\\u20AC\\u00df!", "\\303\\251\\342\\202\\254\\303\\237!"] {
@@ -309,7 +309,7 @@ mod tests {
         }
     }
 
-    /// DecodedByte to bite: with secrets below `SHORTEST_PIECE` passed over, with only the secret itself replaced.
+    /// Seen to bite: with secrets below `SHORTEST_PIECE` passed over, with only the secret itself replaced.
     #[test]
     fn short_secrets_are_taken_out_with_the_words_that_they_are_in() {
         assert_eq!(secrets("e").clean("PING failed: no answer at 7"), "PING *** no *** at 7");

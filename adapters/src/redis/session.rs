@@ -1,4 +1,4 @@
-//! What is known of the session of a connection when a command is about to be sent on it.
+//! The known state of a connection's session when a command is about to be sent.
 
 use std::time::Duration;
 
@@ -9,20 +9,20 @@ use crate::redis_node::dirty_flags::DirtyFlags;
 use crate::redis_node::pool_args::{PoolArgs, UnknownCommands};
 use crate::redis_node::reply_timeout::ReplyTimeout;
 
-/// What a request finds on its connection.
+/// The state of the session before a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Session {
     pub(crate) traces: DirtyFlags,
-    /// The database that the node's URL names.
+    /// The database in the node's URL.
     pub(crate) home: i64,
     pub(crate) command_timeout: Duration,
-    /// As it was when the connection was made.
+    /// The protocol when the connection was made.
     pub(crate) protocol: ProtocolVersion,
     pub(crate) unknown_commands: UnknownCommands,
 }
 
 impl Session {
-    /// Of a new connection.
+    /// The session of a new connection.
     pub(crate) fn fresh(args: &PoolArgs, protocol: ProtocolVersion, home: i64) -> Self {
         let &PoolArgs { command_timeout, unknown_commands, .. } = args;
         Self { traces: DirtyFlags::NONE, home, command_timeout, protocol, unknown_commands }
@@ -76,7 +76,7 @@ impl Session {
         }
     }
 
-    /// Whether a SELECT names the database that the connection began with.
+    /// Whether a SELECT names the database of the node's URL.
     pub(crate) fn is_home(self, cmd: &Cmd) -> bool {
         match cmd.args_iter().nth(1) {
             Some(Arg::Simple(number)) => number == self.home.to_string().as_bytes(),

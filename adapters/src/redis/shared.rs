@@ -13,27 +13,32 @@ use crate::error::GetClientError;
 use crate::redis_node::shared_connections::SharedConnections;
 use crate::redis_node::shared_handle::SharedHandle;
 
-/// A client that any number of tasks use at once. Cheap to clone; made by
+/// A client that any number of tasks use at the same time. Cheap to clone; made by
 /// [`RedisManager::get_shared_client`](crate::RedisManager::get_shared_client).
 ///
-/// All shared clients of a node send their commands over the same `shared_connections_per_node` connections, each command
-/// over the one with the fewest in flight. Those connections are on loan from the node's pools for as long as there is a
-/// shared client: they count as `active`, and against the limits.
+/// All shared clients of a node use the same `shared_connections_per_node` connections (default 1). Each command uses the one
+/// with the fewest commands in flight. The connections are on loan from the node's pools while there is a shared client: they
+/// count as `active`, and against the limits.
 ///
-/// It is for plain commands, atomic pipelines and scripts. What changes a session or keeps the connection busy is refused
-/// with an error of the kind [`Client`](redis::ErrorKind::Client) that names the command, and nothing is sent: `WATCH`, a single
-/// `MULTI`, commands that block, `SELECT`, `AUTH`, `HELLO`, `RESET`, `SUBSCRIBE`, `MONITOR`, most of `CLIENT`, and
-/// commands without a response; so is whatever a [`Client`](crate::Client) refuses, and commands that are not known if
-/// [`unknown_commands`](crate::PoolArgs::unknown_commands) says so. Get a [`Client`](crate::Client) for the former.
+/// # Refused requests
+///
+/// Use it for plain commands, atomic pipelines and scripts. Commands that change the session or block the connection are
+/// refused: `WATCH`, a single `MULTI`, commands that block, `SELECT`, `AUTH`, `HELLO`, `RESET`, `SUBSCRIBE`, `MONITOR`, most of
+/// `CLIENT`, and commands without a response. The error is of the kind [`Client`](redis::ErrorKind::Client) and names the
+/// command; nothing is sent. Get a [`Client`](crate::Client) for these commands.
+///
+/// Requests that a [`Client`](crate::Client) refuses are refused here, too. Unknown commands are refused depending on
+/// [`unknown_commands`](crate::PoolArgs::unknown_commands).
 ///
 /// # Lost connections
 ///
-/// A command has `command_timeout` from start to end. One that was never sent waits within it for a new connection; the
-/// error says `not sent` if none came. One that may have been sent is never sent again: its error says `outcome unknown`.
+/// A command has `command_timeout` from start to end. A command that was not sent waits within that time for a new connection;
+/// if none comes, the error says `not sent`. A command that may have been sent is never sent again; its error says
+/// `outcome unknown`.
 ///
 /// # Cancel safety
 ///
-/// A command future may be dropped at any time; a command that was sent may still be carried out. Others do not notice.
+/// A command future may be dropped at any time. A command that was sent may still be executed. Other commands are not affected.
 #[derive(Clone)]
 #[must_use = "a client does nothing until it is used"]
 pub struct SharedClient {

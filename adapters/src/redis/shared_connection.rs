@@ -1,4 +1,4 @@
-//! A connection that shared clients send on, from its lease to its return.
+//! A connection that shared clients use, from its lease to its return.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,36 +12,36 @@ use crate::redis_node::padded::Padded;
 use crate::redis_node::received::ReceivedMark;
 use crate::redis_node::socket::{InFlight, Socket};
 
-/// When a connection was last used is noted no more often than this, in nanoseconds: all tasks would write to one place.
+/// The time of the last use is updated at most once per this many nanoseconds: all tasks write to the same place.
 const NOTED_EVERY: u64 = 1_000_000;
 
-/// One shared connection. Once it is retired, its lease goes back when the last command has left it.
+/// One shared connection. After it is retired, its lease is returned when the last command has ended.
 pub(crate) struct SharedConnection {
     pub(crate) handle: MultiplexedConnection,
     pub(crate) socket: Arc<Socket>,
     in_flight: Arc<InFlight>,
-    /// When a command was last sent on it, more or less, in nanoseconds of the runtime's clock.
+    /// When a command was last sent, in nanoseconds of the runtime's clock, approximately.
     used_at: AtomicU64,
-    /// What the server had sent then.
-    heard: Mutex<ReceivedMark>,
+    /// The data that the server had sent by then.
+    received: Mutex<ReceivedMark>,
     /// A command got its reply since then.
     answered: AtomicBool,
-    /// When a command was sent and there had been a reply, or a part of one, since the one before it, as precisely.
-    unheard_since: AtomicU64,
-    /// No reply for so long: it is silent.
+    /// When the first command without any reply data after it was sent; as precise as `used_at`.
+    unanswered_since: AtomicU64,
+    /// Without any reply for this long, the connection is silent.
     reply_timeout: Duration,
-    /// It is to carry no more commands.
+    /// It must carry no more commands.
     retired: AtomicBool,
     /// A command was dropped before its reply.
     outstanding: AtomicBool,
     /// A command got no reply in time.
     silent: AtomicBool,
-    /// None once it has gone back.
+    /// `None` after the lease was returned.
     lease: Mutex<Option<Lease<RedisConnector>>>,
 }
 
 impl SharedConnection {
-    /// Nothing is heard for `reply_timeout` while commands are sent: it is silent.
+    /// The connection is silent if no data arrives for `reply_timeout` while commands are sent.
     pub(crate) fn new(lease: Lease<RedisConnector>, now: Instant, reply_timeout: Duration) -> Arc<Self> {
         let in_flight = Arc::new(Padded(AtomicUsize::new(0)));
         lease.socket().share(Arc::clone(&in_flight));
@@ -50,9 +50,9 @@ impl SharedConnection {
             socket: Arc::clone(lease.socket()),
             in_flight,
             used_at: AtomicU64::new(now.as_nanos()),
-            heard: Mutex::new(lease.socket().received.mark()),
+            received: Mutex::new(lease.socket().received.mark()),
             answered: AtomicBool::new(false),
-            unheard_since: AtomicU64::new(now.as_nanos()),
+            unanswered_since: AtomicU64::new(now.as_nanos()),
             reply_timeout,
             retired: AtomicBool::new(false),
             outstanding: AtomicBool::new(false),
@@ -60,7 +60,7 @@ impl SharedConnection {
             lease: Mutex::new(Some(lease)),
         });
         let dying = Arc::downgrade(&connection);
-        // So that its place in the pool is free also if no command comes.
+        // So that its place in the pool becomes free even if no command follows.
         connection.socket.at_end_run(move || dying.upgrade().iter().for_each(|connection| connection.retire()));
         connection
     }
@@ -69,13 +69,14 @@ impl SharedConnection {
         self.in_flight.0.load(Ordering::SeqCst)
     }
 
-    /// A command begins; false if this connection is to carry no more. One that has begun must [`end`](SharedConnection::end).
+    /// Begins a command; false if this connection must carry no more. A command that has begun must
+    /// [`end`](SharedConnection::end).
     pub(crate) fn begin(&self, now: Instant, trusted_for: Duration) -> bool {
         if !self.is_fit(now, trusted_for) {
             return false;
         }
         self.in_flight.0.fetch_add(1, Ordering::SeqCst);
-        // In this order: whoever retires it looks at the count afterwards.
+        // In this order: `retire` sets the flag first and reads the count afterwards.
         if self.retired.load(Ordering::SeqCst) {
             self.end();
             return false;
@@ -85,7 +86,7 @@ impl SharedConnection {
             self.used_at.store(now.as_nanos(), Ordering::Relaxed);
             let silent = self.has_fallen_silent(now);
             if silent {
-                // Callers that give up sooner than that would be sent here for ever.
+                // Otherwise callers with shorter timeouts would be sent here forever.
                 self.fall_silent();
             }
             if silent || self.is_outlived() {
@@ -97,45 +98,45 @@ impl SharedConnection {
         true
     }
 
-    /// Whether the pool wants the connection back: it is too old, or leads to a server that is not wanted any more.
+    /// Whether the pool wants the connection back: it is too old, or leads to the wrong server.
     fn is_outlived(&self) -> bool {
         self.lease.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_none_or(Lease::is_retired)
     }
 
-    /// Whether commands were sent and no reply came for as long as one may take. A part of a reply is a sign of life, too; a
-    /// push is none: no command gets its reply by it.
+    /// Whether commands were sent and no reply came for `reply_timeout`. A part of a reply is a sign of life. A push is not: it
+    /// answers no command.
     fn has_fallen_silent(&self, now: Instant) -> bool {
         let mark = self.socket.received.mark();
-        let before = std::mem::replace(&mut *self.heard.lock().unwrap_or_else(PoisonError::into_inner), mark);
+        let before = std::mem::replace(&mut *self.received.lock().unwrap_or_else(PoisonError::into_inner), mark);
         if self.answered.swap(false, Ordering::Relaxed) || mark.has_reply_since(before) {
-            self.unheard_since.store(now.as_nanos(), Ordering::Relaxed);
+            self.unanswered_since.store(now.as_nanos(), Ordering::Relaxed);
             return false;
         }
-        let since = Instant::from_nanos(self.unheard_since.load(Ordering::Relaxed));
+        let since = Instant::from_nanos(self.unanswered_since.load(Ordering::Relaxed));
         now.saturating_duration_since(since) >= self.reply_timeout
     }
 
     /// A command that began at `begun_at` got its reply.
     pub(crate) fn answer(&self, begun_at: Instant) {
-        // Mostly it is noted already, and others read it.
+        // The flag is set already in most cases, and other tasks read it.
         if !self.answered.load(Ordering::Relaxed) {
             self.answered.store(true, Ordering::Relaxed);
         }
         self.socket.outstanding.answered(begun_at);
     }
 
-    /// It is checked when it goes back to the pool.
+    /// The connection is checked when it returns to the pool.
     pub(crate) fn check_later(&self) {
         self.outstanding.store(true, Ordering::SeqCst);
     }
 
-    /// A command that has begun is dropped, or given up, before its reply.
+    /// A command in flight is dropped, or times out, before its reply.
     pub(crate) fn abandon(&self, now: Instant) {
         self.socket.outstanding.leave(now);
         self.outstanding.store(true, Ordering::SeqCst);
     }
 
-    /// No command gets a reply any more: the pool is told so when the lease goes back.
+    /// Commands get no replies any more. The pool is notified when the lease is returned.
     pub(crate) fn fall_silent(&self) {
         self.silent.store(true, Ordering::SeqCst);
     }
@@ -143,7 +144,7 @@ impl SharedConnection {
     pub(crate) fn end(&self) {
         if self.in_flight.0.fetch_sub(1, Ordering::SeqCst) == 1 {
             if self.socket.buffers().have_outgrown() {
-                // While commands follow each other it is of use; it is not to idle with what it holds.
+                // The connection is usable while commands follow each other, but must not idle with large buffers.
                 self.retired.store(true, Ordering::SeqCst);
             }
             self.give_back_if_idle();
@@ -155,20 +156,20 @@ impl SharedConnection {
         let sound = !self.socket.is_dead() && !self.retired.load(Ordering::Relaxed);
         let used_at = Instant::from_nanos(self.used_at.load(Ordering::Relaxed));
         if sound && self.in_flight() == 0 && now.saturating_duration_since(used_at) > trusted_for {
-            // It goes back to the pool, which asks it for a sign of life before it is lent again.
+            // It returns to the pool, which checks it before it is lent again.
             self.outstanding.store(true, Ordering::Relaxed);
             return false;
         }
         sound
     }
 
-    /// Carries no more commands; the lease goes back as soon as none is in flight.
+    /// Carries no more commands. The lease is returned as soon as none is in flight.
     pub(crate) fn retire(&self) {
         self.retired.store(true, Ordering::SeqCst);
         self.give_back_if_idle();
     }
 
-    /// Whoever comes last gives the lease back: the one that retires it, or the last command to leave.
+    /// Returns the lease. Called by `retire` and by the end of each command; the later one returns it.
     fn give_back_if_idle(&self) {
         if self.in_flight() > 0 || !self.retired.load(Ordering::SeqCst) {
             return;

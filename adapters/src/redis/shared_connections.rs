@@ -1,4 +1,4 @@
-//! What the shared clients of a node have in common: the connections that they send on, and how those are opened.
+//! The connections that the shared clients of a node use, and how they are opened.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,16 +12,16 @@ use crate::redis_node::reply_timeout::ReusableSleep;
 use crate::redis_node::session::Session;
 use crate::redis_node::shared_connection::SharedConnection;
 
-/// How long after a vain attempt another one is made to widen what is shared.
+/// The pause after a failed attempt to open one more shared connection.
 const BETWEEN_WIDENINGS: Duration = Duration::from_millis(100);
 
-/// What the shared clients of a node have in common.
+/// The shared connections of a node.
 pub(crate) struct SharedConnections {
     pub(crate) pool: NodePool<RedisConnector>,
     pub(crate) runtime: Arc<dyn Runtime>,
     lanes: Box<[SharedSlot]>,
     pub(crate) session: Session,
-    /// A connection that has carried nothing for so long is checked before it carries more.
+    /// A connection without traffic for this long is checked before its next command.
     pub(crate) trusted_for: Duration,
     closed: AtomicBool,
 }
@@ -30,9 +30,9 @@ pub(crate) struct SharedConnections {
 #[derive(Default)]
 struct SharedSlot {
     connection: Mutex<Option<Arc<SharedConnection>>>,
-    /// Held by the one command that opens it.
+    /// Locked by the one command that opens it.
     opening: async_lock::Mutex<()>,
-    /// Before then nobody tries to widen into it, in nanoseconds of the runtime's clock.
+    /// No attempt to open one more connection here before then, in nanoseconds of the runtime's clock.
     next_widening_at: AtomicU64,
 }
 
@@ -43,7 +43,7 @@ impl SharedConnections {
         Self { pool, runtime, lanes, session, trusted_for, closed: AtomicBool::new(false) }
     }
 
-    /// Whether there is but one connection to send on.
+    /// Whether there is only one connection.
     pub(crate) fn is_single(&self) -> bool {
         self.lanes.len() == 1
     }
@@ -57,13 +57,14 @@ impl SharedConnections {
         self.closed.load(Ordering::SeqCst)
     }
 
-    /// No command is sent from now on; the leases go back when those in flight have ended.
+    /// No command is sent from now on. The leases are returned when the commands in flight have ended.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
         self.lanes.iter().for_each(SharedSlot::clear);
     }
 
-    /// A command begins on a new connection, by `deadline`. Of several that want one, one opens it and the others wait.
+    /// Begins a command on a new connection, by `deadline`. If several callers need one, one of them opens it and the others
+    /// wait.
     pub(crate) async fn open(
         &self,
         timer: &mut ReusableSleep,
@@ -85,7 +86,7 @@ impl SharedConnections {
                 return Err(GetClientError::Closed { node: String::from(self.pool.name()) });
             }
             let lent = self.pool.get_timeout(left).await;
-            // Of this wait, the last attempt is but a part.
+            // The last attempt is only a part of the wait.
             let lease =
                 lent.map_err(|error| having_waited(error.into(), self.runtime.now().saturating_duration_since(begun_at)))?;
             if let Some(connection) = self.put(lane, lease) {
@@ -96,8 +97,8 @@ impl SharedConnections {
         }
     }
 
-    /// A command begins on the sound connection with the fewest in flight. If it is in use, another lane may be opened
-    /// beside it.
+    /// Begins a command on the usable connection with the fewest commands in flight. If that one is in use, one more may be
+    /// opened.
     pub(crate) fn quietest(&self, now: Instant) -> Option<Arc<SharedConnection>> {
         let mut quietest: Option<Arc<SharedConnection>> = None;
         let mut vacant = None;
@@ -112,7 +113,7 @@ impl SharedConnections {
                     }
                 }
             }
-            // Not under the lock: its lease may go back with it.
+            // Not under the lock: its lease may be returned by this.
             drop(place);
             if let Some(connection) = unfit {
                 connection.retire();
@@ -129,7 +130,7 @@ impl SharedConnections {
         quietest.begin(now, self.trusted_for).then_some(quietest)
     }
 
-    /// A command begins on a connection that has just been leased; none if it has died, or all is closed.
+    /// Begins a command on a connection that was just leased. `None` if it has died, or if all are closed.
     fn put(&self, lane: &SharedSlot, lease: Lease<RedisConnector>) -> Option<Arc<SharedConnection>> {
         let now = self.runtime.now();
         let connection = SharedConnection::new(lease, now, self.session.command_timeout);
@@ -139,7 +140,7 @@ impl SharedConnections {
         }
         let begun = connection.begin(now, self.trusted_for);
         if self.closed.load(Ordering::SeqCst) {
-            // It was closed meanwhile, and may have looked at this lane before.
+            // `close` may have passed this slot before.
             lane.clear();
         }
         begun.then_some(connection)

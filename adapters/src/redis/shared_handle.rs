@@ -1,4 +1,4 @@
-//! What shared clients of one node do: plain commands over a few connections, which are leased from the node's pools.
+//! Shared clients of one node: plain commands over a few connections, leased from the node's pools.
 
 #[cfg(feature = "cluster")]
 use std::future::poll_fn;
@@ -33,7 +33,7 @@ pub(crate) struct SharedHandle {
     timer: ReusableSleep,
 }
 
-/// What a shared client keeps of the connection that it used last. It does not keep the connection.
+/// The connection that a shared client used last. It does not keep the lease.
 #[derive(Clone)]
 struct PinnedConnection {
     connection: Arc<SharedConnection>,
@@ -53,13 +53,14 @@ impl SharedHandle {
         self.connections.pool.name()
     }
 
-    /// One that waits at its first command.
+    /// A client that waits for a connection at its first command.
     #[cfg(feature = "cluster")]
     pub(crate) fn unready(connections: Arc<SharedConnections>) -> Self {
         Self { connections, seat: None, timer: ReusableSleep::default() }
     }
 
-    /// A command begins: on the connection of the one before, if that is the only one, or on the quietest; by `deadline`.
+    /// Begins a command by `deadline`: on the connection of the previous one, if that is the only one, or on the least busy
+    /// one.
     async fn board(&mut self, now: Instant, deadline: Instant) -> Result<InFlight<'_>, GetClientError> {
         let mut begun_at = now;
         let alone = self.connections.is_single();
@@ -102,8 +103,8 @@ impl SharedHandle {
         flight.fly(request, deadline, asked, send).await
     }
 
-    /// The same, but for one who knows better than to wait: `elsewhere` ends when the command is not to be sent here. Then,
-    /// and only if nothing was sent, there is no result.
+    /// The same, but the wait for a connection may be cancelled: `elsewhere` ends when the command must not be sent here any
+    /// more. Then, and only if nothing was sent, there is no result.
     #[cfg(feature = "cluster")]
     pub(crate) async fn ask_unless<T: ReplyValues>(
         &mut self,
@@ -136,7 +137,7 @@ impl InFlight<'_> {
         send: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
     ) -> RedisResult<T> {
         let flight = &mut self;
-        let (sent_at, heard) = (flight.begun_at, flight.connection.socket.received.mark());
+        let (sent_at, received) = (flight.begun_at, flight.connection.socket.received.mark());
         let socket = &flight.connection.socket;
         let answered = match flight.timer.reply(flight.runtime, sent_at, Some(deadline), socket, send(flight.handle)).await {
             Awaited::Reply(answered) => Some(answered),
@@ -146,15 +147,15 @@ impl InFlight<'_> {
         flight.answered = answered.is_some();
         let (connection, reply_timeout) = (flight.connection, request.reply_timeout);
         if request.leaves.has(DirtyFlags::CHECK) {
-            // It is checked when it goes back to the pool.
+            // The connection is checked when it returns to the pool.
             connection.check_later();
         }
         let Some(result) = answered else {
-            // One that had to wait for its connection has not waited long for its reply.
+            // The time before it was sent is no wait for a reply.
             let waited = flight.runtime.now().saturating_duration_since(sent_at);
             if reply_timeout.limit().is_none_or(|limit| waited >= limit / 2) {
-                // A server that answers others, or sends a reply that takes long, is not silent.
-                if !connection.socket.received.mark().has_reply_since(heard) {
+                // A server is not silent if it answers other commands, or sends a reply that takes long.
+                if !connection.socket.received.mark().has_reply_since(received) {
                     connection.fall_silent();
                 }
                 connection.retire();
@@ -164,7 +165,7 @@ impl InFlight<'_> {
         connection.answer(sent_at);
         let result = result.map_err(|error| match is_fatal(&error) {
             true => {
-                // Whatever else is in flight might get a reply that is not its own.
+                // Other commands in flight could get wrong replies.
                 connection.socket.close();
                 outcome_unknown(&error, &connection.socket)
             }
@@ -184,7 +185,7 @@ impl Clone for SharedHandle {
     }
 }
 
-/// A command under way, from its beginning to its end.
+/// A command in flight, from its beginning to its end.
 struct InFlight<'a> {
     connection: &'a SharedConnection,
     handle: &'a mut MultiplexedConnection,
@@ -232,7 +233,7 @@ impl ConnectionLike for SharedHandle {
     }
 }
 
-/// The same of every command of a pipeline, and of it as a whole.
+/// The same for every command of a pipeline, and for the pipeline as a whole.
 pub(crate) fn refuse_unless_plain_pipeline(
     pipeline: &Pipeline,
     offset: usize,
@@ -249,7 +250,7 @@ pub(crate) fn refuse_unless_plain_pipeline(
     Ok(request)
 }
 
-/// Others would notice.
+/// Refuses commands that would affect other users of the connection.
 pub(crate) fn refuse_unless_plain(cmd: &Cmd, request: CommandProfile) -> RedisResult<()> {
     if request.leaves.without(DirtyFlags::CHECK).is_none() && request.ends.is_none() && !request.reply_timeout.is_blocking() {
         return request.check(cmd);

@@ -1,22 +1,22 @@
-//! What the answer to a PING proves: that the other side lives, and perhaps that replies are in step.
+//! What the reply to a PING proves: that the server or proxy is alive, and perhaps that replies are in step.
 
 use redis::{ServerError, Value};
 
 use crate::redis_node::error::ConnectError;
 
-/// Whether a connection gives the argument of a PING back.
+/// Whether a connection returns the argument of a PING.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Echo {
-    /// It has not yet, nor shown that it does not.
+    /// Neither has been seen yet.
     Untried,
-    /// It has: any other word is another command's reply.
+    /// It has: any other word is the reply of another command.
     Proven,
-    /// A proxy has answered in its place, which gives the argument no thought.
+    /// A proxy answers in its place and ignores the argument.
     Missing,
 }
 
-/// Judges the reply to a PING, with a nonce or without. Any error is a sign of life, of a server or proxy that does not know
-/// the command, say; but not one that says that the node cannot serve us.
+/// Judges the reply to a PING, with or without a nonce. Any error is a sign of life, for example of a server or proxy that does
+/// not support the command. The exception is an error that says that the node cannot serve us.
 pub(crate) fn judge(reply: Value, nonce: Option<&str>, echo: Echo) -> Result<Echo, ConnectError> {
     match (reply, nonce) {
         (Value::ServerError(error), _) if is_no_service(&error) => {
@@ -25,7 +25,7 @@ pub(crate) fn judge(reply: Value, nonce: Option<&str>, echo: Echo) -> Result<Ech
         (Value::ServerError(_), _) => Ok(echo),
         (Value::BulkString(bytes), Some(nonce)) if bytes == nonce.as_bytes() => Ok(Echo::Proven),
         (reply, None) if is_pong(&reply) => Ok(echo),
-        // Where a nonce has come back before, it would come back now.
+        // If a nonce was returned before, it would be returned now.
         (reply, Some(_)) if is_pong(&reply) && echo != Echo::Proven => Ok(Echo::Missing),
         (reply, _) => Err(ConnectError::WrongAnswer { answer: format!("{reply:?}") }),
     }
@@ -35,7 +35,7 @@ fn is_pong(reply: &Value) -> bool {
     matches!(reply, Value::SimpleString(text) if text == "PONG") || matches!(reply, Value::BulkString(bytes) if bytes == b"PONG")
 }
 
-/// Whether the node says that it is not ready, or that we are not let in.
+/// Whether the error says that the node is not ready, or that we have no access.
 fn is_no_service(error: &ServerError) -> bool {
     matches!(error.code(), "DENIED" | "LOADING" | "MASTERDOWN" | "NOAUTH" | "WRONGPASS")
         || error.details().is_some_and(|details| details.contains("max number of clients"))

@@ -1,4 +1,4 @@
-//! The stream of a connection, which anybody who holds the socket can close at once, from any thread.
+//! The stream of a connection. Every holder of the socket can close it at once, from any thread.
 
 mod inbox;
 mod pushes;
@@ -27,36 +27,37 @@ use crate::stream::BoxStream;
 
 use self::inbox::Inbox;
 
-/// With this byte begins a server's protest, in TLS, against whoever speaks Redis to it. No reply of Redis does.
+/// The first byte of a TLS alert, which a TLS server sends when it gets Redis commands. No Redis reply begins with it.
 const TLS_ALERT: u8 = 0x15;
 
-/// The one owner of a socket: dead as soon as the server, the redis driver or we have ended it.
+/// The one owner of a socket: dead as soon as the server, the redis driver or this crate has ended it.
 pub(crate) struct Socket {
     dead: Padded<AtomicBool>,
-    /// The redis driver has ended: what it has not answered by now, it never will.
+    /// The redis driver has ended: requests without an answer will not get one.
     driver_ended: AtomicBool,
-    /// Whether many tasks send on it at once.
+    /// Whether many tasks send on it at the same time.
     shared: AtomicBool,
     pub(crate) received: Received,
     pub(crate) outstanding: Outstanding,
-    /// Whether the first that it said was in TLS, beneath all that we know of.
+    /// Whether the first data from the server was a TLS alert, on a stream without TLS.
     speaks_tls: AtomicBool,
-    /// What was sent on it that no words are to tell.
+    /// The secrets that were sent on it; no text may show them.
     secrets: Arc<Secrets>,
     /// The name of its node in errors.
     node: Arc<str>,
-    /// What the server was when the connection was made, and what others have found; none before it has logged in.
+    /// The role of the server when the connection was made, and the roles of the node's other connections; empty before the
+    /// login.
     role: OnceLock<(Role, Arc<Roles>)>,
     buffers: Buffers,
     socket: Mutex<SocketState>,
     monitor: Mutex<Option<ConnectionMonitor>>,
-    /// Run when the socket has died.
+    /// Called when the socket has died.
     at_end: Mutex<Option<AtEnd>>,
 }
 
 type AtEnd = Box<dyn FnOnce() + Send>;
 
-/// The side of a socket that we send on.
+/// The sending side of a socket.
 ///
 /// ```text
 ///  Open --- finish ---> Finishing --- the end was sent ---> Finished
@@ -64,29 +65,29 @@ type AtEnd = Box<dyn FnOnce() + Send>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SendingSide {
     Open,
-    /// To be shut at the next read.
+    /// It is shut down at the next read.
     Finishing,
     Finished,
 }
 
 struct SocketState {
-    /// How many requests of shared clients wait for their replies, while there are such clients.
+    /// Number of requests of shared clients in flight; `None` while there are no such clients.
     in_flight: Option<Arc<InFlight>>,
-    /// None once it is closed.
+    /// `None` after it was closed.
     stream: Option<BoxStream>,
     sending: SendingSide,
     /// The first reason for its end.
     end: Option<SocketEnd>,
-    /// The task that reads, to be told of the end.
+    /// The task that reads, to be woken at the end.
     reader: Option<Waker>,
-    /// None while nobody listens.
+    /// `None` without a subscriber.
     inbox: Option<Inbox>,
-    /// None once the login has ended.
+    /// `None` after the login.
     last_words: Option<LastWords>,
 }
 
 impl SocketState {
-    /// What was written is lost if it fails: while we log in, the stream is kept for what can still be read from it.
+    /// A failed write loses its data. During the login the stream is kept for data that can still be read.
     fn note_written<T>(&mut self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if let (Poll::Ready(Err(_)), Some(words)) = (&polled, &mut self.last_words) {
             words.keep(self.stream.take());
@@ -100,7 +101,7 @@ impl SocketState {
 
     fn finish_sending(&mut self, cx: &mut Context<'_>) {
         let Some(stream) = &mut self.stream else { return };
-        // If that fails, the socket is broken, and reading says so.
+        // If it fails, the socket is broken, and the next read fails.
         if Pin::new(stream).poll_shutdown(cx).is_ready() {
             self.sending = SendingSide::Finished;
         }
@@ -138,7 +139,7 @@ impl Socket {
         })
     }
 
-    /// Exact within a fraction of a millisecond of the server's close; no I/O.
+    /// Accurate to a fraction of a millisecond after the server's close; no I/O.
     pub(crate) fn is_dead(&self) -> bool {
         self.dead.0.load(Ordering::Acquire)
     }
@@ -153,47 +154,47 @@ impl Socket {
         self.driver_ended.load(Ordering::Acquire)
     }
 
-    /// From now on many tasks send on it at once, which count their requests here.
+    /// From now on many tasks send on it, and count their requests here.
     pub(crate) fn share(&self, in_flight: Arc<InFlight>) {
         self.socket().in_flight = Some(in_flight);
         self.shared.store(true, Ordering::Relaxed);
     }
 
-    /// From now on one task sends on it, to which replies may be outstanding.
+    /// From now on one task sends on it. `outstanding`: replies to earlier requests may still arrive.
     pub(crate) fn unshare(&self, outstanding: bool) {
         self.outstanding.take_over(outstanding);
         self.shared.store(false, Ordering::Relaxed);
         self.socket().in_flight = None;
     }
 
-    /// What the redis crate keeps for reading and writing.
+    /// The buffers of the redis crate.
     pub(crate) fn buffers(&self) -> &Buffers {
         &self.buffers
     }
 
-    /// Whether the server has ever said anything.
-    pub(crate) fn has_heard(&self) -> bool {
+    /// Whether the server has ever sent anything.
+    pub(crate) fn has_received(&self) -> bool {
         self.received.mark() != ReceivedMark::default()
     }
 
-    /// Whether the server has greeted us in TLS, where we speak Redis.
+    /// Whether the server sent a TLS alert on a stream without TLS.
     pub(crate) fn speaks_tls(&self) -> bool {
         self.speaks_tls.load(Ordering::Relaxed)
     }
 
-    /// What the server has said last in a login that has failed, if that was an error; read for no longer than `reply_timeout`.
+    /// The error that the server sent last in a failed login, if there was one; read for at most `reply_timeout`.
     pub(crate) async fn last_words(&self, reply_timeout: Task) -> Option<String> {
         let words = self.socket().last_words.take();
         words?.tell(reply_timeout).await
     }
 
-    /// The login has ended well: what is read from now on is only for those who ask.
+    /// The login has succeeded: the last data is not kept any more.
     pub(crate) fn logged_in(&self) {
         let words = self.socket().last_words.take();
         drop(words);
     }
 
-    /// Calls the monitor when the socket dies by itself; at once if it has.
+    /// Notifies the monitor when the socket dies by itself; at once if it has died.
     pub(crate) fn watch(&self, monitor: ConnectionMonitor) {
         *self.monitor() = Some(monitor);
         if self.is_dead() {
@@ -201,9 +202,9 @@ impl Socket {
         }
     }
 
-    /// The server or the redis driver has ended it, or the driver was ended.
+    /// The server or the redis driver has ended the socket, or the driver was aborted.
     pub(crate) fn died(&self, why: SocketEnd) {
-        // In this order: whoever comes with a monitor afterwards sees that the socket is dead.
+        // In this order: a monitor that is set afterwards finds the socket dead.
         self.end(why);
         let monitor = self.monitor().take();
         if let Some(monitor) = monitor {
@@ -215,7 +216,7 @@ impl Socket {
         }
     }
 
-    /// Runs `at_end` when the socket has died; at once if it has. The one before is run no more.
+    /// Calls `at_end` when the socket has died; at once if it has died. Replaces the previous one.
     pub(crate) fn at_end_run(&self, at_end: impl FnOnce() + Send + 'static) {
         let previous = self.at_end().replace(Box::new(at_end));
         drop(previous);
@@ -227,12 +228,12 @@ impl Socket {
         }
     }
 
-    /// Closes the socket here and now: commands in flight are lost.
+    /// Closes the socket at once: commands in flight are lost.
     pub(crate) fn close(&self) {
         self.end(SocketEnd::Lost);
     }
 
-    /// The same, and says why, if it has not been said before.
+    /// The same, with a reason, unless there is one already.
     pub(crate) fn end(&self, why: SocketEnd) {
         self.dead.0.store(true, Ordering::Release);
         let (stream, reader, listener) = {
@@ -245,7 +246,8 @@ impl Socket {
         reader.into_iter().chain(listener).for_each(Waker::wake);
     }
 
-    /// Nothing more is sent, which the server sees; what it has sent by then is still read, up to the end that it makes.
+    /// Shuts down the sending side, which the server notices. Data that it has sent by then is still read, until it closes its
+    /// side.
     pub(crate) fn finish(&self, why: SocketEnd) {
         self.dead.0.store(true, Ordering::Release);
         let reader = {
@@ -261,7 +263,7 @@ impl Socket {
         }
     }
 
-    /// Why it carries nothing any more; none as long as it does.
+    /// Why the socket has ended; `None` while it is usable.
     pub(crate) fn why_ended(&self) -> Option<SocketEnd> {
         if self.is_dead() { Some(self.socket().end.unwrap_or(SocketEnd::Lost)) } else { None }
     }
@@ -274,13 +276,13 @@ impl Socket {
         &self.secrets
     }
 
-    /// The server has said what it is, beside what others have found of its node.
+    /// Notes the role of the server, and the roles of the node's other connections.
     pub(crate) fn note_role(&self, role: Role, roles: &Arc<Roles>) {
         roles.note(role);
         let _ = self.role.set((role, Arc::clone(roles)));
     }
 
-    /// Tells the pool what a reply has told us; says whether that says something of the node.
+    /// Passes the meaning of a reply on to the pool. Returns whether it says something about the node.
     pub(crate) fn tell(&self, news: &ReplyClass, now: Instant) -> bool {
         match news {
             ReplyClass::AllWell | ReplyClass::Refused => false,

@@ -1,9 +1,9 @@
 //! Why a socket has ended.
 
-/// Why a socket carries nothing any more.
+/// Why a socket is not usable any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SocketEnd {
-    /// The server has closed it, the path has broken, or it was closed because it could not be used any more.
+    /// The server closed it, the network failed, or it was closed because it was unusable.
     Lost,
     /// The pools of its node were closed.
     PoolsClosed,

@@ -1,4 +1,4 @@
-//! What a scripted server sees and says, on one thread of tokio; beside the tests against real ones.
+//! Stories against a scripted server, on one thread of tokio; the tests against real servers are elsewhere.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -37,7 +37,7 @@ async fn echo(client: &mut SharedClient, word: &str) -> RedisResult<String> {
     redis::cmd("ECHO").arg(word).query_async(client).await
 }
 
-/// The commands that a server has heard, without those of the login.
+/// The commands that a server has received, without those of the login.
 #[derive(Clone, Default)]
 struct CommandLog(Arc<Mutex<Vec<String>>>);
 
@@ -53,8 +53,8 @@ impl CommandLog {
 
 #[test]
 fn a_cancelled_command_of_a_shared_client_is_answered_before_its_connection_is_lent_again() {
-    let heard = CommandLog::default();
-    let notes = heard.clone();
+    let received = CommandLog::default();
+    let notes = received.clone();
     let server = ScriptedServer::start(move |mut client| {
         if !client.log_in() {
             return;
@@ -76,16 +76,16 @@ fn a_cancelled_command_of_a_shared_client_is_answered_before_its_connection_is_l
         let word: String = redis::cmd("ECHO").arg("token").query_async(&mut client).await.expect("ECHO");
         assert_eq!(word, "token");
     });
-    let heard = heard.all();
-    assert_eq!((heard.len(), heard[0].as_str(), heard[2].as_str()), (3, "ECHO late", "ECHO token"), "{heard:?}");
-    assert!(heard[1].starts_with("PING "), "{heard:?}");
+    let received = received.all();
+    assert_eq!((received.len(), received[0].as_str(), received[2].as_str()), (3, "ECHO late", "ECHO token"), "{received:?}");
+    assert!(received[1].starts_with("PING "), "{received:?}");
     assert_eq!(server.accepted(), 1);
 }
 
 #[test]
 fn a_shared_connection_that_got_no_reply_in_time_carries_no_more() {
-    let (heard, gone) = (CommandLog::default(), Arc::new(AtomicBool::new(false)));
-    let (notes, flag) = (heard.clone(), Arc::clone(&gone));
+    let (received, gone) = (CommandLog::default(), Arc::new(AtomicBool::new(false)));
+    let (notes, flag) = (received.clone(), Arc::clone(&gone));
     let server = ScriptedServer::start(move |mut client: Conversation| {
         if !client.log_in() || client.number > 0 {
             return client.serve();
@@ -103,10 +103,10 @@ fn a_shared_connection_that_got_no_reply_in_time_carries_no_more() {
         assert_eq!(echo(&mut shared, "token").await.expect("on another connection"), "token");
         until("the silent connection is closed", || gone.load(Ordering::SeqCst)).await;
     });
-    assert_eq!(heard.all(), ["ECHO lost"], "it is silent: it is not even asked for a sign of life");
+    assert_eq!(received.all(), ["ECHO lost"], "it is silent: it is not even asked for a sign of life");
 }
 
-/// As long as bytes come it is not silent, so nothing but the limit of the command itself sends others elsewhere.
+/// It is not silent while data arrives, so only the command's own timeout makes later commands use another connection.
 #[test]
 fn a_shared_connection_whose_reply_takes_too_long_is_left() {
     let server = ScriptedServer::start(|mut client: Conversation| {
@@ -155,7 +155,7 @@ fn no_other_word_is_taken_for_the_nonce_of_a_ping() {
                 assert!(refused.is_err(), "a login that ends with {wrong:?}");
                 return;
             }
-            // By a check of what idles.
+            // By a check of an idle connection.
             let manager = manager_of(&server, builder().health_check_interval(30 * MS)).await;
             until("the connection is replaced", || server.accepted() == 2).await;
             drop(manager);
@@ -185,7 +185,7 @@ fn no_other_word_is_taken_for_the_end_of_a_cleaning() {
     }
 }
 
-/// Of a server that stays silent, too: what was sent to it is waited for by nothing any more.
+/// Also with a silent server: nothing waits for the outstanding reply any more.
 #[test]
 fn a_client_that_is_dropped_with_a_command_in_flight_is_closed_at_once() {
     let gone = Arc::new(AtomicBool::new(false));

@@ -1,4 +1,4 @@
-//! Optimistic transactions: WATCH, look, MULTI, EXEC, and again if a watched key was changed in between.
+//! Optimistic transactions: WATCH, read, MULTI, EXEC, and again if a watched key was changed meanwhile.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,31 +9,31 @@ use redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisFuture, T
 use crate::error::{GetClientError, RedisErrorExt, Sent};
 use crate::redis_node::Client;
 
-/// Why a transaction gave no replies, apart from what its body and Redis say.
+/// Why a transaction has no replies, apart from errors of its body.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransactionError {
-    /// Others changed the watched keys during every attempt. Nothing was changed.
-    #[error("the watched keys were changed by others in each of {attempts} attempts")]
+    /// Other clients changed the watched keys during every attempt. Nothing was changed by this transaction.
+    #[error("other clients changed the watched keys in each of {attempts} attempts")]
     Conflict {
-        /// How often it was tried.
+        /// Number of attempts.
         attempts: usize,
     },
-    /// The result type cannot hold as many replies as the pipeline has. Found before EXEC: nothing was changed.
-    #[error("not executed: the replies are not of the type that is asked for: {0}")]
+    /// The result type does not match the number of replies. Found before EXEC: nothing was changed.
+    #[error("not executed: the replies do not have the requested type: {0}")]
     WrongType(#[source] RedisError),
-    /// EXEC was carried out, and the replies are not of the type that is asked for.
-    #[error("EXEC was carried out, but the replies are not of the type that is asked for: {0}")]
+    /// EXEC was executed, but its replies do not convert into the result type.
+    #[error("EXEC was executed, but the replies do not have the requested type: {0}")]
     ExecutedWrongType(#[source] RedisError),
-    /// A command failed, or the connection.
+    /// A command or the connection failed.
     ///
-    /// If the words are `outcome unknown`, the transaction may have been carried out. It was carried out if only some of its
-    /// commands failed (`INCR` of a list, say: Redis rolls nothing back).
+    /// If the error says `outcome unknown`, the transaction may have been executed. It was executed if only some of its
+    /// commands failed (for example `INCR` of a list): Redis rolls nothing back.
     #[error(transparent)]
     Redis(#[from] RedisError),
 }
 
-/// A conflict is the answer of the server; a type that cannot hold the replies is found before anything is sent.
+/// A conflict is a reply of the server. A wrong type is found before anything is sent.
 impl RedisErrorExt for TransactionError {
     fn was_sent(&self) -> Sent {
         match self {
@@ -65,20 +65,20 @@ impl TransactionError {
     }
 }
 
-/// What the body of a transaction answers.
+/// The result of a transaction's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prepared<T> {
-    /// The pipeline is to be executed; its replies are the result. One without commands is not sent.
+    /// Execute the pipeline; its replies are the result. An empty pipeline is not sent.
     Execute,
-    /// There is nothing to execute: this is the result, and the keys are watched no longer. The pipeline is not sent.
+    /// Nothing to execute: the value is the result, and the watch ends. The pipeline is not sent.
     Nothing(T),
 }
 
-/// One attempt at a transaction, which belongs to its body; see [`Client::transaction`].
+/// One attempt at a transaction, owned by its body; see [`Client::transaction`].
 pub struct Attempt<'c> {
-    /// None once it was dropped.
+    /// `None` after it was dropped.
     lent: Option<Lent<'c>>,
-    /// Where that goes then.
+    /// Where the client and the pipeline go then.
     returned: Arc<Mutex<Option<Lent<'c>>>>,
 }
 
@@ -95,12 +95,12 @@ impl<'c> Attempt<'c> {
         Self { lent: Some(Lent { client, pipeline }), returned: Arc::clone(returned) }
     }
 
-    /// To look at the watched keys with. It refuses to write them.
+    /// The client, to read the watched keys. It refuses to write them.
     pub fn client(&mut self) -> &mut Client {
         self.lent().client
     }
 
-    /// What is to be executed.
+    /// The pipeline of commands to execute.
     pub fn pipeline(&mut self) -> &mut Pipeline {
         &mut self.lent().pipeline
     }
@@ -127,17 +127,17 @@ impl fmt::Debug for Attempt<'_> {
 }
 
 impl Client {
-    /// How often [`transaction`](Client::transaction) tries at most.
+    /// The largest number of attempts of [`transaction`](Client::transaction).
     pub const TRANSACTION_ATTEMPTS: usize = 16;
 
-    /// Carries out a transaction that depends on `keys`: watches them, calls `body` to look at them and to put commands
-    /// into a pipeline, and executes that pipeline at once if the keys are still as they were; otherwise begins again, up to
-    /// [`TRANSACTION_ATTEMPTS`](Client::TRANSACTION_ATTEMPTS) times. Gives the replies to the commands of the pipeline, or
-    /// what the body answers if there is [`Nothing`](Prepared::Nothing) to execute.
+    /// Executes a transaction that depends on `keys`. It watches the keys, calls `body` to read them and to fill a pipeline,
+    /// and executes that pipeline if the keys were not changed meanwhile. After a conflict it begins again, up to
+    /// [`TRANSACTION_ATTEMPTS`](Client::TRANSACTION_ATTEMPTS) (16) times. Returns the replies to the commands of the pipeline,
+    /// or the value of [`Nothing`](Prepared::Nothing).
     ///
-    /// Between attempts it pauses for a random time, 1 ms at first and 50 ms at most. While one of them is being disturbed,
-    /// transactions of this manager whose first key is the same go one after the other: none waits for that for more than
-    /// half a second an attempt.
+    /// Between attempts it pauses for a random time, 1 ms at first and 50 ms at most. While one of them has conflicts,
+    /// transactions of this manager with the same first key run one after the other. Each attempt waits for its turn for at
+    /// most 500 ms.
     ///
     /// ```no_run
     /// use redis::{AsyncCommands, RedisError};
@@ -156,7 +156,7 @@ impl Client {
     /// #     fn from(error: TransactionError) -> Self { Self::Transaction(error) }
     /// # }
     ///
-    /// /// How many are left.
+    /// /// The rest of the stock.
     /// async fn buy(client: &mut Client, item: &str, count: i64) -> Result<(i64,), ShopError> {
     ///     client
     ///         .transaction(item, async |mut attempt| {
@@ -176,9 +176,9 @@ impl Client {
     ///
     /// # The body
     ///
-    /// An async closure that borrows what it needs, as above. The future is `Send`, and can be spawned, if what is borrowed
-    /// is. An async closure that changes or owns what it captures (`tries += 1`, `async move` with a `String`) does not
-    /// compile, as it lends that to its futures; a closure that returns a future does the same:
+    /// An async closure that borrows what it needs, as above. If the borrowed values allow it, the future is `Send` and can be
+    /// spawned. An async closure that changes or owns its captures (`tries += 1`, `async move` with a `String`) does not
+    /// compile: its futures would borrow from it. Use a closure that returns a future:
     ///
     /// ```no_run
     /// # async fn example(mut client: redis_manager::Client, key: String) -> Result<(), redis_manager::TransactionError> {
@@ -198,25 +198,27 @@ impl Client {
     /// # }
     /// ```
     ///
-    /// The bound is not `AsyncFnMut`: in stable Rust, the future of a generic one cannot be shown to be `Send` as soon as the
-    /// closure borrows. The attempt is dropped before the body ends.
+    /// The bound is not `AsyncFnMut`: in stable Rust the future of a generic one is not known to be `Send` if the closure
+    /// borrows. The attempt must be dropped before the body ends.
     ///
-    /// Its client refuses to write one of `keys`, which would make every attempt conflict with itself, and to end the watch
-    /// (`UNWATCH`, `MULTI`, `EXEC`, an atomic pipeline, another transaction), with an error of the kind
-    /// [`Client`](redis::ErrorKind::Client); nothing is sent then. Scripts are not looked into.
+    /// The attempt's client refuses to write one of `keys`, since every attempt would then conflict with itself. It also
+    /// refuses commands that end the watch (`UNWATCH`, `MULTI`, `EXEC`, an atomic pipeline, another transaction). The error is
+    /// of the kind [`Client`](redis::ErrorKind::Client), and nothing is sent. Scripts are not checked.
     ///
     /// # Errors
     ///
-    /// What `body` returns, at once and as it is. What Redis says, as `E` has it from a [`RedisError`]. As `E` has them from a
-    /// [`TransactionError`]: [`Conflict`](TransactionError::Conflict) after the last attempt,
-    /// [`WrongType`](TransactionError::WrongType) before EXEC if `T` is a tuple of another length, say, or a number, and
-    /// [`ExecutedWrongType`](TransactionError::ExecutedWrongType) if only the replies show it. Without an error type of its
-    /// own, a caller takes `TransactionError` for `E`. A connection that is lost ends the transaction: it is never tried again
-    /// on another one.
+    /// - The error of `body`, at once and unchanged.
+    /// - A [`RedisError`], converted into `E`: the server's error, or that of a lost connection. A lost connection ends the
+    ///   transaction; it is never tried again on another one.
+    /// - [`TransactionError::Conflict`], converted into `E`, after the last attempt.
+    /// - [`TransactionError::WrongType`], converted into `E`, before EXEC: `T` cannot hold the number of replies.
+    /// - [`TransactionError::ExecutedWrongType`], converted into `E`, after EXEC: the replies do not convert into `T`.
+    ///
+    /// Without an error type of its own, a caller uses `TransactionError` for `E`.
     ///
     /// # Cancel safety
     ///
-    /// May be dropped at any time; dropped while it is being executed, it may be carried out or not.
+    /// May be dropped at any time. If it is dropped during EXEC, the transaction may or may not be executed.
     pub async fn transaction<'c, T, E, F>(
         &'c mut self,
         keys: impl ToRedisArgs + Send + Sync,
@@ -230,15 +232,16 @@ impl Client {
         self.transaction_attempts(Self::TRANSACTION_ATTEMPTS, keys, body).await
     }
 
-    /// The same with another number of attempts; at least one is made.
+    /// The same as [`transaction`](Client::transaction), with another number of attempts; 0 is treated as 1.
     ///
     /// # Errors
     ///
-    /// As [`transaction`](Client::transaction).
+    /// The error of `body`; a [`RedisError`], [`TransactionError::Conflict`], [`TransactionError::WrongType`] or
+    /// [`TransactionError::ExecutedWrongType`], converted into `E`.
     ///
     /// # Cancel safety
     ///
-    /// As [`transaction`](Client::transaction).
+    /// May be dropped at any time. If it is dropped during EXEC, the transaction may or may not be executed.
     pub async fn transaction_attempts<'c, T, E, F>(
         &'c mut self,
         attempts: usize,
@@ -251,7 +254,7 @@ impl Client {
         F: Future<Output = Result<Prepared<T>, E>>,
     {
         if self.is_watching() {
-            let text = "not sent: in the body of a transaction another one would end the watch of its keys";
+            let text = "not sent: in the body of a transaction, another transaction would end the watch of its keys";
             return Err(E::from(RedisError::from((ErrorKind::Client, text))));
         }
         let attempts = attempts.max(1);
@@ -271,7 +274,7 @@ impl Client {
             let lent = returned.lock().unwrap_or_else(PoisonError::into_inner).take();
             let mut pipeline;
             Lent { client, pipeline } = lent.ok_or_else(attempt_kept)?;
-            // The body may have put another one in its place.
+            // The body may have replaced it.
             pipeline.atomic();
             let without_exec = match prepared {
                 Err(error) => Some(Err(error)),
@@ -282,11 +285,11 @@ impl Client {
                 Ok(Prepared::Execute) => cannot_hold::<T>(&pipeline).await.map(|error| Err(wrong_type(error))),
             };
             if let Some(result) = without_exec {
-                // If that fails, the connection is cleaned or closed when it comes back.
+                // If it fails, the connection is cleaned or closed when it is returned.
                 let _unwatched = redis::cmd("UNWATCH").exec_async(client).await;
                 return result;
             }
-            // No answer: a key was changed.
+            // No replies: a key was changed.
             if let Some(replies) = pipeline.query_async::<Option<Value>>(client).await? {
                 let executed = |error| E::from(TransactionError::ExecutedWrongType(RedisError::from(error)));
                 return T::from_redis_value(replies).map_err(executed);
@@ -304,11 +307,11 @@ fn wrong_type<E: From<TransactionError>>(error: RedisError) -> E {
 }
 
 fn attempt_kept() -> RedisError {
-    RedisError::from((ErrorKind::Client, "not executed: the body of the transaction has kept its attempt"))
+    RedisError::from((ErrorKind::Client, "not executed: the body of the transaction did not drop its attempt"))
 }
 
-/// Why a type cannot hold the replies of a pipeline, whatever they are. Only their number is known: the type is taken for
-/// wrong if it does not accept so many of any of four kinds, and every time rejects all of them and not one.
+/// Why a type cannot hold the replies of a pipeline, whatever they are. Only their number is known. The type is wrong if it
+/// rejects that many replies of each of four kinds, and each time rejects all of them together rather than one.
 async fn cannot_hold<T: FromRedisValue>(pipeline: &Pipeline) -> Option<RedisError> {
     let mut last = None;
     for reply in [Value::Int(1), Value::BulkString(b"1".to_vec()), Value::Array(Vec::new()), Value::Nil] {
@@ -323,7 +326,7 @@ async fn cannot_hold<T: FromRedisValue>(pipeline: &Pipeline) -> Option<RedisErro
     last
 }
 
-/// A server that gives these replies in the one to EXEC.
+/// A fake server that gives these replies to EXEC.
 struct Rehearsal(Vec<Value>);
 
 impl ConnectionLike for Rehearsal {

@@ -1,4 +1,4 @@
-//! The choice of a URL about the certificate of its server.
+//! The choice of a URL about the verification of the server's certificate.
 
 /// How much of a server's certificate is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,11 +1,11 @@
-//! Which keys a command certainly writes, for the body of a transaction: a write there conflicts with the transaction itself.
+//! The keys that a command certainly writes, for the body of a transaction: such a write conflicts with the transaction itself.
 
 use redis::{Arg, Cmd, ErrorKind, Pipeline, RedisError, RedisResult};
 
 use crate::redis_node::commands::{Effect, effect_of};
 use crate::redis_node::replies::name_of;
 
-/// Where the keys are that a command writes.
+/// Where the written keys of a command are.
 #[derive(Clone, Copy, Debug)]
 enum WrittenKeys {
     /// The argument of this number; 1 is the first.
@@ -14,13 +14,13 @@ enum WrittenKeys {
     Every,
     AllButLast,
     EveryOther,
-    /// Behind their count, which is the argument of this number.
+    /// After their count, which is the argument of this number.
     CountedAt(usize),
     WholeDatabase,
 }
 
-/// Commands that write or remove a key unless they fail or find nothing to do. Left out is what may only read: scripts and
-/// functions, SORT, BITFIELD, GEORADIUS, and what acts on the consumer groups of a stream.
+/// Commands that write or remove a key unless they fail or find nothing to do. Not listed are commands that may only read:
+/// scripts and functions, SORT, BITFIELD, GEORADIUS, and commands about the consumer groups of a stream.
 const WRITES: [(WrittenKeys, &str); 9] = [
     (
         WrittenKeys::At(1),
@@ -43,7 +43,7 @@ const WRITES: [(WrittenKeys, &str); 9] = [
     (WrittenKeys::WholeDatabase, "FLUSHALL FLUSHDB"),
 ];
 
-/// An error if the body of a transaction that watches the keys of `watch` must not send the command by itself.
+/// An error if the body of a transaction that watches the keys of `watch` must not send the command.
 pub(crate) fn check_in_body(watch: &Cmd, cmd: &Cmd) -> RedisResult<()> {
     let ends_watch = match effect_of(cmd) {
         Effect::Unwatch | Effect::Multi | Effect::EndMulti | Effect::Protocol => true,
@@ -62,17 +62,17 @@ pub(crate) fn check_in_body(watch: &Cmd, cmd: &Cmd) -> RedisResult<()> {
         | Effect::Container(..) => false,
     };
     if ends_watch {
-        Err(refuse("not sent: in the body of a transaction it would end the watch of its keys", cmd))
+        Err(refuse("not sent: in the body of a transaction the command would end the watch of its keys", cmd))
     } else if writes_one_of(watch, cmd) {
-        let text = "not sent: the body of a transaction writes a watched key, which would make every attempt a conflict; put the \
-                    command into the pipeline of the attempt";
+        let text = "not sent: the body of a transaction must not write a watched key, since every attempt would then conflict; put \
+                    the command into the pipeline of the attempt";
         Err(refuse(text, cmd))
     } else {
         Ok(())
     }
 }
 
-/// The same of a pipeline.
+/// The same for a pipeline.
 pub(crate) fn check_pipeline_in_body(watch: &Cmd, pipeline: &Pipeline) -> RedisResult<()> {
     if pipeline.is_transaction() {
         let text = "not sent: an atomic pipeline in the body of a transaction would end the watch of its keys; put its commands \

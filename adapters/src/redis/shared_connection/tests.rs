@@ -1,4 +1,4 @@
-//! A shared connection whose lease goes back while commands begin on another thread.
+//! A shared connection whose lease is returned while commands begin on another thread.
 
 use std::hint::spin_loop;
 use std::sync::atomic::AtomicBool;
@@ -12,7 +12,7 @@ use crate::tokio::TokioRuntime;
 
 const LONG: Duration = Duration::from_secs(3_600);
 
-/// One that has begun is on a connection that is still on loan, until it ends.
+/// A command that has begun is on a connection that is on loan until the command ends.
 #[test]
 fn no_command_begins_on_a_connection_that_has_gone_back() {
     let server = ScriptedServer::start(Conversation::serve);

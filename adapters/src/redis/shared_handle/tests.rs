@@ -11,7 +11,7 @@ use crate::tokio::TokioRuntime;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The redis driver ends by itself with most errors; one that does not is as bad.
+/// The redis driver ends by itself with most errors. A driver that does not end is as bad.
 #[test]
 fn a_stream_that_is_out_of_step_is_closed_for_all() {
     let server = ScriptedServer::start(Conversation::serve);

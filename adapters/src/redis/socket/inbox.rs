@@ -1,41 +1,41 @@
-//! What the server has sent unasked: kept for a listener, within bounds.
+//! Pushes of the server: kept for a subscriber, up to a limit.
 
 use std::collections::VecDeque;
 use std::task::{Poll, Waker};
 
 use redis::PushInfo;
 
-/// Messages that may wait for the listener, before the stream is read no further.
+/// Messages that may wait for the subscriber. Beyond that the stream is not read.
 pub(super) const MOST_PUSHES: usize = 1_024;
 
-/// What the server has sent unasked.
+/// The pushes of the server that were not taken yet.
 #[derive(Default)]
 pub(super) struct Inbox {
     pushes: VecDeque<PushInfo>,
-    /// A reply is waited for, which comes after whatever the server has sent before: everything is read.
+    /// A reply is waited for: everything is read, since the reply comes after all earlier data.
     reads_on: bool,
     listener: Option<Waker>,
 }
 
 impl Inbox {
-    /// Whether the stream is read no further.
+    /// Whether reading must pause.
     pub(super) fn is_full(&self) -> bool {
         self.pushes.len() >= MOST_PUSHES && !self.reads_on
     }
 
-    /// Until it is set back everything is read, however much waits already.
+    /// While it is set, everything is read, regardless of the limit.
     pub(super) fn set_reads_on(&mut self, reads_on: bool) {
         self.reads_on = reads_on;
     }
 
-    /// Keeps a push; returns who waits for it.
+    /// Keeps a push; returns the waker of the subscriber.
     pub(super) fn push(&mut self, push: PushInfo) -> Option<Waker> {
         self.pushes.push_back(push);
         self.listener.take()
     }
 
-    /// The push that came first, and whether the stream is to be read on because of that. Pending keeps the waker, unless
-    /// nothing comes any more.
+    /// The first push, and whether reading must continue after it was taken. `Pending` keeps the waker, unless the socket is
+    /// closed.
     pub(super) fn poll(&mut self, closed: bool, waker: Waker) -> Poll<Option<(PushInfo, bool)>> {
         let Some(push) = self.pushes.pop_front() else {
             if closed {

@@ -8,12 +8,12 @@ use redis::PushInfo;
 use super::Socket;
 
 impl Socket {
-    /// From now on what the server sends unasked is kept.
+    /// From now on pushes of the server are kept.
     pub(crate) fn listen(&self) {
         self.socket().inbox.get_or_insert_default();
     }
 
-    /// Until the guard is dropped everything is read, however much waits already.
+    /// Until the guard is dropped everything is read, regardless of the limit.
     pub(crate) fn read_on(self: &Arc<Self>) -> ReadOn {
         self.set_reads_on(true);
         ReadOn(Arc::clone(self))
@@ -32,7 +32,7 @@ impl Socket {
         }
     }
 
-    /// The server has sent something unasked.
+    /// The server has sent a push.
     pub(crate) fn push(&self, push: PushInfo) {
         self.received.note_push();
         let listener = {
@@ -45,7 +45,7 @@ impl Socket {
         }
     }
 
-    /// What the server has sent next; none if nothing will come any more.
+    /// The next push; `None` if no more will arrive.
     pub(crate) fn poll_push(&self, cx: &mut Context<'_>) -> Poll<Option<PushInfo>> {
         let waker = cx.waker().clone();
         let (push, reader) = {

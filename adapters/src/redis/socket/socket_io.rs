@@ -1,4 +1,4 @@
-//! What the redis driver reads from and writes to.
+//! The stream that the redis driver reads from and writes to.
 
 use std::io;
 use std::pin::Pin;
@@ -11,12 +11,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::inbox::Inbox;
 use super::{SendingSide, Socket, TLS_ALERT};
 
-/// What the redis driver reads from and writes to.
+/// The stream that the redis driver reads from and writes to.
 pub(crate) struct SocketIo {
     socket: Arc<Socket>,
-    /// Whether the server has said anything ever.
+    /// Whether the server has ever sent anything.
     is_greeted: bool,
-    /// Whether others have had the time to add their commands to what is about to be written.
+    /// Whether other tasks had the time to add their commands to the pending write.
     has_yielded: bool,
 }
 
@@ -41,7 +41,7 @@ impl AsyncRead for SocketIo {
             socket.finish_sending(cx);
         }
         let polled = match &mut socket.stream {
-            // The end of the stream: nothing more will come.
+            // The end of the stream.
             None => return Poll::Ready(Ok(())),
             Some(_) if full => Poll::Pending,
             Some(stream) => Pin::new(stream).poll_read(cx, buffer),
@@ -52,7 +52,7 @@ impl AsyncRead for SocketIo {
             }
             if !socket.has_in_flight() && !this.socket.outstanding.is_any() {
                 drop(socket);
-                // Whatever it is, it is no reply, and the next request would take it for one. The driver ends by it.
+                // Data without a request is no reply, and the next request would take it for one. It ends the driver.
                 this.socket.close();
                 buffer.set_filled(before);
                 return Poll::Ready(Ok(()));
@@ -72,8 +72,8 @@ impl AsyncRead for SocketIo {
 }
 
 impl AsyncWrite for SocketIo {
-    /// A reply to many wakes as many tasks, and each of them sends its next command: when all of those that are ready have
-    /// had their turn, one write carries all.
+    /// A read with many replies wakes many tasks, and each of them sends its next command. Once all ready tasks have run, one
+    /// write carries all commands.
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if !self.has_yielded && self.socket.shared.load(Ordering::Relaxed) {
             self.has_yielded = true;

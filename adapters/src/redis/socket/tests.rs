@@ -1,4 +1,4 @@
-//! The stream of a connection, driven by hand: turns, bytes that were not asked for, and the bound of the inbox.
+//! The stream of a connection, driven by hand: turns, data without a request, and the limit of the inbox.
 
 use std::sync::atomic::AtomicUsize;
 use std::task::Wake;
@@ -129,7 +129,7 @@ fn bytes_end_a_link_unless_a_reply_may_come() {
         assert!(read(&mut stream, &wakes) > Some(0) && !socket.is_dead(), "{why}");
     }
     let none: [(&str, SocketSetup); 4] = [
-        ("nobody has asked", |socket| socket.outstanding.set_asked(false)),
+        ("nothing was asked", |socket| socket.outstanding.set_asked(false)),
         ("the shared clients have their replies", |socket| {
             socket.outstanding.set_asked(false);
             socket.share(Arc::new(Padded(AtomicUsize::new(0))));
@@ -185,10 +185,10 @@ fn the_inbox_of_a_listener_has_a_bound() {
 fn pushes_are_told_from_replies() {
     let (socket, mut stream, wakes) = reading();
     let start = socket.received.mark();
-    assert!(!socket.has_heard());
+    assert!(!socket.has_received());
     let _ = read(&mut stream, &wakes);
     let replied = socket.received.mark();
-    assert!(socket.has_heard() && replied.is_beyond(start) && replied.has_reply_since(start));
+    assert!(socket.has_received() && replied.is_beyond(start) && replied.has_reply_since(start));
     let _ = read(&mut stream, &wakes);
     socket.push(message());
     let pushed = socket.received.mark();

@@ -1,14 +1,14 @@
-//! Why there is no TLS with a server, in rustls's words, and what that probably means.
+//! Why the TLS handshake with a server failed: the text of rustls, and the probable reason.
 
 use std::io;
 
 use rustls::pki_types::ServerName;
 use rustls::{AlertDescription, CertificateError, Error};
 
-/// Why there is no TLS with a server.
+/// Why the TLS handshake with a server failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
-    /// One side does not accept what the other says.
+    /// One side rejects the other one.
     #[error("no TLS with {name}: {source}{}", hint(source))]
     Refused { name: String, source: Error },
     #[error("no TLS with {name}: the connection ended in the handshake: {source}")]
@@ -24,10 +24,10 @@ impl TlsError {
         }
     }
 
-    /// Whether another attempt must fail the same way until somebody changes something: a certificate, a port, a setting.
+    /// Whether every further attempt fails the same way until a certificate, a port or a setting is changed.
     pub(crate) fn is_permanent(&self) -> bool {
         let Self::Refused { source, .. } = self else { return false };
-        // A server that is about to end may say so.
+        // A server that shuts down may send one of these.
         let passing = [AlertDescription::CloseNotify, AlertDescription::InternalError, AlertDescription::UserCanceled]
             .map(Error::AlertReceived);
         let lasting = matches!(
@@ -43,7 +43,7 @@ impl TlsError {
     }
 }
 
-/// What rustls has to say in an error of a stream, if it is its own.
+/// The error of rustls in an error of a stream, if it is one.
 pub(super) fn refusal(error: &io::Error) -> Option<&Error> {
     error.get_ref().and_then(|inner| inner.downcast_ref())
 }
@@ -51,11 +51,11 @@ pub(super) fn refusal(error: &io::Error) -> Option<&Error> {
 fn hint(error: &Error) -> &'static str {
     let alerts = |hinted: &[AlertDescription]| matches!(error, Error::AlertReceived(alert) if hinted.contains(alert));
     if matches!(error, Error::InvalidMessage(_)) {
-        "; does this port speak TLS? one without it wants redis://"
+        "; does this port use TLS? a port without TLS needs redis://"
     } else if alerts(&[AlertDescription::CertificateRequired]) {
-        "; the server wants tls.client_certificate"
+        "; the server requires tls.client_certificate"
     } else if alerts(&[AlertDescription::HandshakeFailure]) {
-        "; the server may want tls.client_certificate"
+        "; the server may require tls.client_certificate"
     } else if alerts(&[AlertDescription::BadCertificate, AlertDescription::UnknownCA]) {
         "; the server does not accept tls.client_certificate"
     } else if matches!(error, Error::InvalidCertificate(CertificateError::UnknownIssuer)) {

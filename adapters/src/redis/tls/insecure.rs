@@ -1,4 +1,4 @@
-//! The verifier that takes any certificate, for URLs with `#insecure` and nobody else.
+//! The verifier that accepts any certificate, only for URLs with `#insecure`.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 
-/// Takes any certificate, whoever signed it, for whatever name. That its owner has the key is checked all the same.
+/// Accepts any certificate, with any signer and any name. The signature of the handshake is still checked.
 #[derive(Debug)]
 pub(super) struct AnyCertificate {
     provider: Arc<CryptoProvider>,

@@ -24,26 +24,26 @@ pub(crate) use error::TlsError;
 pub(crate) use stream::TlsVerdict;
 use stream::WatchedStream;
 
-/// Sessions that a node remembers. Each connection takes one that it does not give back, and leaves one or two behind;
-/// rustls keeps eight for a name, and a node has one name.
+/// Sessions that a node keeps. Each connection uses one and adds one or two. rustls keeps eight for a name, and a node has one
+/// name.
 const SESSIONS_PER_NODE: usize = 8;
 
-/// All that the TLS connections of a manager have in common.
+/// The shared part of a manager's TLS connections.
 pub(crate) struct Tls {
     provider: Arc<CryptoProvider>,
-    /// None: those of the platform.
+    /// `None`: the roots of the platform.
     roots: Option<Arc<RootCertStore>>,
     identity: Option<Arc<SingleCertAndKey>>,
-    /// What certificates must be valid for, where it is not the host of the URL.
+    /// The name that certificates must be valid for, if it is not the host of the URL.
     server_name: Option<ServerName<'static>>,
     allow_insecure: bool,
-    /// Made for the first node that wants it: without such a node the platform's roots need not be there.
+    /// Made for the first node that needs it: the platform's roots may be missing otherwise.
     verifying: OnceLock<ClientConfig>,
     trusting: OnceLock<ClientConfig>,
 }
 
 impl Tls {
-    /// The row of the builder's own switch.
+    /// The table row of the builder's own setting.
     pub(crate) fn setting() -> Option<Setting> {
         Some(Setting::new(
             "allow_insecure_tls",
@@ -55,7 +55,7 @@ impl Tls {
     }
 
     pub(crate) fn new(args: &TlsArgs, allow_insecure: bool) -> Result<Self, ConfigError> {
-        // Passed on by hand, so that neither a default provider that is missing nor another one matters.
+        // Passed explicitly: the process's default provider, missing or not, is not used.
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         Ok(Self {
             roots: args.roots()?.map(Arc::new),
@@ -68,11 +68,11 @@ impl Tls {
         })
     }
 
-    /// The peer to expect at this host.
+    /// The expected peer at this host.
     ///
     /// # Errors
     ///
-    /// Why TLS with it is out of the question.
+    /// Why TLS cannot be used with it.
     pub(crate) fn peer(&self, host: &str, verification: Verification) -> Result<TlsPeer, String> {
         let config = match verification {
             Verification::Full => &self.verifying,
@@ -116,7 +116,7 @@ impl Tls {
         }
         let found = rustls_native_certs::load_native_certs();
         let mut roots = RootCertStore::empty();
-        // Every platform has some that rustls cannot read; the others are as good without them.
+        // Every platform has some roots that rustls cannot read; the others are sufficient.
         roots.add_parsable_certificates(found.certs);
         if roots.is_empty() {
             let why = found.errors.first().map(|error| format!(" ({error})")).unwrap_or_default();
@@ -132,11 +132,11 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// The peer to expect at a node, and how to make sure of it.
+/// The expected peer at a node, and its verification.
 #[derive(Clone)]
 pub(crate) struct TlsPeer {
     config: Arc<ClientConfig>,
-    /// The name that all nodes have, whatever their hosts.
+    /// The common name of all nodes, regardless of their hosts.
     #[cfg(any(test, feature = "cluster"))]
     server_name: Option<ServerName<'static>>,
     name: ServerName<'static>,
@@ -144,10 +144,11 @@ pub(crate) struct TlsPeer {
 
 impl TlsPeer {
     fn new(mut config: ClientConfig, server_name: Option<ServerName<'static>>, host: &str) -> Result<Self, String> {
-        let host_name = || ServerName::try_from(String::from(host)).map_err(|_| format!("{host:?} is no name of a TLS server"));
+        let host_name =
+            || ServerName::try_from(String::from(host)).map_err(|_| format!("{host:?} is not a valid name of a TLS server"));
         let name = server_name.clone().map_or_else(host_name, Ok)?;
-        // All else is shared. Sessions are remembered by name alone, without a port: nodes at one host, or under one
-        // `server_name`, would take each other's, which are of no use to them.
+        // Everything else is shared. Sessions are stored by name, without a port: nodes at one host, or with one `server_name`,
+        // would use each other's sessions, which do not work for them.
         config.resumption = Resumption::in_memory_sessions(SESSIONS_PER_NODE);
         Ok(Self {
             config: Arc::new(config),
@@ -157,21 +158,22 @@ impl TlsPeer {
         })
     }
 
-    /// The same at another host, as another node with sessions of its own.
+    /// The same at another host, for another node with its own sessions.
     ///
     /// # Errors
     ///
-    /// If that is no name of a TLS server.
+    /// If the host is not a valid name of a TLS server.
     #[cfg(any(test, feature = "cluster"))]
     pub(crate) fn at(&self, host: &str) -> Result<Self, String> {
         Self::new(ClientConfig::clone(&self.config), self.server_name.clone(), host)
     }
 
-    /// Makes a stream secret and sure of its peer. Whether the server accepts us may come later; `TlsVerdict` has it.
+    /// Runs the handshake: encrypts a stream and verifies its peer. The server may reject our certificate later; `TlsVerdict`
+    /// contains that.
     ///
     /// # Cancel safety
     ///
-    /// The stream is closed when the future is dropped.
+    /// Dropping the future closes the stream.
     pub(crate) async fn handshake(&self, stream: BoxStream) -> Result<(BoxStream, TlsVerdict), TlsError> {
         let connector = TlsConnector::from(Arc::clone(&self.config));
         let verdict = TlsVerdict::new(&self.name);

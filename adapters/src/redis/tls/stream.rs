@@ -1,4 +1,4 @@
-//! The encrypted stream, which keeps what ended it: what the server thinks of our certificate it says after the handshake.
+//! The encrypted stream. It keeps the error that ended it: the server judges our certificate after the handshake.
 
 use std::io;
 use std::pin::Pin;
@@ -13,8 +13,8 @@ use tokio_rustls::client::TlsStream;
 use crate::redis_node::tls::error::{TlsError, refusal};
 use crate::stream::BoxStream;
 
-/// What has ended an encrypted stream, if TLS has. In TLS 1.3 the client is done before the server has looked at its
-/// certificate: a refusal comes as an answer to the first command.
+/// The TLS error that ended an encrypted stream, if there was one. In TLS 1.3 the client is done before the server has checked
+/// its certificate: a rejection arrives as the answer to the first command.
 #[derive(Clone)]
 pub(crate) struct TlsVerdict {
     name: ServerName<'static>,
@@ -31,7 +31,7 @@ impl TlsVerdict {
         self.error.get().map(|source| TlsError::Refused { name, source: source.clone() })
     }
 
-    /// All that TLS has to say comes by reading.
+    /// All TLS errors arrive by reading.
     fn note(&self, polled: Poll<io::Result<()>>) -> Poll<io::Result<()>> {
         if let Poll::Ready(Err(error)) = &polled
             && let Some(refusal) = refusal(error)
