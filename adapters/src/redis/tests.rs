@@ -4,9 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use redis::{RedisResult, Value};
+use redis::{ProtocolVersion, RedisResult, Value};
+use redis_manager_core::Connector;
 use redis_manager_tests::scripted_server::{Conversation, ScriptedServer};
 
+use super::{Address, Hooks, RedisConnector};
 use crate::tokio::TokioRuntime;
 use crate::{PoolArgs, RedisManager, RedisManagerBuilder, SharedClient};
 
@@ -203,6 +205,33 @@ fn a_client_that_is_dropped_with_a_command_in_flight_is_closed_at_once() {
         assert!(::tokio::time::timeout(20 * MS, echo.query_async::<String>(&mut client)).await.is_err(), "it is silent");
         client.discard();
         until("the connection is closed", || gone.load(Ordering::SeqCst)).await;
+    });
+}
+
+/// Also with another handle on its stream: a shared client may hold one for longer. Seen to bite: without the close.
+#[test]
+fn a_connection_that_is_dropped_is_closed_whatever_handles_are_left() {
+    let gone = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&gone);
+    let server = ScriptedServer::start(move |mut client: Conversation| {
+        if client.log_in() {
+            while client.hear().is_some() {}
+            flag.store(true, Ordering::SeqCst);
+        }
+    });
+    on_tokio(async {
+        let network = Arc::new(TokioRuntime::current().expect("within it"));
+        #[cfg(feature = "tls-rustls")]
+        let tls = super::Tls::new(&super::TlsArgs::default(), false).expect("the defaults are valid");
+        #[cfg(not(feature = "tls-rustls"))]
+        let tls = super::Tls;
+        let address = Address::parse(&server.url(), ProtocolVersion::RESP3, &tls).expect("a URL");
+        let connector = RedisConnector::new(network, address, PoolArgs::default(), Hooks::default(), 100 * MS);
+        let connection = connector.connect().await.expect("it logs in");
+        let handle = connection.handle();
+        drop(connection);
+        until("the connection is closed", || gone.load(Ordering::SeqCst)).await;
+        drop(handle);
     });
 }
 
