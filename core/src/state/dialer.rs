@@ -134,7 +134,7 @@ impl Dialer {
 
     /// Whether the node is well: dials are limited by the pools' room alone.
     pub(crate) fn is_open(&self) -> bool {
-        self.gate == DialGate::Open
+        matches!(self.gate, DialGate::Open)
     }
 
     /// Whether a probe is due or will be: true until the node has answered.

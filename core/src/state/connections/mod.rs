@@ -26,6 +26,8 @@ pub(crate) use phase::{Phase, PhaseCounts};
 #[derive(Debug)]
 struct Pool {
     counts: PhaseCounts,
+    /// Connections in it at most.
+    limit: usize,
     /// Those that were used come back on top, those that were only checked at the bottom; the one on top is lent first, so
     /// that the rest can grow old and go.
     idle: List<IdleStack>,
@@ -84,7 +86,7 @@ impl<C> ConnectionTable<C> {
     pub(crate) fn new(pools: usize, limit: usize, node_limit: usize) -> Self {
         Self {
             slab: Slab::new(),
-            pools: (0..pools).map(|_| Some(Pool::new())).collect(),
+            pools: (0..pools).map(|index| Some(Pool::new(limit_of(index, limit, node_limit)))).collect(),
             limit,
             node_limit,
             quota: usize::MAX,
@@ -355,9 +357,19 @@ impl<C> ConnectionTable<C> {
     }
 }
 
+/// Connections of the pool of this index at most: the last one has what the others leave it of the node's.
+fn limit_of(index: usize, limit: usize, node_limit: usize) -> usize {
+    limit.min(node_limit.saturating_sub(index * limit))
+}
+
 impl Pool {
-    fn new() -> Self {
-        Self { counts: PhaseCounts::default(), idle: List::new() }
+    fn new(limit: usize) -> Self {
+        Self { counts: PhaseCounts::default(), limit, idle: List::new() }
+    }
+
+    #[inline]
+    fn has_room(&self) -> bool {
+        self.counts.total() < self.limit
     }
 
     #[inline]
