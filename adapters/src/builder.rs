@@ -61,8 +61,8 @@ macro_rules! node_settings {
 }
 
 impl RedisManagerBuilder {
-    /// Sets what learns of the events of all nodes: connects, waits, closes, changes of health. None by default; then no event
-    /// is made. It is called outside of all locks, often by a caller's task, and must not block.
+    /// Sets what learns of the events of all nodes: connects, waits, closes, changes of health. None by default; then
+    /// events are counted and not kept. It is called outside of all locks, often by a caller's task, and must not block.
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.node = self.node.observer(observer);
         self
@@ -105,6 +105,9 @@ impl RedisManagerBuilder {
         max_lifetime: Duration,
         /// What a new caller gets while the node is down. Default `Wait`.
         on_node_down: OnNodeDown,
+        /// Of how many leases one is timed for the metrics of a node. Count, default 64, 0 or a power of two up to 1 048 576; 1
+        /// times all of them, 0 none.
+        use_time_sampling: usize,
     }
 
     /// The pauses between probes of a node that is down: drawn evenly from nothing up to a cap that doubles with each
