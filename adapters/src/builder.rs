@@ -64,8 +64,8 @@ macro_rules! node_settings {
 }
 
 impl RedisManagerBuilder {
-    /// Sets what learns of the events of all nodes: connects, waits, closes, changes of health. None by default; then no event
-    /// is made. It is called outside of all locks, often by a caller's task, and must not block.
+    /// Sets what learns of the events of all nodes: connects, waits, closes, changes of health. None by default; then
+    /// events are counted and not kept. It is called outside of all locks, often by a caller's task, and must not block.
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.node = self.node.observer(observer);
         self
@@ -108,6 +108,9 @@ impl RedisManagerBuilder {
         max_lifetime: Duration,
         /// What a new caller gets while the node is down. Default `Wait`.
         on_node_down: OnNodeDown,
+        /// Of how many leases one is timed for the metrics of a node. Count, default 64, 0 or a power of two up to 1 048 576; 1
+        /// times all of them, 0 none.
+        use_time_sampling: usize,
     }
 
     /// The pauses between probes of a node that is down: drawn evenly from nothing up to a cap that doubles with each
@@ -349,50 +352,4 @@ impl RedisManagerBuilder {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn with(name: &'static str, value: &'static str) -> RedisManagerBuilder {
-        RedisManager::builder().set_from(move |asked| (asked == name).then(|| String::from(value)))
-    }
-
-    /// Seen to bite: with each of the checks left out of `build`.
-    #[cfg(feature = "smol")]
-    #[test]
-    fn a_total_that_contradicts_another_knob_is_refused_in_words_that_name_both() {
-        let refused = |builder: RedisManagerBuilder| {
-            builder.build(crate::smol::SmolRuntime::new()).map(drop).expect_err("must be refused").to_string()
-        };
-        let builder = RedisManager::builder;
-        assert_eq!(refused(builder().max_total_connections(0)), "max_total_connections is 0: must be 1 to 16777216");
-        assert_eq!(refused(builder().min_connections_per_node(0)), "min_connections_per_node is 0: must be 1 to 65536");
-        assert_eq!(
-            refused(builder().max_total_connections(3).min_connections_per_node(4)),
-            "min_connections_per_node is 4: must be at most max_total_connections, which is 3"
-        );
-        assert_eq!(
-            refused(builder().max_total_connections(3).min_idle(2).connection_pools_per_node_at_start(2)),
-            "min_idle times connection_pools_per_node_at_start is 4: must be at most max_total_connections, which is 3"
-        );
-        assert_eq!(
-            refused(builder().max_total_connections(3).shared_connections_per_node(4)),
-            "shared_connections_per_node is 4: must be at most max_total_connections, which is 3"
-        );
-        assert!(builder().max_total_connections(4).min_connections_per_node(2).build(crate::smol::SmolRuntime::new()).is_ok());
-        assert!(builder().min_connections_per_node(4).build(crate::smol::SmolRuntime::new()).is_ok(), "of no effect alone");
-    }
-
-    #[test]
-    fn the_environment_sets_knobs_and_what_cannot_be_read_is_named() {
-        assert_eq!(with("MAX_CONNECTION_SIZE", "7").node, NodeConfig::builder().max_connection_size(7));
-        let half = Duration::from_millis(500);
-        assert_eq!(with("HEALTH_CHECK_INTERVAL", "0.5").node, NodeConfig::builder().health_check_interval(half));
-        assert_eq!(with("CLEANUP_INTERVAL", "0.5").node, NodeConfig::builder().cleanup_interval(half));
-        assert_eq!(with("MAX_IDLE_TIME", " 0.5 ").node, NodeConfig::builder().max_idle_time(half));
-        assert!(with("USE_REDIS_CLUSTER", "false").unreadable.is_none());
-        for (name, value) in [("MAX_CONNECTION_SIZE", "many"), ("MAX_IDLE_TIME", "-1"), ("USE_REDIS_CLUSTER", "perhaps")] {
-            let message = with(name, value).unreadable.map(|error| error.to_string()).unwrap_or_default();
-            assert!(message.starts_with(&format!("{name} is {value:?}: expected ")), "{message}");
-        }
-    }
-}
+mod tests;

@@ -99,8 +99,7 @@ pub use redis;
 #[cfg(feature = "testing")]
 pub use redis_manager_core::testing;
 pub use redis_manager_core::{
-    Closed, ConfigError, Counters, Health, LastError, NodeStatus, OnNodeDown, PoolStatus, Setting, Snapshot, TotalConnections,
-    WaitPhase,
+    Closed, ConfigError, Health, LastError, NodeStatus, OnNodeDown, PoolStatus, Setting, Snapshot, TotalConnections, WaitPhase,
 };
 
 #[cfg(any(feature = "tokio", feature = "smol"))]

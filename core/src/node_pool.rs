@@ -14,7 +14,7 @@ use crate::last_error::LastError;
 use crate::lease::Lease;
 use crate::node::{Effects, Node};
 use crate::runtime::Runtime;
-use crate::state::{Input, NodeStatus, WaitKind};
+use crate::state::{Input, NodeMetrics, NodeStatus, WaitKind};
 
 /// How much longer than its deadline a close may take: the time for closes that hang to be cut off.
 const CLOSE_MARGIN: Duration = Duration::from_millis(1_500);
@@ -125,6 +125,19 @@ impl<K: Connector> NodePool<K> {
     #[must_use]
     pub fn status(&self) -> NodeStatus {
         self.node().status()
+    }
+
+    /// What was counted and timed of the node since its pools were made.
+    #[must_use]
+    pub fn metrics(&self) -> NodeMetrics {
+        self.node().metrics()
+    }
+
+    /// Both of the same moment, so that they add up: for example, `metrics.open()` is `status.active` with `status.idle` and
+    /// `status.checking`.
+    #[must_use]
+    pub fn status_and_metrics(&self) -> (NodeStatus, NodeMetrics) {
+        self.node().status_and_metrics()
     }
 
     /// The last error of a dial or a check, until a dial succeeds again; with the connector's error, which

@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+pub(crate) fn of<S: Serializer>(length: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    length.as_secs_f64().serialize(serializer)
+}
+
 pub(crate) fn of_option<S: Serializer>(length: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
     length.map(|length| length.as_secs_f64()).serialize(serializer)
 }
@@ -12,7 +16,8 @@ pub(crate) fn of_option<S: Serializer>(length: &Option<Duration>, serializer: S)
 mod tests {
     use std::time::Duration;
 
-    use crate::state::{Counters, Health, NodeStatus, PoolStatus};
+    use crate::close_reason::CloseReason;
+    use crate::state::{Health, NodeMetrics, NodeStatus, PoolStatus};
 
     /// Guards against: durations as `{secs, nanos}`, a health in capitals.
     #[test]
@@ -43,7 +48,6 @@ mod tests {
             cleaning: 0,
             closing: 0,
             waiting: 0,
-            counters: Counters::default(),
             last_error: None,
             last_error_age: None,
             pools: vec![pool],
@@ -53,6 +57,20 @@ mod tests {
         assert_eq!(value["down_for"], 1.5);
         assert_eq!(value["last_error_age"], serde_json::Value::Null);
         assert_eq!(value["pools"][0]["active_calls"], 3);
-        assert_eq!(value["counters"]["lent_at_once"], 0);
+    }
+
+    /// Guards against: durations as `{secs, nanos}`, counts without their labels.
+    #[test]
+    fn metrics_are_serialized_by_the_names_of_their_fields_with_labels_and_seconds() {
+        let mut metrics = NodeMetrics { time_down: Duration::from_millis(1_500), ..NodeMetrics::default() };
+        metrics.wait_time.record(Duration::from_millis(20));
+        metrics.closes.add(CloseReason::IdleTooLong);
+        let value = serde_json::to_value(&metrics).expect("plain data");
+        assert_eq!(value["time_down"], 1.5);
+        assert_eq!((&value["closes"]["idle_too_long"], &value["closes"]["broken"]), (&1.into(), &0.into()));
+        assert_eq!((&value["wait_time"]["count"], &value["wait_time"]["sum"]), (&1.into(), &0.02.into()));
+        assert_eq!(value["wait_time"]["buckets"].as_array().map(Vec::len), Some(43));
+        assert_eq!(value["wait_time"]["buckets"][20], serde_json::json!([0.022, 1]));
+        assert_eq!(value["acquires"]["timed_out"]["leases_held"], 0);
     }
 }

@@ -188,11 +188,11 @@ impl<C> ConnectionTable<C> {
     }
 
     /// The same without a look at the clock: the time will be noted later. Gives the connection back unless it is known
-    /// as well as fit: it has answered since `trust_epoch` began and is not to be retired.
+    /// as well as fit: it has answered since `trust_epoch` began and is not to be retired; and its lease is not timed.
     #[inline]
     pub(crate) fn add_idle_untimed(&mut self, loan: Loan<C>, trust_epoch: u64) -> Result<(), Loan<C>> {
         let found = self.slab.get_mut(loan.id.slot(), loan.id.generation());
-        let Some(entry) = found.filter(|entry| entry.meta.is_fit(trust_epoch)) else {
+        let Some(entry) = found.filter(|entry| entry.meta.is_ready(trust_epoch)) else {
             return Err(loan);
         };
         let was = entry.meta.enter(Phase::Idle);
@@ -210,9 +210,9 @@ impl<C> ConnectionTable<C> {
         Ok(())
     }
 
-    /// Whether a connection that comes back may be lent again as it is.
-    pub(crate) fn is_fit(&self, id: ConnId, trust_epoch: u64) -> bool {
-        self.get(id).is_some_and(|meta| meta.is_fit(trust_epoch))
+    /// Whether a connection that comes back may be lent again as it is, and its lease is not timed.
+    pub(crate) fn is_ready(&self, id: ConnId, trust_epoch: u64) -> bool {
+        self.get(id).is_some_and(|meta| meta.is_ready(trust_epoch))
     }
 
     /// Puts a connection at the bottom of its pool's idle stack, after a check: probing is not use.

@@ -69,10 +69,11 @@ impl<C> NodeState<C> {
             })
             .collect();
         let counts = self.connections.counts();
+        let down_since = self.seen_health.since.filter(|_| self.seen_health.health == Health::Down);
         let healthy_pools = pools.iter().filter(|pool| pool.healthy).count();
         NodeStatus {
             health,
-            down_for: self.seen_health.down_since.map(|since| now.saturating_duration_since(since)),
+            down_for: down_since.map(|since| now.saturating_duration_since(since)),
             total_pools: pools.len(),
             healthy_pools,
             unhealthy_pools: pools.len() - healthy_pools,
@@ -84,7 +85,6 @@ impl<C> NodeState<C> {
             cleaning: counts.of(Phase::Cleaning),
             closing: counts.of(Phase::Closing),
             waiting: self.queue.len(WaitKind::Loan),
-            counters: self.counters,
             last_error: last_error.as_ref().map(|error| error.text.to_string()),
             last_error_age: last_error.map(|error| now.saturating_duration_since(error.at)),
             pools,
