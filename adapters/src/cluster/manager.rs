@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use redis::ProtocolVersion;
-use redis_manager_core::{ConfigError, Manager, NodePool, NodeStatus, PendingClose, Runtime, WeakManager};
+use redis_manager_core::{ConfigError, Manager, NodeMetrics, NodePool, NodeStatus, PendingClose, Runtime, WeakManager};
 
 use crate::cluster::args::ClusterArgs;
 use crate::cluster::connector::ClusterConnector;
@@ -144,6 +144,14 @@ impl Clusters {
         self.names.status()
     }
 
+    pub(crate) fn metrics(&self) -> BTreeMap<String, NodeMetrics> {
+        self.names.metrics()
+    }
+
+    pub(crate) fn status_and_metrics(&self) -> BTreeMap<String, (NodeStatus, NodeMetrics)> {
+        self.names.status_and_metrics()
+    }
+
     pub(crate) fn cluster_status(&self, name: &str) -> Result<ClusterStatus, GetClientError> {
         self.names.node(name)?;
         Ok(self.cluster.status())
@@ -194,6 +202,12 @@ impl Clusters {
 
     fn use_of_it(&self) -> MutexGuard<'_, ClusterUse> {
         lock(&self.use_of_it)
+    }
+
+    /// The names alone; it does not keep them open, and not the cluster either.
+    #[cfg(any(feature = "metrics", feature = "opentelemetry", feature = "prometheus"))]
+    pub(crate) fn downgrade_names(&self) -> WeakManager<ClusterConnector> {
+        self.names.downgrade()
     }
 
     /// The same for the handles of its names; it does not keep them open.
