@@ -169,6 +169,13 @@ impl<K: Connector> Manager<K> {
         self.registry.read_all(NodePool::status_and_metrics)
     }
 
+    /// What this reads of every node, by [`Connector::name`]; which nodes there are is as in [`status`](Manager::status).
+    #[doc(hidden)]
+    #[must_use]
+    pub fn read_nodes<T>(&self, read: impl Fn(&NodePool<K>) -> T) -> BTreeMap<String, T> {
+        self.registry.read_all(read)
+    }
+
     /// Starts the periodic health checks of all nodes, those to come included. They run from the start.
     pub fn start_health_checks(&self) {
         self.registry.set_health_checks(true);

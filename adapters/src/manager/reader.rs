@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use redis_manager_core::{NodeConfig, NodeMetrics, NodeStatus, WeakManager};
+use redis_manager_core::{Connector, NodeConfig, NodeMetrics, NodePool, NodeStatus, WeakManager};
 
 #[cfg(feature = "cluster")]
 use crate::cluster::ClusterConnector;
@@ -28,18 +28,28 @@ impl RedisManager {
     }
 }
 
+/// The status and the metrics of a node at one moment. They are large, and are moved often while they are sorted.
+pub(crate) type NodePicture = Box<(NodeStatus, NodeMetrics)>;
+
 impl ManagerReader {
     /// The settings of all nodes, and what [`RedisManager::status_and_metrics`] returns; none if the manager is gone.
-    pub(crate) fn read(&self) -> Option<(NodeConfig, BTreeMap<String, (NodeStatus, NodeMetrics)>)> {
+    pub(crate) fn read(&self) -> Option<(NodeConfig, BTreeMap<String, NodePicture>)> {
         #[cfg(feature = "cluster")]
         let clusters = match &self.clusters {
             Some(clusters) => Some(clusters.upgrade()?),
             None => None,
         };
         let nodes = self.nodes.upgrade()?;
-        let pictures = nodes.status_and_metrics();
+        let pictures = nodes.read_nodes(picture);
         #[cfg(feature = "cluster")]
-        let pictures = pictures.into_iter().chain(clusters.iter().flat_map(|clusters| clusters.status_and_metrics())).collect();
+        let pictures = match clusters {
+            Some(clusters) => pictures.into_iter().chain(clusters.read_nodes(picture)).collect(),
+            None => pictures,
+        };
         Some((nodes.config().clone(), pictures))
     }
+}
+
+fn picture<K: Connector>(pool: &NodePool<K>) -> NodePicture {
+    Box::new(pool.status_and_metrics())
 }
