@@ -151,19 +151,20 @@ impl RedisManagerBuilder {
     }
 
     /// Runs `hook` once on each new connection, after the login and before the first loan. What it sets on the session (a
-    /// `CLIENT NO-TOUCH`, a `CLIENT TRACKING`) is the connection's normal state from then on, and survives what borrowers do.
+    /// `CLIENT NO-EVICT`, a `CLIENT TRACKING`) is the connection's normal state from then on, and survives what borrowers do.
     /// Default none. In a cluster it runs on the connections to each node.
     ///
     /// It runs within `pool_args.connect_timeout`, and an error of it fails the dial: the node is tried again by the rules of
-    /// its health, and callers read the error. So does a hook that keeps the connection, or leaves a transaction open, keys
-    /// watched, another database selected, channels subscribed, another protocol, or a command without its reply; that is not
-    /// tried again at once.
+    /// its health, and callers get the error, without credentials that the hook has sent. So does a hook that keeps the
+    /// connection, or leaves a transaction open, keys watched, another database selected, channels subscribed or another
+    /// protocol; that counts as a refusal for good. A command without a reply is refused with the kind `Client`.
     ///
     /// ```
     /// use redis_manager::RedisManager;
     ///
+    /// // Redis 7.0 or later.
     /// let builder = RedisManager::builder().after_connect(|mut connection| async move {
-    ///     redis::cmd("CLIENT").arg("NO-TOUCH").arg("ON").exec_async(&mut connection).await
+    ///     redis::cmd("CLIENT").arg("NO-EVICT").arg("ON").exec_async(&mut connection).await
     /// });
     /// ```
     pub fn after_connect<F, R>(mut self, hook: F) -> Self
@@ -175,11 +176,14 @@ impl RedisManagerBuilder {
         self
     }
 
-    /// Asks `hook` before a connection is lent, and when one comes back, which may go to the next caller at once: one that it
-    /// answers false to is closed as tainted, and the caller gets another one. Default none: every clean connection is lent.
+    /// Asks `hook` before a connection of a node is lent, and when one comes back, which may go to the next caller at once. One
+    /// that it answers false to is closed, with the reason `Broken` before a loan and `Unclean` on return, and the caller gets
+    /// another one. Default none: every clean connection is lent.
     ///
     /// It is called on the hot path, by the caller's task and outside of all locks: it must not block. A panic closes the
-    /// connection. New connections that it refuses count as failed dials, so that dials are spaced out.
+    /// connection. New connections that it refuses count as failed dials, so that dials are spaced out. The connection of
+    /// shared clients is a loan of its own: it is asked about when they take it, not for each command, and the same holds for
+    /// clients of a whole cluster.
     ///
     /// ```
     /// use redis_manager::RedisManager;

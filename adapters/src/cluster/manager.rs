@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use redis::ProtocolVersion;
-use redis_manager_core::{ConfigError, Manager, NodePool, NodeStatus, PendingClose, Runtime, WeakManager};
+use redis_manager_core::{Closed, ConfigError, Manager, NodePool, NodeStatus, PendingClose, Runtime, WeakManager};
 
 use crate::cluster::args::ClusterArgs;
 use crate::cluster::connector::ClusterConnector;
@@ -165,6 +165,11 @@ impl Clusters {
         self.names.stop_cleanup();
     }
 
+    /// Resolves when the names close, or when no manager is left; clients and handles keep the nodes, but not the names.
+    pub(crate) fn closed(&self) -> Closed {
+        self.names.closed()
+    }
+
     /// The nodes' own pools close with the last name.
     pub(crate) async fn close(&self, name: &str, timeout: Duration) {
         let names = self.names.begin_close_nodes([name], timeout);
@@ -215,6 +220,16 @@ impl WeakClusters {
     pub(crate) fn upgrade(&self) -> Option<Clusters> {
         let (cluster, use_of_it) = (Arc::clone(&self.cluster), Arc::clone(&self.use_of_it));
         self.names.upgrade().map(|names| Clusters { cluster, names, use_of_it })
+    }
+
+    /// Closes a name whose manager no longer exists, and with it the cluster: there is no list of other names any more.
+    pub(crate) async fn close_without_manager(&self, pool: &NodePool<ClusterConnector>, name: &str, timeout: Duration) {
+        let closing = pool.close_timeout(timeout);
+        let shares = lock(&self.use_of_it).shares.remove(name).unwrap_or_default();
+        shares.iter().filter_map(Weak::upgrade).for_each(|share| share.end());
+        let nodes = self.cluster.close(timeout);
+        let both: [Pin<Box<dyn Future<Output = ()> + Send + '_>>; 2] = [Box::pin(closing), Box::pin(nodes.drained())];
+        all(both).await;
     }
 
     /// A client of the cluster by this name that many tasks share.

@@ -11,7 +11,7 @@ use redis_manager_core::{Instant, Lease};
 
 use crate::cluster::connector::ClusterConnector;
 use crate::cluster::nodes::Cluster;
-use crate::cluster::retry::OWNER_CHANGED;
+use crate::cluster::retry::{OWNER_CHANGED, goes_out_in_parts};
 use crate::cluster::wire::{Wire, refresh_errand};
 use crate::error::{CommandFailure, Outage, RedisErrorExt, Sent};
 use crate::redis_node::{
@@ -123,7 +123,7 @@ impl RoutedConnection {
         self.look_at_changes(deadline).await;
         let asked = self.connection.req_packed_command(renamed.as_ref().unwrap_or(cmd));
         let answered = self.timer.by(self.cluster.runtime(), deadline, asked).await;
-        match answered.unwrap_or_else(|| Err(timed_out(None, request.reply_timeout, self.cluster.runtime()))) {
+        let replied = match answered.unwrap_or_else(|| Err(timed_out(None, request.reply_timeout, self.cluster.runtime()))) {
             // The failure of one of several nodes is a part of the answer.
             Ok(Value::Map(answers)) => match answers.iter().find_map(|(_, answer)| concealed(answer)) {
                 Some(error) => Err(error),
@@ -131,7 +131,8 @@ impl RoutedConnection {
             },
             Ok(value) => Ok(value),
             Err(error) => Err(self.reveal(error)),
-        }
+        };
+        replied.map_err(|error| if goes_out_in_parts(cmd) { of_a_part(&error).unwrap_or(error) } else { error })
     }
 
     pub(crate) async fn ask_all(&mut self, pipeline: &Pipeline, offset: usize, count: usize) -> RedisResult<Vec<Value>> {
@@ -186,6 +187,16 @@ impl RoutedConnection {
         let args = &self.cluster.setup.args;
         Session::fresh(args, args.protocol, 0)
     }
+}
+
+/// The error of the whole command if this one is that of a part that was not sent: other parts may have been carried out.
+fn of_a_part(error: &RedisError) -> Option<RedisError> {
+    if error.was_sent() != Sent::NotSent {
+        return None;
+    }
+    let outage = if error.is_unavailable() { Outage::Server } else { Outage::Ours };
+    let text = format!("outcome unknown: a part of the command may have been carried out; another one was {error}");
+    Some(CommandFailure::unknown(error.node(), outage, text).lost())
 }
 
 /// However it ends.

@@ -60,7 +60,8 @@ impl NodeContext {
         let mut all = self.shared_connections();
         // Another call may have made them meanwhile.
         let connections = known(&all);
-        if connections.is_none() {
+        // A handle of a node that was closed must not detach the connections of the node that was added since.
+        if connections.is_none() && pool.is_open() {
             all.insert(String::from(key), Arc::downgrade(&made));
         }
         drop(all);

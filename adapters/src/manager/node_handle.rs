@@ -199,7 +199,7 @@ impl NodeHandle {
             #[cfg(feature = "cluster")]
             HandleKind::Cluster { pool, clusters } => match clusters.upgrade() {
                 Some(clusters) => clusters.close(&self.key, timeout).await,
-                None => pool.close_timeout(timeout).await,
+                None => clusters.close_without_manager(pool, &self.key, timeout).await,
             },
         }
     }

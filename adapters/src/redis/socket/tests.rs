@@ -111,7 +111,7 @@ fn bytes_end_a_link_unless_a_reply_may_come() {
         ("one borrower has asked", |socket| socket.outstanding.set_asked(true)),
         ("pushes were asked for", |socket| {
             socket.outstanding.set_asked(false);
-            socket.outstanding.set_open_ended();
+            socket.outstanding.set_open_ended(true);
         }),
         ("shared clients have asked", |socket| {
             socket.outstanding.set_asked(false);
