@@ -86,14 +86,16 @@ impl RedisManagerBuilder {
         /// start with `min_idle` connections each.
         max_connections_per_node: usize,
         /// Connections that each pool at start keeps idle, beside those on loan: they are dialled in the background as others are
-        /// lent, while `max_connection_size` allows it. Count, default 1, 0 to `max_connection_size`.
+        /// lent, while the limits allow it. Count, default 1, 0 to `max_connection_size`; all pools at start together within
+        /// `max_connections_per_node`.
         min_idle: usize,
         /// Callers in the queue for one node at most; the next one gets `Saturated`. Count, default 10 000, 1 to 10 000 000.
         max_waiters: usize,
         /// The deadline of calls that name none. Default 10 s, 10 ms to 7 days.
         default_timeout: Duration,
         /// How often an idle connection is checked at most; up to 25 % more, so that checks spread. Default 60 s, 10 ms
-        /// to [`Duration::MAX`], which is never.
+        /// to [`Duration::MAX`], which is never. Then the first command on a shared connection that has idled is not preceded by a
+        /// check, either.
         health_check_interval: Duration,
         /// How long a health check may take. Default 1 s, 10 ms to 7 days.
         health_check_timeout: Duration,
