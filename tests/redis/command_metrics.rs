@@ -115,8 +115,8 @@ async fn commands_are_counted_as_the_server_counts_them(runtime: impl Network + 
     let (seen, calls) = (metrics(&manager), calls(&server));
     assert_adds_up(&seen);
     let count = |name: &str| calls.get(name).copied().unwrap_or(0);
-    assert_eq!((count("set"), count("get"), count("incr"), count("lpush"), count("blpop")), (20, 101, 13, 3, 0), "{calls:?}");
-    let users: u64 = ["set", "get", "incr", "lpush", "watch"].map(count).iter().sum();
+    assert_eq!((count("set"), count("get"), count("incrby"), count("lpush"), count("blpop")), (20, 101, 13, 3, 0), "{calls:?}");
+    let users: u64 = ["set", "get", "incrby", "lpush", "watch"].map(count).iter().sum();
     let sent = seen.exclusive.commands + seen.shared.commands;
     // The INCR without a key was refused before it was a call, and the BLPOP was not sent.
     assert_eq!(sent, users + 2, "{calls:?} {seen:?}");
