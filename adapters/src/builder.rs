@@ -110,8 +110,8 @@ impl RedisManagerBuilder {
         max_lifetime: Duration,
         /// What a new caller gets while the node is down. Default `Wait`.
         on_node_down: OnNodeDown,
-        /// Of how many leases one is timed for the metrics of a node. Count, default 64, 0 or a power of two up to 1 048 576; 1
-        /// times all of them, 0 none.
+        /// Of how many leases one, and of how many requests about one, is timed for the metrics of a node. Count, default 64, 0
+        /// or a power of two up to 1 048 576; 1 times all of them, 0 none.
         use_time_sampling: usize,
     }
 

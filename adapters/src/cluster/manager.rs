@@ -10,6 +10,7 @@ use redis::ProtocolVersion;
 use redis_manager_core::{Closed, ConfigError, Manager, NodePool, NodeStatus, PendingClose, Runtime, WeakManager};
 
 use crate::cluster::args::ClusterArgs;
+use crate::cluster::cluster_metrics::ClusterMetrics;
 use crate::cluster::connector::ClusterConnector;
 use crate::cluster::nodes::{Cluster, ClusterContext};
 use crate::cluster::routed_client::{RoutedClient, SharedLease};
@@ -18,7 +19,7 @@ use crate::cluster::topology::slot_of;
 use crate::error::{AddNodeError, GetClientError};
 use crate::future_util::all;
 use crate::network::Network;
-use crate::redis_node::{Address, Client, Hooks, PoolArgs, RedisConnector, SharedClient, Tls, redact};
+use crate::redis_node::{Address, Client, CommandMetrics, Hooks, PoolArgs, RedisConnector, SharedClient, Tls, redact};
 
 /// The builder's settings about clusters.
 #[derive(Clone, Default)]
@@ -142,6 +143,15 @@ impl Clusters {
 
     pub(crate) fn status(&self) -> BTreeMap<String, NodeStatus> {
         self.names.status()
+    }
+
+    pub(crate) fn command_metrics(&self) -> BTreeMap<String, CommandMetrics> {
+        self.names.read_connectors(ClusterConnector::command_metrics)
+    }
+
+    pub(crate) fn cluster_metrics(&self, name: &str) -> Result<ClusterMetrics, GetClientError> {
+        self.names.node(name)?;
+        Ok(self.cluster.counters.read(self.cluster.runtime().now()))
     }
 
     pub(crate) fn cluster_status(&self, name: &str) -> Result<ClusterStatus, GetClientError> {

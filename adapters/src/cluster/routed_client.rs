@@ -15,7 +15,8 @@ use crate::cluster::retry::{OWNER_CHANGED, goes_out_in_parts};
 use crate::cluster::wire::{Wire, refresh_errand};
 use crate::error::{CommandFailure, Outage, RedisErrorExt, Sent};
 use crate::redis_node::{
-    CommandProfile, ReusableSleep, Session, redact, refuse_unless_plain, refuse_unless_plain_pipeline, timed_out,
+    CommandProfile, CountedRequest, CountsRequests, NodeCounters, RequestRef, RequestWay, ReusableSleep, Session, redact,
+    refuse_unless_plain, refuse_unless_plain_pipeline, timed_out,
 };
 
 /// The code of our errors on their way through the redis crate, which ignores it.
@@ -62,11 +63,11 @@ impl RoutedClient {
     }
 
     pub(crate) async fn ask(&mut self, cmd: &Cmd) -> RedisResult<Value> {
-        self.routed.ask(cmd).await
+        self.routed.ask(RequestWay::Shared, cmd).await
     }
 
     pub(crate) async fn ask_all(&mut self, pipeline: &Pipeline, offset: usize, count: usize) -> RedisResult<Vec<Value>> {
-        self.routed.ask_all(pipeline, offset, count).await
+        self.routed.ask_all(RequestWay::Shared, pipeline, offset, count).await
     }
 }
 
@@ -98,11 +99,24 @@ pub(crate) struct RoutedConnection {
     /// Its pools were closed: it sends nothing any more.
     ended: Arc<AtomicBool>,
     timer: ReusableSleep,
+    /// Of the name of the cluster.
+    counters: Arc<NodeCounters>,
+}
+
+impl CountsRequests for RoutedConnection {
+    fn counters(&self) -> &NodeCounters {
+        &self.counters
+    }
 }
 
 impl RoutedConnection {
-    pub(crate) fn new(cluster: Arc<Cluster>, connection: ClusterConnection<Wire>, share: Arc<ShareState>) -> Self {
-        Self { cluster, connection, share, ended: Arc::default(), timer: ReusableSleep::default() }
+    pub(crate) fn new(
+        cluster: Arc<Cluster>,
+        connection: ClusterConnection<Wire>,
+        share: Arc<ShareState>,
+        counters: Arc<NodeCounters>,
+    ) -> Self {
+        Self { cluster, connection, share, ended: Arc::default(), timer: ReusableSleep::default(), counters }
     }
 
     pub(crate) fn is_broken(&self) -> bool {
@@ -115,7 +129,29 @@ impl RoutedConnection {
         move || ended.store(true, Ordering::SeqCst)
     }
 
-    pub(crate) async fn ask(&mut self, cmd: &Cmd) -> RedisResult<Value> {
+    pub(crate) async fn ask(&mut self, way: RequestWay, cmd: &Cmd) -> RedisResult<Value> {
+        let asked = RequestRef::Command(cmd);
+        let counted = CountedRequest::begin(self, way, asked);
+        let result = counted.sender.route(cmd).await;
+        counted.end(&result, asked);
+        result
+    }
+
+    pub(crate) async fn ask_all(
+        &mut self,
+        way: RequestWay,
+        pipeline: &Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisResult<Vec<Value>> {
+        let asked = RequestRef::Pipeline(pipeline, offset);
+        let counted = CountedRequest::begin(self, way, asked);
+        let result = counted.sender.route_all(pipeline, offset, count).await;
+        counted.end(&result, asked);
+        result
+    }
+
+    async fn route(&mut self, cmd: &Cmd) -> RedisResult<Value> {
         let request = CommandProfile::of_command(cmd, self.session());
         refuse_unless_plain(cmd, request)?;
         let renamed = in_lower_case(cmd);
@@ -135,7 +171,7 @@ impl RoutedConnection {
         replied.map_err(|error| if goes_out_in_parts(cmd) { of_a_part(&error).unwrap_or(error) } else { error })
     }
 
-    pub(crate) async fn ask_all(&mut self, pipeline: &Pipeline, offset: usize, count: usize) -> RedisResult<Vec<Value>> {
+    async fn route_all(&mut self, pipeline: &Pipeline, offset: usize, count: usize) -> RedisResult<Vec<Value>> {
         let request = refuse_unless_plain_pipeline(pipeline, offset, count, self.session())?;
         let deadline = self.deadline(request)?;
         self.look_at_changes(deadline).await;
@@ -213,7 +249,8 @@ impl Drop for NudgeGuard<'_> {
 
 impl Clone for RoutedConnection {
     fn clone(&self) -> Self {
-        let mut clone = Self::new(Arc::clone(&self.cluster), self.connection.clone(), Arc::clone(&self.share));
+        let mut clone =
+            Self::new(Arc::clone(&self.cluster), self.connection.clone(), Arc::clone(&self.share), Arc::clone(&self.counters));
         clone.ended = Arc::clone(&self.ended);
         clone
     }

@@ -6,12 +6,13 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use redis::aio::ConnectionLike;
+use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{Arg, Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value};
 
 use crate::redis_node::command_profile::CommandProfile;
 use crate::redis_node::connection::RedisConnection;
 use crate::redis_node::error::ConnectError;
+use crate::redis_node::metrics::counted_request::ask_counted;
 use crate::redis_node::reply_class::RequestRef;
 use crate::redis_node::secrets::Secrets;
 use crate::redis_node::socket::Socket;
@@ -159,9 +160,9 @@ impl ConnectionLike for NewConnection {
         let connection = self.connection_mut();
         let request = CommandProfile::of_command(cmd, connection.session());
         Box::pin(async move {
-            refuse_without_reply(cmd)?;
-            request.check(cmd)?;
-            connection.ask(request, RequestRef::Command(cmd), async |handle| handle.send_packed_command(cmd).await).await
+            let checked = refuse_without_reply(cmd).and_then(|()| request.check(cmd)).map(|()| request);
+            let send = async |handle: &mut MultiplexedConnection| handle.send_packed_command(cmd).await;
+            ask_counted(connection, checked, RequestRef::Command(cmd), send).await
         })
     }
 
@@ -171,8 +172,9 @@ impl ConnectionLike for NewConnection {
         let request = CommandProfile::of_packed_commands(pipeline, offset, count, connection.session());
         let asked = RequestRef::Pipeline(pipeline, offset);
         Box::pin(async move {
-            request.check_pipeline(pipeline)?;
-            connection.ask(request, asked, async |handle| handle.send_packed_commands(pipeline, offset, count).await).await
+            let checked = request.check_pipeline(pipeline).map(|()| request);
+            let send = async |handle: &mut MultiplexedConnection| handle.send_packed_commands(pipeline, offset, count).await;
+            ask_counted(connection, checked, asked, send).await
         })
     }
 

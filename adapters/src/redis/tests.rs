@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use redis::{ProtocolVersion, RedisResult, Value};
-use redis_manager_core::Connector;
+use redis_manager_core::{Connector, NodeConfig};
 use redis_manager_tests::scripted_server::{Conversation, ScriptedServer};
 
 use super::{Address, Hooks, RedisConnector};
@@ -226,7 +226,7 @@ fn a_connection_that_is_dropped_is_closed_whatever_handles_are_left() {
         #[cfg(not(feature = "tls-rustls"))]
         let tls = super::Tls;
         let address = Address::parse(&server.url(), ProtocolVersion::RESP3, &tls).expect("a URL");
-        let connector = RedisConnector::new(network, address, PoolArgs::default(), Hooks::default(), 100 * MS);
+        let connector = RedisConnector::new(network, address, PoolArgs::default(), Hooks::default(), &NodeConfig::default());
         let connection = connector.connect().await.expect("it logs in");
         let handle = connection.handle();
         drop(connection);
