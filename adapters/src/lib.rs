@@ -26,6 +26,7 @@
 //! |---|---|
 //! | [`guide::clients`] | to choose a client: lease, shared client, client for a key, transactions, subscriptions |
 //! | [`guide::configuration`] | to set something: every setting, hooks, limits of connections, URLs, features |
+//! | [`guide::metrics`] | to watch it: counters and histograms, Prometheus, OpenTelemetry |
 //! | [`guide::outages`] | to handle errors and to shut down: what callers get, every error, HTTP 503, SIGTERM |
 //! | [`guide::cluster`] | with Redis Cluster |
 //! | [`guide::tls`] | with TLS |
@@ -37,6 +38,7 @@
 //! - The root: what most services need. [`prelude`]: a part of it, for `use redis_manager::prelude::*;`.
 //! - [`runtime`]: the traits of an executor and its network, for other runtimes.
 //! - [`pool`]: pools of something else than Redis.
+//! - `export`: the metrics of all nodes for Prometheus, the crate `metrics` and OpenTelemetry.
 //! - `tls`: the settings of TLS. `testing`: the fake runtime and the fake server.
 #![cfg_attr(
     any(feature = "tokio", feature = "smol"),
@@ -48,6 +50,7 @@
 //! - `tokio` (default): `tokio::TokioRuntime`, for services on tokio.
 //! - `smol`: `smol::SmolRuntime`, for services on smol or async-std.
 //! - `cluster`: Redis Cluster. `tls-rustls`: `rediss://` and `valkeys://` URLs. Both need one of the runtimes.
+//! - `prometheus`, `metrics`, `opentelemetry`: the module `export`. They need one of the runtimes.
 //! - `serde`: `Serialize` for every status and all metrics.
 //! - `testing`: the module of that name.
 //!
@@ -63,6 +66,11 @@ mod builder;
 mod cluster;
 #[cfg(any(feature = "tokio", feature = "smol"))]
 mod error;
+#[cfg(all(
+    any(feature = "metrics", feature = "opentelemetry", feature = "prometheus"),
+    any(feature = "tokio", feature = "smol")
+))]
+pub mod export;
 #[cfg(all(feature = "cluster", any(feature = "tokio", feature = "smol")))]
 mod future_util;
 #[cfg(any(doc, doctest))]
@@ -99,8 +107,8 @@ pub use redis;
 #[cfg(feature = "testing")]
 pub use redis_manager_core::testing;
 pub use redis_manager_core::{
-    Closed, ConfigError, CountBy, CountKey, Health, Histogram, LastError, NodeStatus, OnNodeDown, PoolStatus, Setting, Snapshot,
-    TotalConnections, WaitPhase,
+    AcquireCounts, Closed, ConfigError, ConnectCounts, CountBy, CountKey, Health, Histogram, LastError, NodeMetrics, NodeStatus,
+    OnNodeDown, PoolStatus, ReturnCounts, Setting, Snapshot, TotalConnections, WaitPhase,
 };
 
 #[cfg(any(feature = "tokio", feature = "smol"))]

@@ -19,6 +19,7 @@ mod handshakes;
 mod hooks;
 mod last_words;
 mod leases;
+mod metrics;
 mod pools;
 mod quarantine;
 mod replies;

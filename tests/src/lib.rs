@@ -3,6 +3,7 @@
 pub mod abilities;
 pub mod certificates;
 pub mod cluster;
+pub mod exposition;
 pub mod nutcracker;
 pub mod ports;
 pub mod redis_server;

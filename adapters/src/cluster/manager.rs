@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use redis::ProtocolVersion;
-use redis_manager_core::{Closed, ConfigError, Manager, NodePool, NodeStatus, PendingClose, Runtime, WeakManager};
+use redis_manager_core::{Closed, ConfigError, Manager, NodeMetrics, NodePool, NodeStatus, PendingClose, Runtime, WeakManager};
 
 use crate::cluster::args::ClusterArgs;
 use crate::cluster::cluster_metrics::ClusterMetrics;
@@ -154,6 +154,14 @@ impl Clusters {
         Ok(self.cluster.counters.read(self.cluster.runtime().now()))
     }
 
+    pub(crate) fn metrics(&self) -> BTreeMap<String, NodeMetrics> {
+        self.names.metrics()
+    }
+
+    pub(crate) fn status_and_metrics(&self) -> BTreeMap<String, (NodeStatus, NodeMetrics)> {
+        self.names.status_and_metrics()
+    }
+
     pub(crate) fn cluster_status(&self, name: &str) -> Result<ClusterStatus, GetClientError> {
         self.names.node(name)?;
         Ok(self.cluster.status())
@@ -209,6 +217,12 @@ impl Clusters {
 
     fn use_of_it(&self) -> MutexGuard<'_, ClusterUse> {
         lock(&self.use_of_it)
+    }
+
+    /// The names alone; it does not keep them open, and not the cluster either.
+    #[cfg(any(feature = "metrics", feature = "opentelemetry", feature = "prometheus"))]
+    pub(crate) fn downgrade_names(&self) -> WeakManager<ClusterConnector> {
+        self.names.downgrade()
     }
 
     /// The same for the handles of its names; it does not keep them open.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis_manager_core::{Manager, NodePool, NodeStatus, WeakManager};
+use redis_manager_core::{Manager, NodeMetrics, NodePool, NodeStatus, WeakManager};
 
 #[cfg(feature = "cluster")]
 use crate::cluster::{ClusterConnector, Clusters, WeakClusters};
@@ -135,6 +135,22 @@ impl NodeHandle {
             HandleKind::Node { pool, .. } => pool.connector().command_metrics(),
             #[cfg(feature = "cluster")]
             HandleKind::Cluster { pool, .. } => pool.connector().command_metrics(),
+        }
+    }
+
+    /// What was counted and timed of the node since it was added; of a cluster, what was counted of its clients.
+    #[must_use]
+    pub fn metrics(&self) -> NodeMetrics {
+        self.status_and_metrics().1
+    }
+
+    /// [`status`](NodeHandle::status) and [`metrics`](NodeHandle::metrics) of the same moment.
+    #[must_use]
+    pub fn status_and_metrics(&self) -> (NodeStatus, NodeMetrics) {
+        match &self.of {
+            HandleKind::Node { pool, .. } => pool.status_and_metrics(),
+            #[cfg(feature = "cluster")]
+            HandleKind::Cluster { pool, .. } => pool.status_and_metrics(),
         }
     }
 
