@@ -18,6 +18,9 @@ pub(crate) struct ManagerReader {
     clusters: Option<WeakManager<ClusterConnector>>,
 }
 
+/// By the name of the node.
+pub(crate) type PicturesOfNodes = BTreeMap<String, (NodeStatus, NodeMetrics)>;
+
 impl RedisManager {
     pub(crate) fn reader(&self) -> ManagerReader {
         ManagerReader {
@@ -30,7 +33,7 @@ impl RedisManager {
 
 impl ManagerReader {
     /// The settings of all nodes, and what [`RedisManager::status_and_metrics`] returns; none if the manager is gone.
-    pub(crate) fn read(&self) -> Option<(NodeConfig, BTreeMap<String, (NodeStatus, NodeMetrics)>)> {
+    pub(crate) fn read(&self) -> Option<(NodeConfig, PicturesOfNodes)> {
         #[cfg(feature = "cluster")]
         let clusters = match &self.clusters {
             Some(clusters) => Some(clusters.upgrade()?),
