@@ -93,11 +93,11 @@ fn end_of<T: ReplyValues>(result: &RedisResult<T>, asked: RequestRef<'_>) -> Req
 
 /// The code of an error, or of the first one among the replies to the commands of a transaction.
 fn code_of(value: &Value, is_transaction: bool) -> Option<ServerErrorCode> {
-    match value {
-        Value::ServerError(error) => Some(ServerErrorCode::of(error.code())),
-        Value::Array(replies) if is_transaction => replies.iter().find_map(|reply| code_of(reply, false)),
-        _ => None,
+    if let Value::ServerError(error) = value {
+        return Some(ServerErrorCode::of(error.code()));
     }
+    let Value::Array(replies) = value else { return None };
+    if is_transaction { replies.iter().find_map(|reply| code_of(reply, false)) } else { None }
 }
 
 fn end_of_error(error: &RedisError) -> RequestEnd {
