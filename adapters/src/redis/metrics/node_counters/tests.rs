@@ -63,7 +63,7 @@ fn no_count_is_lost_between_threads_and_no_reader_sees_an_end_without_its_beginn
     assert_eq!((read.exclusive.commands, read.durations.len(), read.shared), (160_000, 0, RequestCounts::default()));
 }
 
-/// Seen to bite: without `wrapping` in `begin`, at a pipeline without commands; with `commands` for `commands - 1`.
+/// Seen to bite: with a pipeline of five as one command. Guards against: a subtraction that overflows without a command.
 #[test]
 fn a_pipeline_is_one_request_and_as_many_commands_as_it_has() {
     let counters = counters(0);
