@@ -57,8 +57,7 @@ fn assert_adds_up(metrics: &CommandMetrics) {
     }
 }
 
-/// Seen to bite: with the requests of `SharedHandle` as exclusive ones; with a pipeline counted as one command; without
-/// `is_transaction` in `code_of`; with logins and health checks counted by `ask` of the connection.
+/// Seen to bite: with the errors within a transaction left out. Guards against: logins and health checks that are counted.
 async fn commands_are_counted_as_the_server_counts_them(runtime: impl Network + Clone) {
     let server = RedisServer::start();
     let manager = manager_of(&server, runtime.clone()).await;
@@ -131,7 +130,7 @@ async fn commands_are_counted_as_the_server_counts_them(runtime: impl Network + 
     assert_eq!((codes(ServerErrorCode::WrongType), codes(ServerErrorCode::ExecAbort)), ((2, 1), (1, 0)), "{seen:?}");
 }
 
-/// Seen to bite: without the `Drop` of `CountedRequest`, which leaves the cancelled ones in flight.
+/// Guards against: cancelled requests that stay in flight.
 async fn what_was_in_flight_when_its_connection_was_killed_has_ended(runtime: impl Network + Clone) {
     let server = RedisServer::start();
     let manager = manager_of(&server, runtime.clone()).await;
@@ -169,7 +168,7 @@ async fn what_was_in_flight_when_its_connection_was_killed_has_ended(runtime: im
     assert!(phases.login.count() >= 4 && phases.dial.count() == phases.resolve.count(), "{phases:?}");
 }
 
-/// Seen to bite: with each push as a message, confirmations included; with an end that counts again at the drop.
+/// Seen to bite: with messages that are not counted; with an end that counts again at each look.
 async fn subscriptions_are_counted_with_their_messages_and_ends(runtime: impl Network + Clone) {
     let server = RedisServer::start();
     let manager = manager_of(&server, runtime.clone()).await;
@@ -215,7 +214,7 @@ async fn subscriptions_are_counted_with_their_messages_and_ends(runtime: impl Ne
     assert_eq!((seen.exclusive.begun, seen.durations["subscribe"].count()), (3, 3));
 }
 
-/// Seen to bite: with MOVED as `other`; without `note_change` in `adopt`.
+/// Seen to bite: without `note_change` in `adopt`. Guards against: the queries of the cluster's monitor that are counted.
 async fn redirections_are_counted_at_the_node_that_redirects(runtime: impl Network + Clone) {
     let cluster = TestCluster::options().replicas(0).start();
     // The topology is requested again only after a MOVED.

@@ -88,7 +88,7 @@ impl ClusterCounters {
 mod tests {
     use super::*;
 
-    /// Seen to bite: with `insert` for `get_or_insert`, which begins anew at each look; without the present time in `read`.
+    /// Seen to bite: with `insert` for `get_or_insert`, which begins anew at each look.
     #[test]
     fn the_time_without_a_primary_is_counted_from_the_first_look_to_the_first_without_it() {
         let counters = ClusterCounters::default();

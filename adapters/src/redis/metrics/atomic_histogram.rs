@@ -34,7 +34,7 @@ impl AtomicHistogram {
 mod tests {
     use super::*;
 
-    /// Seen to bite: with micros for nanos in `record`.
+    /// Guards against: microseconds for nanoseconds in `record`.
     #[test]
     fn it_is_read_as_the_histogram_of_the_same_lengths() {
         let (atomic, mut plain) = (AtomicHistogram::new(), Histogram::default());

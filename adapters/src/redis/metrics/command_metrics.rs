@@ -76,7 +76,7 @@ pub struct RequestCounts {
 }
 
 impl RequestCounts {
-    /// Requests that have not ended.
+    /// Requests that have not ended. Requests that ended while the counts were read may be included.
     #[must_use]
     pub fn in_flight(&self) -> u64 {
         self.begun - self.ended.total()

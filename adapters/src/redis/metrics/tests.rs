@@ -122,7 +122,7 @@ fn a_request_of_an_exclusive_client_ends_once_however_it_ends() {
     });
 }
 
-/// Seen to bite: with `Cancelled` for an `ask` that fails before its connection; with the refusal before `ask_counted`.
+/// Seen to bite: with its requests as exclusive ones; with timeouts taken for unknown outcomes.
 #[test]
 fn a_request_of_a_shared_client_ends_once_however_it_ends() {
     let server = ScriptedServer::start(serve);
@@ -188,7 +188,7 @@ fn each_phase_of_a_connect_is_timed_when_it_has_ended_well() {
     });
 }
 
-/// Seen to bite: with a label that has a capital letter.
+/// Guards against: a label that has a capital letter.
 #[test]
 fn labels_are_names_of_metrics() {
     let labels = |labels: Vec<&'static str>| {
