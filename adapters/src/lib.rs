@@ -51,7 +51,7 @@
 //! - `smol`: `smol::SmolRuntime`, for services on smol or async-std.
 //! - `cluster`: Redis Cluster. `tls-rustls`: `rediss://` and `valkeys://` URLs. Both need one of the runtimes.
 //! - `prometheus`, `metrics`, `opentelemetry`: the module `export`. They need one of the runtimes.
-//! - `serde`: `Serialize` for every status.
+//! - `serde`: `Serialize` for every status and all metrics.
 //! - `testing`: the module of that name.
 //!
 //! All may be on at once. For smol alone: `default-features = false, features = ["smol"]`. Without a runtime only [`pool`] and
@@ -114,7 +114,7 @@ pub use redis_manager_core::{
 #[cfg(any(feature = "tokio", feature = "smol"))]
 pub use builder::RedisManagerBuilder;
 #[cfg(all(feature = "cluster", any(feature = "tokio", feature = "smol")))]
-pub use cluster::{ClusterArgs, ClusterNode, ClusterRole, ClusterStatus};
+pub use cluster::{ClusterArgs, ClusterMetrics, ClusterNode, ClusterRole, ClusterStatus, TopologyChange};
 #[cfg(any(feature = "tokio", feature = "smol"))]
 pub use error::{AddNodeError, ConnectFailure, FailureKind, GetClientError, RedisErrorExt, Sent};
 #[cfg(any(feature = "tokio", feature = "smol"))]
@@ -124,8 +124,9 @@ pub use manager::{NodeHandle, RedisManager};
 pub use no_runtime::RedisManager;
 #[cfg(any(feature = "tokio", feature = "smol"))]
 pub use redis_node::{
-    Attempt, Client, Handshake, LendCandidate, NewConnection, PoolArgs, Prepared, PubSub, PubSubEnd, SharedClient,
-    TransactionError, UnknownCommands,
+    Attempt, Client, CommandMetrics, ConnectPhaseTimes, Handshake, LendCandidate, NewConnection, PoolArgs, Prepared, PubSub,
+    PubSubEnd, RequestCounts, RequestResult, RequestWay, ServerErrorCode, SharedClient, SubscriptionCounts, TransactionError,
+    UnknownCommands,
 };
 #[cfg(any(feature = "tokio", feature = "smol"))]
 pub use tcp_options::Keepalive;

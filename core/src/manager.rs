@@ -156,6 +156,13 @@ impl<K: Connector> Manager<K> {
         self.registry.read_all(NodePool::status)
     }
 
+    /// What is `read` of the connector of every node, by [`Connector::name`]. Which nodes there are is as in
+    /// [`status`](Manager::status).
+    #[must_use]
+    pub fn read_connectors<T>(&self, read: impl Fn(&K) -> T) -> BTreeMap<String, T> {
+        self.registry.read_all(|pool| read(pool.connector()))
+    }
+
     /// What was counted and timed of every node since it was added, by [`Connector::name`]; see [`NodePool::metrics`]. Which
     /// nodes there are is as in [`status`](Manager::status); that of one is `manager.node(name)?.metrics()`.
     #[must_use]

@@ -215,6 +215,12 @@ impl<K: Connector> NodePool<K> {
         let _drained = WaitFor::new(self.node(), WaitKind::Drained, timeout.saturating_add(CLOSE_MARGIN)).await;
     }
 
+    /// What connects the pools.
+    #[must_use]
+    pub fn connector(&self) -> &K {
+        self.node().connector()
+    }
+
     /// Whether both are handles of the same pools.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {

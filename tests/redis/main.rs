@@ -9,6 +9,7 @@ mod cluster_fixture;
 mod cluster_names;
 mod cluster_redirections;
 mod cluster_tls;
+mod command_metrics;
 mod commands;
 mod dialling;
 mod ending;

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use redis_manager_core::{Manager, NodeMetrics, NodeStatus, TotalConnections};
 
 #[cfg(feature = "cluster")]
-use crate::cluster::{ClusterStatus, Clusters};
+use crate::cluster::{ClusterMetrics, ClusterStatus, Clusters};
 use crate::error::GetClientError;
 use crate::manager::node_context::NodeContext;
 pub use crate::manager::node_handle::NodeHandle;
@@ -27,7 +27,7 @@ use crate::manager::node_key::node_key;
 #[cfg(any(feature = "metrics", feature = "opentelemetry", feature = "prometheus"))]
 pub(crate) use crate::manager::reader::ManagerReader;
 use crate::network::Network;
-use crate::redis_node::{Hooks, PoolArgs, RedisConnector, Tls, redact};
+use crate::redis_node::{CommandMetrics, Hooks, PoolArgs, RedisConnector, Tls, redact};
 
 /// Connection pools of many Redis nodes, by URL. Cheap to clone; all clones are the same manager. When the last one is dropped,
 /// all pools close, except those of nodes that a [`NodeHandle`] or a [`SharedClient`](crate::SharedClient) still uses.
@@ -120,6 +120,30 @@ impl RedisManager {
         #[cfg(feature = "cluster")]
         let statuses = statuses.into_iter().chain(self.clusters.iter().flat_map(Clusters::status)).collect();
         statuses
+    }
+
+    /// What was counted and timed of the requests to every node since it was added, of its connects and its subscriptions. By
+    /// URL, password hidden; a cluster by its name, and each of its nodes as `host:port`. Which nodes there are is as in
+    /// [`fetch_pool_status`](RedisManager::fetch_pool_status). That of one node is
+    /// [`NodeHandle::command_metrics`].
+    #[must_use]
+    pub fn command_metrics(&self) -> BTreeMap<String, CommandMetrics> {
+        let metrics = self.nodes.read_connectors(RedisConnector::command_metrics);
+        #[cfg(feature = "cluster")]
+        let metrics = metrics.into_iter().chain(self.clusters.iter().flat_map(Clusters::command_metrics)).collect();
+        metrics
+    }
+
+    /// What was counted of a cluster: changes of its topology, failovers, and how long primaries were not up.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownNode`](GetClientError::UnknownNode) if the cluster was never added or has been closed, or if the manager is not
+    /// in cluster mode. [`Closed`](GetClientError::Closed) after [`close_all_pools`](RedisManager::close_all_pools).
+    #[cfg(feature = "cluster")]
+    pub fn cluster_metrics(&self, url: &str) -> Result<ClusterMetrics, GetClientError> {
+        let unknown = || GetClientError::UnknownNode { node: String::from(url) };
+        self.clusters.as_ref().ok_or_else(unknown).and_then(|clusters| clusters.cluster_metrics(url)).map_err(hide_password)
     }
 
     /// What was counted and timed of every node since it was added, by URL, password hidden. The nodes are those of

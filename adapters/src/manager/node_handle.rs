@@ -10,7 +10,7 @@ use redis_manager_core::{Manager, NodeMetrics, NodePool, NodeStatus, WeakManager
 use crate::cluster::{ClusterConnector, Clusters, WeakClusters};
 use crate::error::GetClientError;
 use crate::manager::node_context::NodeContext;
-use crate::redis_node::{Client, RedisConnector, SharedClient};
+use crate::redis_node::{Client, CommandMetrics, RedisConnector, SharedClient};
 
 /// A node of a manager, or a cluster. Cheap to clone; returned by
 /// [`RedisManager::add_node_pool`](crate::RedisManager::add_node_pool) and [`RedisManager::node`](crate::RedisManager::node).
@@ -127,6 +127,17 @@ impl NodeHandle {
         }
     }
 
+    /// What was counted and timed of the requests to the node since it was added, of its connects and its subscriptions. Also
+    /// after its close.
+    #[must_use]
+    pub fn command_metrics(&self) -> CommandMetrics {
+        match &self.of {
+            HandleKind::Node { pool, .. } => pool.connector().command_metrics(),
+            #[cfg(feature = "cluster")]
+            HandleKind::Cluster { pool, .. } => pool.connector().command_metrics(),
+        }
+    }
+
     /// What was counted and timed of the node since it was added; of a cluster, what was counted of its clients.
     #[must_use]
     pub fn metrics(&self) -> NodeMetrics {
@@ -215,7 +226,7 @@ impl NodeHandle {
             #[cfg(feature = "cluster")]
             HandleKind::Cluster { pool, clusters } => match clusters.upgrade() {
                 Some(clusters) => clusters.close(&self.key, timeout).await,
-                None => pool.close_timeout(timeout).await,
+                None => clusters.close_without_manager(pool, &self.key, timeout).await,
             },
         }
     }

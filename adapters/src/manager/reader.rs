@@ -18,6 +18,9 @@ pub(crate) struct ManagerReader {
     clusters: Option<WeakManager<ClusterConnector>>,
 }
 
+/// By the name of the node: its status and its metrics of one moment. They are large, and are moved often while they are sorted.
+pub(crate) type PicturesOfNodes = BTreeMap<String, Box<(NodeStatus, NodeMetrics)>>;
+
 impl RedisManager {
     pub(crate) fn reader(&self) -> ManagerReader {
         ManagerReader {
@@ -28,12 +31,9 @@ impl RedisManager {
     }
 }
 
-/// The status and the metrics of a node at one moment. They are large, and are moved often while they are sorted.
-pub(crate) type NodePicture = Box<(NodeStatus, NodeMetrics)>;
-
 impl ManagerReader {
     /// The settings of all nodes, and what [`RedisManager::status_and_metrics`] returns; none if the manager is gone.
-    pub(crate) fn read(&self) -> Option<(NodeConfig, BTreeMap<String, NodePicture>)> {
+    pub(crate) fn read(&self) -> Option<(NodeConfig, PicturesOfNodes)> {
         #[cfg(feature = "cluster")]
         let clusters = match &self.clusters {
             Some(clusters) => Some(clusters.upgrade()?),
@@ -50,6 +50,6 @@ impl ManagerReader {
     }
 }
 
-fn picture<K: Connector>(pool: &NodePool<K>) -> NodePicture {
+fn picture<K: Connector>(pool: &NodePool<K>) -> Box<(NodeStatus, NodeMetrics)> {
     Box::new(pool.status_and_metrics())
 }

@@ -1,4 +1,4 @@
-//! The table of the settings of a node, as the README shows it.
+//! The table of the settings of a node, as the guide shows it.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use super::{CONNECTIONS, CONNECTIONS_OF_NODE, NodeConfig, OnNodeDown, POOLS, Pro
 use crate::config_error::{in_words, samplings};
 
 impl NodeConfig {
-    /// The table of settings with the defaults and ranges that the code uses; the README's table is checked against it.
+    /// The table of settings with the defaults and ranges that the code uses; that of the guide is checked against it.
     #[must_use]
     pub fn settings() -> Vec<Setting> {
         let config = Self::default();

@@ -144,7 +144,6 @@ impl<K: Connector> Node<K> {
         self.put(Input::Release(loan, ReleaseKind::Broken(CloseReason::Discarded)));
     }
 
-    /// The fast path of a return, and the waiter that it serves.
     /// The fast path of a return, and the waiter that it serves. The connection comes back if there is more to do.
     fn put_back(&self, mut loan: Loan<K::Connection>) -> Option<Loan<K::Connection>> {
         let mut inner = self.inner.lock();

@@ -87,7 +87,7 @@ fn a_timed_release_that_meets_an_enqueue_reaches_it() {
         drop(second);
         let metrics = pool.metrics();
         assert_eq!((metrics.acquires.total(), metrics.use_time.count(), metrics.open()), (2, 2, 1));
-        world.finish(pool, server, 1);
+        world.finish(pool, &server, 1);
     });
 }
 

@@ -259,7 +259,7 @@ fn nodes_are_added_and_closed_by_many_at_once() {
             let (manager, server) = (manager.clone(), server.clone());
             crowd.join(move || {
                 let added = block_on(manager.add("a", FOREVER, || server.clone()));
-                assert!(matches!(added, Ok(()) | Err(AcquireError::Closed { .. })), "{added:?}");
+                assert!(matches!(added, Ok(_) | Err(AcquireError::Closed { .. })), "{added:?}");
                 match block_on(manager.get("a", FOREVER)) {
                     Ok(lease) => drop(lease),
                     Err(AcquireError::Closed { .. } | AcquireError::UnknownNode { .. }) => {}

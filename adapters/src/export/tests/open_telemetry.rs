@@ -28,7 +28,10 @@ fn attributes<'a>(attributes: impl Iterator<Item = &'a KeyValue>) -> BTreeMap<St
     attributes.map(|attribute| (attribute.key.to_string(), attribute.value.to_string())).collect()
 }
 
-fn points<T: Copy>(data: &MetricData<T>, float: impl Fn(T) -> f64) -> (&'static str, Vec<(BTreeMap<String, String>, f64)>) {
+/// Attributes and a value.
+type Point = (BTreeMap<String, String>, f64);
+
+fn points<T: Copy>(data: &MetricData<T>, float: impl Fn(T) -> f64) -> (&'static str, Vec<Point>) {
     match data {
         MetricData::Sum(sum) => {
             assert_eq!(sum.temporality(), Temporality::Cumulative);

@@ -8,12 +8,9 @@ use crate::state::input::DialFailureKind;
 use crate::state::outcome::WaitPhase;
 use crate::state::status::Health;
 
-mod sealed {
-    pub trait Sealed {}
-}
-
-/// The kinds that a [`CountBy`] tells apart. For the enums of this crate alone.
-pub trait CountKey: Copy + fmt::Debug + Eq + sealed::Sealed + 'static {
+/// The kinds that a [`CountBy`] tells apart. For the enums of this crate and of those that come with it: what is hidden here may
+/// change at any time.
+pub trait CountKey: Copy + fmt::Debug + Eq + 'static {
     /// An array with one count for each of them.
     #[doc(hidden)]
     type Counts: Copy + fmt::Debug + Default + Eq + AsRef<[u64]> + AsMut<[u64]>;
@@ -36,6 +33,14 @@ pub struct CountBy<K: CountKey> {
 }
 
 impl<K: CountKey> CountBy<K> {
+    /// What was counted elsewhere, in atomics say: `count` is called once for each kind.
+    #[must_use]
+    pub fn of_each(mut count: impl FnMut(K) -> u64) -> Self {
+        let mut counts = K::Counts::default();
+        counts.as_mut().iter_mut().zip(K::ALL).for_each(|(place, kind)| *place = count(*kind));
+        Self { counts }
+    }
+
     /// How often one of them has happened.
     #[must_use]
     pub fn of(&self, kind: K) -> u64 {
@@ -82,11 +87,11 @@ impl<K: CountKey> serde::Serialize for CountBy<K> {
 
 /// Lists the variants of an enum in the order of their definition: the compiler refuses a list that lacks one, or that has
 /// them in another order.
+#[doc(hidden)]
+#[macro_export]
 macro_rules! count_key {
     ($key:ident: $($variant:ident $label:literal,)*) => {
-        impl sealed::Sealed for $key {}
-
-        impl CountKey for $key {
+        impl $crate::CountKey for $key {
             type Counts = [u64; [$($label),*].len()];
 
             const ALL: &'static [Self] = &[$(Self::$variant),*];
@@ -104,8 +109,8 @@ macro_rules! count_key {
 
         const _: () = {
             let mut at = 0;
-            while at < $key::ALL.len() {
-                assert!($key::ALL[at] as usize == at, "in the order of their definition");
+            while at < <$key as $crate::CountKey>::ALL.len() {
+                assert!(<$key as $crate::CountKey>::ALL[at] as usize == at, "in the order of their definition");
                 at += 1;
             }
         };
@@ -146,6 +151,7 @@ mod tests {
         assert_eq!((closes.of(CloseReason::Expired), closes.of(CloseReason::Yielded), closes.total()), (2, 0, 3));
         assert_eq!(closes.iter().map(|(_, count)| count).collect::<Vec<_>>(), [1, 0, 0, 0, 0, 0, 0, 2, 0, 0]);
         assert_eq!(format!("{closes:?}"), "{Broken: 1, Expired: 2}");
+        assert_eq!(CountBy::of_each(|reason| closes.of(reason)), closes);
         for labels in [
             labels::<CloseReason>(),
             labels::<WaitPhase>(),

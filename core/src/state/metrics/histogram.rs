@@ -43,7 +43,7 @@ const FIRST_OF_BITS: [u8; u64::BITS as usize + 1] = {
 ///
 /// The upper bounds are 10, 15, 22, 33, 47 and 68 µs, the same times 10, 100 and so on, and 100 s: 43 in all. Each bound
 /// belongs to its bucket, as `le` of Prometheus does. What took longer than 100 s is counted, and is in no bucket with a bound.
-/// Counts and the sum only grow. 360 bytes.
+/// Counts and the sum only grow. 368 bytes.
 ///
 /// ```
 /// use redis_manager_core::Histogram;
@@ -71,6 +71,27 @@ impl Default for Histogram {
 }
 
 impl Histogram {
+    /// How many buckets there are, the one without a bound included.
+    pub const BUCKETS: usize = BOUNDS + 1;
+
+    /// The bucket that a length in nanoseconds belongs to, from 0 on. For those that count in atomics, and make a histogram
+    /// [of their counts](Histogram::of_counts).
+    #[inline]
+    #[must_use]
+    pub fn bucket_of(nanos: u64) -> usize {
+        let mut bucket = usize::from(FIRST_OF_BITS[(u64::BITS - nanos.leading_zeros()) as usize]);
+        while NANOS.get(bucket).is_some_and(|bound| *bound < nanos) {
+            bucket += 1;
+        }
+        bucket
+    }
+
+    /// One with these counts, by [`bucket_of`](Histogram::bucket_of), of lengths that are so long together.
+    #[must_use]
+    pub fn of_counts(counts: [u64; Self::BUCKETS], sum: Duration) -> Self {
+        Self { counts, sum: sum.as_nanos() }
+    }
+
     /// Counts one length of time. More than 584 years are taken for 584 years.
     pub fn record(&mut self, length: Duration) {
         self.record_nanos(u64::try_from(length.as_nanos()).unwrap_or(u64::MAX));
@@ -79,11 +100,7 @@ impl Histogram {
     /// The same for one in nanoseconds.
     #[inline]
     pub(crate) fn record_nanos(&mut self, nanos: u64) {
-        let mut bucket = usize::from(FIRST_OF_BITS[(u64::BITS - nanos.leading_zeros()) as usize]);
-        while NANOS.get(bucket).is_some_and(|bound| *bound < nanos) {
-            bucket += 1;
-        }
-        self.counts[bucket] += 1;
+        self.counts[Self::bucket_of(nanos)] += 1;
         self.sum += u128::from(nanos);
     }
 
@@ -202,6 +219,15 @@ mod tests {
         assert_eq!((long.count(), long.buckets().last()), (3, Some((Duration::from_secs(100), 1))));
         assert_eq!(long.sum(), Duration::from_nanos(u64::MAX) + Duration::from_secs(101));
         assert_eq!([0.3, 0.4].map(|q| long.quantile(q)), [10 * MICRO, Duration::MAX].map(Some));
+    }
+
+    /// Guards against: a sum in another unit, counts from the second bucket on.
+    #[test]
+    fn what_was_counted_elsewhere_is_the_same_histogram() {
+        let lengths = [MICRO, 15 * MICRO, 16 * MICRO, Duration::from_secs(3), Duration::from_secs(1_000)];
+        let mut counts = [0; Histogram::BUCKETS];
+        lengths.iter().for_each(|length| counts[Histogram::bucket_of(length.as_nanos() as u64)] += 1);
+        assert_eq!(Histogram::of_counts(counts, lengths.iter().sum()), of(lengths));
     }
 
     /// Guards against: a rank that is rounded down.

@@ -13,7 +13,7 @@ use crate::state::status::Health;
 /// What was counted and timed of a node since it was added, at one moment: all of it adds up, also with a
 /// [`NodeStatus`](crate::NodeStatus) that was read [together with it](crate::NodePool::status_and_metrics).
 ///
-/// Counters and histograms only grow; `pending` of the gets is the one number that also falls. 1.7 kB.
+/// Counters and histograms only grow; `pending` of the gets is the one number that also falls. 1.6 kB.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -21,7 +21,8 @@ pub struct NodeMetrics {
     /// Gets by how they ended.
     pub acquires: AcquireCounts,
     /// How long the gets waited that are counted as `waited`: from the first look at the node to the lease in hand. Gets that
-    /// got nothing are in the counters alone.
+    /// got nothing are in the counters alone. One whose connection was found broken waits on, and is timed once more, from its
+    /// beginning.
     pub wait_time: Histogram,
     /// Dials by how they ended.
     pub connects: ConnectCounts,

@@ -49,7 +49,7 @@ impl<C> NodeState<C> {
             (ReleaseKind::Stale, _) => {
                 let born_at = meta.born_at();
                 self.close_conn(now, id, conn, CloseReason::Broken);
-                self.lost_early(now, born_at, "a new connection was closed, or refused by the connector, before its first use");
+                self.lost_early(now, born_at, "a new connection was closed, or refused, before its first use");
             }
             (ReleaseKind::Silent, _) => {
                 self.outbox.emit(Event::CommandUnanswered);

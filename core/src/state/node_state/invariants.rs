@@ -52,7 +52,8 @@ impl<C> NodeState<C> {
 
     /// What is counted is what was begun, less what has ended: in every history.
     ///
-    /// Seen to bite: as the mutants of `metering.rs`, `timers.rs` and `recorder.rs` say.
+    /// Seen to bite: with a late dial that opens nothing, a check that is given up and stays open, a close that is counted twice,
+    /// a grant that is not pending, a cancelled grant that is not counted (all T6).
     fn assert_metrics(&self) {
         let (metrics, counts) = (self.outbox.metrics().recorded(), self.connections.counts());
         let open = (counts.alive() + counts.of(Phase::Lost) + counts.examined()) as u64;

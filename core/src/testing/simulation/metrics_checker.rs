@@ -26,8 +26,8 @@ impl MetricsChecker {
 
     /// After every step.
     ///
-    /// Seen to bite: with a wait that is counted when it is granted (T6), with a retry that is not told apart (T6), with a
-    /// counter that is set back (T6), with a stretch of bad health that is added twice (T6).
+    /// Seen to bite: with a retry that is not told apart (T6), with a number that is set back (T6), with bad health that is
+    /// counted twice (T6).
     pub(super) fn step(
         &mut self,
         now: Instant,

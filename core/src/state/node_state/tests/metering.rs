@@ -183,3 +183,10 @@ fn t6_the_time_that_a_node_is_not_up_adds_up_until_its_pool_closes() {
     assert_eq!(changes, [(Health::Up, 1), (Health::Suspect, 1), (Health::Down, 1)]);
     bench.release(loan);
 }
+
+/// As the documentation says. There is one of these for each node, and a copy for each look at it.
+#[test]
+fn metrics_take_less_than_two_kilobytes() {
+    let sizes = [size_of::<crate::state::Histogram>(), size_of::<crate::state::NodeMetrics>()];
+    assert!(sizes[0] <= 368 && sizes[1] <= 1_600, "{sizes:?}");
+}
