@@ -37,8 +37,8 @@ fn for_prometheus((name, labels): &SeriesName) -> SeriesName {
     (name, labels.iter().map(|(key, value)| (key.replace('.', "_"), value.clone())).collect())
 }
 
-/// Seen to bite: with a label left out of the attributes, with buckets of the facade that are not cumulative, and with a row that
-/// one of them leaves out.
+/// Seen to bite: with a label left out of the attributes, with half of each bucket for the facade, and with buckets that Prometheus
+/// gets added up already.
 #[test]
 fn all_exporters_have_the_same_series_and_values() {
     let server = RedisServer::start();
@@ -73,7 +73,7 @@ fn all_exporters_have_the_same_series_and_values() {
     }
 }
 
-/// Seen to bite: with the key of a node, which is its URL, for its name.
+/// Seen to bite: with the URL of a node as it was given for its name.
 #[test]
 fn no_exporter_shows_a_password() {
     const SECRETS: [&str; 4] = ["Zq8xJv5k", "%5Aq8x%4Av5k", "p%40ss%2Fw0rd", "p@ss/w0rd"];

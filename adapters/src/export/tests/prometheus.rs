@@ -19,7 +19,7 @@ fn parsed(text: &str) -> Exposition {
     Exposition::parse(text).unwrap_or_else(|why| panic!("{why} in\n{text}"))
 }
 
-/// Seen to bite: with `+Inf` left out, with buckets that are not taken apart for the encoder, and with a row left out.
+/// Seen to bite: with `+Inf` left out, and with the short names exported unasked.
 #[test]
 fn both_texts_have_every_metric_of_every_node_and_the_same_values() {
     let manager = manager_of(&["redis://127.0.0.1:1", "redis://u:secret@127.0.0.1:1/7"]);

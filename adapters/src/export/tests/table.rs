@@ -9,7 +9,7 @@ use crate::export::source::ExportSource;
 use crate::export::table::{MetricDefinition, rows, visit};
 use crate::export::tests::manager_of;
 
-/// Seen to bite: with `cancelled` left out of the values of the gets' label, and with a counter that puts a histogram.
+/// Seen to bite: with `cancelled` left out of the values of the gets that are read.
 #[test]
 fn each_metric_has_the_values_of_its_label_and_the_samples_of_its_kind() {
     let manager = manager_of(&["redis://127.0.0.1:1"]);
@@ -29,7 +29,7 @@ fn each_metric_has_the_values_of_its_label_and_the_samples_of_its_kind() {
     }
 }
 
-/// Seen to bite: with `_total` left at the end of a stem, and with a row twice.
+/// Seen to bite: with `_total` left at the end of a stem. Guards against: a row that comes twice.
 #[test]
 fn names_are_unique_and_those_for_prometheus_have_its_units_and_ends() {
     let all = MetricDefinition::all();
