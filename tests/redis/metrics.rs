@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use redis_manager::export::{ExportSource, MetricDefinition, TextFormat};
 use redis_manager::runtime::Network;
-use redis_manager::{GetClientError, RedisManager};
+use redis_manager::{GetClientError, Health, RedisManager};
 use redis_manager_tests::exposition::Exposition;
 use redis_manager_tests::on_every_runtime;
 use redis_manager_tests::redis_server::RedisServer;
@@ -53,6 +53,7 @@ async fn values_add_up_with_the_status_after_gets_waits_timeouts_and_a_kill(runt
     until_settled(&manager, &server, &runtime).await;
     server.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
     until(&runtime, "both are dead", || node.metrics().deaths.total() == 2).await;
+    until(&runtime, "a probe has succeeded", || node.status().health == Health::Up).await;
     until_settled(&manager, &server, &runtime).await;
 
     let (read, (status, metrics)) = (scrape(&manager), node.status_and_metrics());
@@ -77,6 +78,7 @@ async fn values_add_up_with_the_status_after_gets_waits_timeouts_and_a_kill(runt
     );
     assert_eq!(read.value("redis_connections_created_total", &[]), metrics.opened() as f64);
     assert_eq!(read.value("redis_client_node_health", &[("health", "up")]), 1.0);
+    assert_eq!(read.sum("redis_client_node_health", &[]), 1.0);
     assert_eq!(manager.metrics().into_values().next().expect("one node").closes, metrics.closes);
     for metric in MetricDefinition::all() {
         let end = if metric.kind.to_string() == "histogram" { "_count" } else { "" };

@@ -14,8 +14,8 @@ use crate::export::table::{MANAGER, rows, visit};
 
 static METADATA: Metadata<'static> = Metadata::new("redis_manager", Level::INFO, Some(module_path!()));
 
-/// By manager and node.
-type GaugesOfNodes = BTreeMap<(Option<Arc<str>>, Arc<str>), Vec<Gauge>>;
+/// By manager, and by the label of the node and its value.
+type GaugesOfNodes = BTreeMap<(Option<Arc<str>>, &'static str, Arc<str>), Vec<Gauge>>;
 
 /// Sets the metrics of all nodes at the recorder of the facade `metrics`, each time that [`report`](MetricsReporter::report) is
 /// called. Nothing is counted between two reports that the next one does not have.
@@ -94,7 +94,8 @@ impl MetricsReporter {
 
 fn keep(set: &mut GaugesOfNodes, series: &Series<'_>, gauge: Gauge, value: f64) {
     gauge.set(value);
-    set.entry((series.manager.cloned(), Arc::clone(series.node.1))).or_default().push(gauge);
+    let (label, node) = series.node;
+    set.entry((series.manager.cloned(), label, Arc::clone(node))).or_default().push(gauge);
 }
 
 impl fmt::Debug for MetricsReporter {

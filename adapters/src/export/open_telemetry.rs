@@ -23,7 +23,7 @@ const FRESH_FOR: Duration = Duration::from_secs(1);
 ///
 /// OpenTelemetry has no observable histogram. A histogram `name` is three observable counters: `name.bucket` with the attribute
 /// `le`, cumulative and ending with `+Inf`, `name.count`, and `name.sum` in seconds. The SDK takes 2000 attribute sets for each
-/// instrument by default, which is enough for the buckets of 86 nodes; for more, raise the limit by a view.
+/// instrument by default, which is enough for the buckets of 125 nodes; for more, raise the limit by a view.
 ///
 #[cfg_attr(feature = "tokio", doc = "```no_run")]
 #[cfg_attr(not(feature = "tokio"), doc = "```ignore")]

@@ -74,10 +74,32 @@ impl PrometheusCollector {
 
 /// Whether a collector of redis-manager is called when the registry is encoded.
 fn has_collector(registry: &Registry) -> bool {
-    let before = FOUND.replace(Some(false));
+    let look = CollectorLook::begin();
     // An error of another collector is seen at the next scrape, too.
     let _ = text::encode_registry(&mut Discarded, registry);
-    FOUND.replace(before) == Some(true)
+    look.has_found()
+}
+
+/// While it is there, collectors of this thread say that they are there, and export nothing.
+struct CollectorLook {
+    before: Option<bool>,
+}
+
+impl CollectorLook {
+    fn begin() -> Self {
+        Self { before: FOUND.replace(Some(false)) }
+    }
+
+    fn has_found(&self) -> bool {
+        FOUND.get() == Some(true)
+    }
+}
+
+/// Also when another collector panics.
+impl Drop for CollectorLook {
+    fn drop(&mut self) {
+        FOUND.set(self.before);
+    }
 }
 
 /// Writes nothing.
