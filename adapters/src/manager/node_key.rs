@@ -6,7 +6,7 @@ use std::borrow::Cow;
 /// key are one node. Most URLs are their own key, or begin with it; nothing is allocated for those.
 pub(super) fn node_key(url: &str) -> Cow<'_, str> {
     let url = url.trim();
-    let is_host = |scheme: &str| !scheme.to_ascii_lowercase().contains("unix");
+    let is_host = |scheme: &str| !scheme.as_bytes().windows(4).any(|part| part.eq_ignore_ascii_case(b"unix"));
     let Some(start) = url.find("://").filter(|at| is_host(&url[..*at])).map(|at| at + 3) else { return Cow::Borrowed(url) };
     let place_end = url[start..].find(['/', '?', '#']).map_or(url.len(), |at| start + at);
     let path_end = url[place_end..].find(['?', '#']).map_or(url.len(), |at| place_end + at);
