@@ -36,8 +36,7 @@ fn on_tokio(story: impl Future<Output = ()>) {
 }
 
 async fn manager_of(server: &ScriptedServer) -> RedisManager {
-    let mut args = PoolArgs::default();
-    args.command_timeout = 60 * MS;
+    let args = PoolArgs { command_timeout: 60 * MS, ..PoolArgs::default() };
     let runtime = TokioRuntime::current().expect("within it");
     let builder = RedisManager::builder().max_pools_per_node(1).max_connection_size(2).use_time_sampling(1).pool_args(args);
     let manager = builder.build(runtime).expect("valid settings");
