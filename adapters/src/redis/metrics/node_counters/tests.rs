@@ -1,3 +1,4 @@
+use std::sync::Barrier;
 use std::sync::atomic::AtomicBool;
 
 use super::*;
@@ -36,7 +37,8 @@ fn requests_that_alternate_are_timed_as_often_as_each_other() {
 /// Seen to bite: with the beginnings read before the ends, which shows more ends; with a load and a store in `end`.
 #[test]
 fn no_count_is_lost_between_threads_and_no_reader_sees_an_end_without_its_beginning() {
-    let (counters, over) = (counters(1), AtomicBool::new(false));
+    // Together, and for long enough that each is interrupted by others.
+    let (counters, over, start) = (counters(1), AtomicBool::new(false), Barrier::new(4));
     thread::scope(|scope| {
         let reader = scope.spawn(|| {
             while !over.load(Ordering::Relaxed) {
@@ -47,7 +49,8 @@ fn no_count_is_lost_between_threads_and_no_reader_sees_an_end_without_its_beginn
         let threads: Vec<_> = (0..4)
             .map(|_| {
                 scope.spawn(|| {
-                    for _ in 0..20_000 {
+                    start.wait();
+                    for _ in 0..100_000 {
                         let timed_from = counters.begin(RequestWay::Exclusive, 2);
                         counters.end(RequestWay::Exclusive, RequestEnd::Refused, timed_from, || 0);
                     }
@@ -59,8 +62,8 @@ fn no_count_is_lost_between_threads_and_no_reader_sees_an_end_without_its_beginn
         reader.join().expect("it reads");
     });
     let read = read(&counters);
-    assert_eq!((read.exclusive.begun, read.exclusive.ended.of(RequestResult::Refused)), (80_000, 80_000));
-    assert_eq!((read.exclusive.commands, read.durations.len(), read.shared), (160_000, 0, RequestCounts::default()));
+    assert_eq!((read.exclusive.begun, read.exclusive.ended.of(RequestResult::Refused)), (400_000, 400_000));
+    assert_eq!((read.exclusive.commands, read.durations.len(), read.shared), (800_000, 0, RequestCounts::default()));
 }
 
 /// Seen to bite: with a pipeline of five as one command. Guards against: a subtraction that overflows without a command.
