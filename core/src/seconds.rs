@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+pub(crate) fn of<S: Serializer>(length: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    length.as_secs_f64().serialize(serializer)
+}
+
 pub(crate) fn of_option<S: Serializer>(length: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
     length.map(|length| length.as_secs_f64()).serialize(serializer)
 }
@@ -31,6 +35,7 @@ mod tests {
         };
         let status = NodeStatus {
             health: Health::Suspect,
+            health_for: Duration::from_millis(250),
             down_for: Some(Duration::from_millis(1_500)),
             total_pools: 1,
             healthy_pools: 1,
@@ -50,7 +55,7 @@ mod tests {
         };
         let value = serde_json::to_value(&status).expect("plain data");
         assert_eq!(value["health"], "suspect");
-        assert_eq!(value["down_for"], 1.5);
+        assert_eq!((&value["health_for"], &value["down_for"]), (&0.25.into(), &1.5.into()));
         assert_eq!(value["last_error_age"], serde_json::Value::Null);
         assert_eq!(value["pools"][0]["active_calls"], 3);
         assert_eq!(value["counters"]["lent_at_once"], 0);

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::NodeState;
 use super::inputs::{CLOSED_BY_SERVER, note_idle_since};
+use super::{NodeState, SeenHealth};
 use crate::close_reason::CloseReason;
 use crate::state::action::Action;
 use crate::state::closing::Lifecycle;
@@ -13,7 +13,6 @@ use crate::state::event::Event;
 use crate::state::ids::ConnId;
 use crate::state::input::{DialFailure, DialFailureKind};
 use crate::state::outcome::{WaitError, WaitFailure, WaitResult};
-use crate::state::status::Health;
 use crate::state::token::{Checkup, Closing, Ticket};
 use crate::state::wait_queue::WaitKind;
 use crate::time::Instant;
@@ -89,12 +88,10 @@ impl<C> NodeState<C> {
     /// A node that fails or comes back is never saturated, so every change passes here.
     fn note_health(&mut self, now: Instant) {
         let (from, to) = (self.seen_health.health, self.health());
-        self.seen_health.down_since = match to {
-            Health::Up | Health::Suspect => None,
-            Health::Down => self.seen_health.down_since.or(Some(now)),
-        };
+        if from != to || self.seen_health.since.is_none() {
+            self.seen_health = SeenHealth { health: to, since: Some(now) };
+        }
         if from != to {
-            self.seen_health.health = to;
             let last_error = self.dialer.last_error();
             self.outbox.emit(|| Event::HealthChanged { from, to, why: last_error.map(|error| error.text) });
         }

@@ -43,8 +43,8 @@ enum ReturnPath {
 #[derive(Clone, Copy, Debug)]
 struct SeenHealth {
     health: Health,
-    /// Since when it is down, if it is.
-    down_since: Option<Instant>,
+    /// Since when; none before the first input.
+    since: Option<Instant>,
 }
 
 /// The plain value that is the truth about one node.
@@ -105,7 +105,7 @@ impl<C> NodeState<C> {
             rng: Rng::new(seed),
             return_path: ReturnPath::Fast,
             idle_wanted: 0,
-            seen_health: SeenHealth { health: Health::Down, down_since: None },
+            seen_health: SeenHealth { health: Health::Down, since: None },
             counters: Counters::default(),
             outbox: Outbox::new(),
             config,
