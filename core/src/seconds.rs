@@ -16,7 +16,10 @@ pub(crate) fn of_option<S: Serializer>(length: &Option<Duration>, serializer: S)
 mod tests {
     use std::time::Duration;
 
-    use crate::state::{Counters, Health, NodeStatus, PoolStatus};
+    use crate::close_reason::CloseReason;
+    use crate::state::{
+        CheckOutcome, ConnectionUse, Counters, DialFailureKind, Event, GrantRevoked, Health, NodeStatus, PoolStatus, WaitPhase,
+    };
 
     /// Guards against: durations as `{secs, nanos}`, a health in capitals.
     #[test]
@@ -59,5 +62,50 @@ mod tests {
         assert_eq!(value["last_error_age"], serde_json::Value::Null);
         assert_eq!(value["pools"][0]["active_calls"], 3);
         assert_eq!(value["counters"]["lent_at_once"], 0);
+    }
+
+    /// Guards against: names of Rust in place of small letters, durations as `{secs, nanos}`, an event whose kind is its text
+    /// or the name of its field.
+    #[test]
+    fn an_event_is_serialized_by_its_kind_with_its_data_in_small_letters_and_seconds() {
+        let of = |event: &Event| serde_json::to_string(event).expect("plain data");
+        let length = Duration::from_millis(1_500);
+        let why: std::sync::Arc<str> = "refused".into();
+        for (event, text) in [
+            (
+                Event::Connected { pool: 1, took: length, overdue: false, recovered: true },
+                r#"{"kind":"connected","data":{"pool":1,"took":1.5,"overdue":false,"recovered":true}}"#,
+            ),
+            (
+                Event::ConnectFailed { took: length, kind: DialFailureKind::TimedOut, why: why.clone() },
+                r#"{"kind":"connect_failed","data":{"took":1.5,"kind":"timed_out","why":"refused"}}"#,
+            ),
+            (Event::DialOverdue { after: length }, r#"{"kind":"dial_overdue","data":{"after":1.5}}"#),
+            (Event::DialOutlivedPool, r#"{"kind":"dial_outlived_pool"}"#),
+            (
+                Event::Closed { reason: CloseReason::IdleTooLong, age: length, idle: true },
+                r#"{"kind":"closed","data":{"reason":"idle_too_long","age":1.5,"idle":true}}"#,
+            ),
+            (Event::Died { during: ConnectionUse::Loan }, r#"{"kind":"died","data":{"during":"loan"}}"#),
+            (Event::Granted { waited: length }, r#"{"kind":"granted","data":{"waited":1.5}}"#),
+            (Event::GrantRevoked { why: GrantRevoked::PoolClosed }, r#"{"kind":"grant_revoked","data":{"why":"pool_closed"}}"#),
+            (
+                Event::TimedOut { phase: WaitPhase::LeasesHeld, waited: length },
+                r#"{"kind":"timed_out","data":{"phase":"leases_held","waited":1.5}}"#,
+            ),
+            (Event::Unavailable { waited: length }, r#"{"kind":"unavailable","data":{"waited":1.5}}"#),
+            (
+                Event::HealthChanged { from: Health::Up, to: Health::Down, why: Some(why) },
+                r#"{"kind":"health_changed","data":{"from":"up","to":"down","why":"refused"}}"#,
+            ),
+            (
+                Event::HealthChanged { from: Health::Down, to: Health::Up, why: None },
+                r#"{"kind":"health_changed","data":{"from":"down","to":"up","why":null}}"#,
+            ),
+            (Event::Checked(CheckOutcome::Unanswered), r#"{"kind":"checked","data":"unanswered"}"#),
+            (Event::ClockJumped { by: length }, r#"{"kind":"clock_jumped","data":{"by":1.5}}"#),
+        ] {
+            assert_eq!(of(&event), text);
+        }
     }
 }

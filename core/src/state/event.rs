@@ -13,7 +13,12 @@ use crate::state::status::Health;
 ///
 /// A get that finds an idle connection, and a return that has nothing else to do than to idle or to go to the head of the
 /// queue, are no events: they are [counted](crate::Counters) where they take the fast path. Texts hold no secret, as far as the connector's errors hold none.
+///
+/// With the feature `serde` an event is serialized as `{"kind": "connect_failed", "data": {"took": 0.1, ..}}`: lengths of time
+/// are seconds, and an event without data has no `data`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(tag = "kind", content = "data", rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Event {
     /// A dial has begun.
@@ -28,6 +33,7 @@ pub enum Event {
         /// The index of its pool.
         pool: usize,
         /// How long it took.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "crate::seconds::of"))]
         took: Duration,
         /// Whether it had been given up as too slow.
         overdue: bool,
@@ -37,6 +43,7 @@ pub enum Event {
     /// A dial has failed.
     ConnectFailed {
         /// How long it took.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "crate::seconds::of"))]
         took: Duration,
         /// Whether another one is worth while.
         kind: DialFailureKind,
@@ -46,6 +53,7 @@ pub enum Event {
     /// A dial has taken longer than is usual: the next one no longer waits for it.
     DialOverdue {
         /// How long it had been under way.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "crate::seconds::of"))]
         after: Duration,
     },
     /// A dial ended when its pool was closed.
@@ -61,6 +69,7 @@ pub enum Event {
         /// Why.
         reason: CloseReason,
         /// How long it had been open.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "crate::seconds::of"))]
         age: Duration,
         /// Whether it was idle.
         idle: bool,
@@ -85,6 +94,7 @@ pub enum Event {
     /// A waiting caller was given a connection that was idle, or has just been dialled or checked.
     Granted {
         /// How long the caller had waited.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "crate::seconds::of"))]
         waited: Duration,
     },
     /// A connection was taken back from a caller that it had been given to.
@@ -97,11 +107,13 @@ pub enum Event {
         /// What it was waiting for.
         phase: WaitPhase,
         /// How long it had waited.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "crate::seconds::of"))]
         waited: Duration,
     },
     /// A caller got no connection because the node is down.
     Unavailable {
         /// How long it had waited; zero: it failed at once.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "crate::seconds::of"))]
         waited: Duration,
     },
     /// A caller got no connection because the queue is full.
@@ -153,12 +165,15 @@ pub enum Event {
     /// The clock has jumped, or the process was stopped: lifetimes and idle times do not count that time.
     ClockJumped {
         /// By how much.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "crate::seconds::of"))]
         by: Duration,
     },
 }
 
 /// What a connection was used for when it died.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ConnectionUse {
     /// Nothing: it was idle.
@@ -173,6 +188,8 @@ pub enum ConnectionUse {
 
 /// Why a connection was taken back from a caller that it had been given to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum GrantRevoked {
     /// The caller had left.
@@ -187,6 +204,8 @@ pub enum GrantRevoked {
 
 /// How a health check or a cleaning ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum CheckOutcome {
     /// The server answered.
