@@ -1,18 +1,20 @@
 //! The builder of a manager: every setting with its default and range, and the one gate that checks them. `environment` takes
-//! settings from the environment.
+//! settings from the environment, `observing` has those about events.
 
 mod environment;
+mod observing;
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis_manager_core::{ConfigError, Manager, NodeConfig, NodeConfigBuilder, Observer, OnNodeDown, Runtime, TotalLimit};
+use redis_manager_core::{ConfigError, Manager, NodeConfig, NodeConfigBuilder, OnNodeDown, Runtime, TotalLimit};
 
 #[cfg(feature = "cluster")]
 use crate::cluster::{ClusterArgs, ClusterConfig, Clusters};
 use crate::manager::RedisManager;
 use crate::network::Network;
+use crate::observe::ObserveSettings;
 use crate::redis_node::{Hooks, LendCandidate, NewConnection, PoolArgs, Tls};
 use crate::settings::{DEFAULT_SHARED_CONNECTIONS, SHARED_CONNECTIONS};
 
@@ -30,6 +32,7 @@ pub struct RedisManagerBuilder {
     node: NodeConfigBuilder,
     args: PoolArgs,
     hooks: Hooks,
+    observe: ObserveSettings,
     #[cfg(feature = "tls-rustls")]
     allow_insecure_tls: bool,
     max_total_connections: Option<usize>,
@@ -47,6 +50,7 @@ impl Default for RedisManagerBuilder {
             node: NodeConfigBuilder::default(),
             args: PoolArgs::default(),
             hooks: Hooks::default(),
+            observe: ObserveSettings::default(),
             #[cfg(feature = "tls-rustls")]
             allow_insecure_tls: false,
             max_total_connections: None,
@@ -67,13 +71,6 @@ macro_rules! node_settings {
 }
 
 impl RedisManagerBuilder {
-    /// Sets what learns of the events of all nodes: connects, waits, closes, changes of health. None by default; then no event
-    /// is made. It is called outside of all locks, often by a caller's task, and must not block.
-    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
-        self.node = self.node.observer(observer);
-        self
-    }
-
     node_settings! {
         /// Pools that a node has from the start and never fewer. Count, default 1, 1 to 256.
         connection_pools_per_node_at_start: usize,
@@ -240,13 +237,16 @@ impl RedisManagerBuilder {
             return Err(unreadable);
         }
         self.args.check()?;
+        self.observe.check()?;
         #[cfg(feature = "tls-rustls")]
         // Taken: what is secret in it need not be kept twice.
         let tls = Tls::new(&std::mem::take(&mut self.args.tls), self.allow_insecure_tls)?;
         #[cfg(not(feature = "tls-rustls"))]
         let tls = Tls;
         let total = self.total_limit()?;
-        let config: NodeConfig = self.node.connect_timeout(self.args.connect_timeout).build()?;
+        let (observer, events) = self.observe.start();
+        let node = self.node.connect_timeout(self.args.connect_timeout);
+        let config: NodeConfig = observer.into_iter().fold(node, NodeConfigBuilder::observer).build()?;
         let shared = self.shared_connections_per_node;
         let (setting, value) = ("shared_connections_per_node", shared.to_string());
         let most = config.max_connections_per_node();
@@ -278,7 +278,7 @@ impl RedisManagerBuilder {
             let (network, args, hooks) = (Arc::clone(&network), self.args.clone(), self.hooks.clone());
             Clusters::new(self.plan, startup, nodes.clone(), network, args, hooks, shared)
         });
-        let manager = RedisManager::new(nodes, network, self.args, self.hooks, tls, shared);
+        let manager = RedisManager::new(nodes, network, self.args, self.hooks, tls, shared).with_events(events);
         #[cfg(feature = "cluster")]
         let manager = manager.with_clusters(clusters);
         Ok(manager)

@@ -27,6 +27,7 @@
 //! | [`guide::clients`] | to choose a client: lease, shared client, client for a key, transactions, subscriptions |
 //! | [`guide::configuration`] | to set something: every setting, hooks, limits of connections, URLs, features |
 //! | [`guide::outages`] | to handle errors and to shut down: what callers get, every error, HTTP 503, SIGTERM |
+//! | [`guide::observability`] | to watch the pools: health for readiness probes, events, logs |
 //! | [`guide::cluster`] | with Redis Cluster |
 //! | [`guide::tls`] | with TLS |
 //! | [`guide::testing`] | to test your own code with a virtual clock |
@@ -48,7 +49,8 @@
 //! - `tokio` (default): `tokio::TokioRuntime`, for services on tokio.
 //! - `smol`: `smol::SmolRuntime`, for services on smol or async-std.
 //! - `cluster`: Redis Cluster. `tls-rustls`: `rediss://` and `valkeys://` URLs. Both need one of the runtimes.
-//! - `serde`: `Serialize` for every status.
+//! - `tracing`: what happens in the nodes as events of the crate of that name.
+//! - `serde`: `Serialize` for every status and event.
 //! - `testing`: the module of that name.
 //!
 //! All may be on at once. For smol alone: `default-features = false, features = ["smol"]`. Without a runtime only [`pool`] and
@@ -68,11 +70,15 @@ mod future_util;
 #[cfg(any(doc, doctest))]
 pub mod guide;
 #[cfg(any(feature = "tokio", feature = "smol"))]
+mod health_report;
+#[cfg(any(feature = "tokio", feature = "smol"))]
 mod manager;
 #[cfg(any(feature = "tokio", feature = "smol"))]
 mod network;
 #[cfg(not(any(feature = "tokio", feature = "smol")))]
 mod no_runtime;
+#[cfg(any(feature = "tokio", feature = "smol"))]
+mod observe;
 pub mod pool;
 pub mod prelude;
 #[cfg(any(feature = "tokio", feature = "smol"))]
@@ -99,8 +105,8 @@ pub use redis;
 #[cfg(feature = "testing")]
 pub use redis_manager_core::testing;
 pub use redis_manager_core::{
-    Closed, ConfigError, Counters, Health, LastError, NodeStatus, OnNodeDown, PoolStatus, Setting, Snapshot, TotalConnections,
-    WaitPhase,
+    CheckOutcome, CloseReason, Closed, ConfigError, ConnectionUse, Counters, DialFailureKind, Event, GrantRevoked, Health,
+    LastError, NodeStatus, Observer, OnNodeDown, PoolStatus, Setting, Snapshot, TotalConnections, WaitPhase,
 };
 
 #[cfg(any(feature = "tokio", feature = "smol"))]
@@ -110,10 +116,14 @@ pub use cluster::{ClusterArgs, ClusterNode, ClusterRole, ClusterStatus};
 #[cfg(any(feature = "tokio", feature = "smol"))]
 pub use error::{AddNodeError, ConnectFailure, FailureKind, GetClientError, RedisErrorExt, Sent};
 #[cfg(any(feature = "tokio", feature = "smol"))]
+pub use health_report::{HealthReport, NodeHealth};
+#[cfg(any(feature = "tokio", feature = "smol"))]
 pub use manager::{NodeHandle, RedisManager};
 #[cfg(not(any(feature = "tokio", feature = "smol")))]
 #[expect(deprecated, reason = "its note says what is missing")]
 pub use no_runtime::RedisManager;
+#[cfg(any(feature = "tokio", feature = "smol"))]
+pub use observe::{EventReader, MissedEvents, NodeEvent};
 #[cfg(any(feature = "tokio", feature = "smol"))]
 pub use redis_node::{
     Attempt, Client, Handshake, LendCandidate, NewConnection, PoolArgs, Prepared, PubSub, PubSubEnd, SharedClient,

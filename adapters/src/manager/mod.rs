@@ -8,6 +8,7 @@ mod connecting;
 mod node_context;
 mod node_handle;
 mod node_key;
+mod observing;
 mod upkeep;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use crate::manager::node_context::NodeContext;
 pub use crate::manager::node_handle::NodeHandle;
 use crate::manager::node_key::node_key;
 use crate::network::Network;
+use crate::observe::EventSource;
 use crate::redis_node::{Hooks, PoolArgs, RedisConnector, Tls, redact};
 
 /// Connection pools of many Redis nodes, by URL. Cheap to clone; all clones are the same manager. When the last one is dropped,
@@ -37,6 +39,8 @@ use crate::redis_node::{Hooks, PoolArgs, RedisConnector, Tls, redact};
 pub struct RedisManager {
     nodes: Manager<RedisConnector>,
     context: Arc<NodeContext>,
+    /// Makes readers of events, if there is a buffer for them.
+    events: Option<EventSource>,
     /// Set in cluster mode: the cluster that the nodes belong to.
     #[cfg(feature = "cluster")]
     clusters: Option<Clusters>,
@@ -55,6 +59,7 @@ impl RedisManager {
         Self {
             nodes,
             context: Arc::new(NodeContext::new(network, args, hooks, tls, shared_connections_per_node)),
+            events: None,
             #[cfg(feature = "cluster")]
             clusters: None,
         }
