@@ -12,6 +12,7 @@ mod cluster_tls;
 mod commands;
 mod dialling;
 mod ending;
+mod events;
 mod faults;
 mod fleet;
 mod handshakes;
