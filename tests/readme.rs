@@ -3,9 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use redis_manager::export::MetricDefinition;
 use redis_manager::{RedisManager, Setting};
 
 const README: &str = include_str!("../README.md");
+const METRICS: &str = include_str!("../adapters/src/guide/metrics.md");
 const CONFIGURATION: &str = include_str!("../adapters/src/guide/configuration.md");
 
 /// Seen to bite: with another default in `NodeConfigBuilder`, and with a row too many.
@@ -19,6 +21,25 @@ fn the_table_of_settings_in_the_guide_is_that_of_the_code() {
         CONFIGURATION.split("\n## Settings\n").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("a section on settings");
     let found: Vec<_> = section.lines().filter(|line| line.starts_with("| `")).map(String::from).collect();
     assert_eq!(found, expected, "the rows should be\n{}\n", expected.join("\n"));
+}
+
+/// Seen to bite: with another text in a row, with a row in the section of the other names, and with a value of a label too few.
+#[test]
+fn the_tables_of_metrics_in_the_guide_are_those_of_the_code() {
+    let row = |metric: &MetricDefinition| {
+        let values: Vec<_> = metric.label_values.iter().map(|value| format!("`{value}`")).collect();
+        let label = metric.label.map_or(String::new(), |label| format!("`{label}`: {}", values.join(", ")));
+        let MetricDefinition { name, prometheus_name, kind, unit, counts, .. } = metric;
+        format!("| `{name}` | `{prometheus_name}` | {kind} | `{unit}` | {label} | {counts} |")
+    };
+    for (title, is_seed_name) in [("Table", false), ("Short names", true)] {
+        let all = MetricDefinition::all();
+        let expected: Vec<_> = all.iter().filter(|metric| metric.is_seed_name == is_seed_name).map(row).collect();
+        let section = METRICS.split(&format!("\n## {title}\n")).nth(1).and_then(|rest| rest.split("\n## ").next());
+        let section = section.unwrap_or_else(|| panic!("no section {title}"));
+        let found: Vec<_> = section.lines().filter(|line| line.starts_with("| `")).map(String::from).collect();
+        assert_eq!(found, expected, "the rows should be\n{}\n", expected.join("\n"));
+    }
 }
 
 /// Seen to bite: with another version in `servers.sh`.

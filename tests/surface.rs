@@ -2,6 +2,7 @@
 
 #![allow(unused_imports, reason = "the glob imports are what is tested")]
 
+use redis_manager::export::{ExportError, ExportSource, MetricDefinition, MetricsReporter, PrometheusCollector};
 use redis_manager::pool::{Acquire, Lease, Manager, NodeConfig, NodePool};
 use redis_manager::prelude::*;
 use redis_manager::runtime::{Instant, Network, Runtime, Task};
@@ -40,6 +41,7 @@ fn what_users_hold_may_cross_threads() {
     is_send_and_sync::<Acquire<'_, FakeConnector>>();
     is_send_and_sync::<NodeConfig>();
     is_send_and_sync::<(NodeStatus, PoolStatus, ClusterStatus, TotalConnections, Instant)>();
+    is_send_and_sync::<(ExportSource, PrometheusCollector, MetricsReporter, ExportError, MetricDefinition)>();
     is_send_and_sync::<(GetClientError, AddNodeError, ConfigError, TransactionError)>();
 }
 

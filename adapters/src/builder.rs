@@ -86,14 +86,16 @@ impl RedisManagerBuilder {
         /// start with `min_idle` connections each.
         max_connections_per_node: usize,
         /// Connections that each pool at start keeps idle, beside those on loan: they are dialled in the background as others are
-        /// lent, while `max_connection_size` allows it. Count, default 1, 0 to `max_connection_size`.
+        /// lent, while the limits allow it. Count, default 1, 0 to `max_connection_size`; all pools at start together within
+        /// `max_connections_per_node`.
         min_idle: usize,
         /// Callers in the queue for one node at most; the next one gets `Saturated`. Count, default 10 000, 1 to 10 000 000.
         max_waiters: usize,
         /// The deadline of calls that name none. Default 10 s, 10 ms to 7 days.
         default_timeout: Duration,
         /// How often an idle connection is checked at most; up to 25 % more, so that checks spread. Default 60 s, 10 ms
-        /// to [`Duration::MAX`], which is never.
+        /// to [`Duration::MAX`], which is never. Then the first command on a shared connection that has idled is not preceded by a
+        /// check, either.
         health_check_interval: Duration,
         /// How long a health check may take. Default 1 s, 10 ms to 7 days.
         health_check_timeout: Duration,
@@ -108,6 +110,9 @@ impl RedisManagerBuilder {
         max_lifetime: Duration,
         /// What a new caller gets while the node is down. Default `Wait`.
         on_node_down: OnNodeDown,
+        /// Of how many leases one, and of how many requests about one, is timed for the metrics of a node. Count, default 64, 0
+        /// or a power of two up to 1 048 576; 1 times all of them, 0 none.
+        use_time_sampling: usize,
     }
 
     /// The pauses between probes of a node that is down: drawn evenly from nothing up to a cap that doubles with each
@@ -148,19 +153,20 @@ impl RedisManagerBuilder {
     }
 
     /// Runs `hook` once on each new connection, after the login and before the first loan. What it sets on the session (a
-    /// `CLIENT NO-TOUCH`, a `CLIENT TRACKING`) is the connection's normal state from then on, and survives what borrowers do.
+    /// `CLIENT NO-EVICT`, a `CLIENT TRACKING`) is the connection's normal state from then on, and survives what borrowers do.
     /// Default none. In a cluster it runs on the connections to each node.
     ///
     /// It runs within `pool_args.connect_timeout`, and an error of it fails the dial: the node is tried again by the rules of
-    /// its health, and callers read the error. So does a hook that keeps the connection, or leaves a transaction open, keys
-    /// watched, another database selected, channels subscribed, another protocol, or a command without its reply; that is not
-    /// tried again at once.
+    /// its health, and callers get the error, without credentials that the hook has sent. So does a hook that keeps the
+    /// connection, or leaves a transaction open, keys watched, another database selected, channels subscribed or another
+    /// protocol; that counts as a refusal for good. A command without a reply is refused with the kind `Client`.
     ///
     /// ```
     /// use redis_manager::RedisManager;
     ///
+    /// // Redis 7.0 or later.
     /// let builder = RedisManager::builder().after_connect(|mut connection| async move {
-    ///     redis::cmd("CLIENT").arg("NO-TOUCH").arg("ON").exec_async(&mut connection).await
+    ///     redis::cmd("CLIENT").arg("NO-EVICT").arg("ON").exec_async(&mut connection).await
     /// });
     /// ```
     pub fn after_connect<F, R>(mut self, hook: F) -> Self
@@ -172,11 +178,14 @@ impl RedisManagerBuilder {
         self
     }
 
-    /// Asks `hook` before a connection is lent, and when one comes back, which may go to the next caller at once: one that it
-    /// answers false to is closed as tainted, and the caller gets another one. Default none: every clean connection is lent.
+    /// Asks `hook` before a connection of a node is lent, and when one comes back, which may go to the next caller at once. One
+    /// that it answers false to is closed, with the reason `Broken` before a loan and `Unclean` on return, and the caller gets
+    /// another one. Default none: every clean connection is lent.
     ///
     /// It is called on the hot path, by the caller's task and outside of all locks: it must not block. A panic closes the
-    /// connection. New connections that it refuses count as failed dials, so that dials are spaced out.
+    /// connection. New connections that it refuses count as failed dials, so that dials are spaced out. The connection of
+    /// shared clients is a loan of its own: it is asked about when they take it, not for each command, and the same holds for
+    /// clients of a whole cluster.
     ///
     /// ```
     /// use redis_manager::RedisManager;
@@ -295,32 +304,4 @@ impl RedisManagerBuilder {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Seen to bite: with each of the checks left out of `build`.
-    #[cfg(feature = "smol")]
-    #[test]
-    fn a_total_that_contradicts_another_knob_is_refused_in_words_that_name_both() {
-        let refused = |builder: RedisManagerBuilder| {
-            builder.build(crate::smol::SmolRuntime::new()).map(drop).expect_err("must be refused").to_string()
-        };
-        let builder = RedisManager::builder;
-        assert_eq!(refused(builder().max_total_connections(0)), "max_total_connections is 0: must be 1 to 16777216");
-        assert_eq!(refused(builder().min_connections_per_node(0)), "min_connections_per_node is 0: must be 1 to 65536");
-        assert_eq!(
-            refused(builder().max_total_connections(3).min_connections_per_node(4)),
-            "min_connections_per_node is 4: must be at most max_total_connections, which is 3"
-        );
-        assert_eq!(
-            refused(builder().max_total_connections(3).min_idle(2).connection_pools_per_node_at_start(2)),
-            "min_idle times connection_pools_per_node_at_start is 4: must be at most max_total_connections, which is 3"
-        );
-        assert_eq!(
-            refused(builder().max_total_connections(3).shared_connections_per_node(4)),
-            "shared_connections_per_node is 4: must be at most max_total_connections, which is 3"
-        );
-        assert!(builder().max_total_connections(4).min_connections_per_node(2).build(crate::smol::SmolRuntime::new()).is_ok());
-        assert!(builder().min_connections_per_node(4).build(crate::smol::SmolRuntime::new()).is_ok(), "of no effect alone");
-    }
-}
+mod tests;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`clients`] | leases, shared clients, node handles, clients for a key, transactions, subscriptions |
 //! | [`configuration`] | every setting with unit, default and range; hooks, limits of connections, URLs, features |
+//! | [`metrics`] | every metric, Prometheus, OpenTelemetry, the crate `metrics` |
 //! | [`outages`] | what callers get when something fails, every error, HTTP 503, shutdown |
 //! | [`observability`] | health for readiness probes, events, logs, JSON |
 //! | [`cluster`] | Redis Cluster: failovers, moved slots, what is refused |
@@ -20,6 +21,7 @@ macro_rules! page {
     ($name:ident, $text:literal, $($compiled:tt)*) => {
         #[doc = "[clients]: crate::guide::clients"]
         #[doc = "[configuration]: crate::guide::configuration"]
+        #[doc = "[metrics]: crate::guide::metrics"]
         #[doc = "[outages]: crate::guide::outages"]
         #[doc = "[observability]: crate::guide::observability"]
         #[doc = "[cluster]: crate::guide::cluster"]
@@ -55,6 +57,13 @@ macro_rules! page {
         )]
         #[cfg_attr(all(feature = "tls-rustls", any(feature = "tokio", feature = "smol")), doc = "[`TlsArgs`]: crate::tls::TlsArgs")]
         #[cfg_attr(
+            all(
+                any(feature = "metrics", feature = "opentelemetry", feature = "prometheus"),
+                any(feature = "tokio", feature = "smol")
+            ),
+            doc = "[`ExportSource`]: crate::export::ExportSource"
+        )]
+        #[cfg_attr(
             feature = "testing",
             doc = "[`FakeRuntime`]: crate::testing::FakeRuntime\n\
                 [`FakeServer`]: crate::testing::FakeServer"
@@ -66,6 +75,11 @@ macro_rules! page {
 
 page!(clients, "guide/clients.md", any(feature = "tokio", feature = "smol"));
 page!(configuration, "guide/configuration.md", feature = "tokio");
+page!(
+    metrics,
+    "guide/metrics.md",
+    all(feature = "metrics", feature = "opentelemetry", feature = "prometheus", feature = "tokio")
+);
 page!(outages, "guide/outages.md", any(feature = "tokio", feature = "smol"));
 page!(observability, "guide/observability.md", feature = "tokio");
 page!(cluster, "guide/cluster.md", all(feature = "cluster", feature = "tokio"));

@@ -26,6 +26,7 @@
 //! |---|---|
 //! | [`guide::clients`] | to choose a client: lease, shared client, client for a key, transactions, subscriptions |
 //! | [`guide::configuration`] | to set something: every setting, hooks, limits of connections, URLs, features |
+//! | [`guide::metrics`] | to watch it: counters and histograms, Prometheus, OpenTelemetry |
 //! | [`guide::outages`] | to handle errors and to shut down: what callers get, every error, HTTP 503, SIGTERM |
 //! | [`guide::observability`] | to watch the pools: health for readiness probes, events, logs |
 //! | [`guide::cluster`] | with Redis Cluster |
@@ -38,6 +39,7 @@
 //! - The root: what most services need. [`prelude`]: a part of it, for `use redis_manager::prelude::*;`.
 //! - [`runtime`]: the traits of an executor and its network, for other runtimes.
 //! - [`pool`]: pools of something else than Redis.
+//! - `export`: the metrics of all nodes for Prometheus, the crate `metrics` and OpenTelemetry.
 //! - `tls`: the settings of TLS. `testing`: the fake runtime and the fake server.
 #![cfg_attr(
     any(feature = "tokio", feature = "smol"),
@@ -49,8 +51,9 @@
 //! - `tokio` (default): `tokio::TokioRuntime`, for services on tokio.
 //! - `smol`: `smol::SmolRuntime`, for services on smol or async-std.
 //! - `cluster`: Redis Cluster. `tls-rustls`: `rediss://` and `valkeys://` URLs. Both need one of the runtimes.
+//! - `prometheus`, `metrics`, `opentelemetry`: the module `export`. They need one of the runtimes.
 //! - `tracing`: what happens in the nodes as events of the crate of that name.
-//! - `serde`: `Serialize` for every status and event.
+//! - `serde`: `Serialize` for every status, event and all metrics.
 //! - `testing`: the module of that name.
 //!
 //! All may be on at once. For smol alone: `default-features = false, features = ["smol"]`. Without a runtime only [`pool`] and
@@ -65,6 +68,11 @@ mod builder;
 mod cluster;
 #[cfg(any(feature = "tokio", feature = "smol"))]
 mod error;
+#[cfg(all(
+    any(feature = "metrics", feature = "opentelemetry", feature = "prometheus"),
+    any(feature = "tokio", feature = "smol")
+))]
+pub mod export;
 #[cfg(all(feature = "cluster", any(feature = "tokio", feature = "smol")))]
 mod future_util;
 #[cfg(any(doc, doctest))]
@@ -105,14 +113,15 @@ pub use redis;
 #[cfg(feature = "testing")]
 pub use redis_manager_core::testing;
 pub use redis_manager_core::{
-    CheckOutcome, CloseReason, Closed, ConfigError, ConnectionUse, Counters, DialFailureKind, Event, GrantRevoked, Health,
-    LastError, NodeStatus, Observer, OnNodeDown, PoolStatus, Setting, Snapshot, TotalConnections, WaitPhase,
+    AcquireCounts, CheckOutcome, CloseReason, Closed, ConfigError, ConnectCounts, ConnectionUse, CountBy, CountKey,
+    DialFailureKind, Event, GrantRevoked, Health, Histogram, LastError, NodeMetrics, NodeStatus, Observer, OnNodeDown,
+    PoolStatus, ReturnCounts, Setting, Snapshot, TotalConnections, WaitPhase,
 };
 
 #[cfg(any(feature = "tokio", feature = "smol"))]
 pub use builder::RedisManagerBuilder;
 #[cfg(all(feature = "cluster", any(feature = "tokio", feature = "smol")))]
-pub use cluster::{ClusterArgs, ClusterNode, ClusterRole, ClusterStatus};
+pub use cluster::{ClusterArgs, ClusterMetrics, ClusterNode, ClusterRole, ClusterStatus, TopologyChange};
 #[cfg(any(feature = "tokio", feature = "smol"))]
 pub use error::{AddNodeError, ConnectFailure, FailureKind, GetClientError, RedisErrorExt, Sent};
 #[cfg(any(feature = "tokio", feature = "smol"))]
@@ -126,8 +135,9 @@ pub use no_runtime::RedisManager;
 pub use observe::{EventReader, MissedEvents, NodeEvent};
 #[cfg(any(feature = "tokio", feature = "smol"))]
 pub use redis_node::{
-    Attempt, Client, Handshake, LendCandidate, NewConnection, PoolArgs, Prepared, PubSub, PubSubEnd, SharedClient,
-    TransactionError, UnknownCommands,
+    Attempt, Client, CommandMetrics, ConnectPhaseTimes, Handshake, LendCandidate, NewConnection, PoolArgs, Prepared, PubSub,
+    PubSubEnd, RequestCounts, RequestResult, RequestWay, ServerErrorCode, SharedClient, SubscriptionCounts, TransactionError,
+    UnknownCommands,
 };
 #[cfg(any(feature = "tokio", feature = "smol"))]
 pub use tcp_options::Keepalive;

@@ -76,6 +76,19 @@ pub(crate) fn count(setting: &'static str, value: usize, range: RangeInclusive<u
     Err(ConfigError::OutOfRange { setting, value: value.to_string(), range: format!("{} to {}", range.start(), range.end()) })
 }
 
+/// Checks a setting that says of how many one is taken: of none, or of a power of two.
+pub(crate) fn sampling(setting: &'static str, value: usize, range: RangeInclusive<usize>) -> Result<(), ConfigError> {
+    if range.contains(&value) && (value == 0 || value.is_power_of_two()) {
+        return Ok(());
+    }
+    Err(ConfigError::OutOfRange { setting, value: value.to_string(), range: samplings(&range) })
+}
+
+/// What such a setting may be, as errors and tables show it.
+pub(crate) fn samplings(range: &RangeInclusive<usize>) -> String {
+    format!("{} or a power of two up to {}", range.start(), range.end())
+}
+
 /// Checks a setting against another one.
 pub(crate) fn at_most(setting: &'static str, value: usize, limit_setting: &'static str, limit: usize) -> Result<(), ConfigError> {
     if value <= limit {

@@ -7,7 +7,8 @@
 //!
 //! - [`NodePool`] lends the connections of one node, [`Manager`] those of many by name; a [`Lease`] goes back on drop.
 //! - [`Connector`] is all that is asked of a server, [`Runtime`] all that is asked of an executor.
-//! - [`NodeConfig`] has the settings, [`NodeStatus`] the picture of a node, [`AcquireError`] the errors.
+//! - [`NodeConfig`] has the settings, [`NodeStatus`] the picture of a node, [`NodeMetrics`] its counters and histograms,
+//!   [`AcquireError`] the errors.
 //! - `state` is the pure part: one `NodeState` for each node owns the idle connections, counts all
 //!   others, and holds the queue of waiting callers.
 //!
@@ -70,8 +71,8 @@ pub use observer::Observer;
 pub use pending_close::PendingClose;
 pub use runtime::{Runtime, Spawn, Task, Timer};
 pub use state::{
-    CheckOutcome, ConnectionUse, Counters, DialFailureKind, Event, GrantRevoked, Health, NodeStatus, PoolStatus, Snapshot,
-    WaitPhase,
+    AcquireCounts, CheckOutcome, ConnectCounts, ConnectionUse, CountBy, CountKey, DialFailureKind, Event, GrantRevoked, Health,
+    Histogram, NodeMetrics, NodeStatus, PoolStatus, ReturnCounts, Snapshot, WaitPhase,
 };
 pub use time::Instant;
 pub use total_limit::TotalLimit;

@@ -16,7 +16,7 @@ use crate::node_pool::NodePool;
 use crate::node_registry::NodeRegistry;
 use crate::pending_close::PendingClose;
 use crate::runtime::Runtime;
-use crate::state::NodeStatus;
+use crate::state::{NodeMetrics, NodeStatus};
 use crate::total_limit::TotalLimit;
 
 /// Pools of many nodes, by name. Cheap to clone; when the last clone is dropped, all pools close.
@@ -153,7 +153,27 @@ impl<K: Connector> Manager<K> {
     /// there, down until they have answered; those that have been closed are left out.
     #[must_use]
     pub fn status(&self) -> BTreeMap<String, NodeStatus> {
-        self.registry.status()
+        self.registry.read_all(NodePool::status)
+    }
+
+    /// What is `read` of the connector of every node, by [`Connector::name`]. Which nodes there are is as in
+    /// [`status`](Manager::status).
+    #[must_use]
+    pub fn read_connectors<T>(&self, read: impl Fn(&K) -> T) -> BTreeMap<String, T> {
+        self.registry.read_all(|pool| read(pool.connector()))
+    }
+
+    /// What was counted and timed of every node since it was added, by [`Connector::name`]; see [`NodePool::metrics`]. Which
+    /// nodes there are is as in [`status`](Manager::status); that of one is `manager.node(name)?.metrics()`.
+    #[must_use]
+    pub fn metrics(&self) -> BTreeMap<String, NodeMetrics> {
+        self.registry.read_all(NodePool::metrics)
+    }
+
+    /// Both of every node, those of one node of the same moment; see [`NodePool::status_and_metrics`].
+    #[must_use]
+    pub fn status_and_metrics(&self) -> BTreeMap<String, (NodeStatus, NodeMetrics)> {
+        self.registry.read_all(NodePool::status_and_metrics)
     }
 
     /// Starts the periodic health checks of all nodes, those to come included. They run from the start.

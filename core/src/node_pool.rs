@@ -14,7 +14,7 @@ use crate::last_error::LastError;
 use crate::lease::Lease;
 use crate::node::{Effects, Node};
 use crate::runtime::Runtime;
-use crate::state::{Input, NodeStatus, WaitKind};
+use crate::state::{Input, NodeMetrics, NodeStatus, WaitKind};
 
 /// How much longer than its deadline a close may take: the time for closes that hang to be cut off.
 const CLOSE_MARGIN: Duration = Duration::from_millis(1_500);
@@ -127,6 +127,19 @@ impl<K: Connector> NodePool<K> {
         self.node().status()
     }
 
+    /// What was counted and timed of the node since its pools were made.
+    #[must_use]
+    pub fn metrics(&self) -> NodeMetrics {
+        self.node().metrics()
+    }
+
+    /// Both of the same moment, so that they add up: for example, `metrics.open()` is `status.active` with `status.idle` and
+    /// `status.checking`.
+    #[must_use]
+    pub fn status_and_metrics(&self) -> (NodeStatus, NodeMetrics) {
+        self.node().status_and_metrics()
+    }
+
     /// The last error of a dial or a check, until a dial succeeds again; with the connector's error, which
     /// [`NodeStatus::last_error`] has as text only.
     #[must_use]
@@ -200,6 +213,12 @@ impl<K: Connector> NodePool<K> {
     pub(crate) async fn drained(&self, timeout: Duration) {
         // All ends by its deadline or is cut off; a pool that was closed before is drained already.
         let _drained = WaitFor::new(self.node(), WaitKind::Drained, timeout.saturating_add(CLOSE_MARGIN)).await;
+    }
+
+    /// What connects the pools.
+    #[must_use]
+    pub fn connector(&self) -> &K {
+        self.node().connector()
     }
 
     /// Whether both are handles of the same pools.

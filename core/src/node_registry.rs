@@ -11,7 +11,6 @@ use crate::error::AcquireError;
 use crate::node::Node;
 use crate::node_pool::NodePool;
 use crate::runtime::Runtime;
-use crate::state::NodeStatus;
 use crate::sync::{AtomicBool, Ordering, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use crate::total_limit::TotalLimit;
 
@@ -78,7 +77,8 @@ impl<K: Connector> NodeRegistry<K> {
         self.limiter.as_ref().map(|limiter| limiter.status())
     }
 
-    pub(crate) fn status(&self) -> BTreeMap<String, NodeStatus> {
+    /// What is `read` of every node that is open, by the name that it shows.
+    pub(crate) fn read_all<T>(&self, read: impl Fn(&NodePool<K>) -> T) -> BTreeMap<String, T> {
         let nodes = self.nodes();
         let mut open: Vec<_> = nodes.iter().filter(|(_, node)| node.pool.is_open()).collect();
         open.sort_unstable_by_key(|(name, _)| *name);
@@ -91,7 +91,7 @@ impl<K: Connector> NodeRegistry<K> {
                 number += 1;
                 shown = format!("{} #{number}", node.pool.name());
             }
-            pictures.insert(shown, node.pool.status());
+            pictures.insert(shown, read(&node.pool));
         }
         pictures
     }

@@ -18,7 +18,7 @@ mod tests {
 
     use crate::close_reason::CloseReason;
     use crate::state::{
-        CheckOutcome, ConnectionUse, Counters, DialFailureKind, Event, GrantRevoked, Health, NodeStatus, PoolStatus, WaitPhase,
+        CheckOutcome, ConnectionUse, DialFailureKind, Event, GrantRevoked, Health, NodeMetrics, NodeStatus, PoolStatus, WaitPhase,
     };
 
     /// Guards against: durations as `{secs, nanos}`, a health in capitals.
@@ -51,7 +51,6 @@ mod tests {
             cleaning: 0,
             closing: 0,
             waiting: 0,
-            counters: Counters::default(),
             last_error: None,
             last_error_age: None,
             pools: vec![pool],
@@ -61,7 +60,21 @@ mod tests {
         assert_eq!((&value["health_for"], &value["down_for"]), (&0.25.into(), &1.5.into()));
         assert_eq!(value["last_error_age"], serde_json::Value::Null);
         assert_eq!(value["pools"][0]["active_calls"], 3);
-        assert_eq!(value["counters"]["lent_at_once"], 0);
+    }
+
+    /// Guards against: durations as `{secs, nanos}`, counts without their labels.
+    #[test]
+    fn metrics_are_serialized_by_the_names_of_their_fields_with_labels_and_seconds() {
+        let mut metrics = NodeMetrics { time_down: Duration::from_millis(1_500), ..NodeMetrics::default() };
+        metrics.wait_time.record(Duration::from_millis(20));
+        metrics.closes.add(CloseReason::IdleTooLong);
+        let value = serde_json::to_value(&metrics).expect("plain data");
+        assert_eq!(value["time_down"], 1.5);
+        assert_eq!((&value["closes"]["idle_too_long"], &value["closes"]["broken"]), (&1.into(), &0.into()));
+        assert_eq!((&value["wait_time"]["count"], &value["wait_time"]["sum"]), (&1.into(), &0.02.into()));
+        assert_eq!(value["wait_time"]["buckets"].as_array().map(Vec::len), Some(43));
+        assert_eq!(value["wait_time"]["buckets"][20], serde_json::json!([0.022, 1]));
+        assert_eq!(value["acquires"]["timed_out"]["leases_held"], 0);
     }
 
     /// Guards against: names of Rust in place of small letters, durations as `{secs, nanos}`, an event whose kind is its text
@@ -95,12 +108,12 @@ mod tests {
             ),
             (Event::Unavailable { waited: length }, r#"{"kind":"unavailable","data":{"waited":1.5}}"#),
             (
-                Event::HealthChanged { from: Health::Up, to: Health::Down, why: Some(why) },
-                r#"{"kind":"health_changed","data":{"from":"up","to":"down","why":"refused"}}"#,
+                Event::HealthChanged { from: Health::Up, to: Health::Down, lasted: length, why: Some(why) },
+                r#"{"kind":"health_changed","data":{"from":"up","to":"down","lasted":1.5,"why":"refused"}}"#,
             ),
             (
-                Event::HealthChanged { from: Health::Down, to: Health::Up, why: None },
-                r#"{"kind":"health_changed","data":{"from":"down","to":"up","why":null}}"#,
+                Event::HealthChanged { from: Health::Down, to: Health::Up, lasted: length, why: None },
+                r#"{"kind":"health_changed","data":{"from":"down","to":"up","lasted":1.5,"why":null}}"#,
             ),
             (Event::Checked(CheckOutcome::Unanswered), r#"{"kind":"checked","data":"unanswered"}"#),
             (Event::ClockJumped { by: length }, r#"{"kind":"clock_jumped","data":{"by":1.5}}"#),

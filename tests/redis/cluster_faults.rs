@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use redis::AsyncCommands;
 use redis_manager::runtime::Network;
-use redis_manager::{ClusterArgs, PoolArgs, RedisManager};
+use redis_manager::{ClusterArgs, PoolArgs, RedisErrorExt, RedisManager, Sent};
 use redis_manager_tests::cluster::{TestCluster, TestClusterNode, slot_of};
 use redis_manager_tests::tasks::{spawn, until};
 
@@ -17,6 +17,23 @@ on_tokio_and_smol! {
     nodes_come_and_go;
     who_waits_for_a_dead_owner_goes_on_to_the_next;
     everything_ends_by_its_deadline;
+    a_command_in_parts_says_that_parts_may_have_been_carried_out;
+}
+
+/// Seen to bite: with the error of the part that was not sent for the whole command.
+async fn a_command_in_parts_says_that_parts_may_have_been_carried_out(runtime: impl Network + Clone) {
+    let cluster = TestCluster::options().replicas(0).require_full_coverage(false).start();
+    let manager = builder(&cluster).build(runtime.clone()).expect("valid settings");
+    manager.add_node_pool(NAME).await.expect("the cluster is up");
+    let primaries = cluster.primaries();
+    let keys: Vec<_> = primaries.iter().map(|primary| cluster.key_in(primary)).collect();
+    let mut client = manager.get_client(NAME).await.expect("a client");
+    let () = client.set(&keys[0], "old").await.expect("SET");
+    primaries[1].kill();
+    let error = client.mset::<_, _, ()>(&[(&keys[0], "new"), (&keys[1], "new")]).await.expect_err("an owner is gone");
+    assert_eq!((error.was_sent(), error.is_unavailable()), (Sent::Unknown, true), "{error}");
+    let error = client.del::<_, ()>(&keys[1]).await.expect_err("its owner is gone");
+    assert_eq!(error.was_sent(), Sent::NotSent, "a command for one node is whole: {error}");
 }
 
 /// Reads go to replicas: one that is killed, one that is frozen, and a primary that fails over meanwhile.

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use redis::AsyncCommands;
 use redis_manager::runtime::Network;
-use redis_manager::{AddNodeError, ClusterArgs, ConfigError, GetClientError, RedisManager};
+use redis_manager::{AddNodeError, ClusterArgs, ConfigError, GetClientError, RedisErrorExt, RedisManager, Sent};
 use redis_manager_tests::cluster::TestCluster;
 use redis_manager_tests::redis_server::RedisServer;
-use redis_manager_tests::tasks::{spawn, until, wait_until};
+use redis_manager_tests::tasks::{spawn, until, wait_until, within};
 
 use crate::cluster::{COMMAND_TIMEOUT, NAME, builder, manager_of, on_tokio_and_smol};
 use crate::{MS, SLACK};
@@ -16,6 +16,8 @@ const OTHER: &str = "redis://its-other-name";
 
 on_tokio_and_smol! {
     names_are_closed_one_by_one;
+    a_handle_closes_its_cluster_when_no_manager_is_left;
+    closed_resolves_when_the_last_manager_is_dropped_whatever_clients_are_held;
     e4_what_blocks_on_the_owner_of_a_key_ends_at_once;
     what_cannot_be_added_leaves_nothing;
     all_nodes_of_a_cluster_share_one_limit;
@@ -67,6 +69,33 @@ async fn names_are_closed_one_by_one(runtime: impl Network + Clone) {
     who_waits_is_told_of_the_close(&manager, &runtime, &key).await;
     until(&runtime, "every connection is closed", || none_connected(&cluster)).await;
     a_manager_may_be_dropped_first(&cluster, &runtime, &key).await;
+}
+
+/// Seen to bite: with a close of the name alone.
+async fn a_handle_closes_its_cluster_when_no_manager_is_left(runtime: impl Network + Clone) {
+    let cluster = TestCluster::options().replicas(0).start();
+    let manager = manager_of(&cluster, runtime.clone()).await;
+    let node = manager.node(NAME).expect("it was added");
+    let key = cluster.key_in(&cluster.primaries()[0]);
+    let mut shared = node.get_shared_client().await.expect("a shared client");
+    let () = shared.set(&key, 1).await.expect("SET");
+    drop(manager);
+    let () = shared.set(&key, 2).await.expect("the handle keeps it open");
+    node.close().await;
+    until(&runtime, "every connection is closed", || none_connected(&cluster)).await;
+    let error = shared.set::<_, _, ()>(&key, 3).await.expect_err("closed");
+    assert_eq!((error.was_sent(), error.is_closed()), (Sent::NotSent, true), "{error}");
+}
+
+/// Seen to bite: with `closed` of the nodes, which clients keep.
+async fn closed_resolves_when_the_last_manager_is_dropped_whatever_clients_are_held(runtime: impl Network + Clone) {
+    let cluster = TestCluster::options().primaries(1).replicas(0).start();
+    let manager = manager_of(&cluster, runtime.clone()).await;
+    let (held, node) = (manager.get_client(NAME).await.expect("a client"), manager.node(NAME).expect("it was added"));
+    let closed = manager.closed();
+    drop(manager);
+    within(&runtime, SLACK, closed).await.expect("the manager is gone");
+    drop((held, node));
 }
 
 /// Seen to bite: with a `pool_closing` that does nothing.

@@ -9,7 +9,7 @@ use redis_manager::runtime::Network;
 use redis_manager::{AddNodeError, FailureKind, NewConnection, PoolArgs};
 use redis_manager_tests::on_every_runtime;
 use redis_manager_tests::redis_server::RedisServer;
-use redis_manager_tests::tasks::within;
+use redis_manager_tests::tasks::{until, within};
 
 use crate::{MS, SLACK, one_pool};
 
@@ -19,6 +19,7 @@ on_every_runtime! {
     an_error_of_after_connect_fails_the_dial;
     a_session_that_after_connect_may_not_leave_fails_the_dial;
     after_connect_is_bounded_by_the_connect_timeout;
+    t5_no_credential_of_a_hook_is_in_its_error;
     a_connection_that_before_lend_refuses_is_replaced;
     a_hook_that_refuses_all_ends_in_a_timeout_and_not_in_a_storm_of_dials;
 }
@@ -106,9 +107,26 @@ async fn a_session_that_after_connect_may_not_leave_fails_the_dial(runtime: impl
         std::mem::forget(connection);
         async { Ok(()) }
     };
-    let manager = one_pool(1).after_connect(keep).build(runtime).expect("valid settings");
+    let manager = one_pool(1).after_connect(keep).build(runtime.clone()).expect("valid settings");
     let error = manager.add_node_pool(&server.url()).await.expect_err("the hook keeps the connection");
     assert!(error.to_string().contains("it has kept the connection"), "{error}");
+    until(&runtime, "what the hook has kept is closed", || server.client_count() == 0).await;
+}
+
+/// Seen to bite: with the error as it is, and with its arguments cut off alone.
+async fn t5_no_credential_of_a_hook_is_in_its_error(runtime: impl Network + Clone) {
+    let server = RedisServer::start_with(&["--rename-command", "AUTH", "ASSUME"]);
+    let commands: [&[&str]; 2] = [&["AUTH", "app", "planted-secret"], &["AUTH", "planted-secret"]];
+    for words in commands {
+        let log_in = move |mut connection: NewConnection| async move {
+            redis::cmd(words[0]).arg(&words[1..]).exec_async(&mut connection).await
+        };
+        let manager = one_pool(1).after_connect(log_in).build(runtime.clone()).expect("valid settings");
+        let error = manager.add_node_pool(&server.url()).await.expect_err("the command is unknown");
+        assert!(error.to_string().contains("after_connect failed"), "{error}");
+        let all = format!("{error} {error:?} {:?}", manager.fetch_pool_status());
+        assert!(!all.contains("planted") && !all.contains("secret"), "{all}");
+    }
 }
 
 async fn after_connect_is_bounded_by_the_connect_timeout(runtime: impl Network + Clone) {

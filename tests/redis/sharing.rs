@@ -14,6 +14,7 @@ use redis_manager_tests::tasks::{spawn, until, within};
 use crate::{MS, SLACK, assert_full_capacity, manager_of, one_pool, status, until_settled};
 
 on_every_runtime! {
+    a_handle_of_a_closed_node_leaves_the_shared_connections_of_its_successor;
     many_tasks_share_one_connection;
     they_are_leased_from_the_same_budget;
     c5_a_connection_that_dies_unused_frees_its_place;
@@ -367,4 +368,21 @@ async fn h7_shared_clients_leave_a_replica_that_others_have_met(runtime: impl Ne
     while id().await <= first {
         assert!(began_at.elapsed() < 5_000 * MS, "it goes on asking the old one");
     }
+}
+
+/// Seen to bite: with a closed node's connections in the place of the others.
+async fn a_handle_of_a_closed_node_leaves_the_shared_connections_of_its_successor(runtime: impl Network + Clone) {
+    let server = RedisServer::start();
+    let manager = manager_of(&server, 4, runtime.clone()).await;
+    let old = manager.node(&server.url()).expect("it was added");
+    old.close().await;
+    let new = manager.add_node_pool(&server.url()).await.expect("it can be added again");
+    let first = new.get_shared_client().await.expect("a shared client");
+    let closed = old.get_shared_client().await.expect_err("closed");
+    assert!(matches!(closed, GetClientError::Closed { .. }), "{closed:?}");
+    let second = new.get_shared_client().await.expect("a shared client");
+    assert_eq!(new.status().active, 1, "both over one connection");
+    let closing = manager.close_all_pools_timeout(5_000 * MS);
+    assert!(within(&runtime, 2_000 * MS, closing).await.is_some(), "no shared client holds it up");
+    drop((first, second));
 }

@@ -4,6 +4,7 @@
 pub mod abilities;
 pub mod certificates;
 pub mod cluster;
+pub mod exposition;
 pub mod log_recorder;
 pub mod nutcracker;
 pub mod ports;

@@ -14,7 +14,7 @@ use crate::cluster::replica_routing::FitReplicas;
 use crate::cluster::routed_client::{RoutedConnection, ShareState};
 use crate::cluster::wire::Wire;
 use crate::error::ConnectFailure;
-use crate::redis_node::redact;
+use crate::redis_node::{CommandMetrics, NodeCounters, labels, redact, text_of_label};
 
 /// In milliseconds.
 const SHORTEST_PAUSE: u64 = 5;
@@ -27,12 +27,20 @@ pub(crate) struct ClusterConnector {
     /// Number of clients that share one cluster connection.
     sharers: usize,
     shared: Mutex<Vec<(ClusterConnection<Wire>, Arc<ShareState>)>>,
+    counters: Arc<NodeCounters>,
 }
 
 impl ClusterConnector {
     pub(crate) fn new(cluster: Arc<Cluster>, name: &str) -> Self {
         let sharers = cluster.setup.nodes.config().max_connection_size();
-        Self { cluster, name: redact(name), sharers, shared: Mutex::default() }
+        let (runtime, sampling) = (Arc::clone(&cluster.setup.network), cluster.setup.nodes.config().use_time_sampling());
+        let counters = Arc::new(NodeCounters::new(runtime, sampling, labels()));
+        Self { cluster, name: redact(name), sharers, shared: Mutex::default(), counters }
+    }
+
+    /// What was counted and timed of the requests of the name's clients.
+    pub(crate) fn command_metrics(&self) -> CommandMetrics {
+        self.counters.read(text_of_label)
     }
 
     /// A cluster connection with room for one more client.
@@ -137,7 +145,7 @@ impl ClusterConnector {
         }
         ClusterMonitor::start(&self.cluster);
         let (connection, share) = self.connection().await?;
-        Ok(Box::new(RoutedConnection::new(Arc::clone(&self.cluster), connection, share)))
+        Ok(Box::new(RoutedConnection::new(Arc::clone(&self.cluster), connection, share, Arc::clone(&self.counters))))
     }
 
     fn check_coverage(&self) -> Result<(), ClusterError> {

@@ -9,9 +9,9 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
-use redis::aio::ConnectionLike;
 use redis_manager_core::{Health, Instant, WaitPhase};
 
+use crate::cluster::cluster_metrics::TopologyChange;
 use crate::cluster::error::ClusterError;
 use crate::cluster::nodes::{Cluster, ClusterMember};
 use crate::cluster::topology::{NodeLine, Topology, is_owned, read_view};
@@ -53,7 +53,7 @@ impl Cluster {
         }
         self.refreshed_at.store(self.runtime().now().as_nanos().max(1), Ordering::SeqCst);
         let view = self.ask_for_view(first).await?;
-        self.adopt(|known| {
+        self.adopt(TopologyChange::Reported, |known| {
             let merged = Topology::merge(known, vec![view]);
             (merged != *known).then_some(merged)
         });
@@ -162,13 +162,13 @@ impl Cluster {
         let member = self.member(address).map_err(|error| failed(error.to_string(), error.kind()))?;
         let limit = self.setup.nodes.config().health_check_timeout();
         let mut client = self.ready(&member).await?;
-        let mut answered = within(self.runtime(), limit, client.req_packed_command(cmd)).await;
+        let mut answered = within(self.runtime(), limit, client.ask_ours(cmd)).await;
         if let Some(Err(lost)) = &answered
             && lost.is_connection_dropped()
         {
             // A connection may be killed although its node is up. All commands here may be sent twice.
             client = self.ready(&member).await?;
-            answered = within(self.runtime(), limit, client.req_packed_command(cmd)).await;
+            answered = within(self.runtime(), limit, client.ask_ours(cmd)).await;
         }
         let answered = answered.ok_or_else(|| failed(format!("no answer within {limit:?}"), FailureKind::Silent))?;
         // All nodes have the same login.
@@ -267,6 +267,7 @@ impl Cluster {
     pub(crate) fn judge(&self) -> bool {
         let (primaries, ailing) = (self.topology().primaries(), self.ailing());
         self.down.store(!ailing.is_empty() && ailing.len() == primaries.len(), Ordering::Relaxed);
+        self.counters.note_primaries(ailing.is_empty(), self.runtime().now());
         ailing.is_empty()
     }
 

@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use redis::ProtocolVersion;
-use redis_manager_core::{ConfigError, Manager, NodePool, NodeStatus, PendingClose, Runtime, WeakManager};
+use redis_manager_core::{Closed, ConfigError, Manager, NodeMetrics, NodePool, NodeStatus, PendingClose, Runtime, WeakManager};
 
 use crate::cluster::args::ClusterArgs;
+use crate::cluster::cluster_metrics::ClusterMetrics;
 use crate::cluster::connector::ClusterConnector;
 use crate::cluster::nodes::{Cluster, ClusterContext};
 use crate::cluster::routed_client::{RoutedClient, SharedLease};
@@ -18,7 +19,7 @@ use crate::cluster::topology::slot_of;
 use crate::error::{AddNodeError, GetClientError};
 use crate::future_util::all;
 use crate::network::Network;
-use crate::redis_node::{Address, Client, Hooks, PoolArgs, RedisConnector, SharedClient, Tls, redact};
+use crate::redis_node::{Address, Client, CommandMetrics, Hooks, PoolArgs, RedisConnector, SharedClient, Tls, redact};
 
 /// The builder's settings about clusters.
 #[derive(Clone, Default)]
@@ -144,6 +145,23 @@ impl Clusters {
         self.names.status()
     }
 
+    pub(crate) fn command_metrics(&self) -> BTreeMap<String, CommandMetrics> {
+        self.names.read_connectors(ClusterConnector::command_metrics)
+    }
+
+    pub(crate) fn cluster_metrics(&self, name: &str) -> Result<ClusterMetrics, GetClientError> {
+        self.names.node(name)?;
+        Ok(self.cluster.counters.read(self.cluster.runtime().now()))
+    }
+
+    pub(crate) fn metrics(&self) -> BTreeMap<String, NodeMetrics> {
+        self.names.metrics()
+    }
+
+    pub(crate) fn status_and_metrics(&self) -> BTreeMap<String, (NodeStatus, NodeMetrics)> {
+        self.names.status_and_metrics()
+    }
+
     pub(crate) fn cluster_status(&self, name: &str) -> Result<ClusterStatus, GetClientError> {
         self.names.node(name)?;
         Ok(self.cluster.status())
@@ -163,6 +181,11 @@ impl Clusters {
 
     pub(crate) fn stop_cleanup(&self) {
         self.names.stop_cleanup();
+    }
+
+    /// Resolves when the names close, or when no manager is left; clients and handles keep the nodes, but not the names.
+    pub(crate) fn closed(&self) -> Closed {
+        self.names.closed()
     }
 
     /// The nodes' own pools close with the last name.
@@ -196,6 +219,12 @@ impl Clusters {
         lock(&self.use_of_it)
     }
 
+    /// The names alone; it does not keep them open, and not the cluster either.
+    #[cfg(any(feature = "metrics", feature = "opentelemetry", feature = "prometheus"))]
+    pub(crate) fn downgrade_names(&self) -> WeakManager<ClusterConnector> {
+        self.names.downgrade()
+    }
+
     /// The same for the handles of its names; it does not keep them open.
     pub(crate) fn downgrade(&self) -> WeakClusters {
         WeakClusters { cluster: Arc::clone(&self.cluster), names: self.names.downgrade(), use_of_it: Arc::clone(&self.use_of_it) }
@@ -215,6 +244,16 @@ impl WeakClusters {
     pub(crate) fn upgrade(&self) -> Option<Clusters> {
         let (cluster, use_of_it) = (Arc::clone(&self.cluster), Arc::clone(&self.use_of_it));
         self.names.upgrade().map(|names| Clusters { cluster, names, use_of_it })
+    }
+
+    /// Closes a name whose manager no longer exists, and with it the cluster: there is no list of other names any more.
+    pub(crate) async fn close_without_manager(&self, pool: &NodePool<ClusterConnector>, name: &str, timeout: Duration) {
+        let closing = pool.close_timeout(timeout);
+        let shares = lock(&self.use_of_it).shares.remove(name).unwrap_or_default();
+        shares.iter().filter_map(Weak::upgrade).for_each(|share| share.end());
+        let nodes = self.cluster.close(timeout);
+        let both: [Pin<Box<dyn Future<Output = ()> + Send + '_>>; 2] = [Box::pin(closing), Box::pin(nodes.drained())];
+        all(both).await;
     }
 
     /// A client of the cluster by this name that many tasks share.

@@ -12,6 +12,7 @@
 //! the redis crate sees never hang: its own requests are answered from the topology here.
 
 mod args;
+mod cluster_metrics;
 mod connector;
 mod discovery;
 mod error;
@@ -31,6 +32,7 @@ mod topology;
 mod wire;
 
 pub use args::ClusterArgs;
+pub use cluster_metrics::{ClusterMetrics, TopologyChange};
 pub(crate) use connector::ClusterConnector;
 pub(crate) use manager::{ClusterConfig, Clusters, WeakClusters};
 pub(crate) use redirection::note_redirections;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use redis_manager_core::{AcquireError, Instant, Lease, Manager, NodePool, PendingClose, Runtime};
 
 use crate::cluster::args::ClusterArgs;
+use crate::cluster::cluster_metrics::{ClusterCounters, TopologyChange};
 use crate::cluster::signal::Signal;
 use crate::cluster::topology::Topology;
 use crate::error::GetClientError;
@@ -51,6 +52,7 @@ pub(crate) struct Cluster {
     pub(crate) refreshed_at: AtomicU64,
     /// Nodes that gave no sign of life in the last check.
     pub(crate) silent: Mutex<BTreeSet<String>>,
+    pub(crate) counters: ClusterCounters,
     /// A check of the nodes is in progress.
     pub(crate) is_looking: AtomicBool,
     /// No primary can be reached.
@@ -107,6 +109,7 @@ impl Cluster {
             refreshing: async_lock::Mutex::new(()),
             refreshed_at: AtomicU64::new(0),
             silent: Mutex::default(),
+            counters: ClusterCounters::default(),
             is_looking: AtomicBool::new(false),
             down: AtomicBool::new(false),
             has_moved: AtomicBool::new(false),
@@ -178,9 +181,9 @@ impl Cluster {
     }
 
     fn connector(&self, place: Address) -> RedisConnector {
-        let check_timeout = self.setup.nodes.config().health_check_timeout();
         let (args, hooks) = (self.setup.args.clone(), self.setup.hooks.clone());
-        let connector = RedisConnector::new(Arc::clone(&self.setup.network), place, args, hooks, check_timeout);
+        let config = self.setup.nodes.config();
+        let connector = RedisConnector::new(Arc::clone(&self.setup.network), place, args, hooks, config);
         connector.within(ClusterMembership { cluster: self.key, reading: self.setup.cluster_args.read_from_replicas })
     }
 
@@ -198,7 +201,7 @@ impl Cluster {
 
     /// A node has redirected a slot to another node.
     pub(crate) fn moved(&self, slot: u16, to: &str) {
-        self.adopt(|known| (known.owner(slot) != Some(to)).then(|| known.with_moved(slot, to)));
+        self.adopt(TopologyChange::Moved, |known| (known.owner(slot) != Some(to)).then(|| known.with_moved(slot, to)));
         self.ask_again();
     }
 
@@ -214,9 +217,11 @@ impl Cluster {
     }
 
     /// Makes the next topology of the present one, if there is one; one caller at a time, so that no update is lost.
-    pub(crate) fn adopt(&self, next: impl FnOnce(&Topology) -> Option<Topology>) {
+    pub(crate) fn adopt(&self, cause: TopologyChange, next: impl FnOnce(&Topology) -> Option<Topology>) {
         let adopting = self.adopting.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(next) = next(&self.topology()).filter(|_| !self.is_closed()) else { return };
+        let known = self.topology();
+        let Some(next) = next(&known).filter(|_| !self.is_closed()) else { return };
+        self.counters.note_change(cause, known.failovers_to(&next));
         *self.topology.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
         drop(adopting);
         self.changed.raise();

@@ -66,6 +66,24 @@ pub(crate) fn elsewhere(cluster: &Cluster, cmd: Option<&Cmd>) -> RedisError {
     }
 }
 
+/// Whether a command goes to several nodes: then an error of one of its parts says nothing about the others.
+pub(crate) fn goes_out_in_parts(cmd: &Cmd) -> bool {
+    let mut words = cmd.args_iter().filter_map(|arg| match arg {
+        Arg::Simple(word) => Some(word),
+        Arg::Cursor | _ => None,
+    });
+    let Some(name) = words.next() else { return false };
+    let is_one_of = |names: &[&[u8]]| names.iter().any(|other| name.eq_ignore_ascii_case(other));
+    let words_for_a_key = match name.to_ascii_uppercase().as_slice() {
+        b"MSET" => 2,
+        b"JSON.MSET" => 3,
+        _ => 1,
+    };
+    let mut slots = words.step_by(words_for_a_key).map(slot_of);
+    let first = slots.next();
+    is_one_of(&FOR_ALL) || (is_one_of(&SPLIT) && slots.any(|slot| Some(slot) != first))
+}
+
 pub(crate) fn please_look_again() -> RedisError {
     RedisError::from((ErrorKind::Server(ServerErrorKind::ReadOnly), OWNER_CHANGED))
 }

@@ -11,11 +11,12 @@ use redis_manager_core::{Instant, Lease};
 
 use crate::cluster::connector::ClusterConnector;
 use crate::cluster::nodes::Cluster;
-use crate::cluster::retry::OWNER_CHANGED;
+use crate::cluster::retry::{OWNER_CHANGED, goes_out_in_parts};
 use crate::cluster::wire::{Wire, refresh_errand};
 use crate::error::{CommandFailure, Outage, RedisErrorExt, Sent};
 use crate::redis_node::{
-    CommandProfile, ReusableSleep, Session, redact, refuse_unless_plain, refuse_unless_plain_pipeline, timed_out,
+    CommandProfile, CountedRequest, CountsRequests, NodeCounters, RequestRef, RequestWay, ReusableSleep, Session, redact,
+    refuse_unless_plain, refuse_unless_plain_pipeline, timed_out,
 };
 
 /// The code of our errors on their way through the redis crate, which ignores it.
@@ -62,11 +63,11 @@ impl RoutedClient {
     }
 
     pub(crate) async fn ask(&mut self, cmd: &Cmd) -> RedisResult<Value> {
-        self.routed.ask(cmd).await
+        self.routed.ask(RequestWay::Shared, cmd).await
     }
 
     pub(crate) async fn ask_all(&mut self, pipeline: &Pipeline, offset: usize, count: usize) -> RedisResult<Vec<Value>> {
-        self.routed.ask_all(pipeline, offset, count).await
+        self.routed.ask_all(RequestWay::Shared, pipeline, offset, count).await
     }
 }
 
@@ -98,11 +99,24 @@ pub(crate) struct RoutedConnection {
     /// Its pools were closed: it sends nothing any more.
     ended: Arc<AtomicBool>,
     timer: ReusableSleep,
+    /// Of the name of the cluster.
+    counters: Arc<NodeCounters>,
+}
+
+impl CountsRequests for RoutedConnection {
+    fn counters(&self) -> &NodeCounters {
+        &self.counters
+    }
 }
 
 impl RoutedConnection {
-    pub(crate) fn new(cluster: Arc<Cluster>, connection: ClusterConnection<Wire>, share: Arc<ShareState>) -> Self {
-        Self { cluster, connection, share, ended: Arc::default(), timer: ReusableSleep::default() }
+    pub(crate) fn new(
+        cluster: Arc<Cluster>,
+        connection: ClusterConnection<Wire>,
+        share: Arc<ShareState>,
+        counters: Arc<NodeCounters>,
+    ) -> Self {
+        Self { cluster, connection, share, ended: Arc::default(), timer: ReusableSleep::default(), counters }
     }
 
     pub(crate) fn is_broken(&self) -> bool {
@@ -115,7 +129,29 @@ impl RoutedConnection {
         move || ended.store(true, Ordering::SeqCst)
     }
 
-    pub(crate) async fn ask(&mut self, cmd: &Cmd) -> RedisResult<Value> {
+    pub(crate) async fn ask(&mut self, way: RequestWay, cmd: &Cmd) -> RedisResult<Value> {
+        let asked = RequestRef::Command(cmd);
+        let counted = CountedRequest::begin(self, way, asked);
+        let result = counted.sender.route(cmd).await;
+        counted.end(&result, asked);
+        result
+    }
+
+    pub(crate) async fn ask_all(
+        &mut self,
+        way: RequestWay,
+        pipeline: &Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisResult<Vec<Value>> {
+        let asked = RequestRef::Pipeline(pipeline, offset);
+        let counted = CountedRequest::begin(self, way, asked);
+        let result = counted.sender.route_all(pipeline, offset, count).await;
+        counted.end(&result, asked);
+        result
+    }
+
+    async fn route(&mut self, cmd: &Cmd) -> RedisResult<Value> {
         let request = CommandProfile::of_command(cmd, self.session());
         refuse_unless_plain(cmd, request)?;
         let renamed = in_lower_case(cmd);
@@ -123,7 +159,7 @@ impl RoutedConnection {
         self.look_at_changes(deadline).await;
         let asked = self.connection.req_packed_command(renamed.as_ref().unwrap_or(cmd));
         let answered = self.timer.by(self.cluster.runtime(), deadline, asked).await;
-        match answered.unwrap_or_else(|| Err(timed_out(None, request.reply_timeout, self.cluster.runtime()))) {
+        let replied = match answered.unwrap_or_else(|| Err(timed_out(None, request.reply_timeout, self.cluster.runtime()))) {
             // The failure of one of several nodes is a part of the answer.
             Ok(Value::Map(answers)) => match answers.iter().find_map(|(_, answer)| concealed(answer)) {
                 Some(error) => Err(error),
@@ -131,10 +167,11 @@ impl RoutedConnection {
             },
             Ok(value) => Ok(value),
             Err(error) => Err(self.reveal(error)),
-        }
+        };
+        replied.map_err(|error| if goes_out_in_parts(cmd) { of_a_part(&error).unwrap_or(error) } else { error })
     }
 
-    pub(crate) async fn ask_all(&mut self, pipeline: &Pipeline, offset: usize, count: usize) -> RedisResult<Vec<Value>> {
+    async fn route_all(&mut self, pipeline: &Pipeline, offset: usize, count: usize) -> RedisResult<Vec<Value>> {
         let request = refuse_unless_plain_pipeline(pipeline, offset, count, self.session())?;
         let deadline = self.deadline(request)?;
         self.look_at_changes(deadline).await;
@@ -188,6 +225,16 @@ impl RoutedConnection {
     }
 }
 
+/// The error of the whole command if this one is that of a part that was not sent: other parts may have been carried out.
+fn of_a_part(error: &RedisError) -> Option<RedisError> {
+    if error.was_sent() != Sent::NotSent {
+        return None;
+    }
+    let outage = if error.is_unavailable() { Outage::Server } else { Outage::Ours };
+    let text = format!("outcome unknown: a part of the command may have been carried out; another one was {error}");
+    Some(CommandFailure::unknown(error.node(), outage, text).lost())
+}
+
 /// However it ends.
 struct NudgeGuard<'a> {
     cluster: &'a Cluster,
@@ -202,7 +249,8 @@ impl Drop for NudgeGuard<'_> {
 
 impl Clone for RoutedConnection {
     fn clone(&self) -> Self {
-        let mut clone = Self::new(Arc::clone(&self.cluster), self.connection.clone(), Arc::clone(&self.share));
+        let mut clone =
+            Self::new(Arc::clone(&self.cluster), self.connection.clone(), Arc::clone(&self.share), Arc::clone(&self.counters));
         clone.ended = Arc::clone(&self.ended);
         clone
     }

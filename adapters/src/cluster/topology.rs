@@ -211,6 +211,13 @@ impl Topology {
         self.nodes.values().filter(|seen| seen.primary.as_ref() == Some(id)).map(|seen| seen.address.clone()).collect()
     }
 
+    /// How many primaries have lost their slots to one of their replicas in the next topology.
+    pub(crate) fn failovers_to(&self, next: &Self) -> usize {
+        let replaced =
+            |primary: &String| !next.is_owner(primary) && self.replicas_of(primary).iter().any(|replica| next.is_owner(replica));
+        self.primaries().iter().filter(|primary| replaced(primary)).count()
+    }
+
     /// Every node, in the order of addresses.
     pub(crate) fn nodes(&self) -> impl Iterator<Item = &NodeLine> {
         self.nodes.values()

@@ -2,7 +2,7 @@
 
 use redis::{ErrorKind, RedisError};
 
-use crate::error::{CommandFailure, GetClientError, Outage, Sent};
+use crate::error::{AddNodeError, CommandFailure, GetClientError, Outage, Sent};
 
 /// What an error means, for every kind of call: a lease, a shared client, a routed client, a transaction, a subscription.
 ///
@@ -27,8 +27,7 @@ use crate::error::{CommandFailure, GetClientError, Outage, Sent};
 /// | [`TransactionError::Conflict`](crate::TransactionError::Conflict), [`ExecutedWrongType`](crate::TransactionError::ExecutedWrongType) | a transaction | sent | no |
 /// | [`TransactionError::WrongType`](crate::TransactionError::WrongType) | a transaction | not sent | no |
 ///
-/// An error that is not `Unknown` and not unavailable is a mistake of the caller. The answers come from types, never from
-/// texts. I/O errors that do not come from this crate are `Unknown`.
+/// The answers come from types and codes, never from texts. I/O errors that do not come from this crate are `Unknown`.
 ///
 /// ```no_run
 /// use redis_manager::{RedisErrorExt, Sent};
@@ -45,6 +44,10 @@ pub trait RedisErrorExt {
     /// Whether the server is the cause: it cannot be reached, does not reply in time, or replies that it cannot serve now.
     #[must_use]
     fn is_unavailable(&self) -> bool;
+
+    /// Whether this program is the cause: its pools were closed, or the runtime of its manager has ended.
+    #[must_use]
+    fn is_closed(&self) -> bool;
 
     /// The node of the command, password hidden, if it is known.
     #[must_use]
@@ -77,7 +80,15 @@ impl RedisErrorExt for RedisError {
         }
         // By their codes: a routed client passes on errors of the server without their kinds.
         matches!(self.kind(), ErrorKind::Io | ErrorKind::ClusterConnectionNotFound)
-            || matches!(self.code(), Some("LOADING" | "MASTERDOWN" | "CLUSTERDOWN"))
+            || self.code().is_some_and(cannot_serve_now)
+            || (self.code() == Some("EXECABORT") && aborted_by(self, cannot_serve_now))
+    }
+
+    fn is_closed(&self) -> bool {
+        CommandFailure::of(self).is_some_and(|failure| match &failure.no_client {
+            Some(error) => error.is_closed(),
+            None => failure.outage == Outage::Ours,
+        })
     }
 
     fn node(&self) -> Option<&str> {
@@ -98,6 +109,10 @@ impl RedisErrorExt for GetClientError {
         GetClientError::is_unavailable(self)
     }
 
+    fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed { .. } | Self::RuntimeEnded { .. })
+    }
+
     fn node(&self) -> Option<&str> {
         Some(GetClientError::node(self))
     }
@@ -105,4 +120,38 @@ impl RedisErrorExt for GetClientError {
     fn get_client_error(&self) -> Option<&GetClientError> {
         Some(self)
     }
+}
+
+/// No command was sent.
+impl RedisErrorExt for AddNodeError {
+    fn was_sent(&self) -> Sent {
+        Sent::NotSent
+    }
+
+    fn is_unavailable(&self) -> bool {
+        AddNodeError::is_unavailable(self)
+    }
+
+    fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed { .. } | Self::RuntimeEnded { .. })
+    }
+
+    fn node(&self) -> Option<&str> {
+        Some(AddNodeError::node(self))
+    }
+
+    fn get_client_error(&self) -> Option<&GetClientError> {
+        None
+    }
+}
+
+/// Whether an error of this code says that the server cannot serve now.
+fn cannot_serve_now(code: &str) -> bool {
+    matches!(code, "LOADING" | "MASTERDOWN" | "CLUSTERDOWN")
+}
+
+/// Whether a transaction was aborted by an error of such a code.
+fn aborted_by(error: &RedisError, wanted: fn(&str) -> bool) -> bool {
+    let errors = error.clone().into_server_errors();
+    errors.is_some_and(|errors| errors.iter().any(|(_, error)| wanted(error.code())))
 }

@@ -141,6 +141,26 @@ async fn echo(client: &mut Client) -> RedisError {
     redis::cmd("ECHO").arg("token").query_async::<String>(client).await.expect_err("it has hung up")
 }
 
+/// Seen to bite: with the code of the abort alone.
+#[test]
+fn a_transaction_that_a_loading_server_aborts_is_unavailable() {
+    for (reason, unavailable) in [("LOADING Redis is loading", true), ("ERR wrong number of arguments", false)] {
+        let server = ScriptedServer::start(move |mut client: Conversation| {
+            let reply = format!("+OK\r\n-{reason}\r\n-EXECABORT Transaction discarded because of previous errors.\r\n");
+            let _replied = client.log_in() && client.hear().is_some() && client.say(reply);
+            while client.hear().is_some() {}
+        });
+        on_tokio(async {
+            let (manager, url) = (manager(), server.url());
+            manager.add_node_pool(&url).await.expect("it logs in");
+            let mut client = manager.get_client(&url).await.expect("a client");
+            let mut pipeline = redis::pipe();
+            let run = pipeline.atomic().set("key", 1).query_async::<()>(&mut client).await.expect_err("it is aborted");
+            assert_eq!(facts(&run), (Sent::Sent, unavailable), "{run}");
+        });
+    }
+}
+
 #[test]
 fn one_outage_has_one_shape_whatever_the_way_in() {
     // It hangs up at the first command after the login.

@@ -108,6 +108,6 @@ impl RedisManager {
     /// The connector for a URL, and the name that shows the node.
     fn connector(&self, url: &str) -> Result<(String, RedisConnector), AddNodeError> {
         let address = self.context.address(url)?;
-        Ok((address.name.clone(), self.context.connector(address, self.nodes.config().health_check_timeout())))
+        Ok((address.name.clone(), self.context.connector(address, self.nodes.config())))
     }
 }

@@ -27,7 +27,6 @@ impl RedisManager {
     /// # Cancel safety
     ///
     /// Closing continues when the future is dropped.
-    /// Closing goes on when the future is dropped.
     pub async fn close_node_pools_timeout(&self, url: &str, timeout: Duration) {
         #[cfg(feature = "cluster")]
         if let Some(clusters) = &self.clusters {
@@ -72,8 +71,11 @@ impl RedisManager {
     /// # Cancel safety
     ///
     /// May be dropped at any time.
-    /// May be dropped at any time.
     pub fn closed(&self) -> Closed {
+        #[cfg(feature = "cluster")]
+        if let Some(clusters) = &self.clusters {
+            return clusters.closed();
+        }
         self.nodes.closed()
     }
 

@@ -9,23 +9,27 @@ mod node_context;
 mod node_handle;
 mod node_key;
 mod observing;
+#[cfg(any(feature = "metrics", feature = "opentelemetry", feature = "prometheus"))]
+mod reader;
 mod upkeep;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use redis_manager_core::{Manager, NodeStatus, TotalConnections};
+use redis_manager_core::{Manager, NodeMetrics, NodeStatus, TotalConnections};
 
 #[cfg(feature = "cluster")]
-use crate::cluster::{ClusterStatus, Clusters};
+use crate::cluster::{ClusterMetrics, ClusterStatus, Clusters};
 use crate::error::GetClientError;
 use crate::manager::node_context::NodeContext;
 pub use crate::manager::node_handle::NodeHandle;
 use crate::manager::node_key::node_key;
+#[cfg(any(feature = "metrics", feature = "opentelemetry", feature = "prometheus"))]
+pub(crate) use crate::manager::reader::ManagerReader;
 use crate::network::Network;
 use crate::observe::EventSource;
-use crate::redis_node::{Hooks, PoolArgs, RedisConnector, Tls, redact};
+use crate::redis_node::{CommandMetrics, Hooks, PoolArgs, RedisConnector, Tls, redact};
 
 /// Connection pools of many Redis nodes, by URL. Cheap to clone; all clones are the same manager. When the last one is dropped,
 /// all pools close, except those of nodes that a [`NodeHandle`] or a [`SharedClient`](crate::SharedClient) still uses.
@@ -121,6 +125,51 @@ impl RedisManager {
         #[cfg(feature = "cluster")]
         let statuses = statuses.into_iter().chain(self.clusters.iter().flat_map(Clusters::status)).collect();
         statuses
+    }
+
+    /// What was counted and timed of the requests to every node since it was added, of its connects and its subscriptions. By
+    /// URL, password hidden; a cluster by its name, and each of its nodes as `host:port`. Which nodes there are is as in
+    /// [`fetch_pool_status`](RedisManager::fetch_pool_status). That of one node is
+    /// [`NodeHandle::command_metrics`].
+    #[must_use]
+    pub fn command_metrics(&self) -> BTreeMap<String, CommandMetrics> {
+        let metrics = self.nodes.read_connectors(RedisConnector::command_metrics);
+        #[cfg(feature = "cluster")]
+        let metrics = metrics.into_iter().chain(self.clusters.iter().flat_map(Clusters::command_metrics)).collect();
+        metrics
+    }
+
+    /// What was counted of a cluster: changes of its topology, failovers, and how long primaries were not up.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownNode`](GetClientError::UnknownNode) if the cluster was never added or has been closed, or if the manager is not
+    /// in cluster mode. [`Closed`](GetClientError::Closed) after [`close_all_pools`](RedisManager::close_all_pools).
+    #[cfg(feature = "cluster")]
+    pub fn cluster_metrics(&self, url: &str) -> Result<ClusterMetrics, GetClientError> {
+        let unknown = || GetClientError::UnknownNode { node: String::from(url) };
+        self.clusters.as_ref().ok_or_else(unknown).and_then(|clusters| clusters.cluster_metrics(url)).map_err(hide_password)
+    }
+
+    /// What was counted and timed of every node since it was added, by URL, password hidden. The nodes are those of
+    /// [`fetch_pool_status`](RedisManager::fetch_pool_status). What is counted of a cluster by its name are its clients, not
+    /// connections to a server: those are counted of its nodes.
+    #[must_use]
+    pub fn metrics(&self) -> BTreeMap<String, NodeMetrics> {
+        let metrics = self.nodes.metrics();
+        #[cfg(feature = "cluster")]
+        let metrics = metrics.into_iter().chain(self.clusters.iter().flat_map(Clusters::metrics)).collect();
+        metrics
+    }
+
+    /// [`fetch_pool_status`](RedisManager::fetch_pool_status) and [`metrics`](RedisManager::metrics) together. Both of one node
+    /// are of the same moment, so they add up: `metrics.open()` is `status.active + status.idle + status.checking`.
+    #[must_use]
+    pub fn status_and_metrics(&self) -> BTreeMap<String, (NodeStatus, NodeMetrics)> {
+        let pictures = self.nodes.status_and_metrics();
+        #[cfg(feature = "cluster")]
+        let pictures = pictures.into_iter().chain(self.clusters.iter().flat_map(Clusters::status_and_metrics)).collect();
+        pictures
     }
 
     /// How much of `max_total_connections` is used now. `None` if that is not set.

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use redis_manager_core::{NodePool, Runtime};
+use redis_manager_core::{NodeConfig, NodePool, Runtime};
 
 use crate::error::AddNodeError;
 use crate::network::Network;
@@ -41,8 +41,8 @@ impl NodeContext {
     }
 
     /// The connector of a node.
-    pub(super) fn connector(&self, address: Address, check_timeout: std::time::Duration) -> RedisConnector {
-        RedisConnector::new(Arc::clone(&self.network), address, self.args.clone(), self.hooks.clone(), check_timeout)
+    pub(super) fn connector(&self, address: Address, config: &NodeConfig) -> RedisConnector {
+        RedisConnector::new(Arc::clone(&self.network), address, self.args.clone(), self.hooks.clone(), config)
     }
 
     /// The shared connections of a node; made for the first shared client.
@@ -60,7 +60,8 @@ impl NodeContext {
         let mut all = self.shared_connections();
         // Another call may have made them meanwhile.
         let connections = known(&all);
-        if connections.is_none() {
+        // A handle of a node that was closed must not detach the connections of the node that was added since.
+        if connections.is_none() && pool.is_open() {
             all.insert(String::from(key), Arc::downgrade(&made));
         }
         drop(all);

@@ -4,13 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis_manager_core::{Manager, NodePool, NodeStatus, WeakManager};
+use redis_manager_core::{Manager, NodeMetrics, NodePool, NodeStatus, WeakManager};
 
 #[cfg(feature = "cluster")]
 use crate::cluster::{ClusterConnector, Clusters, WeakClusters};
 use crate::error::GetClientError;
 use crate::manager::node_context::NodeContext;
-use crate::redis_node::{Client, RedisConnector, SharedClient};
+use crate::redis_node::{Client, CommandMetrics, RedisConnector, SharedClient};
 
 /// A node of a manager, or a cluster. Cheap to clone; returned by
 /// [`RedisManager::add_node_pool`](crate::RedisManager::add_node_pool) and [`RedisManager::node`](crate::RedisManager::node).
@@ -127,6 +127,33 @@ impl NodeHandle {
         }
     }
 
+    /// What was counted and timed of the requests to the node since it was added, of its connects and its subscriptions. Also
+    /// after its close.
+    #[must_use]
+    pub fn command_metrics(&self) -> CommandMetrics {
+        match &self.of {
+            HandleKind::Node { pool, .. } => pool.connector().command_metrics(),
+            #[cfg(feature = "cluster")]
+            HandleKind::Cluster { pool, .. } => pool.connector().command_metrics(),
+        }
+    }
+
+    /// What was counted and timed of the node since it was added; of a cluster, what was counted of its clients.
+    #[must_use]
+    pub fn metrics(&self) -> NodeMetrics {
+        self.status_and_metrics().1
+    }
+
+    /// [`status`](NodeHandle::status) and [`metrics`](NodeHandle::metrics) of the same moment.
+    #[must_use]
+    pub fn status_and_metrics(&self) -> (NodeStatus, NodeMetrics) {
+        match &self.of {
+            HandleKind::Node { pool, .. } => pool.status_and_metrics(),
+            #[cfg(feature = "cluster")]
+            HandleKind::Cluster { pool, .. } => pool.status_and_metrics(),
+        }
+    }
+
     /// Makes a client that many tasks share, within `default_timeout`; see
     /// [`RedisManager::get_shared_client_timeout`](crate::RedisManager::get_shared_client_timeout).
     ///
@@ -199,7 +226,7 @@ impl NodeHandle {
             #[cfg(feature = "cluster")]
             HandleKind::Cluster { pool, clusters } => match clusters.upgrade() {
                 Some(clusters) => clusters.close(&self.key, timeout).await,
-                None => pool.close_timeout(timeout).await,
+                None => clusters.close_without_manager(pool, &self.key, timeout).await,
             },
         }
     }

@@ -21,7 +21,7 @@ impl EventLog {
 impl Observer for EventLog {
     fn event(&self, node: &str, event: &Event) {
         match event {
-            Event::HealthChanged { from, to, why } => note_health(node, *from, *to, why.as_deref()),
+            Event::HealthChanged { from, to, why, lasted: _ } => note_health(node, *from, *to, why.as_deref()),
             Event::FailedOver { why } => warn!(target: TARGET, node, cause = &**why, "failed over: all connections are replaced"),
             Event::Suspected { why } => {
                 debug!(target: TARGET, node, cause = &**why, "connections are checked before they are lent")

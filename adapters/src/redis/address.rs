@@ -104,7 +104,6 @@ impl Address {
         Ok(Self { place, login, demands_resp3, name: redact(url) })
     }
 
-    #[cfg(feature = "cluster")]
     pub(crate) fn is_tcp(&self) -> bool {
         matches!(self.place, Endpoint::Tcp { .. })
     }

@@ -5,7 +5,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::aio::ConnectionLike;
+use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{Cmd, Pipeline, RedisFuture, RedisResult, Value};
 use redis_manager_core::Lease;
 
@@ -14,6 +14,9 @@ use crate::cluster::ClusterConnector;
 use crate::redis_node::RedisConnector;
 use crate::redis_node::command_profile::CommandProfile;
 use crate::redis_node::contention::Contender;
+#[cfg(feature = "cluster")]
+use crate::redis_node::metrics::RequestWay;
+use crate::redis_node::metrics::counted_request::ask_counted;
 use crate::redis_node::pub_sub::PubSub;
 use crate::redis_node::reply_class::RequestRef;
 use crate::redis_node::written_keys::{check_in_body, check_pipeline_in_body};
@@ -191,13 +194,13 @@ impl ConnectionLike for Client {
             LeaseKind::Node(lease) => {
                 let request = CommandProfile::of_command(cmd, lease.session());
                 Box::pin(async move {
-                    watch.map_or(Ok(()), |watch| check_in_body(watch, cmd))?;
-                    request.check(cmd)?;
-                    lease.ask(request, RequestRef::Command(cmd), async |handle| handle.send_packed_command(cmd).await).await
+                    let checked = watch.map_or(Ok(()), |watch| check_in_body(watch, cmd)).and_then(|()| request.check(cmd));
+                    let send = async |handle: &mut MultiplexedConnection| handle.send_packed_command(cmd).await;
+                    ask_counted(lease, checked.map(|()| request), RequestRef::Command(cmd), send).await
                 })
             }
             #[cfg(feature = "cluster")]
-            LeaseKind::Cluster(lease) => Box::pin(lease.ask(cmd)),
+            LeaseKind::Cluster(lease) => Box::pin(lease.ask(RequestWay::Exclusive, cmd)),
         }
     }
 
@@ -208,13 +211,15 @@ impl ConnectionLike for Client {
                 let request = CommandProfile::of_packed_commands(pipeline, offset, count, lease.session());
                 let asked = RequestRef::Pipeline(pipeline, offset);
                 Box::pin(async move {
-                    watch.map_or(Ok(()), |watch| check_pipeline_in_body(watch, pipeline))?;
-                    request.check_pipeline(pipeline)?;
-                    lease.ask(request, asked, async |handle| handle.send_packed_commands(pipeline, offset, count).await).await
+                    let allowed = watch.map_or(Ok(()), |watch| check_pipeline_in_body(watch, pipeline));
+                    let checked = allowed.and_then(|()| request.check_pipeline(pipeline));
+                    let send =
+                        async |handle: &mut MultiplexedConnection| handle.send_packed_commands(pipeline, offset, count).await;
+                    ask_counted(lease, checked.map(|()| request), asked, send).await
                 })
             }
             #[cfg(feature = "cluster")]
-            LeaseKind::Cluster(lease) => Box::pin(lease.ask_all(pipeline, offset, count)),
+            LeaseKind::Cluster(lease) => Box::pin(lease.ask_all(RequestWay::Exclusive, pipeline, offset, count)),
         }
     }
 

@@ -39,4 +39,10 @@ impl CommandName {
         }
         Some(Self(u128::from_be_bytes(first), u64::from_be_bytes(second)))
     }
+
+    /// As text, in small letters.
+    pub(crate) fn to_small_letters(self) -> String {
+        let letters = self.0.to_be_bytes().into_iter().chain(self.1.to_be_bytes()).take_while(|letter| *letter > 0);
+        letters.map(|letter| char::from(letter.to_ascii_lowercase())).collect()
+    }
 }

@@ -182,6 +182,26 @@ pub(crate) fn effect_of(cmd: &Cmd) -> Effect {
     }
 }
 
+/// How many names the tables have.
+pub(crate) fn names() -> usize {
+    HARMLESS.len() + COMMANDS.len()
+}
+
+/// The number of a name, less than [`names`]; `None` if it is not in the tables.
+pub(crate) fn number_of_name(text: &[u8]) -> Option<usize> {
+    let wanted = CommandName::read(text)?;
+    HARMLESS.binary_search(&wanted).ok().or_else(|| {
+        let found = COMMANDS.binary_search_by_key(&wanted, |(name, _)| *name).ok()?;
+        Some(HARMLESS.len() + found)
+    })
+}
+
+/// The name with this number.
+pub(crate) fn name_of_number(number: usize) -> Option<CommandName> {
+    let of_others = || COMMANDS.get(number - HARMLESS.len()).map(|(name, _)| *name);
+    HARMLESS.get(number).copied().or_else(of_others)
+}
+
 /// The most frequent names come first.
 fn effect_of_name(text: &[u8]) -> Effect {
     let Some(name) = CommandName::read(text) else { return Effect::Unknown };

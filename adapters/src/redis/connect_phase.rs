@@ -1,11 +1,16 @@
-//! The phase that a connect has reached, for the error of one that times out.
+//! The phase that a connect has reached, for the error of one that times out, and for how long each phase takes.
 
 use std::sync::atomic::{AtomicU8, Ordering};
+
+use redis_manager_core::Instant;
+
+use crate::redis_node::metrics::node_counters::NodeCounters;
 
 /// What a connect waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum ConnectPhase {
+    Resolve,
     Dial,
     Tls,
     Login,
@@ -22,7 +27,7 @@ impl ConnectPhase {
     /// The error text if there was no answer in this phase.
     pub(crate) fn unanswered(self) -> &'static str {
         match self {
-            Self::Dial => "the name look-up or the dial did not finish",
+            Self::Resolve | Self::Dial => "the name look-up or the dial did not finish",
             // A Redis port without TLS waits for the end of the line.
             Self::Tls => "the TLS handshake got no answer; does this port use TLS? a port without TLS needs redis://",
             Self::Login => "the server did not answer the first commands",
@@ -34,16 +39,26 @@ impl ConnectPhase {
 /// The phase of one connect. Noted when it ends, also when it is dropped.
 pub(crate) struct ConnectTrace<'a> {
     stage: ConnectPhase,
+    since: Instant,
     ended_at: &'a AtomicU8,
+    counters: &'a NodeCounters,
 }
 
 impl<'a> ConnectTrace<'a> {
-    pub(crate) fn new(ended_at: &'a AtomicU8) -> Self {
-        Self { stage: ConnectPhase::Dial, ended_at }
+    /// Begins with the first phase.
+    pub(crate) fn new(stage: ConnectPhase, ended_at: &'a AtomicU8, counters: &'a NodeCounters) -> Self {
+        Self { stage, since: counters.now(), ended_at, counters }
     }
 
+    /// The phase has ended well, and the next one begins.
     pub(crate) fn reach(&mut self, stage: ConnectPhase) {
+        self.since = self.counters.end_phase(self.stage as usize, self.since);
         self.stage = stage;
+    }
+
+    /// The last phase has ended well.
+    pub(crate) fn succeed(self) {
+        self.counters.end_phase(self.stage as usize, self.since);
     }
 }
 

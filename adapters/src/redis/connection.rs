@@ -168,7 +168,7 @@ impl RedisConnection {
     pub(crate) fn leave(&mut self, traces: DirtyFlags) {
         self.session.traces |= traces;
         if traces.has(DirtyFlags::LASTING) {
-            self.socket.outstanding.set_open_ended();
+            self.socket.outstanding.set_open_ended(true);
         }
     }
 
@@ -179,11 +179,9 @@ impl RedisConnection {
     }
 
     /// What the hook `after_connect` has left is the normal state from now on; or why it cannot be.
-    pub(crate) fn adopt_session(&mut self) -> Result<(), &'static str> {
-        match self.state {
-            ReplyState::Clear => self.session.adopt(),
-            ReplyState::Asked(_) | ReplyState::Silent | ReplyState::Broken => Err("one of its commands got no reply"),
-        }
+    pub(crate) fn adopt_session(&mut self, gets_pushes: bool) -> Result<(), &'static str> {
+        self.socket.outstanding.set_open_ended(gets_pushes);
+        if self.state == ReplyState::Clear { self.session.adopt() } else { Err("one of its commands got no reply") }
     }
 
     /// The time since it was made.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
-use redis_manager_core::{AbortHandle, Condition, ConnectionMonitor, Connector, Runtime};
+use redis_manager_core::{AbortHandle, Condition, ConnectionMonitor, Connector, NodeConfig, Runtime};
 
 use crate::error::ConnectFailure;
 use crate::network::Network;
@@ -16,6 +16,9 @@ use crate::redis_node::contention::Contention;
 use crate::redis_node::dial::{AddressTrial, Dialler};
 use crate::redis_node::error::ConnectError;
 use crate::redis_node::hooks::Hooks;
+use crate::redis_node::metrics::CommandMetrics;
+use crate::redis_node::metrics::command_label::{labels, text_of_label};
+use crate::redis_node::metrics::node_counters::NodeCounters;
 use crate::redis_node::pool_args::PoolArgs;
 use crate::redis_node::roles::Roles;
 use crate::redis_node::secrets::Secrets;
@@ -52,20 +55,16 @@ pub(crate) struct RedisConnector {
     /// The cluster that the node is a part of.
     #[cfg(feature = "cluster")]
     pub(crate) membership: Option<ClusterMembership>,
+    pub(crate) counters: Arc<NodeCounters>,
     /// The [`ConnectPhase`] of the connect that was cut off last.
     cut_off_at: AtomicU8,
 }
 
 impl RedisConnector {
-    pub(crate) fn new(
-        network: Arc<dyn Network>,
-        address: Address,
-        args: PoolArgs,
-        hooks: Hooks,
-        health_check_timeout: Duration,
-    ) -> Self {
+    pub(crate) fn new(network: Arc<dyn Network>, address: Address, args: PoolArgs, hooks: Hooks, config: &NodeConfig) -> Self {
         let dialler = Dialler::new(Arc::clone(&network), args.tcp_options(), args.dial_timeout);
         let nonce = AtomicU64::new(network.seed());
+        let runtime = Arc::clone(&network) as Arc<dyn Runtime>;
         Self {
             network,
             secrets: Arc::new(Secrets::of(&address.login)),
@@ -76,9 +75,10 @@ impl RedisConnector {
             args,
             hooks,
             dialler,
-            health_check_timeout,
+            health_check_timeout: config.health_check_timeout(),
             nonce,
             contention: Arc::default(),
+            counters: Arc::new(NodeCounters::new(runtime, config.use_time_sampling(), labels())),
             cut_off_at: AtomicU8::new(0),
             #[cfg(feature = "cluster")]
             membership: None,
@@ -93,10 +93,11 @@ impl RedisConnector {
     }
 
     async fn dial_and_log_in(&self) -> Result<Box<RedisConnection>, ConnectError> {
-        let mut progress = ConnectTrace::new(&self.cut_off_at);
+        let first = if self.address.is_tcp() { ConnectPhase::Resolve } else { ConnectPhase::Dial };
+        let mut progress = ConnectTrace::new(first, &self.cut_off_at, &self.counters);
         let (stream, trial) = match &self.address.place {
             Endpoint::Tcp { host, port, tls: _ } => {
-                self.dialler.dial(host, *port).await.map(|(stream, trial)| (stream, Some(trial)))?
+                self.dialler.dial(host, *port, &mut progress).await.map(|(stream, trial)| (stream, Some(trial)))?
             }
             Endpoint::Unix { path } => (self.dialler.dial_unix(path).await?, None),
         };
@@ -116,7 +117,14 @@ impl RedisConnector {
         if self.hooks.has_after_connect() {
             progress.reach(ConnectPhase::AfterConnect);
         }
-        self.hooks.run_after_connect(connected).await
+        let connected = self.hooks.run_after_connect(connected).await?;
+        progress.succeed();
+        Ok(connected)
+    }
+
+    /// What was counted and timed of the node's requests, connects and subscriptions.
+    pub(crate) fn command_metrics(&self) -> CommandMetrics {
+        self.counters.read(text_of_label)
     }
 
     /// A reply that has been outstanding for so long when a borrower leaves will not come. A caller's own timeout is often

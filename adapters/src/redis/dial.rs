@@ -13,6 +13,7 @@ use redis_manager_core::{Instant, Task};
 use crate::error::FailureKind;
 use crate::network::{Network, Reply};
 use crate::redis_node::addresses::{AddressBook, AddressRace, RaceStep};
+use crate::redis_node::connect_phase::{ConnectPhase, ConnectTrace};
 use crate::redis_node::error::{ConnectError, kind_of_dial};
 use crate::stream::BoxStream;
 use crate::tcp_options::TcpOptions;
@@ -36,7 +37,12 @@ impl Dialler {
     /// # Cancel safety
     ///
     /// Dropping the future drops every attempt. Addresses that have not answered are dialled last next time.
-    pub(crate) async fn dial(&self, host: &str, port: u16) -> Result<(BoxStream, AddressTrial<'_>), ConnectError> {
+    pub(crate) async fn dial(
+        &self,
+        host: &str,
+        port: u16,
+        progress: &mut ConnectTrace<'_>,
+    ) -> Result<(BoxStream, AddressTrial<'_>), ConnectError> {
         let resolved = self.network.resolve(host, port).await;
         let resolved = resolved.map_err(|source| ConnectError::Resolve { host: String::from(host), source })?;
         let order = self.book().order(resolved);
@@ -46,6 +52,7 @@ impl Dialler {
             [_] => None,
             [..] => Some(String::from(host)),
         };
+        progress.reach(ConnectPhase::Dial);
         self.race(order).await.map_err(|(failures, kind)| ConnectError::Unreachable { name, failures, kind })
     }
 

@@ -33,6 +33,9 @@ pub(crate) enum ConnectError {
     WantsTls { step: &'static str },
     #[error("{step} failed: {source}")]
     Redis { step: &'static str, source: RedisError },
+    /// An error of a command of the hook. Not as a source: its text may contain credentials.
+    #[error("after_connect failed: {text}")]
+    AfterConnect { text: String, error: RedisError },
     #[error("after_connect failed: {problem}")]
     Hook { problem: &'static str },
     #[error("the state left behind by the borrower could not be reset")]
@@ -69,6 +72,7 @@ impl ConnectError {
                 false => FailureKind::NotReady,
             },
             Self::Redis { source, .. } => kind_of_refusal(source),
+            Self::AfterConnect { error, .. } => kind_of_hook(error),
             Self::Hook { .. } => FailureKind::Configuration,
             Self::NoResp3 | Self::Unclean | Self::WrongAnswer { .. } => FailureKind::Protocol,
         }
@@ -78,6 +82,7 @@ impl ConnectError {
     pub(crate) fn is_permanent(&self) -> bool {
         match self {
             Self::Redis { source, .. } => says::no_for_good(source),
+            Self::AfterConnect { error, .. } => says::no_for_good(error),
             Self::Tls(error) => error.is_permanent(),
             Self::LastWords { words, .. } => says::not_let_in(words.split(' ').next().unwrap_or_default()),
             Self::WantsTls { .. } | Self::NoResp3 | Self::Hook { .. } => true,
@@ -118,6 +123,14 @@ fn kind_of_refusal(error: &RedisError) -> FailureKind {
     } else {
         FailureKind::NotReady
     }
+}
+
+/// The category of an error of a hook's command: mostly the hook asks for what the server does not have.
+fn kind_of_hook(error: &RedisError) -> FailureKind {
+    let is_not_ready = matches!(error.code(), Some("LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "BUSY"));
+    let kind = kind_of_refusal(error);
+    let is_the_hooks = kind == FailureKind::Protocol || (kind == FailureKind::NotReady && !is_not_ready);
+    if is_the_hooks { FailureKind::Configuration } else { kind }
 }
 
 /// The error texts of servers and proxies; each of them has its own.

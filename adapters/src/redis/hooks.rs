@@ -3,16 +3,19 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use redis::aio::ConnectionLike;
-use redis::{Cmd, Pipeline, RedisFuture, RedisResult, Value};
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::{Arg, Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value};
 
 use crate::redis_node::command_profile::CommandProfile;
 use crate::redis_node::connection::RedisConnection;
 use crate::redis_node::error::ConnectError;
+use crate::redis_node::metrics::counted_request::ask_counted;
 use crate::redis_node::reply_class::RequestRef;
+use crate::redis_node::secrets::Secrets;
+use crate::redis_node::socket::Socket;
 
 type HookFuture = Pin<Box<dyn Future<Output = RedisResult<()>> + Send>>;
 type AfterConnect = dyn Fn(NewConnection) -> HookFuture + Send + Sync;
@@ -42,15 +45,19 @@ impl Hooks {
         self.after_connect.is_some()
     }
 
-    /// Runs `after_connect`, if there is one. What it leaves on the session is the connection's normal state from then on.
+    /// Runs `after_connect`, if there is one. What it leaves on the session is the connection's normal state from then on. If
+    /// it fails, or keeps the connection, the socket is closed.
     pub(crate) async fn run_after_connect(&self, connection: Box<RedisConnection>) -> Result<Box<RedisConnection>, ConnectError> {
         let Some(hook) = &self.after_connect else { return Ok(connection) };
-        let returned = Arc::new(Mutex::new(None));
+        let mut closes = CloseUnlessAdopted(Some(Arc::clone(connection.socket())));
+        let returned = Arc::new(Mutex::new(HookOutcome::default()));
         let run = hook(NewConnection { connection: Some(connection), returned: Arc::clone(&returned) });
-        run.await.map_err(|source| ConnectError::Redis { step: "after_connect", source })?;
-        let connection = returned.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let result = run.await;
+        let HookOutcome { connection, gets_pushes, credentials } = std::mem::take(&mut *lock(&returned));
+        result.map_err(|error| ConnectError::AfterConnect { text: without_credentials(&error, &credentials), error })?;
         let mut connection = connection.ok_or(ConnectError::Hook { problem: "it has kept the connection" })?;
-        connection.adopt_session().map_err(|problem| ConnectError::Hook { problem })?;
+        connection.adopt_session(gets_pushes).map_err(|problem| ConnectError::Hook { problem })?;
+        closes.0 = None;
         Ok(connection)
     }
 
@@ -68,13 +75,67 @@ impl fmt::Debug for Hooks {
     }
 }
 
+/// Closes the socket where the hook has failed, was cut off, or has kept the connection.
+struct CloseUnlessAdopted(Option<Arc<Socket>>);
+
+impl Drop for CloseUnlessAdopted {
+    fn drop(&mut self) {
+        if let Some(socket) = &self.0 {
+            socket.close();
+        }
+    }
+}
+
+/// The connection after the hook, and what the hook has sent.
+#[derive(Default)]
+struct HookOutcome {
+    connection: Option<Box<RedisConnection>>,
+    /// Pushes were requested: data may arrive at any time.
+    gets_pushes: bool,
+    /// The arguments of logins, which no text may show.
+    credentials: Vec<Vec<u8>>,
+}
+
+impl HookOutcome {
+    fn note(&mut self, cmd: &Cmd) {
+        let mut words = cmd.args_iter().filter_map(|arg| match arg {
+            Arg::Simple(word) => Some(word),
+            Arg::Cursor | _ => None,
+        });
+        let Some(name) = words.next() else { return };
+        if name.eq_ignore_ascii_case(b"AUTH") || name.eq_ignore_ascii_case(b"HELLO") {
+            self.credentials.extend(words.map(<[u8]>::to_vec));
+        } else if name.eq_ignore_ascii_case(b"CLIENT") && words.next().is_some_and(|word| word.eq_ignore_ascii_case(b"TRACKING"))
+        {
+            self.gets_pushes = true;
+        }
+    }
+}
+
+fn lock(outcome: &Mutex<HookOutcome>) -> MutexGuard<'_, HookOutcome> {
+    outcome.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The text of an error without the arguments that a server quotes, and without credentials.
+fn without_credentials(error: &RedisError, credentials: &[Vec<u8>]) -> String {
+    let text = error.to_string();
+    let text = text.split(", with args beginning with").next().unwrap_or_default();
+    credentials.iter().fold(String::from(text), |text, word| Secrets::of_word(word).clean(&text))
+}
+
+/// An error for a command whose reply the hook would not wait for.
+fn refuse_without_reply(cmd: &Cmd) -> RedisResult<()> {
+    let refused = cmd.is_no_response();
+    if refused { Err(RedisError::from((ErrorKind::Client, "after_connect: a command must wait for its reply"))) } else { Ok(()) }
+}
+
 /// A connection that has just logged in, for [`after_connect`](crate::RedisManagerBuilder::after_connect). It goes to the pool
 /// when it is dropped.
 pub struct NewConnection {
     /// None once it was dropped.
     connection: Option<Box<RedisConnection>>,
     /// Where it goes then.
-    returned: Arc<Mutex<Option<Box<RedisConnection>>>>,
+    returned: Arc<Mutex<HookOutcome>>,
 }
 
 impl NewConnection {
@@ -95,21 +156,25 @@ impl NewConnection {
 
 impl ConnectionLike for NewConnection {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
+        lock(&self.returned).note(cmd);
         let connection = self.connection_mut();
         let request = CommandProfile::of_command(cmd, connection.session());
         Box::pin(async move {
-            request.check(cmd)?;
-            connection.ask(request, RequestRef::Command(cmd), async |handle| handle.send_packed_command(cmd).await).await
+            let checked = refuse_without_reply(cmd).and_then(|()| request.check(cmd)).map(|()| request);
+            let send = async |handle: &mut MultiplexedConnection| handle.send_packed_command(cmd).await;
+            ask_counted(connection, checked, RequestRef::Command(cmd), send).await
         })
     }
 
     fn req_packed_commands<'a>(&'a mut self, pipeline: &'a Pipeline, offset: usize, count: usize) -> RedisFuture<'a, Vec<Value>> {
+        pipeline.cmd_iter().for_each(|cmd| lock(&self.returned).note(cmd));
         let connection = self.connection_mut();
         let request = CommandProfile::of_packed_commands(pipeline, offset, count, connection.session());
         let asked = RequestRef::Pipeline(pipeline, offset);
         Box::pin(async move {
-            request.check_pipeline(pipeline)?;
-            connection.ask(request, asked, async |handle| handle.send_packed_commands(pipeline, offset, count).await).await
+            let checked = request.check_pipeline(pipeline).map(|()| request);
+            let send = async |handle: &mut MultiplexedConnection| handle.send_packed_commands(pipeline, offset, count).await;
+            ask_counted(connection, checked, asked, send).await
         })
     }
 
@@ -120,7 +185,7 @@ impl ConnectionLike for NewConnection {
 
 impl Drop for NewConnection {
     fn drop(&mut self) {
-        *self.returned.lock().unwrap_or_else(PoisonError::into_inner) = self.connection.take();
+        lock(&self.returned).connection = self.connection.take();
     }
 }
 

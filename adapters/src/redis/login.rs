@@ -49,7 +49,7 @@ enum ReplyUse {
 impl RedisConnector {
     /// Everything between the open stream and the usable connection.
     pub(crate) async fn log_in(&self, stream: BoxStream) -> Result<Box<RedisConnection>, ConnectError> {
-        let socket = Socket::new(stream, Arc::clone(&self.secrets), Arc::clone(&self.node));
+        let socket = Socket::new(stream, Arc::clone(&self.secrets), Arc::clone(&self.node), Arc::clone(&self.counters));
         let greeted = self.greet(&socket).await;
         // The next step notes anew what is read.
         let received = socket.has_received();

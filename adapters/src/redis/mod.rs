@@ -19,11 +19,13 @@ mod harmless;
 mod hooks;
 mod last_words;
 mod login;
+mod metrics;
 mod outstanding;
 mod padded;
 mod parameters;
 mod pool_args;
 mod pub_sub;
+mod pub_sub_end;
 mod received;
 mod redact;
 mod replies;
@@ -61,8 +63,18 @@ pub(crate) use connector::ClusterMembership;
 pub(crate) use connector::RedisConnector;
 pub(crate) use hooks::Hooks;
 pub use hooks::{LendCandidate, NewConnection};
+pub use metrics::{
+    CommandMetrics, ConnectPhaseTimes, RequestCounts, RequestResult, RequestWay, ServerErrorCode, SubscriptionCounts,
+};
+#[cfg(feature = "cluster")]
+pub(crate) use metrics::{
+    command_label::{labels, text_of_label},
+    counted_request::{CountedRequest, CountsRequests},
+    node_counters::NodeCounters,
+};
 pub use pool_args::{Handshake, PoolArgs, UnknownCommands};
-pub use pub_sub::{PubSub, PubSubEnd};
+pub use pub_sub::PubSub;
+pub use pub_sub_end::PubSubEnd;
 pub(crate) use redact::redact;
 #[cfg(feature = "cluster")]
 pub(crate) use reply_class::{ReplyValues, RequestRef};

@@ -31,9 +31,9 @@ impl Outstanding {
         self.asked.store(asked, Ordering::Relaxed);
     }
 
-    /// From now on anything may arrive at any time.
-    pub(crate) fn set_open_ended(&self) {
-        self.open_ended.store(true, Ordering::Relaxed);
+    /// Whether from now on anything may arrive at any time.
+    pub(crate) fn set_open_ended(&self, open_ended: bool) {
+        self.open_ended.store(open_ended, Ordering::Relaxed);
     }
 
     /// A shared client drops its request before the reply; it is still in flight.

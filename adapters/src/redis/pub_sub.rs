@@ -7,13 +7,15 @@ use std::task::{Context, Poll};
 
 use futures_core::Stream;
 use redis::aio::MultiplexedConnection;
-use redis::{ErrorKind, Msg, ProtocolVersion, RedisError, RedisResult, ToRedisArgs};
+use redis::{Cmd, ErrorKind, Msg, ProtocolVersion, RedisError, RedisResult, ToRedisArgs};
 use redis_manager_core::Lease;
 
 use crate::redis_node::RedisConnector;
 use crate::redis_node::close_registry::RegistryEntry;
 use crate::redis_node::command_profile::CommandProfile;
 use crate::redis_node::dirty_flags::DirtyFlags;
+use crate::redis_node::metrics::counted_request::{CountsRequests, ask_counted};
+use crate::redis_node::pub_sub_end::PubSubEnd;
 use crate::redis_node::reply_class::RequestRef;
 use crate::redis_node::reply_timeout::ReplyTimeout;
 use crate::redis_node::socket_end::SocketEnd;
@@ -40,31 +42,8 @@ pub struct PubSub {
     lease: Lease<RedisConnector>,
     /// Ends the subscription when the pools close.
     _entry: Option<RegistryEntry>,
-}
-
-/// Why a [`PubSub`] gets no more messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum PubSubEnd {
-    /// The pools of the node were closed, by [`close_all_pools`](crate::RedisManager::close_all_pools) or
-    /// [`close_node_pools`](crate::RedisManager::close_node_pools).
-    Closed,
-    /// The server closed the connection, or the network failed. A new subscription may succeed.
-    ConnectionLost,
-    /// The runtime of the manager has ended.
-    RuntimeEnded,
-}
-
-impl PubSubEnd {
-    /// Whether the server is the cause, as [`RedisErrorExt::is_unavailable`](crate::RedisErrorExt::is_unavailable) for
-    /// commands.
-    #[must_use]
-    pub fn is_unavailable(self) -> bool {
-        match self {
-            Self::ConnectionLost => true,
-            Self::Closed | Self::RuntimeEnded => false,
-        }
-    }
+    /// Its end was counted.
+    has_ended: bool,
 }
 
 impl PubSub {
@@ -74,7 +53,8 @@ impl PubSub {
         }
         lease.leave(DirtyFlags::LASTING);
         let entry = lease.listen();
-        Ok(Self { lease, _entry: entry })
+        lease.counters().begin_subscription();
+        Ok(Self { lease, _entry: entry, has_ended: false })
     }
 
     /// Subscribes to channels. Returns when the server has confirmed it.
@@ -91,7 +71,7 @@ impl PubSub {
     ///
     /// If the future is dropped before its end, the subscription may or may not exist.
     pub async fn subscribe(&mut self, channels: impl ToRedisArgs + Send) -> RedisResult<()> {
-        self.ask(async |handle| handle.subscribe(channels).await).await
+        self.ask("SUBSCRIBE", async |handle| handle.subscribe(channels).await).await
     }
 
     /// Subscribes to all channels whose names match a pattern. Returns when the server has confirmed it.
@@ -105,7 +85,7 @@ impl PubSub {
     ///
     /// If the future is dropped before its end, the subscription may or may not exist.
     pub async fn psubscribe(&mut self, patterns: impl ToRedisArgs + Send) -> RedisResult<()> {
-        self.ask(async |handle| handle.psubscribe(patterns).await).await
+        self.ask("PSUBSCRIBE", async |handle| handle.psubscribe(patterns).await).await
     }
 
     /// Ends the subscription to these channels. Messages that arrived before are still returned.
@@ -119,7 +99,7 @@ impl PubSub {
     ///
     /// If the future is dropped before its end, the subscription may or may not have ended.
     pub async fn unsubscribe(&mut self, channels: impl ToRedisArgs + Send) -> RedisResult<()> {
-        self.ask(async |handle| handle.unsubscribe(channels).await).await
+        self.ask("UNSUBSCRIBE", async |handle| handle.unsubscribe(channels).await).await
     }
 
     /// Ends the subscription to these patterns. Messages that arrived before are still returned.
@@ -133,7 +113,7 @@ impl PubSub {
     ///
     /// If the future is dropped before its end, the subscription may or may not have ended.
     pub async fn punsubscribe(&mut self, patterns: impl ToRedisArgs + Send) -> RedisResult<()> {
-        self.ask(async |handle| handle.punsubscribe(patterns).await).await
+        self.ask("PUNSUBSCRIBE", async |handle| handle.punsubscribe(patterns).await).await
     }
 
     /// Why no more messages arrive; `None` while they may. Messages that arrived before the end are still returned.
@@ -159,22 +139,47 @@ impl PubSub {
         poll_fn(|cx| self.poll_message(cx)).await
     }
 
-    fn poll_message(&self, cx: &mut Context<'_>) -> Poll<Option<Msg>> {
+    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Msg>> {
         loop {
             // Other pushes confirm a subscription, for example.
             match self.lease.socket().poll_push(cx).map(|push| push.map(Msg::from_push_info)) {
                 Poll::Ready(Some(None)) => {}
-                Poll::Ready(Some(message)) => return Poll::Ready(message),
-                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Ready(Some(message)) => {
+                    self.lease.counters().note_message();
+                    return Poll::Ready(message);
+                }
+                Poll::Ready(None) => {
+                    self.count_end();
+                    return Poll::Ready(None);
+                }
                 Poll::Pending => return Poll::Pending,
             }
         }
     }
 
-    async fn ask(&mut self, send: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<()>) -> RedisResult<()> {
+    /// Counts that it has ended, once.
+    fn count_end(&mut self) {
+        if !std::mem::replace(&mut self.has_ended, true) {
+            self.lease.counters().end_subscription(self.end());
+        }
+    }
+
+    /// `name` is that of the command.
+    async fn ask(
+        &mut self,
+        name: &str,
+        send: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<()>,
+    ) -> RedisResult<()> {
         let reply_timeout = ReplyTimeout::Ordinary(Some(self.lease.session().command_timeout));
         let _everything = self.lease.socket().read_on();
-        self.lease.ask(CommandProfile { reply_timeout, ..CommandProfile::UNBOUNDED }, RequestRef::Ours, send).await
+        let (profile, named) = (CommandProfile { reply_timeout, ..CommandProfile::UNBOUNDED }, Cmd::new().arg(name).clone());
+        ask_counted(&mut self.lease, Ok(profile), RequestRef::Command(&named), send).await
+    }
+}
+
+impl Drop for PubSub {
+    fn drop(&mut self) {
+        self.count_end();
     }
 }
 
@@ -182,7 +187,7 @@ impl Stream for PubSub {
     type Item = Msg;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Msg>> {
-        self.poll_message(cx)
+        self.get_mut().poll_message(cx)
     }
 }
 

@@ -28,6 +28,11 @@ impl Secrets {
         Self { password: login.password().unwrap_or_default().as_bytes().to_vec() }
     }
 
+    /// One word that is secret.
+    pub(crate) fn of_word(word: &[u8]) -> Self {
+        Self { password: word.to_vec() }
+    }
+
     /// A text in which each word that contains a part of a secret is `***`. Whole words are replaced: known words with a gap
     /// would reveal the text in the gap.
     ///

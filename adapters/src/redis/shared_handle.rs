@@ -19,6 +19,11 @@ use crate::error::GetClientError;
 use crate::redis_node::command_profile::CommandProfile;
 use crate::redis_node::connection::{is_fatal, outcome_unknown, timed_out, unanswered};
 use crate::redis_node::dirty_flags::DirtyFlags;
+use crate::redis_node::metrics::RequestWay;
+use crate::redis_node::metrics::counted_request::{CountedRequest, CountsRequests};
+use crate::redis_node::metrics::node_counters::NodeCounters;
+#[cfg(feature = "cluster")]
+use crate::redis_node::metrics::request_result::RequestEnd;
 use crate::redis_node::replies::name_of;
 use crate::redis_node::reply_class::{ReplyClass, ReplyValues, RequestRef};
 use crate::redis_node::reply_timeout::{Awaited, ReusableSleep};
@@ -91,6 +96,29 @@ impl SharedHandle {
         })
     }
 
+    /// Sends a request of a user, unless it is refused.
+    async fn ask_counted<T: ReplyValues>(
+        &mut self,
+        checked: RedisResult<CommandProfile>,
+        asked: RequestRef<'_>,
+        send: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
+    ) -> RedisResult<T> {
+        let counted = CountedRequest::begin(self, RequestWay::Shared, asked);
+        let result = match checked {
+            Ok(request) => counted.sender.ask(request, asked, send).await,
+            Err(refused) => Err(refused),
+        };
+        counted.end(&result, asked);
+        result
+    }
+
+    /// Sends a command of our own, which is not counted.
+    #[cfg(feature = "cluster")]
+    pub(crate) async fn ask_ours(&mut self, cmd: &Cmd) -> RedisResult<Value> {
+        let request = CommandProfile::of_command(cmd, self.connections.session);
+        self.ask(request, RequestRef::Ours, async |handle| handle.send_packed_command(cmd).await).await
+    }
+
     async fn ask<T: ReplyValues>(
         &mut self,
         request: CommandProfile,
@@ -107,6 +135,23 @@ impl SharedHandle {
     /// more. Then, and only if nothing was sent, there is no result.
     #[cfg(feature = "cluster")]
     pub(crate) async fn ask_unless<T: ReplyValues>(
+        &mut self,
+        attempt: &RetryBudget,
+        elsewhere: impl Future<Output = ()>,
+        asked: RequestRef<'_>,
+        send: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
+    ) -> Result<Option<RedisResult<T>>, GetClientError> {
+        let counted = CountedRequest::begin(self, RequestWay::Shared, asked);
+        let outcome = counted.sender.ask_here_or(attempt, elsewhere, asked, send).await;
+        match &outcome {
+            Ok(Some(result)) => counted.end(result, asked),
+            Ok(None) | Err(_) => counted.end_as(RequestEnd::NotSent, asked),
+        }
+        outcome
+    }
+
+    #[cfg(feature = "cluster")]
+    async fn ask_here_or<T: ReplyValues>(
         &mut self,
         attempt: &RetryBudget,
         elsewhere: impl Future<Output = ()>,
@@ -179,6 +224,12 @@ impl InFlight<'_> {
     }
 }
 
+impl CountsRequests for SharedHandle {
+    fn counters(&self) -> &NodeCounters {
+        &self.connections.pool.connector().counters
+    }
+}
+
 impl Clone for SharedHandle {
     fn clone(&self) -> Self {
         Self { connections: Arc::clone(&self.connections), seat: self.seat.clone(), timer: ReusableSleep::default() }
@@ -215,16 +266,18 @@ impl ConnectionLike for SharedHandle {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
         let request = CommandProfile::of_command(cmd, self.connections.session);
         Box::pin(async move {
-            refuse_unless_plain(cmd, request)?;
-            self.ask(request, RequestRef::Command(cmd), async |handle| handle.send_packed_command(cmd).await).await
+            let checked = refuse_unless_plain(cmd, request).map(|()| request);
+            let send = async |handle: &mut MultiplexedConnection| handle.send_packed_command(cmd).await;
+            self.ask_counted(checked, RequestRef::Command(cmd), send).await
         })
     }
 
     fn req_packed_commands<'a>(&'a mut self, pipeline: &'a Pipeline, offset: usize, count: usize) -> RedisFuture<'a, Vec<Value>> {
         Box::pin(async move {
-            let request = refuse_unless_plain_pipeline(pipeline, offset, count, self.connections.session)?;
+            let checked = refuse_unless_plain_pipeline(pipeline, offset, count, self.connections.session);
             let asked = RequestRef::Pipeline(pipeline, offset);
-            self.ask(request, asked, async |handle| handle.send_packed_commands(pipeline, offset, count).await).await
+            let send = async |handle: &mut MultiplexedConnection| handle.send_packed_commands(pipeline, offset, count).await;
+            self.ask_counted(checked, asked, send).await
         })
     }
 

@@ -16,6 +16,7 @@ use tokio::io::AsyncWrite;
 
 use crate::redis_node::buffers::Buffers;
 use crate::redis_node::last_words::LastWords;
+use crate::redis_node::metrics::node_counters::NodeCounters;
 use crate::redis_node::outstanding::Outstanding;
 use crate::redis_node::padded::Padded;
 use crate::redis_node::received::{Received, ReceivedMark};
@@ -45,6 +46,8 @@ pub(crate) struct Socket {
     secrets: Arc<Secrets>,
     /// The name of its node in errors.
     node: Arc<str>,
+    /// Of its node.
+    pub(crate) counters: Arc<NodeCounters>,
     /// The role of the server when the connection was made, and the roles of the node's other connections; empty before the
     /// login.
     role: OnceLock<(Role, Arc<Roles>)>,
@@ -112,7 +115,7 @@ impl SocketState {
 pub(crate) type InFlight = Padded<AtomicUsize>;
 
 impl Socket {
-    pub(crate) fn new(stream: BoxStream, secrets: Arc<Secrets>, node: Arc<str>) -> Arc<Self> {
+    pub(crate) fn new(stream: BoxStream, secrets: Arc<Secrets>, node: Arc<str>, counters: Arc<NodeCounters>) -> Arc<Self> {
         let socket = Mutex::new(SocketState {
             in_flight: None,
             stream: Some(stream),
@@ -132,6 +135,7 @@ impl Socket {
             buffers: Buffers::new(),
             secrets,
             node,
+            counters,
             role: OnceLock::new(),
             socket,
             monitor: Mutex::new(None),

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use redis::{ProtocolVersion, RedisResult, Value};
-use redis_manager_core::Connector;
+use redis_manager_core::{Connector, NodeConfig};
 use redis_manager_tests::scripted_server::{Conversation, ScriptedServer};
 
 use super::{Address, Hooks, RedisConnector};
@@ -226,13 +226,35 @@ fn a_connection_that_is_dropped_is_closed_whatever_handles_are_left() {
         #[cfg(not(feature = "tls-rustls"))]
         let tls = super::Tls;
         let address = Address::parse(&server.url(), ProtocolVersion::RESP3, &tls).expect("a URL");
-        let connector = RedisConnector::new(network, address, PoolArgs::default(), Hooks::default(), 100 * MS);
+        let connector = RedisConnector::new(network, address, PoolArgs::default(), Hooks::default(), &NodeConfig::default());
         let connection = connector.connect().await.expect("it logs in");
         let handle = connection.handle();
         drop(connection);
         until("the connection is closed", || gone.load(Ordering::SeqCst)).await;
         drop(handle);
     });
+}
+
+/// Seen to bite: with the connection left open-ended by what the hook has sent.
+#[test]
+fn a_hook_leaves_the_guard_against_bytes_without_a_request_on() {
+    for (sub, is_closed) in [("SETNAME", true), ("TRACKING", false)] {
+        let server = ScriptedServer::start(move |mut client: Conversation| {
+            if client.log_in() && client.hear().is_some() && client.say("+OK\r\n") {
+                std::thread::sleep(50 * MS);
+                client.say(">2\r\n$10\r\ninvalidate\r\n*0\r\n");
+                while client.hear().is_some() {}
+            }
+        });
+        on_tokio(async {
+            let hook = move |mut connection: crate::NewConnection| async move {
+                redis::cmd("CLIENT").arg(sub).arg("ON").exec_async(&mut connection).await
+            };
+            let _manager = manager_of(&server, RedisManager::builder().max_connection_size(1).after_connect(hook)).await;
+            ::tokio::time::sleep(300 * MS).await;
+            assert_eq!(server.accepted() > 1, is_closed, "{sub}");
+        });
+    }
 }
 
 #[test]

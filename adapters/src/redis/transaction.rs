@@ -47,6 +47,10 @@ impl RedisErrorExt for TransactionError {
         self.redis().is_some_and(RedisErrorExt::is_unavailable)
     }
 
+    fn is_closed(&self) -> bool {
+        self.redis().is_some_and(RedisErrorExt::is_closed)
+    }
+
     fn node(&self) -> Option<&str> {
         self.redis()?.node()
     }

@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config_error::{ConfigError, at_most, count};
+use crate::config_error::{ConfigError, at_most, count, sampling};
 use crate::observer::{Observer, ObserverSlot};
 pub use on_node_down::OnNodeDown;
 pub use probe_backoff::ProbeBackoff;
@@ -19,6 +19,7 @@ const POOLS: RangeInclusive<usize> = 1..=256;
 const CONNECTIONS: RangeInclusive<usize> = 1..=65_536;
 const MIN_IDLE: RangeInclusive<usize> = 0..=65_536;
 const WAITERS: RangeInclusive<usize> = 1..=10_000_000;
+const SAMPLINGS: RangeInclusive<usize> = 0..=1_048_576;
 /// As many as 256 pools of the largest size have.
 const CONNECTIONS_OF_NODE: RangeInclusive<usize> = 1..=16_777_216;
 
@@ -52,6 +53,7 @@ pub struct NodeConfigBuilder {
     max_lifetime: Duration,
     on_node_down: OnNodeDown,
     probe_backoff: Option<ProbeBackoff>,
+    use_time_sampling: usize,
     observer: ObserverSlot,
 }
 
@@ -73,6 +75,7 @@ impl Default for NodeConfigBuilder {
             max_lifetime: Duration::from_secs(30 * 60),
             on_node_down: OnNodeDown::Wait,
             probe_backoff: None,
+            use_time_sampling: 64,
             observer: ObserverSlot::default(),
         }
     }
@@ -128,10 +131,17 @@ settings! {
     max_lifetime: Duration,
     /// What a new caller gets while the node is down. Default `Wait`.
     on_node_down: OnNodeDown,
+    /// Of how many leases one is timed for [`NodeMetrics::use_time`](crate::NodeMetrics::use_time). Count, default 64, 0 or a
+    /// power of two up to 1 048 576.
+    ///
+    /// 1 times all of them, 0 none. A lease that is timed costs two looks at the clock and takes the node's lock three times
+    /// more; the others cost nothing of it. The first of each so many is timed, counted apart for those that were lent at once
+    /// and those whose caller waited.
+    use_time_sampling: usize,
 }
 
 impl NodeConfigBuilder {
-    /// Sets what learns of the events of the node. None by default; then no event is made.
+    /// Sets what learns of the events of the node. None by default; then events are counted and not kept.
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observer = ObserverSlot::new(observer);
         self
@@ -191,6 +201,7 @@ impl NodeConfigBuilder {
         for (setting, value) in periods {
             ConfigError::unless_within(setting, value, &NodeConfig::PERIODS)?;
         }
+        sampling("use_time_sampling", self.use_time_sampling, SAMPLINGS)?;
         at_most("min_idle", self.min_idle, "max_connection_size", self.max_connection_size)?;
         let at_start = self.connection_pools_per_node_at_start;
         let max_pools_per_node = self.max_pools_per_node.unwrap_or(DEFAULT_MAX_POOLS.max(at_start));
@@ -296,6 +307,12 @@ mod tests {
         assert!(message(builder().connection_pools_per_node_at_start(0)).starts_with("connection_pools_per_node_at_start is 0"));
         assert!(message(builder().max_pools_per_node(0)).starts_with("max_pools_per_node is 0"));
         assert!(message(builder().max_waiters(0)).starts_with("max_waiters is 0"));
+        assert_eq!(
+            message(builder().use_time_sampling(48)),
+            "use_time_sampling is 48: must be 0 or a power of two up to 1048576"
+        );
+        assert!(message(builder().use_time_sampling(2_097_152)).starts_with("use_time_sampling is 2097152"));
+        assert!([0, 1, 2, 1_048_576].into_iter().all(|leases| builder().use_time_sampling(leases).build().is_ok()));
         assert!(message(builder().cleanup_interval(Duration::ZERO)).starts_with("cleanup_interval is 0ns: must be 10ms to"));
         assert!(message(builder().health_check_interval(9 * MS)).starts_with("health_check_interval is 9ms"));
         assert!(message(builder().max_lifetime(Duration::ZERO)).ends_with("must be 10ms to never"));

@@ -1,13 +1,13 @@
-//! The table of the settings of a node, as the README shows it.
+//! The table of the settings of a node, as the guide shows it.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{CONNECTIONS, CONNECTIONS_OF_NODE, NodeConfig, OnNodeDown, POOLS, ProbeBackoff, Setting, WAITERS};
-use crate::config_error::in_words;
+use super::{CONNECTIONS, CONNECTIONS_OF_NODE, NodeConfig, OnNodeDown, POOLS, ProbeBackoff, SAMPLINGS, Setting, WAITERS};
+use crate::config_error::{in_words, samplings};
 
 impl NodeConfig {
-    /// The table of settings with the defaults and ranges that the code uses; the README's table is checked against it.
+    /// The table of settings with the defaults and ranges that the code uses; that of the guide is checked against it.
     #[must_use]
     pub fn settings() -> Vec<Setting> {
         let config = Self::default();
@@ -78,6 +78,13 @@ impl NodeConfig {
                 format!("{start:?}, {max_with_waiters:?}, {max_without_waiters:?}"),
                 format!("{}, ascending; the second at most `default_timeout`", durations()),
                 "pauses between probes of a node that is down: first cap, highest with callers waiting, highest without",
+            ),
+            Setting::new(
+                "use_time_sampling",
+                "leases",
+                config.use_time_sampling().to_string(),
+                samplings(&SAMPLINGS),
+                "of so many leases one is timed for the metrics; 1 times all, 0 none",
             ),
         ]
     }

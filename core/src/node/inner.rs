@@ -11,7 +11,7 @@ use crate::node::effects::Effects;
 use crate::node::handshake::{DriverEnd, DriverState, DriverStep};
 use crate::node::slot_table::SlotTable;
 use crate::state::{
-    Acquired, Closing, ConnId, Input, Loan, NodeState, Outcome, QueuePosition, ReleaseKind, Returned, Ticket, WaitError, WaiterId,
+    Acquired, Closing, ConnId, Input, Loan, NodeState, Outcome, QueuePosition, Returned, Ticket, WaitError, WaitKind, WaiterId,
 };
 use crate::time::Instant;
 
@@ -80,22 +80,44 @@ impl<C> NodeInner<C> {
         self.state.try_acquire(now)
     }
 
-    /// Asks the state for something, and notes the waker if it has to be waited for.
+    /// Asks for a connection, and notes the waker if it has to be waited for. A pool without a driver is closed: nothing waits
+    /// for it for ever.
     #[inline]
-    pub(super) fn ask(&mut self, waker: &mut Option<Waker>, ask: impl FnOnce(&mut NodeState<C>) -> Acquired<C>) -> Acquired<C> {
+    pub(super) fn acquire(&mut self, now: Instant, deadline: Instant, waker: &mut Option<Waker>) -> Acquired<C> {
+        let acquired = self.state.acquire(now, deadline);
+        self.enlist_waiter(acquired, waker)
+    }
+
+    /// The same for something else than a connection.
+    pub(super) fn wait_for(&mut self, now: Instant, want: WaitKind, deadline: Instant, waker: &mut Option<Waker>) -> Acquired<C> {
         if self.driver.is_gone() {
             // Nothing would end the wait.
             return Acquired::Closed;
         }
-        let acquired = ask(&mut self.state);
+        let acquired = self.state.wait_for(now, want, deadline);
+        self.enlist_waiter(acquired, waker)
+    }
+
+    #[inline]
+    fn enlist_waiter(&mut self, acquired: Acquired<C>, waker: &mut Option<Waker>) -> Acquired<C> {
         if let Acquired::Waiting(id) = acquired {
+            debug_assert!(!self.driver.is_gone(), "what waits has a driver");
             self.waiters.swap(id.slot(), waker);
         }
         acquired
     }
 
-    /// Takes a granted connection back as broken, and the same position in the queue; the connection comes back also if nothing
-    /// would end another wait.
+    /// The use of a connection on loan begins, and is timed.
+    pub(super) fn begin_use(&mut self, now: Instant, id: ConnId) {
+        self.state.begin_use(now, id);
+    }
+
+    /// The use of a connection on loan has ended.
+    pub(super) fn end_use(&mut self, now: Instant, id: ConnId) {
+        self.state.end_use(now, id);
+    }
+
+    /// Takes a granted connection back as broken, and the same position in the queue.
     pub(super) fn refuse(
         &mut self,
         now: Instant,
@@ -103,26 +125,19 @@ impl<C> NodeInner<C> {
         position: QueuePosition,
         waker: &mut Option<Waker>,
     ) -> Acquired<C> {
-        if self.driver.is_gone() {
-            self.state.handle(now, Input::Release(loan, ReleaseKind::Stale));
-            return Acquired::Closed;
-        }
         let acquired = self.state.refuse(now, loan, position);
-        if let Acquired::Waiting(id) = acquired {
-            self.waiters.swap(id.slot(), waker);
-        }
-        acquired
+        self.enlist_waiter(acquired, waker)
     }
 
     /// The outcome of a wait.
     #[inline]
-    pub(super) fn take_outcome(&mut self, id: WaiterId) -> Option<Outcome<C>> {
-        self.state.take_outcome(id)
+    pub(super) fn take_outcome(&mut self, now: Instant, id: WaiterId) -> Option<Outcome<C>> {
+        self.state.take_outcome(now, id)
     }
 
     /// The outcome of a wait, or a note of the waker for when it is there; `waker` is then the one that is not needed any more.
-    pub(super) fn collect_outcome(&mut self, id: WaiterId, waker: &mut Option<Waker>) -> Option<Outcome<C>> {
-        let outcome = self.state.take_outcome(id);
+    pub(super) fn collect_outcome(&mut self, now: Instant, id: WaiterId, waker: &mut Option<Waker>) -> Option<Outcome<C>> {
+        let outcome = self.state.take_outcome(now, id);
         if outcome.is_none() {
             self.waiters.swap(id.slot(), waker);
         }

@@ -4,7 +4,7 @@
 //!
 //! Here are [`Node`], its one entry `enter`, and the operations. `inner` is what the lock guards, `lock` the lock, `slot_table`
 //! the tables of wakers; `handshake` is when the driver sleeps, `inspection` what a connection is asked, and `effects` what is
-//! left to do once the lock is open; `causes` has the connector's errors, `errors` those that callers get, `closing`
+//! left to do once the lock is open; `questions` has what is asked and changes nothing; `causes` has the connector's errors, `errors` those that callers get, `closing`
 //! has the operations that end a node and its connections.
 
 mod causes;
@@ -15,13 +15,13 @@ mod handshake;
 mod inner;
 mod inspection;
 mod lock;
+mod questions;
 mod slot_table;
 
 use std::error::Error;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
-use std::time::Duration;
 
 use crate::close_reason::CloseReason;
 use crate::config::NodeConfig;
@@ -30,13 +30,11 @@ use crate::connection_monitor::MonitorTarget;
 use crate::connector::{AbortHandle, Connector};
 use crate::guard::{discard, guarded, wake};
 use crate::runtime::Runtime;
-#[cfg(feature = "testing")]
-use crate::state::CheckerCounts;
 use crate::state::{
-    Acquired, Action, CheckResult, Checkup, ConnId, DialFailure, DialFailureKind, Event, Input, Loan, NodeState, NodeStatus,
-    Outcome, QueuePosition, ReleaseKind, Returned, Ticket, WaitError, WaitKind, WaiterId,
+    Acquired, Action, CheckResult, Checkup, ConnId, DialFailure, DialFailureKind, Event, Input, Loan, Outcome, QueuePosition,
+    ReleaseKind, Returned, Ticket, WaitError, WaitKind, WaiterId,
 };
-use crate::sync::{AtomicBool, Ordering};
+use crate::sync::{AtomicBool, MutexGuard, Ordering};
 use crate::time::Instant;
 
 use self::causes::Causes;
@@ -90,36 +88,6 @@ impl<K: Connector> Node<K> {
         &self.name
     }
 
-    pub(crate) fn status(&self) -> NodeStatus {
-        let now = self.runtime.now();
-        self.inner.lock().state().status(now)
-    }
-
-    /// The counts of the node, for checkers that look at every step.
-    #[cfg(feature = "testing")]
-    pub(crate) fn counts(&self) -> CheckerCounts {
-        self.inner.lock().state().counts()
-    }
-
-    #[cfg(feature = "testing")]
-    pub(crate) fn coverage(&self) -> crate::state::Coverage {
-        self.inner.lock().state().coverage()
-    }
-
-    /// How old a connection is; nothing if it is gone.
-    pub(crate) fn age_of(&self, id: ConnId) -> Duration {
-        let born_at = self.inner.lock().state().born_at(id);
-        born_at.map_or(Duration::ZERO, |born_at| self.runtime.now().saturating_duration_since(born_at))
-    }
-
-    pub(crate) fn is_retired(&self, id: ConnId) -> bool {
-        self.inner.lock().state().is_retired(id)
-    }
-
-    pub(crate) fn is_open(&self) -> bool {
-        self.inner.lock().state().is_open()
-    }
-
     /// Books one fact.
     pub(crate) fn put(&self, input: Input<K::Connection>) {
         self.enter(|inner, now| inner.handle(now, input));
@@ -133,9 +101,8 @@ impl<K: Connector> Node<K> {
             }
             let mut inner = self.inner.lock();
             let mut loan = inner.take_idle()?;
-            if inner.state().lacks_idle() {
-                drop(inner);
-                self.add_idle();
+            if inner.state().wants_use_timed() || inner.state().lacks_idle() {
+                self.follow_up(inner, loan.id());
             } else {
                 drop(inner);
             }
@@ -146,11 +113,21 @@ impl<K: Connector> Node<K> {
         }
     }
 
-    /// Has connections dialled, so that `min_idle` of them idle again.
+    /// What the fast path of a get leaves to be done: it has connections dialled, so that `min_idle` of them idle again, and
+    /// notes when a lease begins that is to be timed.
     #[cold]
     #[inline(never)]
-    fn add_idle(&self) {
-        self.put(Input::Tick);
+    fn follow_up(&self, inner: MutexGuard<'_, NodeInner<K::Connection>>, id: ConnId) {
+        let (is_timed, lacks_idle) = (inner.state().wants_use_timed(), inner.state().lacks_idle());
+        // A clock is somebody else's code.
+        drop(inner);
+        if is_timed {
+            let now = self.runtime.now();
+            self.inner.lock().begin_use(now, id);
+        }
+        if lacks_idle {
+            self.put(Input::Tick);
+        }
     }
 
     /// Takes a connection back from its borrower; the fast path needs no clock and no allocation.
@@ -167,25 +144,42 @@ impl<K: Connector> Node<K> {
         self.put(Input::Release(loan, ReleaseKind::Broken(CloseReason::Discarded)));
     }
 
-    /// The fast path of a return, and the waiter that it serves.
-    fn put_back(&self, loan: Loan<K::Connection>) -> Option<Loan<K::Connection>> {
+    /// The fast path of a return, and the waiter that it serves. The connection comes back if there is more to do.
+    fn put_back(&self, mut loan: Loan<K::Connection>) -> Option<Loan<K::Connection>> {
         let mut inner = self.inner.lock();
-        match inner.put_back(loan) {
-            Returned::Idle => None,
-            Returned::HandedOver(waiter) => {
-                let waker = inner.take_waker(waiter);
-                self.note_waiters(&inner);
-                drop(inner);
-                waker.into_iter().for_each(wake);
-                None
-            }
-            Returned::Refused(loan) => Some(loan),
+        loop {
+            loan = match inner.put_back(loan) {
+                Returned::Idle => return None,
+                Returned::HandedOver(waiter) => {
+                    let waker = inner.take_waker(waiter);
+                    self.note_waiters(&inner);
+                    drop(inner);
+                    waker.into_iter().for_each(wake);
+                    return None;
+                }
+                Returned::Refused(loan) if inner.state().is_use_timed(loan.id()) => {
+                    drop(inner);
+                    inner = self.end_use(loan.id());
+                    loan
+                }
+                Returned::Refused(loan) => return Some(loan),
+            };
         }
+    }
+
+    /// Ends the use of a connection whose lease is timed, with a look at the clock outside the lock.
+    #[cold]
+    #[inline(never)]
+    fn end_use(&self, id: ConnId) -> MutexGuard<'_, NodeInner<K::Connection>> {
+        let now = self.runtime.now();
+        let mut inner = self.inner.lock();
+        inner.end_use(now, id);
+        inner
     }
 
     /// Asks for a connection; if there is none, `waker` is woken when the outcome is there.
     pub(crate) fn acquire(&self, deadline: impl FnOnce(Instant) -> Instant, waker: &Waker) -> Acquired<K::Connection> {
-        self.enlist_waiter(waker, |state, now| state.acquire(now, deadline(now)))
+        self.enlist_waiter(waker, |inner, now, waker| inner.acquire(now, deadline(now), waker))
     }
 
     /// Waits for something else than a connection.
@@ -195,7 +189,7 @@ impl<K: Connector> Node<K> {
         deadline: impl FnOnce(Instant) -> Instant,
         waker: &Waker,
     ) -> Acquired<K::Connection> {
-        self.enlist_waiter(waker, |state, now| state.wait_for(now, want, deadline(now)))
+        self.enlist_waiter(waker, |inner, now, waker| inner.wait_for(now, want, deadline(now), waker))
     }
 
     /// Gives a granted connection back as broken and takes the same place in the queue again.
@@ -208,13 +202,14 @@ impl<K: Connector> Node<K> {
 
     /// The outcome of a wait, or a note of the waker for when it is there.
     pub(crate) fn collect(&self, id: WaiterId, waker: &Waker) -> Option<Outcome<K::Connection>> {
+        let now = self.runtime.now();
         // Mostly it is there: that is why the caller was woken.
-        let outcome = self.inner.lock().take_outcome(id);
+        let outcome = self.inner.lock().take_outcome(now, id);
         if outcome.is_some() {
             return outcome;
         }
         let mut latest = Some(waker.clone());
-        let outcome = self.inner.lock().collect_outcome(id, &mut latest);
+        let outcome = self.inner.lock().collect_outcome(now, id, &mut latest);
         // Outside the lock: now the waker that is not needed any more.
         drop(latest);
         outcome
@@ -308,10 +303,10 @@ impl<K: Connector> Node<K> {
     fn enlist_waiter(
         &self,
         waker: &Waker,
-        ask: impl FnOnce(&mut NodeState<K::Connection>, Instant) -> Acquired<K::Connection>,
+        ask: impl FnOnce(&mut NodeInner<K::Connection>, Instant, &mut Option<Waker>) -> Acquired<K::Connection>,
     ) -> Acquired<K::Connection> {
         let mut waker = Some(waker.clone());
-        let acquired = self.enter(|inner, now| inner.ask(&mut waker, |state| ask(state, now)));
+        let acquired = self.enter(|inner, now| ask(inner, now, &mut waker));
         drop(waker);
         acquired
     }

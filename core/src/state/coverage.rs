@@ -5,7 +5,8 @@ use std::time::Duration;
 use crate::close_reason::CloseReason;
 use crate::state::event::{CheckOutcome, ConnectionUse, Event, GrantRevoked};
 use crate::state::input::DialFailureKind;
-use crate::state::status::{Counters, Health};
+use crate::state::metrics::ReturnCounts;
+use crate::state::status::Health;
 
 /// A rare turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -250,10 +251,8 @@ impl Coverage {
     }
 
     /// With what is counted instead of being an event.
-    pub(crate) fn with_counters(mut self, counters: &Counters) -> Self {
-        for (point, count) in
-            [(CoverPoint::FastReturn, counters.returned_at_once), (CoverPoint::HandedOver, counters.handed_over)]
-        {
+    pub(crate) fn with_returns(mut self, returns: ReturnCounts) -> Self {
+        for (point, count) in [(CoverPoint::FastReturn, returns.idle), (CoverPoint::HandedOver, returns.handed_over)] {
             if count > 0 {
                 self.hit(point);
             }

@@ -134,7 +134,7 @@ impl Dialer {
 
     /// Whether the node is well: dials are limited by the pools' room alone.
     pub(crate) fn is_open(&self) -> bool {
-        self.gate == DialGate::Open
+        matches!(self.gate, DialGate::Open)
     }
 
     /// Whether a probe is due or will be: true until the node has answered.
@@ -268,7 +268,7 @@ impl Dialer {
     }
 
     /// Something was asked and not answered in time: a dial is the quickest way to know more.
-    pub(crate) fn suspect(&mut self, now: Instant, what: &str) {
+    pub(crate) fn suspect(&mut self, now: Instant, what: impl Into<Arc<str>>) {
         self.note(now, what);
         if !self.is_failing() {
             self.gate = DialGate::Failing { failures: 0, timeouts: 0, next_at: now, lost_at: None };
@@ -276,7 +276,7 @@ impl Dialer {
     }
 
     /// Notes an error that says nothing about the node as a whole.
-    pub(crate) fn note(&mut self, now: Instant, what: &str) {
+    pub(crate) fn note(&mut self, now: Instant, what: impl Into<Arc<str>>) {
         self.note_error(now, what.into(), None);
     }
 

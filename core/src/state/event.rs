@@ -12,7 +12,11 @@ use crate::state::status::Health;
 /// One thing that has happened in a node.
 ///
 /// A get that finds an idle connection, and a return that has nothing else to do than to idle or to go to the head of the
-/// queue, are no events: they are [counted](crate::Counters) where they take the fast path. Texts hold no secret, as far as the connector's errors hold none.
+/// queue, are no events: they are counted where they take the fast path, in the [metrics](crate::NodeMetrics), for which all
+/// events are counted, too. Texts hold no secret, as far as the connector's errors hold none.
+///
+/// Every connection that was opened has one `Connected` and one `Closed`, and every `DialStarted` ends with `Connected`,
+/// `ConnectFailed` or `DialOutlivedPool`.
 ///
 /// With the feature `serde` an event is serialized as `{"kind": "connect_failed", "data": {"took": 0.1, ..}}`: lengths of time
 /// are seconds, and an event without data has no `data`.
@@ -28,7 +32,7 @@ pub enum Event {
         /// Whether it is to show if a failing node is back.
         probe: bool,
     },
-    /// A dial has succeeded.
+    /// A dial has succeeded; if it is too late, because the pool is closed or the connection has died since, `Closed` follows.
     Connected {
         /// The index of its pool.
         pool: usize,
@@ -56,7 +60,7 @@ pub enum Event {
         #[cfg_attr(feature = "serde", serde(serialize_with = "crate::seconds::of"))]
         after: Duration,
     },
-    /// A dial ended when its pool was closed.
+    /// A dial ended without a connection because its pool was closed, or was given up at the deadline of a close.
     DialOutlivedPool,
     /// A probe was due and had no room: it is put off.
     ProbePostponed,
@@ -64,7 +68,7 @@ pub enum Event {
     ProbeAllowed,
     /// A connection has left, or has been killed on loan, and there is room for a probe that a full pool had put off.
     ProbeHasRoom,
-    /// A connection is being closed.
+    /// A connection is being closed, or is given up at the end of its pool: from now on it is not open.
     Closed {
         /// Why.
         reason: CloseReason,
@@ -127,6 +131,9 @@ pub enum Event {
         from: Health,
         /// How it is doing.
         to: Health,
+        /// For how long it had been doing as before; zero if nothing had been noted of it before.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "crate::seconds::of"))]
+        lasted: Duration,
         /// The last error, if there is one.
         why: Option<Arc<str>>,
     },
@@ -224,7 +231,7 @@ impl fmt::Display for Event {
             Self::Connected { pool, took, .. } => write!(f, "connected for pool {pool} in {took:?}"),
             Self::ConnectFailed { took, why, .. } => write!(f, "connect failed after {took:?}: {why}"),
             Self::DialOverdue { after } => write!(f, "dial overdue after {after:?}"),
-            Self::DialOutlivedPool => f.write_str("dial ended after its pool was closed"),
+            Self::DialOutlivedPool => f.write_str("dial ended without a connection: its pool was closed"),
             Self::ProbePostponed => f.write_str("probe postponed: no room"),
             Self::ProbeAllowed => f.write_str("probe allowed by the total limit"),
             Self::ProbeHasRoom => f.write_str("probe has room"),
@@ -241,8 +248,8 @@ impl fmt::Display for Event {
             Self::TimedOut { phase, waited } => write!(f, "caller timed out after {waited:?}: {phase}"),
             Self::Unavailable { waited } => write!(f, "caller failed after {waited:?}: the node is down"),
             Self::Saturated { waiting } => write!(f, "caller failed: {waiting} callers wait already"),
-            Self::HealthChanged { from, to, why: None } => write!(f, "health: {from} -> {to}"),
-            Self::HealthChanged { from, to, why: Some(why) } => write!(f, "health: {from} -> {to}: {why}"),
+            Self::HealthChanged { from, to, why: None, .. } => write!(f, "health: {from} -> {to}"),
+            Self::HealthChanged { from, to, why: Some(why), .. } => write!(f, "health: {from} -> {to}: {why}"),
             Self::Suspected { why } => write!(f, "connections suspected: {why}"),
             Self::FailedOver { why } => write!(f, "failed over: {why}"),
             Self::CommandUnanswered => f.write_str("command not answered in time"),

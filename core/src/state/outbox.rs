@@ -1,4 +1,4 @@
-//! What the node's state has to say: waiters to wake, actions to perform, events to observe.
+//! What the node's state has to say: waiters to wake, actions to perform, events to observe, and what it has counted of them.
 
 use std::collections::VecDeque;
 
@@ -7,23 +7,27 @@ use crate::state::action::Action;
 use crate::state::coverage::Coverage;
 use crate::state::event::Event;
 use crate::state::ids::WaiterId;
+use crate::state::metrics::MetricsRecorder;
 
 #[derive(Debug)]
 pub(crate) struct Outbox<C> {
     wakes: VecDeque<WaiterId>,
     actions: VecDeque<Action<C>>,
-    /// None: events are not observed, and not made.
+    /// None: events are not observed, and not kept.
     events: Option<VecDeque<Event>>,
+    metrics: MetricsRecorder,
     #[cfg(feature = "testing")]
     coverage: Coverage,
 }
 
 impl<C> Outbox<C> {
-    pub(crate) fn new() -> Self {
+    /// With nothing to say yet; of `use_time_sampling` leases one is timed.
+    pub(crate) fn new(use_time_sampling: usize) -> Self {
         Self {
             wakes: VecDeque::new(),
             actions: VecDeque::new(),
             events: None,
+            metrics: MetricsRecorder::new(use_time_sampling),
             #[cfg(feature = "testing")]
             coverage: Coverage::default(),
         }
@@ -42,19 +46,26 @@ impl<C> Outbox<C> {
         self.actions.push_back(action);
     }
 
-    /// Something has happened; `event` is made only where events are observed.
-    #[inline]
-    pub(crate) fn emit(&mut self, event: impl FnOnce() -> Event) {
-        #[cfg(not(feature = "testing"))]
-        if let Some(events) = &mut self.events {
-            events.push_back(event());
-        }
+    /// Something has happened: it is counted, and kept where events are observed. Not for the fast paths; a text in the event
+    /// must be one that is there anyhow.
+    pub(crate) fn emit(&mut self, event: Event) {
+        self.metrics.note(&event);
         #[cfg(feature = "testing")]
-        {
-            let event = event();
-            self.coverage.note(&event);
-            self.events.iter_mut().for_each(|events| events.push_back(event.clone()));
+        self.coverage.note(&event);
+        if let Some(events) = &mut self.events {
+            events.push_back(event);
         }
+    }
+
+    #[inline]
+    pub(crate) fn metrics(&self) -> &MetricsRecorder {
+        &self.metrics
+    }
+
+    /// For what is counted and is no event.
+    #[inline]
+    pub(crate) fn metrics_mut(&mut self) -> &mut MetricsRecorder {
+        &mut self.metrics
     }
 
     pub(crate) fn poll_wake(&mut self) -> Option<WaiterId> {
@@ -80,6 +91,6 @@ impl<C> Outbox<C> {
 
     #[cfg(feature = "testing")]
     pub(crate) fn coverage(&self) -> Coverage {
-        self.coverage
+        self.coverage.with_returns(self.metrics.recorded().returns)
     }
 }

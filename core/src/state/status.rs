@@ -71,8 +71,6 @@ pub struct NodeStatus {
     pub closing: usize,
     /// Callers in the queue.
     pub waiting: usize,
-    /// What was counted since the node was added.
-    pub counters: Counters,
     /// The last error of a dial or a check, until a dial succeeds again.
     pub last_error: Option<String>,
     /// How long ago that error came.
@@ -107,19 +105,6 @@ impl fmt::Display for NodeStatus {
             self.waiting
         )
     }
-}
-
-/// What happens too often to be an [event](crate::Event): it is counted, from the beginning of the node.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
-pub struct Counters {
-    /// Connections that were lent at once, without a wait; one that is then found broken before its use counts, too.
-    pub lent_at_once: u64,
-    /// Returns to the idle connections, where nothing else was to be done.
-    pub returned_at_once: u64,
-    /// Returns that went to the head of the queue at once.
-    pub handed_over: u64,
 }
 
 /// One pool of a node at one moment.
@@ -285,7 +270,6 @@ mod tests {
             cleaning: 0,
             closing: 5,
             waiting: 6,
-            counters: Counters::default(),
             last_error: None,
             last_error_age: None,
             pools: vec![pool],

@@ -249,17 +249,17 @@ impl<N> WaitQueue<N> {
 
     /// The waiter is gone, in whatever state it was; returns how its wait ended if it did not collect that.
     pub(crate) fn leave(&mut self, id: WaiterId) -> Option<WaitEnd<N>> {
-        if !self.leave_queued(id) {
+        if self.leave_queued(id).is_none() {
             self.find(id)?;
             return self.remove(id.slot());
         }
         None
     }
 
-    /// The same for a waiter that is still queued; false if it is not, and then nothing has changed.
-    pub(crate) fn leave_queued(&mut self, id: WaiterId) -> bool {
-        let queued = self.find(id).is_some_and(|entry| matches!(entry.state, EntryState::Queued));
-        if queued {
+    /// The same for a waiter that is still queued; returns what it waited for. None if it is not, and then nothing has changed.
+    pub(crate) fn leave_queued(&mut self, id: WaiterId) -> Option<WaitKind> {
+        let queued = self.find(id).filter(|entry| matches!(entry.state, EntryState::Queued)).map(|entry| entry.kind);
+        if queued.is_some() {
             self.unlink(id.slot());
             self.remove(id.slot());
         }

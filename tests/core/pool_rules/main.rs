@@ -10,6 +10,7 @@ mod healing;
 mod lease;
 mod leaving;
 mod limits;
+mod metrics;
 mod server_words;
 mod support;
 mod waiting;

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use redis_manager_core::{AcquireError, CloseReason};
 use server::{ModelAnswer, ModelServer};
-use world::{FOREVER, ModelPool, ModelRuntime, block_on, get, poll};
+use world::{FOREVER, ModelPool, ModelRuntime, block_on, config, get, poll};
 
 /// How many times a schedule may take the processor from a thread that could go on.
 const PREEMPTIONS: usize = 3;
@@ -69,6 +69,25 @@ fn a_release_that_meets_an_enqueue_reaches_it() {
         releasing.join().unwrap();
         drop(second);
         world.finish(pool, server, 1);
+    });
+}
+
+/// The lease is timed: its return takes the lock, looks at the clock and takes the lock again.
+///
+/// Found: a timed lease that is given up between the two.
+#[test]
+fn a_timed_release_that_meets_an_enqueue_reaches_it() {
+    model(|| {
+        let (world, server) = (ModelRuntime::new(), ModelServer::new(ModelAnswer::AtOnce));
+        let pool = world.pool_of(&server, config(1).use_time_sampling(1));
+        let lease = pool.try_get().unwrap();
+        let releasing = world.thread(move || drop(lease));
+        let second = block_on(pool.get_timeout(FOREVER)).unwrap();
+        releasing.join().unwrap();
+        drop(second);
+        let metrics = pool.metrics();
+        assert_eq!((metrics.acquires.total(), metrics.use_time.count(), metrics.open()), (2, 2, 1));
+        world.finish(pool, &server, 1);
     });
 }
 

@@ -135,9 +135,15 @@ impl ModelRuntime {
 
     /// A pool of at most `limit` connections, with all of them dialled and no periodic work.
     pub(crate) fn pool(&self, server: &ModelServer, limit: usize) -> ModelPool {
-        let pool = NodePool::new(server.clone(), config(limit).build().unwrap(), Arc::new(self.clone()));
-        self.settle();
+        let pool = self.pool_of(server, config(limit));
         assert_eq!(pool.status().idle, limit);
+        pool
+    }
+
+    /// The same with other settings.
+    pub(crate) fn pool_of(&self, server: &ModelServer, settings: NodeConfigBuilder) -> ModelPool {
+        let pool = NodePool::new(server.clone(), settings.build().unwrap(), Arc::new(self.clone()));
+        self.settle();
         pool
     }
 
@@ -310,6 +316,8 @@ impl Runtime for ModelRuntime {
 }
 
 /// One pool of `limit` connections, all of them kept open.
+/// No lease is timed, so that the fast paths take the lock once.
 pub(crate) fn config(limit: usize) -> NodeConfigBuilder {
-    NodeConfig::builder().max_connection_size(limit).max_pools_per_node(1).min_idle(limit).connect_timeout(FOREVER)
+    let builder = NodeConfig::builder().max_connection_size(limit).max_pools_per_node(1).min_idle(limit);
+    builder.connect_timeout(FOREVER).use_time_sampling(0)
 }

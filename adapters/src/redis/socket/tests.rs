@@ -11,6 +11,7 @@ use super::inbox::MOST_PUSHES;
 use super::socket_io::SocketIo;
 use super::*;
 use crate::redis_node::received::BYTES_A_TURN;
+use crate::smol::SmolRuntime;
 
 /// A stream that always has something to read.
 struct Endless;
@@ -53,7 +54,8 @@ impl Wakes {
 
 /// A socket, and what reads from it; what is woken counts.
 fn reading() -> (Arc<Socket>, SocketIo, Arc<Wakes>) {
-    let socket = Socket::new(Box::new(Endless), Arc::default(), Arc::from("redis://node"));
+    let counters = Arc::new(NodeCounters::new(Arc::new(SmolRuntime::new()), 0, 0));
+    let socket = Socket::new(Box::new(Endless), Arc::default(), Arc::from("redis://node"), counters);
     (Arc::clone(&socket), SocketIo::new(socket), Arc::new(Wakes::default()))
 }
 
@@ -111,7 +113,7 @@ fn bytes_end_a_link_unless_a_reply_may_come() {
         ("one borrower has asked", |socket| socket.outstanding.set_asked(true)),
         ("pushes were asked for", |socket| {
             socket.outstanding.set_asked(false);
-            socket.outstanding.set_open_ended();
+            socket.outstanding.set_open_ended(true);
         }),
         ("shared clients have asked", |socket| {
             socket.outstanding.set_asked(false);

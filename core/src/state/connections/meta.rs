@@ -18,6 +18,7 @@ pub(crate) struct ConnectionMeta {
     born_at: Instant,
     due: DueEntry,
     idle_since: Option<Instant>,
+    lent_at: Option<Instant>,
     granted_to: Option<WaiterId>,
 }
 
@@ -33,6 +34,7 @@ impl ConnectionMeta {
             born_at: now,
             due: DueEntry::default(),
             idle_since: None,
+            lent_at: None,
             granted_to: None,
         }
     }
@@ -75,6 +77,12 @@ impl ConnectionMeta {
         self.idle_since
     }
 
+    /// When its lease began. None: it is not on loan, or the lease is not timed.
+    #[inline]
+    pub(crate) fn lent_at(&self) -> Option<Instant> {
+        self.lent_at
+    }
+
     /// The waiter that it was granted to.
     pub(crate) fn granted_to(&self) -> Option<WaiterId> {
         self.granted_to
@@ -90,8 +98,14 @@ impl ConnectionMeta {
     }
 
     /// Whether it may be lent again as it is: it has answered since `trust_epoch` began and is not to be retired.
-    pub(crate) fn is_fit(&self, trust_epoch: u64) -> bool {
+    fn is_fit(&self, trust_epoch: u64) -> bool {
         self.trust_epoch == trust_epoch && self.retire.is_none()
+    }
+
+    /// Whether it may go back without a look at the clock: it may be lent again as it is, and its lease is not timed.
+    #[inline]
+    pub(crate) fn is_ready(&self, trust_epoch: u64) -> bool {
+        self.is_fit(trust_epoch) && self.lent_at.is_none()
     }
 
     /// Enters a phase; returns the one before. For the connection table alone, which counts.
@@ -122,6 +136,15 @@ impl ConnectionMeta {
 
     pub(crate) fn set_idle_since(&mut self, since: Option<Instant>) {
         self.idle_since = since;
+    }
+
+    pub(crate) fn set_lent_at(&mut self, at: Option<Instant>) {
+        self.lent_at = at;
+    }
+
+    /// The lease has ended; returns when it began if it was timed.
+    pub(crate) fn take_lent_at(&mut self) -> Option<Instant> {
+        self.lent_at.take()
     }
 
     pub(crate) fn set_granted_to(&mut self, waiter: Option<WaiterId>) {

@@ -26,6 +26,8 @@ pub(crate) use phase::{Phase, PhaseCounts};
 #[derive(Debug)]
 struct Pool {
     counts: PhaseCounts,
+    /// Connections in it at most.
+    limit: usize,
     /// Those that were used come back on top, those that were only checked at the bottom; the one on top is lent first, so
     /// that the rest can grow old and go.
     idle: List<IdleStack>,
@@ -84,7 +86,7 @@ impl<C> ConnectionTable<C> {
     pub(crate) fn new(pools: usize, limit: usize, node_limit: usize) -> Self {
         Self {
             slab: Slab::new(),
-            pools: (0..pools).map(|_| Some(Pool::new())).collect(),
+            pools: (0..pools).map(|index| Some(Pool::new(limit_of(index, limit, node_limit)))).collect(),
             limit,
             node_limit,
             quota: usize::MAX,
@@ -186,11 +188,11 @@ impl<C> ConnectionTable<C> {
     }
 
     /// The same without a look at the clock: the time will be noted later. Gives the connection back unless it is known
-    /// as well as fit: it has answered since `trust_epoch` began and is not to be retired.
+    /// as well as fit: it has answered since `trust_epoch` began and is not to be retired; and its lease is not timed.
     #[inline]
     pub(crate) fn add_idle_untimed(&mut self, loan: Loan<C>, trust_epoch: u64) -> Result<(), Loan<C>> {
         let found = self.slab.get_mut(loan.id.slot(), loan.id.generation());
-        let Some(entry) = found.filter(|entry| entry.meta.is_fit(trust_epoch)) else {
+        let Some(entry) = found.filter(|entry| entry.meta.is_ready(trust_epoch)) else {
             return Err(loan);
         };
         let was = entry.meta.enter(Phase::Idle);
@@ -208,9 +210,9 @@ impl<C> ConnectionTable<C> {
         Ok(())
     }
 
-    /// Whether a connection that comes back may be lent again as it is.
-    pub(crate) fn is_fit(&self, id: ConnId, trust_epoch: u64) -> bool {
-        self.get(id).is_some_and(|meta| meta.is_fit(trust_epoch))
+    /// Whether a connection that comes back may be lent again as it is, and its lease is not timed.
+    pub(crate) fn is_ready(&self, id: ConnId, trust_epoch: u64) -> bool {
+        self.get(id).is_some_and(|meta| meta.is_ready(trust_epoch))
     }
 
     /// Puts a connection at the bottom of its pool's idle stack, after a check: probing is not use.
@@ -355,9 +357,19 @@ impl<C> ConnectionTable<C> {
     }
 }
 
+/// Connections of the pool of this index at most: the last one has what the others leave it of the node's.
+fn limit_of(index: usize, limit: usize, node_limit: usize) -> usize {
+    limit.min(node_limit.saturating_sub(index * limit))
+}
+
 impl Pool {
-    fn new() -> Self {
-        Self { counts: PhaseCounts::default(), idle: List::new() }
+    fn new(limit: usize) -> Self {
+        Self { counts: PhaseCounts::default(), limit, idle: List::new() }
+    }
+
+    #[inline]
+    fn has_room(&self) -> bool {
+        self.counts.total() < self.limit
     }
 
     #[inline]

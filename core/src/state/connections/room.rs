@@ -1,7 +1,7 @@
 //! Which pool has room for another connection, and which pools there are.
 
 use super::least_active_tree::LeastActiveTree;
-use super::{ConnectionTable, HAS_POOL, Phase, PhaseCounts, Pool};
+use super::{ConnectionTable, HAS_POOL, Phase, Pool, limit_of};
 
 impl<C> ConnectionTable<C> {
     /// Whether other nodes allow no connection more.
@@ -9,10 +9,15 @@ impl<C> ConnectionTable<C> {
         self.counts.total() >= self.quota
     }
 
-    /// Connections of one pool at most: the last one has what the others leave it of the node's.
-    #[inline]
+    /// Connections of this pool at most.
     pub(crate) fn limit_of(&self, index: usize) -> usize {
-        self.limit.min(self.node_limit.saturating_sub(index * self.limit))
+        limit_of(index, self.limit, self.node_limit)
+    }
+
+    /// The pools that there are, by index.
+    #[inline]
+    fn existing(&self) -> impl Iterator<Item = (usize, &Pool)> {
+        self.pools.iter().enumerate().filter_map(|(index, pool)| Some((index, pool.as_ref()?)))
     }
 
     /// Connections that the pools could take, whatever other nodes allow.
@@ -22,10 +27,8 @@ impl<C> ConnectionTable<C> {
 
     /// Spare connections that pools, of the first `at_start`, lack to `minimum` and have room for.
     pub(crate) fn shortfall(&self, at_start: usize, minimum: usize) -> usize {
-        let lacks = |(index, counts): (usize, PhaseCounts)| {
-            minimum.saturating_sub(counts.spare()).min(self.limit_of(index) - counts.total())
-        };
-        self.pools().take_while(|(index, _)| *index < at_start).map(lacks).sum()
+        let lacks = |pool: &Pool| minimum.saturating_sub(pool.counts.spare()).min(pool.limit - pool.counts.total());
+        self.existing().take_while(|(index, _)| *index < at_start).map(|(_, pool)| lacks(pool)).sum()
     }
 
     /// A pool, of the first `at_start`, that has fewer than `minimum` spare connections and room for one. A look at each pool, as in
@@ -34,9 +37,9 @@ impl<C> ConnectionTable<C> {
         if self.is_at_quota() {
             return None;
         }
-        self.pools()
+        self.existing()
             .take_while(|(index, _)| *index < at_start)
-            .find(|(index, counts)| counts.spare() < minimum && counts.total() < self.limit_of(*index))
+            .find(|(_, pool)| pool.counts.spare() < minimum && pool.has_room())
             .map(|(index, _)| index)
     }
 
@@ -46,9 +49,9 @@ impl<C> ConnectionTable<C> {
             return None;
         }
         let least = self
-            .pools()
-            .filter(|(index, counts)| counts.total() < self.limit_of(*index))
-            .min_by_key(|(_, counts)| (counts.active() + counts.dialled(), counts.total()))
+            .existing()
+            .filter(|(_, pool)| pool.has_room())
+            .min_by_key(|(_, pool)| (pool.counts.active() + pool.counts.dialled(), pool.counts.total()))
             .map(|(index, _)| index);
         least.or_else(|| (self.pool_count() < most).then(|| self.add_pool()))
     }
@@ -61,13 +64,12 @@ impl<C> ConnectionTable<C> {
 
     /// Whether one of the first `at_start` pools has room for a connection, whatever other nodes allow.
     pub(crate) fn has_room_at_start(&self, at_start: usize) -> bool {
-        self.pools().take_while(|(index, _)| *index < at_start).any(|(index, counts)| counts.total() < self.limit_of(index))
+        self.existing().take_while(|(index, _)| *index < at_start).any(|(_, pool)| pool.has_room())
     }
 
     /// Whether a connection could be dialled now.
     pub(crate) fn has_room(&self, most: usize) -> bool {
-        !self.is_at_quota()
-            && (self.pool_count() < most || self.pools().any(|(index, counts)| counts.total() < self.limit_of(index)))
+        !self.is_at_quota() && (self.pool_count() < most || self.existing().any(|(_, pool)| pool.has_room()))
     }
 
     /// Removes pools without any connection, of those beyond the first `at_start`; returns how many.
@@ -87,10 +89,11 @@ impl<C> ConnectionTable<C> {
 
     pub(super) fn add_pool(&mut self) -> usize {
         if let Some(gap) = self.pools.iter().position(Option::is_none) {
-            self.pools[gap] = Some(Pool::new());
+            self.pools[gap] = Some(Pool::new(self.limit_of(gap)));
             return gap;
         }
-        self.pools.push(Some(Pool::new()));
+        let limit = self.limit_of(self.pools.len());
+        self.pools.push(Some(Pool::new(limit)));
         self.resize_least_active();
         self.pools.len() - 1
     }

@@ -88,12 +88,11 @@ impl<C> NodeState<C> {
     /// A node that fails or comes back is never saturated, so every change passes here.
     fn note_health(&mut self, now: Instant) {
         let (from, to) = (self.seen_health.health, self.health());
-        if from != to || self.seen_health.since.is_none() {
-            self.seen_health = SeenHealth { health: to, since: Some(now) };
-        }
+        let since = *self.seen_health.since.get_or_insert(now);
         if from != to {
-            let last_error = self.dialer.last_error();
-            self.outbox.emit(|| Event::HealthChanged { from, to, why: last_error.map(|error| error.text) });
+            self.seen_health = SeenHealth { health: to, since: Some(now) };
+            let (lasted, last_error) = (now.saturating_duration_since(since), self.dialer.last_error());
+            self.outbox.emit(Event::HealthChanged { from, to, lasted, why: last_error.map(|error| error.text) });
         }
     }
 
@@ -106,7 +105,7 @@ impl<C> NodeState<C> {
             }
             let Some((id, conn)) = self.connections.lend() else { return };
             let since = self.queue.position(waiter).map_or(now, |position| position.since());
-            self.outbox.emit(|| Event::Granted { waited: now.saturating_duration_since(since) });
+            self.outbox.emit(Event::Granted { waited: now.saturating_duration_since(since) });
             self.connections.hold_for(id, waiter, conn);
             self.queue.grant(waiter, id);
             self.outbox.wake(waiter);
@@ -143,7 +142,7 @@ impl<C> NodeState<C> {
         let patience = self.dialer.patience();
         while let Some((started_at, id)) = self.oldest_dial().filter(|(started_at, _)| *started_at + patience <= now) {
             self.connections.shift(id, Phase::Overdue);
-            self.outbox.emit(|| Event::DialOverdue { after: now.saturating_duration_since(started_at) });
+            self.outbox.emit(Event::DialOverdue { after: now.saturating_duration_since(started_at) });
             let message = format!("a connect has not been answered for {patience:?}");
             self.dial_failed(now, started_at, DialFailure::new(message, DialFailureKind::TimedOut));
         }
@@ -173,7 +172,7 @@ impl<C> NodeState<C> {
         let before = self.connections.pool_count();
         let pool = self.connections.with_room(self.config.max_pools_per_node())?;
         if self.connections.pool_count() > before {
-            self.outbox.emit(|| Event::PoolAdded { pool });
+            self.outbox.emit(Event::PoolAdded { pool });
         }
         Some(pool)
     }
@@ -182,7 +181,7 @@ impl<C> NodeState<C> {
         self.quota.put_off_probe(false);
         let id = self.connections.open(pool, now);
         let probe = self.dialer.is_failing();
-        self.outbox.emit(|| Event::DialStarted { pool, probe });
+        self.outbox.emit(Event::DialStarted { pool, probe });
         let deadline = self.dialer.begin(now, id);
         self.outbox.order(Action::Connect(Ticket { id, deadline }));
     }
@@ -212,7 +211,7 @@ impl<C> NodeState<C> {
         if next_at <= now {
             debug_assert!(!self.connections.has_room(self.config.max_pools_per_node()), "a probe that is due has no room");
             let someone_waits = self.someone_waits();
-            self.outbox.emit(|| Event::ProbePostponed);
+            self.outbox.emit(Event::ProbePostponed);
             self.quota.put_off_probe(self.is_short_of_quota());
             self.dialer.postpone(now, someone_waits, &mut self.rng);
         }
@@ -227,8 +226,9 @@ impl<C> NodeState<C> {
         if !self.closes.is_open() || !self.trust.withdraw(trust_epoch) {
             return;
         }
-        self.outbox.emit(|| Event::Suspected { why: Arc::from(what) });
-        self.dialer.suspect(now, what);
+        let why: Arc<str> = Arc::from(what);
+        self.dialer.suspect(now, Arc::clone(&why));
+        self.outbox.emit(Event::Suspected { why });
         for id in self.connections.select(|meta| meta.phase() == Phase::Idle) {
             self.check_idle(now, id);
         }
@@ -265,19 +265,22 @@ impl<C> NodeState<C> {
     /// Closes an idle connection.
     pub(super) fn close_idle(&mut self, now: Instant, id: ConnId, reason: CloseReason) {
         if let Some(conn) = self.connections.remove_idle(id, Phase::Closing) {
-            self.order_close(now, id, conn, reason, true);
+            self.note_closed(now, id, reason, true);
+            self.order_close(now, id, conn, reason);
         }
     }
 
     /// Orders a connection out of the pool that is with nobody; it counts until it is closed.
     pub(super) fn close_conn(&mut self, now: Instant, id: ConnId, conn: C, reason: CloseReason) {
+        // One that comes back after it was ended on loan is open no more since then.
+        if self.connections.get(id).is_some_and(|meta| meta.phase() != Phase::Closing) {
+            self.note_closed(now, id, reason, false);
+        }
         self.connections.shift(id, Phase::Closing);
-        self.order_close(now, id, conn, reason, false);
+        self.order_close(now, id, conn, reason);
     }
 
-    fn order_close(&mut self, now: Instant, id: ConnId, conn: C, reason: CloseReason, idle: bool) {
-        let born_at = self.connections.get(id).map_or(now, |meta| meta.born_at());
-        self.outbox.emit(|| Event::Closed { reason, age: now.saturating_duration_since(born_at), idle });
+    fn order_close(&mut self, now: Instant, id: ConnId, conn: C, reason: CloseReason) {
         self.note_closing(now, id);
         self.outbox.order(Action::Close(Closing { id: Some(id) }, conn, reason));
     }
@@ -304,8 +307,8 @@ impl<C> NodeState<C> {
     pub(super) fn emit_failure(&mut self, kind: WaitKind, is_down: bool, failure: &WaitFailure) {
         let (phase, waited) = (failure.phase, failure.waited);
         match (kind, is_down) {
-            (WaitKind::Loan, true) => self.outbox.emit(|| Event::Unavailable { waited }),
-            (WaitKind::Loan, false) => self.outbox.emit(|| Event::TimedOut { phase, waited }),
+            (WaitKind::Loan, true) => self.outbox.emit(Event::Unavailable { waited }),
+            (WaitKind::Loan, false) => self.outbox.emit(Event::TimedOut { phase, waited }),
             (WaitKind::Warm | WaitKind::Drained, _) => {}
         }
     }

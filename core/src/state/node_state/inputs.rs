@@ -32,9 +32,14 @@ impl<C> NodeState<C> {
     /// Takes a connection back from a borrower, or from a waiter that did not collect it.
     pub(super) fn on_release(&mut self, now: Instant, loan: Loan<C>, kind: ReleaseKind) {
         let Loan { id, conn } = loan;
+        if kind == ReleaseKind::Stale {
+            self.outbox.metrics_mut().note_found_broken();
+            self.forget_use(id);
+        }
+        self.end_use(now, id);
         let Some(meta) = self.connections.get_mut(id) else {
             // The pool was closed by force while it was out: it counts no more, but it still leaves by a close.
-            self.outbox.emit(|| Event::LoanOutlivedPool);
+            self.outbox.emit(Event::LoanOutlivedPool);
             self.close_uncounted(conn);
             return;
         };
@@ -44,10 +49,10 @@ impl<C> NodeState<C> {
             (ReleaseKind::Stale, _) => {
                 let born_at = meta.born_at();
                 self.close_conn(now, id, conn, CloseReason::Broken);
-                self.lost_early(now, born_at, "a new connection was closed, or refused by the connector, before its first use");
+                self.lost_early(now, born_at, "a new connection was closed, or refused, before its first use");
             }
             (ReleaseKind::Silent, _) => {
-                self.outbox.emit(|| Event::CommandUnanswered);
+                self.outbox.emit(Event::CommandUnanswered);
                 self.close_conn(now, id, conn, CloseReason::Broken);
                 self.distrust_since(now, trust_epoch, "a command was not answered in time");
             }
@@ -56,11 +61,11 @@ impl<C> NodeState<C> {
                 self.close_conn(now, id, conn, CloseReason::PoolClosed);
             }
             (ReleaseKind::Soiled, None) => {
-                self.outbox.emit(|| Event::UncleanReturn);
+                self.outbox.emit(Event::UncleanReturn);
                 self.clean_conn(now, id, conn);
             }
             (ReleaseKind::Sound, None) if trust_epoch != self.trust.epoch() => {
-                self.outbox.emit(|| Event::DoubtfulReturn);
+                self.outbox.emit(Event::DoubtfulReturn);
                 self.check_conn(now, id, conn);
             }
             (ReleaseKind::Sound, None) => {
@@ -91,20 +96,19 @@ impl<C> NodeState<C> {
             self.close_uncounted(conn);
             return;
         };
+        let (started_at, pool, overdue, retire) = (meta.entered_at(), meta.pool(), meta.phase() == Phase::Overdue, meta.retire());
+        meta.connected(now, self.trust.epoch(), self.trust.server_generation());
+        let (took, recovered) = (now.saturating_duration_since(started_at), self.dialer.has_failed());
+        self.outbox.emit(Event::Connected { pool, took, overdue, recovered });
         if !self.closes.is_open() {
-            self.outbox.emit(|| Event::DialOutlivedPool);
             self.close_conn(now, id, conn, CloseReason::PoolClosed);
             return;
         }
-        let (started_at, pool, overdue) = (meta.entered_at(), meta.pool(), meta.phase() == Phase::Overdue);
-        if let Some(reason) = meta.retire() {
+        if let Some(reason) = retire {
             self.close_conn(now, id, conn, reason);
             self.lost_at_birth(now, CLOSED_AT_BIRTH);
             return;
         }
-        meta.connected(now, self.trust.epoch(), self.trust.server_generation());
-        let (took, recovered) = (now.saturating_duration_since(started_at), self.dialer.has_failed());
-        self.outbox.emit(|| Event::Connected { pool, took, overdue, recovered });
         self.dialer.succeeded(now, started_at);
         self.end_at(id, now + lifetime);
         self.check_at(id, check_at);
@@ -115,13 +119,13 @@ impl<C> NodeState<C> {
         let Some(meta) = self.connections.free(ticket.id) else { return };
         if self.closes.is_open() {
             let took = now.saturating_duration_since(meta.entered_at());
-            self.outbox.emit(|| Event::ConnectFailed { took, kind: failure.kind, why: Arc::clone(&failure.message) });
+            self.outbox.emit(Event::ConnectFailed { took, kind: failure.kind, why: Arc::clone(&failure.message) });
         }
         match (self.closes.lifecycle(), meta.phase(), failure.kind) {
             // Known since it was overdue.
             (Lifecycle::Open, Phase::Overdue, DialFailureKind::TimedOut) => self.dialer.elaborate(now, failure.message),
             (Lifecycle::Closing | Lifecycle::Closed, _, _) => {
-                self.outbox.emit(|| Event::DialOutlivedPool);
+                self.outbox.emit(Event::DialOutlivedPool);
             }
             (Lifecycle::Open, _, _) => self.dial_failed(now, meta.entered_at(), failure),
         }
@@ -156,7 +160,7 @@ impl<C> NodeState<C> {
                 // One that was cut short by a close has shown nothing.
                 if self.closes.is_open() {
                     let outcome = CheckOutcome::Passed;
-                    self.outbox.emit(|| if cleaned { Event::Cleaned(outcome) } else { Event::Checked(outcome) });
+                    self.outbox.emit(if cleaned { Event::Cleaned(outcome) } else { Event::Checked(outcome) });
                 }
                 meta.trust(self.trust.epoch());
                 let retire = meta.retire();
@@ -171,21 +175,21 @@ impl<C> NodeState<C> {
                 }
             }
             CheckResult::Failed(_) if cleaned => {
-                self.outbox.emit(|| Event::Cleaned(CheckOutcome::Failed));
+                self.outbox.emit(Event::Cleaned(CheckOutcome::Failed));
                 self.close_conn(now, id, conn, CloseReason::Unclean);
             }
             CheckResult::Failed(message) => {
-                self.outbox.emit(|| Event::Checked(CheckOutcome::Failed));
-                self.dialer.note(now, &message);
+                self.outbox.emit(Event::Checked(CheckOutcome::Failed));
+                self.dialer.note(now, message);
                 self.close_conn(now, id, conn, CloseReason::CheckFailed);
             }
             CheckResult::Silent if cleaned => {
-                self.outbox.emit(|| Event::Cleaned(CheckOutcome::Unanswered));
+                self.outbox.emit(Event::Cleaned(CheckOutcome::Unanswered));
                 self.close_conn(now, id, conn, CloseReason::Unclean);
                 self.distrust_since(now, seen, "a connection that came back was not cleaned in time");
             }
             CheckResult::Silent => {
-                self.outbox.emit(|| Event::Checked(CheckOutcome::Unanswered));
+                self.outbox.emit(Event::Checked(CheckOutcome::Unanswered));
                 self.close_conn(now, id, conn, CloseReason::CheckFailed);
                 self.distrust_since(now, seen, "a health check was not answered in time");
             }
@@ -204,8 +208,9 @@ impl<C> NodeState<C> {
         if !self.closes.is_open() || !self.trust.fail_over(now, server_generation) {
             return;
         }
-        self.outbox.emit(|| Event::FailedOver { why: Arc::from(why) });
-        self.dialer.note(now, why);
+        let why: Arc<str> = Arc::from(why);
+        self.dialer.note(now, Arc::clone(&why));
+        self.outbox.emit(Event::FailedOver { why });
         for id in self.connections.select(|meta| meta.phase() == Phase::Idle) {
             self.close_idle(now, id, CloseReason::Outdated);
         }
@@ -219,25 +224,26 @@ impl<C> NodeState<C> {
         let (phase, born_at, granted_to) = (meta.phase(), meta.born_at(), meta.granted_to());
         match phase {
             Phase::Idle => {
-                self.outbox.emit(|| Event::Died { during: ConnectionUse::Idle });
+                self.outbox.emit(Event::Died { during: ConnectionUse::Idle });
                 self.close_idle(now, id, CloseReason::Broken);
             }
             Phase::Granted => {
-                self.outbox.emit(|| Event::Died { during: ConnectionUse::Granted });
+                self.outbox.emit(Event::Died { during: ConnectionUse::Granted });
                 let taken_back = granted_to.and_then(|waiter| self.queue.take_back(waiter));
                 if let Some(id) = taken_back {
-                    self.outbox.emit(|| Event::GrantRevoked { why: GrantRevoked::Broken });
+                    self.outbox.emit(Event::GrantRevoked { why: GrantRevoked::Broken });
+                    self.note_waiting();
                     self.revoke(now, id, ReleaseKind::Broken(CloseReason::Broken));
                 }
             }
             Phase::Leased => {
                 self.connections.retire(id, CloseReason::Broken);
                 self.connections.shift(id, Phase::Lost);
-                self.outbox.emit(|| Event::Died { during: ConnectionUse::Loan });
+                self.outbox.emit(Event::Died { during: ConnectionUse::Loan });
             }
             Phase::Connecting | Phase::Overdue | Phase::Checking | Phase::Cleaning => {
                 self.connections.retire(id, CloseReason::Broken);
-                self.outbox.emit(|| Event::Died { during: ConnectionUse::Upkeep });
+                self.outbox.emit(Event::Died { during: ConnectionUse::Upkeep });
             }
             Phase::Lost | Phase::Closing => return,
         }
@@ -250,7 +256,7 @@ impl<C> NodeState<C> {
     /// A connection died soon after its birth, unused. A server that accepts and hangs up must not be dialled in a loop.
     fn lost_early(&mut self, now: Instant, born_at: Instant, why: &str) {
         if self.closes.is_open() && now.saturating_duration_since(born_at) < EARLY {
-            self.outbox.emit(|| Event::LostEarly);
+            self.outbox.emit(Event::LostEarly);
             self.lost_at_birth(now, why);
         }
     }
@@ -270,6 +276,9 @@ impl<C> NodeState<C> {
         if !self.closes.is_open() {
             return;
         }
+        if let Some((health, lasted)) = self.present_health(now) {
+            self.outbox.metrics_mut().note_last_health(health, lasted);
+        }
         self.closes.enter(Lifecycle::Closing);
         self.update_return_path();
         for kind in
@@ -279,7 +288,8 @@ impl<C> NodeState<C> {
         }
         for waiter in self.queue.granted() {
             if let Some(id) = self.queue.finish(waiter, WaitResult::Failed(WaitError::Closed)) {
-                self.outbox.emit(|| Event::GrantRevoked { why: GrantRevoked::PoolClosed });
+                self.outbox.emit(Event::GrantRevoked { why: GrantRevoked::PoolClosed });
+                self.outbox.metrics_mut().note_refused_by_close();
                 self.revoke(now, id, ReleaseKind::Sound);
             }
             self.outbox.wake(waiter);
@@ -287,6 +297,9 @@ impl<C> NodeState<C> {
         for kind in [WaitKind::Loan, WaitKind::Warm] {
             while let Some(waiter) = self.queue.head(kind) {
                 self.queue.finish(waiter, WaitResult::Failed(WaitError::Closed));
+                if kind == WaitKind::Loan {
+                    self.outbox.metrics_mut().note_refused_by_close();
+                }
                 self.outbox.wake(waiter);
             }
         }
@@ -298,7 +311,7 @@ impl<C> NodeState<C> {
     pub(super) fn on_closed(&mut self, now: Instant, closing: Closing) {
         let freed = closing.id.and_then(|id| self.connections.free(id));
         if freed.is_some() && self.dialer.made_room(now, false) {
-            self.outbox.emit(|| Event::ProbeHasRoom);
+            self.outbox.emit(Event::ProbeHasRoom);
         }
         if freed.is_some() && self.upkeep.cleanup() {
             self.remove_empty_surplus();

@@ -1,14 +1,18 @@
-//! The state of one node, composed of its machines: connections, wait queue, dialer, trust, upkeep, closes, quota.
+//! The state of one node, composed of its machines: connections, wait queue, dialer, trust, upkeep, closes, quota, metrics.
 
 mod dispatch;
 mod inputs;
 #[cfg(any(test, debug_assertions, feature = "testing"))]
 mod invariants;
+mod metering;
 mod picture;
+mod questions;
 mod sharing;
 #[cfg(test)]
 mod tests;
 mod timers;
+
+use std::time::Duration;
 
 use crate::config::NodeConfig;
 use crate::state::action::Action;
@@ -17,13 +21,13 @@ use crate::state::connections::ConnectionTable;
 use crate::state::deadlines::{DeadlineKind, Deadlines};
 use crate::state::dialer::Dialer;
 use crate::state::event::{Event, GrantRevoked};
-use crate::state::ids::{ConnId, WaiterId};
+use crate::state::ids::WaiterId;
 use crate::state::input::{Input, ReleaseKind};
 use crate::state::outbox::Outbox;
 use crate::state::outcome::{Acquired, Outcome, Returned, WaitError, WaitResult};
 use crate::state::quota::{QuotaState, SharingMode};
 use crate::state::rng::Rng;
-use crate::state::status::{Counters, Health};
+use crate::state::status::Health;
 use crate::state::token::Loan;
 use crate::state::trust::Trust;
 use crate::state::upkeep::Upkeep;
@@ -43,7 +47,7 @@ enum ReturnPath {
 #[derive(Clone, Copy, Debug)]
 struct SeenHealth {
     health: Health,
-    /// Since when; none before the first input.
+    /// Since when; none: it was not looked at yet.
     since: Option<Instant>,
 }
 
@@ -80,7 +84,6 @@ pub struct NodeState<C> {
     /// fails, or the dials are under way. Nothing that the fast paths do changes it.
     idle_wanted: usize,
     seen_health: SeenHealth,
-    counters: Counters,
     outbox: Outbox<C>,
 }
 
@@ -106,8 +109,7 @@ impl<C> NodeState<C> {
             return_path: ReturnPath::Fast,
             idle_wanted: 0,
             seen_health: SeenHealth { health: Health::Down, since: None },
-            counters: Counters::default(),
-            outbox: Outbox::new(),
+            outbox: Outbox::new(config.use_time_sampling()),
             config,
         }
     }
@@ -126,7 +128,8 @@ impl<C> NodeState<C> {
             return None;
         }
         let (id, conn) = self.connections.lend()?;
-        self.counters.lent_at_once += 1;
+        self.outbox.metrics_mut().note_asked();
+        self.outbox.metrics_mut().note_at_once();
         Some(Loan { id, conn })
     }
 
@@ -134,7 +137,8 @@ impl<C> NodeState<C> {
     ///
     /// Its invariant: nothing is wrong with the connection or the node, and either it goes to the head of the queue, which
     /// grows shorter, or nobody waits and it goes to the idle stack, and the time of its return will be noted soon (or is
-    /// not needed). Nothing else changes, so there is nothing to dispatch.
+    /// not needed). Nothing else changes, so there is nothing to dispatch. A lease that [is timed](Self::is_use_timed) is
+    /// refused until its use has [ended](Self::end_use).
     #[inline]
     pub fn put_back(&mut self, loan: Loan<C>) -> Returned<C> {
         if self.return_path == ReturnPath::Careful {
@@ -144,14 +148,14 @@ impl<C> NodeState<C> {
             None if !self.upkeep.cleanup() || self.deadlines.is_armed(DeadlineKind::IdleTimes) => {
                 match self.connections.add_idle_untimed(loan, self.trust.epoch()) {
                     Ok(()) => {
-                        self.counters.returned_at_once += 1;
+                        self.outbox.metrics_mut().note_returned_idle();
                         Returned::Idle
                     }
                     Err(loan) => Returned::Refused(loan),
                 }
             }
-            Some(waiter) if !self.dialer.is_failing() && self.connections.is_fit(loan.id, self.trust.epoch()) => {
-                self.counters.handed_over += 1;
+            Some(waiter) if !self.dialer.is_failing() && self.connections.is_ready(loan.id, self.trust.epoch()) => {
+                self.outbox.metrics_mut().note_handed_over();
                 self.connections.hold_for(loan.id, waiter, loan.conn);
                 self.queue.grant(waiter, loan.id);
                 Returned::HandedOver(waiter)
@@ -163,16 +167,15 @@ impl<C> NodeState<C> {
     /// Asks for a connection: one that idles, or a position in the queue until `deadline`.
     pub fn acquire(&mut self, now: Instant, deadline: Instant) -> Acquired<C> {
         if !self.closes.is_open() {
+            self.note_refused_by_close();
             return Acquired::Closed;
         }
-        if let Some(loan) = self.take_idle() {
-            if self.lacks_idle() {
-                self.dispatch(now);
-            }
+        if let Some(loan) = self.take_idle_at(now) {
             return Acquired::Loan(loan);
         }
+        self.outbox.metrics_mut().note_asked();
         if self.is_hopeless() {
-            self.outbox.emit(|| Event::Unavailable { waited: std::time::Duration::ZERO });
+            self.outbox.emit(Event::Unavailable { waited: Duration::ZERO });
             // It wants the node, though it does not wait: the next probe comes as soon as for those that do.
             self.dialer.hurry(now, &mut self.rng);
             self.dispatch(now);
@@ -180,10 +183,11 @@ impl<C> NodeState<C> {
         }
         let waiting = self.queue.len(WaitKind::Loan);
         if waiting >= self.config.max_waiters() {
-            self.outbox.emit(|| Event::Saturated { waiting });
+            self.outbox.emit(Event::Saturated { waiting });
             return Acquired::Saturated { waiting };
         }
         let id = self.queue.join(WaitKind::Loan, now, deadline);
+        self.note_waiting();
         self.dispatch(now);
         Acquired::Waiting(id)
     }
@@ -195,33 +199,41 @@ impl<C> NodeState<C> {
     /// Why there is none, as after a wait of no length.
     pub fn try_acquire(&mut self, now: Instant) -> Result<Loan<C>, WaitError> {
         if !self.closes.is_open() {
+            self.note_refused_by_close();
             return Err(WaitError::Closed);
         }
-        if let Some(loan) = self.take_idle() {
-            if self.lacks_idle() {
-                self.dispatch(now);
-            }
+        if let Some(loan) = self.take_idle_at(now) {
             return Ok(loan);
         }
         self.dialer.hurry(now, &mut self.rng);
         self.dial_spare(now);
         self.dispatch(now);
         let failure = Box::new(self.failure(now, now));
+        self.outbox.metrics_mut().note_asked();
         Err(match self.evidence() {
-            Health::Down => WaitError::Down(failure),
-            Health::Up | Health::Suspect => WaitError::TimedOut(failure),
+            Health::Down => {
+                self.outbox.metrics_mut().note_tried_in_vain(None);
+                WaitError::Down(failure)
+            }
+            Health::Up | Health::Suspect => {
+                self.outbox.metrics_mut().note_tried_in_vain(Some(failure.phase));
+                WaitError::TimedOut(failure)
+            }
         })
     }
 
     /// Gives back a connection that was granted but found broken before it was used, and takes the same position in the queue
     /// again.
     pub fn refuse(&mut self, now: Instant, loan: Loan<C>, position: QueuePosition) -> Acquired<C> {
-        self.outbox.emit(|| Event::GrantRevoked { why: GrantRevoked::Broken });
+        self.outbox.emit(Event::GrantRevoked { why: GrantRevoked::Broken });
         self.handle(now, Input::Release(loan, ReleaseKind::Stale));
         if !self.closes.is_open() {
+            self.note_refused_by_close();
             return Acquired::Closed;
         }
+        self.outbox.metrics_mut().note_asked();
         let id = self.queue.rejoin(WaitKind::Loan, position);
+        self.note_waiting();
         self.dispatch(now);
         Acquired::Waiting(id)
     }
@@ -245,14 +257,16 @@ impl<C> NodeState<C> {
     /// Its invariant: one waiter less gives no other a connection, wants no dial, and moves no deadline but to a later time,
     /// so there is nothing to dispatch. (Unless other nodes must learn of it: then this is for `Cancel`, too.)
     pub fn leave_queue(&mut self, id: WaiterId) -> bool {
-        self.return_path == ReturnPath::Fast && self.queue.leave_queued(id)
+        self.return_path == ReturnPath::Fast && self.leave_queued(id)
     }
 
     /// How a wait ended, once it has ended. The waiter is then gone.
-    pub fn take_outcome(&mut self, id: WaiterId) -> Option<Outcome<C>> {
+    pub fn take_outcome(&mut self, now: Instant, id: WaiterId) -> Option<Outcome<C>> {
         match self.queue.collect(id)? {
             (WaitEnd::Granted(id), position) => {
-                self.connections.take_held(id).map(|conn| Outcome::Granted(Loan { id, conn }, position))
+                let conn = self.connections.take_held(id)?;
+                self.note_waited(now, id, position.since());
+                Some(Outcome::Granted(Loan { id, conn }, position))
             }
             (WaitEnd::Finished(result), _) => Some(result.into()),
         }
@@ -266,8 +280,10 @@ impl<C> NodeState<C> {
         self.forgive_jump(now);
         match input {
             Input::Cancel(id) => {
-                if let Some(WaitEnd::Granted(conn)) = self.queue.leave(id) {
-                    self.outbox.emit(|| Event::GrantRevoked { why: GrantRevoked::Cancelled });
+                if !self.leave_queued(id)
+                    && let Some(WaitEnd::Granted(conn)) = self.queue.leave(id)
+                {
+                    self.outbox.emit(Event::GrantRevoked { why: GrantRevoked::Cancelled });
                     self.revoke(now, conn, ReleaseKind::Sound);
                 }
             }
@@ -319,72 +335,7 @@ impl<C> NodeState<C> {
     }
 }
 
-/// Questions.
 impl<C> NodeState<C> {
-    /// Whether there is something to do.
-    #[must_use]
-    pub fn has_actions(&self) -> bool {
-        self.outbox.has_actions()
-    }
-
-    /// Whether there is something to observe.
-    #[must_use]
-    #[inline]
-    pub fn has_events(&self) -> bool {
-        self.outbox.has_events()
-    }
-
-    /// After [`take_idle`](Self::take_idle): whether a dial is wanted, so that `min_idle` connections idle again. A `Tick`
-    /// orders it. Mostly no: enough idle.
-    #[must_use]
-    #[inline]
-    pub fn lacks_idle(&self) -> bool {
-        self.connections.idle() < self.idle_wanted && self.is_idle_wanted()
-    }
-
-    #[cold]
-    fn is_idle_wanted(&self) -> bool {
-        let at_start = self.config.connection_pools_per_node_at_start();
-        self.connections.shortfall(at_start, self.config.min_idle()) > 0
-    }
-
-    /// Whether a caller waits for a connection.
-    #[must_use]
-    pub fn has_waiters(&self) -> bool {
-        !self.queue.is_empty(WaitKind::Loan)
-    }
-
-    /// Whether a connection will be closed when it comes back.
-    #[must_use]
-    pub fn is_retired(&self, id: ConnId) -> bool {
-        !self.closes.is_open() || self.connections.get(id).is_none_or(|meta| meta.retire().is_some())
-    }
-
-    /// When the dial of a connection has succeeded; None if the connection is gone.
-    #[must_use]
-    pub fn born_at(&self, id: ConnId) -> Option<Instant> {
-        self.connections.get(id).map(|meta| meta.born_at())
-    }
-
-    /// Whether the pool still lends.
-    #[must_use]
-    pub fn is_open(&self) -> bool {
-        self.closes.is_open()
-    }
-
-    /// Whether the pool is closed and nothing of it is left.
-    #[must_use]
-    pub fn is_finished(&self) -> bool {
-        self.closes.lifecycle() == crate::state::closing::Lifecycle::Closed && !self.outbox.has_actions()
-    }
-
-    /// The rare turns that were taken so far.
-    #[cfg(feature = "testing")]
-    #[must_use]
-    pub fn coverage(&self) -> crate::state::coverage::Coverage {
-        self.outbox.coverage().with_counters(&self.counters)
-    }
-
     /// After every change of what it depends on.
     fn update_return_path(&mut self) {
         let at_ease = self.closes.is_open() && self.quota.granted().mode == SharingMode::Unshared;

@@ -90,7 +90,6 @@ impl<C> NodeState<C> {
             cleaning: counts.of(Phase::Cleaning),
             closing: counts.of(Phase::Closing),
             waiting: self.queue.len(WaitKind::Loan),
-            counters: self.counters,
             last_error: last_error.as_ref().map(|error| error.text.to_string()),
             last_error_age: last_error.map(|error| now.saturating_duration_since(error.at)),
             pools,

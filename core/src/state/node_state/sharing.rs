@@ -69,7 +69,7 @@ impl<C> NodeState<C> {
         if raised && self.closes.is_open() {
             let was_due = self.quota.take_put_off_probe();
             if self.dialer.made_room(now, was_due) && was_due {
-                self.outbox.emit(|| Event::ProbeAllowed);
+                self.outbox.emit(Event::ProbeAllowed);
             }
             if self.quota.take_put_off_spare() && self.connections.counts().of(Phase::Idle) == 0 {
                 self.dial_spare(now);

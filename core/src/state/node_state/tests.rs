@@ -7,6 +7,7 @@ mod healing;
 mod lending;
 mod lost;
 mod machine;
+mod metering;
 mod model;
 mod op;
 mod pair;
@@ -144,7 +145,7 @@ impl Bench {
     /// The connection that a waiter was granted.
     #[track_caller]
     fn granted(&mut self, id: WaiterId) -> Loan<u32> {
-        match self.state.take_outcome(id) {
+        match self.state.take_outcome(self.now, id) {
             Some(Outcome::Granted(loan, _)) => loan,
             other => panic!("a grant was expected: {other:?}"),
         }
@@ -154,8 +155,9 @@ impl Bench {
         self.put(Input::Release(loan, ReleaseKind::Sound));
     }
 
-    /// The fast way back; the loan, if it is not for that one.
+    /// The fast way back, as the node takes it; the loan, if it is not for that one.
     fn put_back(&mut self, loan: Loan<u32>) -> Option<Loan<u32>> {
+        self.state.end_use(self.now, loan.id);
         match self.state.put_back(loan) {
             Returned::Idle => None,
             Returned::HandedOver(waiter) => {

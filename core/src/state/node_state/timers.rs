@@ -53,7 +53,7 @@ impl<C> NodeState<C> {
             return;
         }
         self.deadlines.forgive(late);
-        self.outbox.emit(|| Event::ClockJumped { by: late });
+        self.outbox.emit(Event::ClockJumped { by: late });
         self.connections.forgive(now, late);
     }
 
@@ -77,7 +77,7 @@ impl<C> NodeState<C> {
             let uncollected = self.queue.finish(waiter, result);
             self.outbox.wake(waiter);
             if let Some(id) = uncollected {
-                self.outbox.emit(|| Event::GrantRevoked { why: GrantRevoked::Deadline });
+                self.outbox.emit(Event::GrantRevoked { why: GrantRevoked::Deadline });
                 self.revoke(now, id, ReleaseKind::Sound);
             }
         }
@@ -99,7 +99,7 @@ impl<C> NodeState<C> {
                 }
                 Some(Phase::Granted | Phase::Leased | Phase::Checking | Phase::Cleaning) => {
                     self.connections.retire(id, CloseReason::Expired);
-                    self.outbox.emit(|| Event::ExpiredOnLoan);
+                    self.outbox.emit(Event::ExpiredOnLoan);
                 }
                 Some(Phase::Connecting | Phase::Overdue | Phase::Lost | Phase::Closing) | None => {}
             }
@@ -157,7 +157,7 @@ impl<C> NodeState<C> {
             if spare > minimum {
                 self.close_idle(now, id, CloseReason::IdleTooLong);
             } else {
-                self.outbox.emit(|| Event::KeptForMinimum);
+                self.outbox.emit(Event::KeptForMinimum);
             }
         }
         self.remove_empty_surplus();
@@ -187,7 +187,7 @@ impl<C> NodeState<C> {
     pub(super) fn remove_empty_surplus(&mut self) {
         let count = self.connections.remove_empty_surplus(self.config.connection_pools_per_node_at_start());
         if count > 0 {
-            self.outbox.emit(|| Event::PoolsRemoved { count });
+            self.outbox.emit(Event::PoolsRemoved { count });
         }
     }
 
@@ -207,7 +207,7 @@ impl<C> NodeState<C> {
                 // Nothing ran for a while, or the clock jumped: the close has not had its time.
                 self.note_closing(now, id);
             } else {
-                self.outbox.emit(|| Event::CloseCutOff);
+                self.outbox.emit(Event::CloseCutOff);
                 self.on_closed(now, Closing { id: Some(id) });
             }
         }
@@ -227,11 +227,16 @@ impl<C> NodeState<C> {
     /// The deadline of a close has come: what is still out is ended from here.
     fn force(&mut self, now: Instant) {
         for id in self.connections.select(|meta| matches!(meta.phase(), Phase::Leased | Phase::Lost)) {
-            self.kill(now, id);
-            self.outbox.emit(|| Event::Aborted);
+            self.outbox.emit(Event::Aborted);
+            self.kill(now, id, CloseReason::PoolClosed);
         }
         for id in self.connections.select(|meta| meta.phase().is_being_worked_on()) {
-            // Whoever holds its token has been told to stop and did not; its connection will be closed uncounted.
+            // The task that holds its token was to stop and did not; its connection will be closed uncounted.
+            match self.connections.get(id).map(|meta| meta.phase()) {
+                Some(Phase::Connecting | Phase::Overdue) => self.outbox.emit(Event::DialOutlivedPool),
+                Some(Phase::Checking | Phase::Cleaning) => self.note_closed(now, id, CloseReason::PoolClosed, false),
+                Some(Phase::Idle | Phase::Granted | Phase::Leased | Phase::Lost | Phase::Closing) | None => {}
+            }
             self.connections.free(id);
         }
     }
@@ -242,13 +247,15 @@ impl<C> NodeState<C> {
             return;
         }
         for id in self.connections.select(|meta| meta.phase() == Phase::Lost) {
-            self.kill(now, id);
-            self.outbox.emit(|| Event::DeadLoanAbandoned);
+            self.outbox.emit(Event::DeadLoanAbandoned);
+            self.kill(now, id, CloseReason::Broken);
         }
     }
 
     /// A connection on loan is ended from here, and counts no more when that is done.
-    fn kill(&mut self, now: Instant, id: ConnId) {
+    fn kill(&mut self, now: Instant, id: ConnId, reason: CloseReason) {
+        self.end_use(now, id);
+        self.note_closed(now, id, reason, false);
         self.connections.shift(id, Phase::Closing);
         self.note_closing(now, id);
         self.outbox.order(Action::Kill(Closing { id: Some(id) }));

@@ -45,6 +45,7 @@ impl SimulatedWorld<'_> {
                 false => self.fail(String::from("liveness: the pool is closed and nobody closed it")),
             };
         }
+        self.metrics_checker.expect_other_gets();
         // A replica is known by its first answer, and at most once a second; one that leads to nobody, by the answer that does
         // not come. Then every connection is a new one.
         while !self.hold_all_there_can_be(&pool)? {

@@ -13,6 +13,7 @@ mod borrower;
 mod checker;
 mod fault;
 mod liveness;
+mod metrics_checker;
 mod neighbours;
 mod plan;
 mod report;

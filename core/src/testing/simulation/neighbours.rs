@@ -123,7 +123,11 @@ impl Neighbours {
 
     /// T1: each picture adds up.
     fn look(&self) {
-        for (name, node) in self.manager.status() {
+        for (name, (node, metrics)) in self.manager.status_and_metrics() {
+            let open = node.active + node.idle + node.checking;
+            if metrics.open() != open as u64 || metrics.connects.started < metrics.opened() + node.connecting as u64 {
+                lock(&self.shared).broken = Some(format!("T6: the metrics of {name} do not add up: {node:?}, {metrics:?}"));
+            }
             let active: usize = node.pools.iter().map(|pool| pool.active_calls).sum();
             let idle: usize = node.pools.iter().map(|pool| pool.idle).sum();
             if (active, idle, node.pools.len()) != (node.active, node.idle, node.total_pools) {

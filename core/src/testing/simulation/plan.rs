@@ -66,6 +66,7 @@ impl SeedPlan {
             .max_idle_time(millis(&mut rng, &[40, 400, 180_000]))
             .max_lifetime(millis(&mut rng, &[200, 3_000, 1_800_000]))
             .on_node_down([OnNodeDown::Wait, OnNodeDown::Wait, OnNodeDown::FailFast][rng.index(3)])
+            .use_time_sampling([0, 1, 4, 64][(seed % 4) as usize])
             .build()
             .expect("every draw is within its range");
         let may_kill_tasks = rng.index(5) == 0;

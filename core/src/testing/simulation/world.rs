@@ -16,6 +16,7 @@ use crate::testing::schedule::Schedule;
 use crate::testing::simulation::borrower::{Borrower, BorrowerLog, ON_PURPOSE, lock};
 use crate::testing::simulation::checker::Checker;
 use crate::testing::simulation::fault::{Fault, Trigger};
+use crate::testing::simulation::metrics_checker::MetricsChecker;
 use crate::testing::simulation::neighbours::Neighbours;
 use crate::testing::simulation::plan::{Ending, SeedPlan};
 use crate::testing::simulation::report::{Report, SeedFailure};
@@ -35,6 +36,7 @@ pub(super) struct SimulatedWorld<'a> {
     pub(super) shared: Arc<Mutex<BorrowerLog>>,
     pub(super) neighbours: Option<Neighbours>,
     pub(super) checker: Checker,
+    pub(super) metrics_checker: MetricsChecker,
     pub(super) faults: VecDeque<(Trigger, Fault)>,
     pub(super) struck: usize,
     /// How often connections to a replica may still be met once all is healed: the first time may be too soon after the
@@ -69,6 +71,7 @@ impl<'a> SimulatedWorld<'a> {
             shared,
             neighbours,
             checker: Checker::new(plan),
+            metrics_checker: MetricsChecker::new(),
             faults: plan.faults.iter().copied().collect(),
             struck: 0,
             demotions_left: 2,
@@ -292,13 +295,15 @@ impl<'a> SimulatedWorld<'a> {
 
     pub(super) fn check(&mut self) -> Checked<()> {
         let Some(pool) = &self.pool else { return Ok(()) };
-        let (now, counts) = (self.runtime.now(), pool.node().counts());
+        let (now, (counts, metrics)) = (self.runtime.now(), pool.node().counts_and_metrics());
         self.check_panics()?;
         let coverage = self.neighbours.as_ref().map(Neighbours::check).transpose();
         self.coverage = self.coverage.and(coverage.or_else(|rule| self.fail(rule))?.unwrap_or_default());
         let (told, broken) = {
             let mut shared = lock(&self.shared);
-            (self.checker.step(now, counts, &self.server, &shared), shared.broken.take())
+            let told = self.checker.step(now, counts, &self.server, &shared);
+            let told = told.and_then(|()| self.metrics_checker.step(now, &counts, metrics, &self.server, &shared.counts));
+            (told, shared.broken.take())
         };
         match (told, broken) {
             (Err(rule), _) | (Ok(()), Some(rule)) => self.fail(rule),

@@ -150,7 +150,7 @@ impl FuzzHarness {
 
     fn take_outcome(&mut self, which: u8) {
         let Some(id) = pick(&mut self.waiters, which) else { return };
-        match self.state.take_outcome(id) {
+        match self.state.take_outcome(self.now, id) {
             Some(Outcome::Granted(loan, place)) if which % 8 == 7 => {
                 let again = self.state.refuse(self.now, loan, place);
                 self.collect();

@@ -137,6 +137,8 @@ pub(crate) fn timed_out(others: usize, times: u64) {
         let Acquired::Waiting(id) = node.state.acquire(node.now, deadline) else { unreachable!("nothing idles") };
         node.tick();
         assert_eq!(node.state.poll_wake(), Some(id), "its deadline has come");
-        let Some(Outcome::Failed(WaitError::TimedOut(_))) = node.state.take_outcome(id) else { unreachable!("it was told") };
+        let Some(Outcome::Failed(WaitError::TimedOut(_))) = node.state.take_outcome(node.now, id) else {
+            unreachable!("it was told")
+        };
     }
 }

@@ -16,7 +16,7 @@ fn e1_a_close_tells_all_who_wait_and_ends_when_the_last_connection_is_closed() {
     let queued = bench.wait(SECOND);
     bench.put(Input::Close { force_at: Some(bench.now + 10 * SECOND) });
     for waiter in [granted, queued] {
-        assert_eq!(bench.state.take_outcome(waiter), Some(Outcome::Failed(WaitError::Closed)));
+        assert_eq!(bench.state.take_outcome(bench.now, waiter), Some(Outcome::Failed(WaitError::Closed)));
     }
     assert_eq!(bench.acquire(SECOND), Acquired::Closed);
     let Acquired::Waiting(drained) = bench.state.wait_for(bench.now, WaitKind::Drained, bench.now + 20 * SECOND) else {
@@ -25,9 +25,9 @@ fn e1_a_close_tells_all_who_wait_and_ends_when_the_last_connection_is_closed() {
     assert_eq!(bench.close_all(), [CloseReason::PoolClosed], "the one that nobody collected");
     bench.release(third);
     bench.release(out);
-    assert_eq!(bench.state.take_outcome(drained), None, "not before the sockets are closed");
+    assert_eq!(bench.state.take_outcome(bench.now, drained), None, "not before the sockets are closed");
     assert_eq!(bench.close_all(), [CloseReason::PoolClosed; 2]);
-    assert_eq!(bench.state.take_outcome(drained), Some(Outcome::Ready));
+    assert_eq!(bench.state.take_outcome(bench.now, drained), Some(Outcome::Ready));
     assert!(bench.state.is_finished());
     assert_eq!(bench.state.next_deadline(), None);
 }
@@ -94,8 +94,8 @@ fn a_lost_driver_leaves_nobody_waiting() {
         panic!("it waits for the end")
     };
     bench.put(Input::DriverLost);
-    assert_eq!(bench.state.take_outcome(waiter), Some(Outcome::Failed(WaitError::Closed)));
-    assert_eq!(bench.state.take_outcome(drained), Some(Outcome::Ready));
+    assert_eq!(bench.state.take_outcome(bench.now, waiter), Some(Outcome::Failed(WaitError::Closed)));
+    assert_eq!(bench.state.take_outcome(bench.now, drained), Some(Outcome::Ready));
     bench.release(loan);
     bench.close_all();
     assert!(bench.state.is_finished());
@@ -108,9 +108,9 @@ fn a_node_is_warm_when_every_pool_at_start_has_its_minimum() {
         panic!("it is cold")
     };
     bench.accept();
-    assert_eq!(bench.state.take_outcome(warm), None);
+    assert_eq!(bench.state.take_outcome(bench.now, warm), None);
     bench.accept();
-    assert_eq!(bench.state.take_outcome(warm), Some(Outcome::Ready));
+    assert_eq!(bench.state.take_outcome(bench.now, warm), Some(Outcome::Ready));
     // With nothing to keep warm, one dial still shows that the server answers.
     let mut bench = Bench::new(one_pool(4));
     let Acquired::Waiting(warm) = bench.state.wait_for(bench.now, WaitKind::Warm, bench.now + SECOND) else {
@@ -119,7 +119,7 @@ fn a_node_is_warm_when_every_pool_at_start_has_its_minimum() {
     bench.collect();
     assert_eq!(bench.connects.len(), 1);
     bench.accept();
-    assert_eq!(bench.state.take_outcome(warm), Some(Outcome::Ready));
+    assert_eq!(bench.state.take_outcome(bench.now, warm), Some(Outcome::Ready));
 }
 
 /// Found by the fuzzer: the second close armed a deadline for a pool of which nothing was left.

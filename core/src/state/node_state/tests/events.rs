@@ -24,7 +24,7 @@ fn a_dial_a_wait_and_a_close_say_how_long_they_took() {
     assert_eq!(events(&mut bench), [Event::DialStarted { pool: 0, probe: false }]);
     bench.now = bench.now + 30 * MS;
     bench.accept();
-    let up = Event::HealthChanged { from: Health::Down, to: Health::Up, why: None };
+    let up = Event::HealthChanged { from: Health::Down, to: Health::Up, lasted: 30 * MS, why: None };
     let connected = Event::Connected { pool: 0, took: 30 * MS, overdue: false, recovered: false };
     assert_eq!(events(&mut bench), [connected, Event::Granted { waited: 30 * MS }, up]);
     let loan = bench.granted(waiter);
@@ -59,14 +59,14 @@ fn a_node_that_goes_down_and_comes_back_says_so_once_each_with_the_cause() {
     bench.refuse(DialFailureKind::Passing);
     let waiter = bench.wait(10 * MS);
     bench.pass(10 * MS);
-    assert!(bench.state.take_outcome(waiter).is_some());
+    assert!(bench.state.take_outcome(bench.now, waiter).is_some());
     bench.until_dial();
     bench.accept();
     let seen = events(&mut bench);
     let health: Vec<_> = seen
         .iter()
         .filter_map(|event| {
-            let Event::HealthChanged { from, to, why } = event else { return None };
+            let Event::HealthChanged { from, to, why, .. } = event else { return None };
             Some((*from, *to, why.as_deref()))
         })
         .collect();

@@ -60,7 +60,7 @@ fn h10_a_dial_that_fills_the_pool_is_overdue_in_its_time_whoever_ordered_it() {
     bench.pass(MS);
     assert_eq!(bench.state.evidence(), Health::Down);
     assert!(
-        matches!(bench.state.take_outcome(waiter), Some(Outcome::Failed(WaitError::Down(_)))),
+        matches!(bench.state.take_outcome(bench.now, waiter), Some(Outcome::Failed(WaitError::Down(_)))),
         "it fails fast, not at its deadline"
     );
     let mut bench = Bench::new(settings());
@@ -158,7 +158,7 @@ fn a_granted_connection_that_dies_puts_its_waiter_back_in_its_place() {
     let (first, second) = (bench.wait(SECOND), bench.wait(SECOND));
     bench.release(loan);
     bench.put(Input::Died(id));
-    assert!(bench.state.take_outcome(first).is_none());
+    assert!(bench.state.take_outcome(bench.now, first).is_none());
     assert_eq!((bench.status().waiting, bench.close_all().len()), (2, 1));
     bench.accept();
     let loan = bench.granted(first);
@@ -211,7 +211,9 @@ fn a_caller_of_a_failing_node_is_told_that_it_is_down_and_why() {
             bench.refuse(DialFailureKind::TimedOut);
         }
     }
-    let Some(Outcome::Failed(WaitError::Down(failure))) = bench.state.take_outcome(waiter) else { panic!("it was told") };
+    let Some(Outcome::Failed(WaitError::Down(failure))) = bench.state.take_outcome(bench.now, waiter) else {
+        panic!("it was told")
+    };
     assert_eq!((failure.waited, failure.last_error.as_deref()), (SECOND, Some("refused")));
 }
 

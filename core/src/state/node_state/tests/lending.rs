@@ -56,9 +56,11 @@ fn a_deadline_is_told_when_it_comes_wherever_in_line() {
     assert_eq!(bench.wakes, []);
     bench.pass(MS);
     assert_eq!(bench.wakes, [middle]);
-    let Some(Outcome::Failed(WaitError::TimedOut(failure))) = bench.state.take_outcome(middle) else { panic!("it timed out") };
+    let Some(Outcome::Failed(WaitError::TimedOut(failure))) = bench.state.take_outcome(bench.now, middle) else {
+        panic!("it timed out")
+    };
     assert_eq!((failure.waited, failure.phase, failure.seen.waiting), (SECOND, WaitPhase::LeasesHeld, 3));
-    assert!(bench.state.take_outcome(first).is_none() && bench.state.take_outcome(last).is_none());
+    assert!(bench.state.take_outcome(bench.now, first).is_none() && bench.state.take_outcome(bench.now, last).is_none());
     bench.release(loan);
     let loan = bench.granted(first);
     bench.release(loan);
@@ -74,11 +76,11 @@ fn w9_a_grant_that_nobody_collects_is_revoked_at_its_deadline_and_goes_to_the_ne
     let (lazy, next) = (bench.wait(SECOND), bench.wait(5 * SECOND));
     bench.release(loan);
     bench.pass(SECOND - MS);
-    assert!(bench.state.take_outcome(next).is_none());
+    assert!(bench.state.take_outcome(bench.now, next).is_none());
     bench.pass(MS);
     let loan = bench.granted(next);
     assert_eq!(loan.conn, 1);
-    assert!(matches!(bench.state.take_outcome(lazy), Some(Outcome::Failed(WaitError::TimedOut(_)))));
+    assert!(matches!(bench.state.take_outcome(bench.now, lazy), Some(Outcome::Failed(WaitError::TimedOut(_)))));
     bench.release(loan);
 }
 
@@ -100,7 +102,7 @@ fn the_line_is_bounded_and_a_refused_grant_keeps_its_place_in_it() {
     let (first, second) = (bench.wait(SECOND), bench.wait(SECOND));
     assert_eq!(bench.acquire(SECOND), Acquired::Saturated { waiting: 2 });
     bench.accept();
-    let Some(Outcome::Granted(loan, place)) = bench.state.take_outcome(first) else { panic!("it was granted") };
+    let Some(Outcome::Granted(loan, place)) = bench.state.take_outcome(bench.now, first) else { panic!("it was granted") };
     let Acquired::Waiting(again) = bench.state.refuse(bench.now, loan, place) else { panic!("it waits again") };
     bench.collect();
     assert_eq!(bench.close_all(), [CloseReason::Broken]);
@@ -108,7 +110,7 @@ fn the_line_is_bounded_and_a_refused_grant_keeps_its_place_in_it() {
     bench.pass(500 * MS);
     bench.accept();
     let loan = bench.granted(again);
-    assert!(bench.state.take_outcome(second).is_none());
+    assert!(bench.state.take_outcome(bench.now, second).is_none());
     bench.release(loan);
     assert_eq!(bench.granted(second).conn, 2);
 }
@@ -176,7 +178,7 @@ fn fail_fast_tells_those_in_line_and_those_who_come_while_the_node_is_down() {
     let mut bench = Bench::new(one_pool(2).on_node_down(OnNodeDown::FailFast));
     let waiter = bench.wait(SECOND);
     bench.refuse(DialFailureKind::Passing);
-    assert!(matches!(bench.state.take_outcome(waiter), Some(Outcome::Failed(WaitError::Down(_)))));
+    assert!(matches!(bench.state.take_outcome(bench.now, waiter), Some(Outcome::Failed(WaitError::Down(_)))));
     assert!(matches!(bench.acquire(SECOND), Acquired::Down(_)));
     bench.pass(5 * SECOND);
     bench.accept();
@@ -190,7 +192,9 @@ fn h7_a_permanent_failure_is_told_to_all_at_once_and_probed_slowly() {
     let waiters = [bench.wait(SECOND), bench.wait(SECOND)];
     bench.refuse(DialFailureKind::Permanent);
     for waiter in waiters {
-        let Some(Outcome::Failed(WaitError::Down(failure))) = bench.state.take_outcome(waiter) else { panic!("it was told") };
+        let Some(Outcome::Failed(WaitError::Down(failure))) = bench.state.take_outcome(bench.now, waiter) else {
+            panic!("it was told")
+        };
         assert_eq!(failure.last_error.as_deref(), Some("refused"));
     }
     assert_eq!(bench.state.health(), Health::Down);
@@ -223,7 +227,7 @@ fn a_node_grows_by_pools_up_to_its_maximum_and_no_further() {
     assert_eq!(bench.connects.len(), 6);
     assert_eq!(bench.status().total_pools, 3);
     bench.accept_all();
-    let served = waiters.into_iter().filter(|id| bench.state.take_outcome(*id).is_some()).count();
+    let served = waiters.into_iter().filter(|id| bench.state.take_outcome(bench.now, *id).is_some()).count();
     assert_eq!((served, bench.status().waiting), (6, 2));
 }
 

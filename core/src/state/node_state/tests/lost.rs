@@ -56,9 +56,9 @@ fn h13_a_pool_whose_only_connection_is_a_dead_loan_is_not_warm() {
     let warm = bench.state.wait_for(bench.now, WaitKind::Warm, bench.now + SECOND);
     let Acquired::Waiting(id) = warm else { panic!("it is not warm: {warm:?}") };
     bench.collect();
-    assert_eq!(bench.state.take_outcome(id), None, "a dead connection does not fill the pool");
+    assert_eq!(bench.state.take_outcome(bench.now, id), None, "a dead connection does not fill the pool");
     bench.accept();
-    assert_eq!(bench.state.take_outcome(id), Some(Outcome::Ready));
+    assert_eq!(bench.state.take_outcome(bench.now, id), Some(Outcome::Ready));
     bench.put(Input::Release(loan, ReleaseKind::Broken(CloseReason::Broken)));
 }
 

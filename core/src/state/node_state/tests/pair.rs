@@ -115,7 +115,7 @@ impl Pair {
             Op::Collect(n) => {
                 let index = nth(self.decided(), n);
                 let (waiter, id) = self.waiters.remove(index);
-                let outcome = self.bench.state.take_outcome(id).expect("the model says that there is an outcome");
+                let outcome = self.bench.state.take_outcome(self.bench.now, id).expect("the model says that there is an outcome");
                 return (Some(self.told(outcome)), Some(self.model.collect(waiter)));
             }
             Op::Refuse(n) => return self.refuse(n),
@@ -207,7 +207,9 @@ impl Pair {
     fn refuse(&mut self, n: usize) -> (Option<Told>, Option<Told>) {
         let index = nth(self.granted(), n);
         let (waiter, id) = self.waiters[index];
-        let Some(Outcome::Granted(loan, place)) = self.bench.state.take_outcome(id) else { panic!("a grant was expected") };
+        let Some(Outcome::Granted(loan, place)) = self.bench.state.take_outcome(self.bench.now, id) else {
+            panic!("a grant was expected")
+        };
         let again = self.bench.state.refuse(self.bench.now, loan, place);
         self.bench.collect();
         let Acquired::Waiting(id) = again else { panic!("a place in queue was expected: {again:?}") };
@@ -271,7 +273,7 @@ impl Pair {
         assert!(!model.is_closed() || next.is_none(), "closed, and yet there is a deadline at {next:?}");
         for (waiter, id) in &self.waiters {
             if !model.has_outcome(*waiter).0 {
-                assert_eq!(self.bench.state.take_outcome(*id), None, "waiter {waiter} is to wait on");
+                assert_eq!(self.bench.state.take_outcome(self.bench.now, *id), None, "waiter {waiter} is to wait on");
             }
         }
     }
@@ -290,7 +292,8 @@ impl Pair {
         for (waiter, id) in std::mem::take(&mut self.waiters) {
             match self.model.has_outcome(waiter) {
                 (true, false) => {
-                    let outcome = self.bench.state.take_outcome(id).expect("the model says that there is an outcome");
+                    let outcome =
+                        self.bench.state.take_outcome(self.bench.now, id).expect("the model says that there is an outcome");
                     let says = self.told(outcome);
                     assert_eq!(says, self.model.collect(waiter), "what waiter {waiter} is told");
                 }

@@ -82,7 +82,7 @@ fn while_somebody_is_short_returns_and_leaves_take_the_long_way_and_a_floor_else
     bench.put(Input::Quota(Quota { most: 2, floor: 1, give: 1, mode: SharingMode::Yielding }));
     assert_eq!(bench.close_all(), [CloseReason::Yielded]);
     bench.release(two);
-    assert!(bench.state.take_outcome(ids[2]).is_some(), "its own floor is for its own queue");
+    assert!(bench.state.take_outcome(bench.now, ids[2]).is_some(), "its own floor is for its own queue");
     bench.put(Input::Quota(Quota { most: 1, floor: 1, give: 0, mode: SharingMode::Unshared }));
     let waiter = bench.wait(SECOND);
     assert!(bench.state.leave_queue(waiter), "nobody needs to hear of it");
@@ -103,7 +103,7 @@ fn a_probe_that_was_due_without_an_allowance_is_wanted_until_there_is_one() {
     bench.put(allowed(2, 1));
     assert_eq!((bench.state.demand().callers, bench.connects.len()), (0, 1), "at once");
     bench.accept();
-    assert!(matches!(bench.state.take_outcome(ids[1]), Some(Outcome::Granted(..))));
+    assert!(matches!(bench.state.take_outcome(bench.now, ids[1]), Some(Outcome::Granted(..))));
     bench.release(held);
 }
 
@@ -133,13 +133,13 @@ fn a_node_is_warm_with_its_floor_when_it_is_given_no_more() {
     assert_eq!((state.poll_action(), state.demand().more), (None, 4));
     state.handle(Instant::ZERO, allowed(2, 2));
     for conn in [1, 2] {
-        assert_eq!(state.take_outcome(id), None, "before connection {conn}");
+        assert_eq!(state.take_outcome(Instant::ZERO, id), None, "before connection {conn}");
         let Some(crate::state::Action::Connect(ticket)) = state.poll_action() else { panic!("a dial was allowed") };
         state.handle(Instant::ZERO, Input::Connected(ticket, conn));
-        assert_eq!(state.take_outcome(id), None, "the others have not been asked for more");
+        assert_eq!(state.take_outcome(Instant::ZERO, id), None, "the others have not been asked for more");
         let demand = state.demand();
         state.note_agreement(&demand);
     }
-    assert_eq!(state.take_outcome(id), Some(Outcome::Ready));
+    assert_eq!(state.take_outcome(Instant::ZERO, id), Some(Outcome::Ready));
     assert_eq!(state.demand().more, 2, "the rest is still wished for");
 }

@@ -189,7 +189,7 @@ impl Walk {
             }
             return;
         }
-        let Some(outcome) = self.bench.state.take_outcome(id) else { return };
+        let Some(outcome) = self.bench.state.take_outcome(self.bench.now, id) else { return };
         let (_, deadline) = self.waiters.swap_remove(index);
         match outcome {
             Outcome::Granted(loan, place) if self.dice.below(5) == 0 => {

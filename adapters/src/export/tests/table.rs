@@ -1,0 +1,113 @@
+//! Tests of the table of metrics and of what is read for it.
+
+use std::collections::BTreeSet;
+
+use crate::export::error::ExportError;
+use crate::export::names::MetricKind;
+use crate::export::reading::Sample;
+use crate::export::source::ExportSource;
+use crate::export::table::{MetricDefinition, rows, visit};
+use crate::export::tests::manager_of;
+
+/// Seen to bite: with `cancelled` left out of the values of the gets' label, and with a counter that puts a histogram.
+#[test]
+fn each_metric_has_the_values_of_its_label_and_the_samples_of_its_kind() {
+    let manager = manager_of(&["redis://127.0.0.1:1"]);
+    let readings = ExportSource::from(&manager).read();
+    for (row, definition) in rows(true).zip(MetricDefinition::all()) {
+        let mut values = Vec::new();
+        visit(&readings, row, |series, sample| {
+            assert_eq!(series.node.0, definition.node_label);
+            assert_eq!(series.label.map(|label| label.0), definition.label, "{}", row.name);
+            values.extend(series.label.map(|label| label.1));
+            let is_histogram = matches!(sample, Sample::Times(_));
+            assert_eq!(is_histogram, row.kind == MetricKind::Histogram, "{}", row.name);
+            assert_eq!(matches!(sample, Sample::Seconds(_)) || is_histogram, row.unit == "s", "{}", row.name);
+        });
+        assert_eq!(values, definition.label_values, "{}", row.name);
+        assert_eq!(BTreeSet::from_iter(&values).len(), values.len(), "{}", row.name);
+    }
+}
+
+/// Seen to bite: with `_total` left at the end of a stem, and with a row twice.
+#[test]
+fn names_are_unique_and_those_for_prometheus_have_its_units_and_ends() {
+    let all = MetricDefinition::all();
+    for names in [
+        all.iter().map(|metric| metric.name.to_owned()).collect::<BTreeSet<_>>(),
+        all.iter().map(|metric| metric.prometheus_name.clone()).collect(),
+    ] {
+        assert_eq!(names.len(), all.len());
+    }
+    let prometheus = |name: &str| all.iter().find(|metric| metric.name == name).map(|metric| metric.prometheus_name.as_str());
+    for (name, expected) in [
+        ("db.client.connection.count", "db_client_connection_count"),
+        ("db.client.connection.timeouts", "db_client_connection_timeouts_total"),
+        ("db.client.connection.wait_time", "db_client_connection_wait_time_seconds"),
+        ("redis.client.node.time_not_up", "redis_client_node_time_not_up_seconds_total"),
+    ] {
+        assert_eq!(prometheus(name), Some(expected));
+    }
+    let is_of_form = |name: &str| name.bytes().all(|byte| byte.is_ascii_lowercase() || b"_.".contains(&byte));
+    for metric in &all {
+        assert!(is_of_form(metric.name) && is_of_form(&metric.prometheus_name.replace('_', ".")), "{}", metric.name);
+        assert!(
+            !metric.counts.ends_with('.') && !metric.counts.contains('|') && !metric.counts.contains('\n'),
+            "{}",
+            metric.name
+        );
+        // The short names are for Prometheus as they are.
+        assert!(!metric.is_seed_name || metric.prometheus_name == metric.name, "{} {}", metric.name, metric.prometheus_name);
+    }
+}
+
+/// Guards against: a name that is taken, or empty, accepted; a manager that is kept alive; labels that are the same.
+#[test]
+fn a_source_has_each_name_once_keeps_no_manager_and_numbers_equal_labels() {
+    let manager = manager_of(&["redis://127.0.0.1:1", "redis://127.0.0.1:2", "redis://127.0.0.1:3"]);
+    let source = || ExportSource::new().manager("one", &manager).expect("a new name");
+    let taken = source().manager("one", &manager).expect_err("it is taken");
+    assert_eq!(taken, ExportError::ManagerNameTaken { name: String::from("one") });
+    assert_eq!(ExportSource::new().manager("", &manager).expect_err("no name"), ExportError::EmptyManagerName);
+    let labelled = source().pool_label(|url| String::from(if url.ends_with('3') { "x #2" } else { "x" }));
+    let readings = labelled.read();
+    assert_eq!(readings[0].manager.as_deref(), Some("one"));
+    let pools: Vec<_> = readings[0].nodes.iter().map(|node| &*node.pool).collect();
+    assert_eq!(pools, ["x", "x #2", "x #2 #2"]);
+    assert_eq!(&*readings[0].nodes[1].node, "redis://127.0.0.1:2");
+    let limits = readings[0].nodes[0].limits;
+    assert_eq!((limits.max_connections, limits.min_idle), (200, 1));
+    let closed = manager.closed();
+    drop(manager);
+    ::smol::block_on(closed);
+    assert!(labelled.read().is_empty());
+    assert_eq!(
+        format!("{:?}", labelled.seed_names(true)),
+        "ExportSource { managers: [Some(\"one\")], seed_names: true, all_buckets: false, .. }"
+    );
+}
+
+/// Guards against: the weak handle of the nodes alone, which a cluster keeps.
+#[cfg(feature = "cluster")]
+#[test]
+fn a_source_of_a_cluster_has_its_names_and_keeps_nothing_alive() {
+    use crate::manager::RedisManager;
+    use crate::smol::SmolRuntime;
+
+    let manager = RedisManager::builder().use_cluster(true).startup_nodes(["redis://127.0.0.1:1"]);
+    // Its tasks are never polled: no node of the cluster is ever found.
+    let executor = std::sync::Arc::new(::smol::Executor::new());
+    let manager = manager.build(SmolRuntime::with_executor(&executor)).expect("valid");
+    let handle = manager.add_node_pool_lazy("redis://u:secret@cluster").expect("a name");
+    let source = ExportSource::from(&manager);
+    let names = |source: &ExportSource| -> Vec<String> {
+        source.read().iter().flat_map(|reading| &reading.nodes).map(|node| node.pool.to_string()).collect()
+    };
+    assert_eq!(names(&source), ["redis://u:***@cluster"]);
+    assert_eq!(manager.metrics().into_keys().collect::<Vec<_>>(), names(&source));
+    assert_eq!(manager.status_and_metrics().into_keys().collect::<Vec<_>>(), names(&source));
+    assert_eq!(handle.metrics().open(), 0);
+    // The handle keeps the cluster, and the manager of its nodes with it.
+    drop(manager);
+    assert!(source.read().is_empty());
+}
