@@ -8,7 +8,10 @@ use redis_manager::prelude::*;
 use redis_manager::runtime::{Instant, Network, Runtime, Task};
 use redis_manager::testing::{FakeConnector, FakeRuntime, FakeServer};
 use redis_manager::tls::TlsArgs;
-use redis_manager::{ClusterArgs, ClusterStatus, ConfigError, PoolStatus, PubSub, TotalConnections, TransactionError};
+use redis_manager::{
+    ClusterArgs, ClusterStatus, ConfigError, Event, EventReader, HealthReport, MissedEvents, NodeEvent, PoolStatus, PubSub,
+    TotalConnections, TransactionError,
+};
 
 fn is_send_and_sync<T: Send + Sync + ?Sized>() {}
 
@@ -22,6 +25,8 @@ fn what_users_hold_may_cross_threads() {
     is_send_and_sync::<SharedClient>();
     is_send::<Client>();
     is_send::<PubSub>();
+    is_send_and_sync::<EventReader>();
+    is_send_and_sync::<(Event, NodeEvent, MissedEvents, HealthReport)>();
     is_send_and_sync::<PoolArgs>();
     is_send_and_sync::<TlsArgs>();
     is_send_and_sync::<ClusterArgs>();

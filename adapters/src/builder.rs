@@ -1,15 +1,20 @@
-//! The builder of a manager: every setting with its default and range, and the one gate that checks them.
+//! The builder of a manager: every setting with its default and range, and the one gate that checks them. `environment` takes
+//! settings from the environment, `observing` has those about events.
+
+mod environment;
+mod observing;
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis_manager_core::{ConfigError, Manager, NodeConfig, NodeConfigBuilder, Observer, OnNodeDown, Runtime, TotalLimit};
+use redis_manager_core::{ConfigError, Manager, NodeConfig, NodeConfigBuilder, OnNodeDown, Runtime, TotalLimit};
 
 #[cfg(feature = "cluster")]
 use crate::cluster::{ClusterArgs, ClusterConfig, Clusters};
 use crate::manager::RedisManager;
 use crate::network::Network;
+use crate::observe::ObserveSettings;
 use crate::redis_node::{Hooks, LendCandidate, NewConnection, PoolArgs, Tls};
 use crate::settings::{DEFAULT_SHARED_CONNECTIONS, SHARED_CONNECTIONS};
 
@@ -27,6 +32,7 @@ pub struct RedisManagerBuilder {
     node: NodeConfigBuilder,
     args: PoolArgs,
     hooks: Hooks,
+    observe: ObserveSettings,
     #[cfg(feature = "tls-rustls")]
     allow_insecure_tls: bool,
     max_total_connections: Option<usize>,
@@ -44,6 +50,7 @@ impl Default for RedisManagerBuilder {
             node: NodeConfigBuilder::default(),
             args: PoolArgs::default(),
             hooks: Hooks::default(),
+            observe: ObserveSettings::default(),
             #[cfg(feature = "tls-rustls")]
             allow_insecure_tls: false,
             max_total_connections: None,
@@ -64,13 +71,6 @@ macro_rules! node_settings {
 }
 
 impl RedisManagerBuilder {
-    /// Sets what learns of the events of all nodes: connects, waits, closes, changes of health. None by default; then
-    /// events are counted and not kept. It is called outside of all locks, often by a caller's task, and must not block.
-    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
-        self.node = self.node.observer(observer);
-        self
-    }
-
     node_settings! {
         /// Pools that a node has from the start and never fewer. Count, default 1, 1 to 256.
         connection_pools_per_node_at_start: usize,
@@ -235,63 +235,6 @@ impl RedisManagerBuilder {
         self
     }
 
-    /// Takes settings from the environment, where they are set: `MAX_CONNECTION_SIZE` (a count), `HEALTH_CHECK_INTERVAL`,
-    /// `CLEANUP_INTERVAL` and `MAX_IDLE_TIME` (seconds, decimals allowed), `USE_REDIS_CLUSTER` (true or false; true needs the
-    /// feature `cluster`). What cannot be read is said by [`build`](RedisManagerBuilder::build).
-    pub fn from_env(self) -> Self {
-        self.set_from(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
-    }
-
-    fn set_from(mut self, variable: impl Fn(&'static str) -> Option<String>) -> Self {
-        let unreadable = |setting, value, expected| ConfigError::Unreadable { setting, value, expected };
-        let seconds = |name: &'static str| -> Result<Option<Duration>, ConfigError> {
-            let Some(value) = variable(name) else { return Ok(None) };
-            let length = value.trim().parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-            length.map(Some).ok_or_else(|| unreadable(name, value, "a number of seconds"))
-        };
-        let count = |name: &'static str| -> Result<Option<usize>, ConfigError> {
-            let Some(value) = variable(name) else { return Ok(None) };
-            value.trim().parse().map(Some).map_err(|_| unreadable(name, value, "a whole number"))
-        };
-        let switch = |name: &'static str| -> Result<Option<bool>, ConfigError> {
-            let Some(value) = variable(name) else { return Ok(None) };
-            match value.trim().to_ascii_lowercase().as_str() {
-                "" | "false" | "0" | "no" | "off" => Ok(Some(false)),
-                "true" | "1" | "yes" | "on" => Ok(Some(true)),
-                _ => Err(unreadable(name, value, "true or false")),
-            }
-        };
-        let mut take = || -> Result<(), ConfigError> {
-            let mut node = self.node.clone();
-            if let Some(size) = count("MAX_CONNECTION_SIZE")? {
-                node = node.max_connection_size(size);
-            }
-            if let Some(interval) = seconds("HEALTH_CHECK_INTERVAL")? {
-                node = node.health_check_interval(interval);
-            }
-            if let Some(interval) = seconds("CLEANUP_INTERVAL")? {
-                node = node.cleanup_interval(interval);
-            }
-            if let Some(longest) = seconds("MAX_IDLE_TIME")? {
-                node = node.max_idle_time(longest);
-            }
-            let use_cluster = switch("USE_REDIS_CLUSTER")?;
-            #[cfg(feature = "cluster")]
-            if let Some(use_cluster) = use_cluster {
-                self.plan.use_cluster = use_cluster;
-            }
-            #[cfg(not(feature = "cluster"))]
-            if use_cluster == Some(true) {
-                return Err(unreadable("USE_REDIS_CLUSTER", String::from("true"), "false: true needs the feature `cluster`"));
-            }
-            self.node = node;
-            Ok(())
-        };
-        let taken = take();
-        self.unreadable = self.unreadable.or(taken.err());
-        self
-    }
-
     /// Checks every setting and makes the manager; certificates and keys are read, if there are any. Nothing is connected yet.
     ///
     /// # Errors
@@ -303,13 +246,16 @@ impl RedisManagerBuilder {
             return Err(unreadable);
         }
         self.args.check()?;
+        self.observe.check()?;
         #[cfg(feature = "tls-rustls")]
         // Taken: what is secret in it need not be kept twice.
         let tls = Tls::new(&std::mem::take(&mut self.args.tls), self.allow_insecure_tls)?;
         #[cfg(not(feature = "tls-rustls"))]
         let tls = Tls;
         let total = self.total_limit()?;
-        let config: NodeConfig = self.node.connect_timeout(self.args.connect_timeout).build()?;
+        let (observer, events) = self.observe.start();
+        let node = self.node.connect_timeout(self.args.connect_timeout);
+        let config: NodeConfig = observer.into_iter().fold(node, NodeConfigBuilder::observer).build()?;
         let shared = self.shared_connections_per_node;
         let (setting, value) = ("shared_connections_per_node", shared.to_string());
         let most = config.max_connections_per_node();
@@ -341,7 +287,7 @@ impl RedisManagerBuilder {
             let (network, args, hooks) = (Arc::clone(&network), self.args.clone(), self.hooks.clone());
             Clusters::new(self.plan, startup, nodes.clone(), network, args, hooks, shared)
         });
-        let manager = RedisManager::new(nodes, network, self.args, self.hooks, tls, shared);
+        let manager = RedisManager::new(nodes, network, self.args, self.hooks, tls, shared).with_events(events);
         #[cfg(feature = "cluster")]
         let manager = manager.with_clusters(clusters);
         Ok(manager)

@@ -6,6 +6,7 @@
 //! | [`configuration`] | every setting with unit, default and range; hooks, limits of connections, URLs, features |
 //! | [`metrics`] | every metric, Prometheus, OpenTelemetry, the crate `metrics` |
 //! | [`outages`] | what callers get when something fails, every error, HTTP 503, shutdown |
+//! | [`observability`] | health for readiness probes, events, logs, JSON |
 //! | [`cluster`] | Redis Cluster: failovers, moved slots, what is refused |
 //! | [`tls`] | certificates and names |
 //! | [`testing`] | tests with a virtual clock |
@@ -22,6 +23,7 @@ macro_rules! page {
         #[doc = "[configuration]: crate::guide::configuration"]
         #[doc = "[metrics]: crate::guide::metrics"]
         #[doc = "[outages]: crate::guide::outages"]
+        #[doc = "[observability]: crate::guide::observability"]
         #[doc = "[cluster]: crate::guide::cluster"]
         #[doc = "[tls]: crate::guide::tls"]
         #[doc = "[testing]: crate::guide::testing"]
@@ -29,12 +31,15 @@ macro_rules! page {
         #[doc = "[comparison]: crate::guide::comparison"]
         #[doc = "[`ConfigError`]: crate::ConfigError"]
         #[doc = "[`NodePool`]: crate::pool::NodePool"]
+        #[doc = "[`Observer`]: crate::Observer"]
         #[cfg_attr(
             any(feature = "tokio", feature = "smol"),
             doc = "[`AddNodeError`]: crate::AddNodeError\n\
                 [`Client`]: crate::Client\n\
                 [`ConnectFailure`]: crate::ConnectFailure\n\
+                [`EventReader`]: crate::EventReader\n\
                 [`GetClientError`]: crate::GetClientError\n\
+                [`HealthReport`]: crate::HealthReport\n\
                 [`NodeHandle`]: crate::NodeHandle\n\
                 [`PoolArgs`]: crate::PoolArgs\n\
                 [`PubSub`]: crate::PubSub\n\
@@ -76,6 +81,7 @@ page!(
     all(feature = "metrics", feature = "opentelemetry", feature = "prometheus", feature = "tokio")
 );
 page!(outages, "guide/outages.md", any(feature = "tokio", feature = "smol"));
+page!(observability, "guide/observability.md", feature = "tokio");
 page!(cluster, "guide/cluster.md", all(feature = "cluster", feature = "tokio"));
 page!(tls, "guide/tls.md", all(feature = "tls-rustls", feature = "tokio"));
 page!(testing, "guide/testing.md", feature = "testing");

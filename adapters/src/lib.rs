@@ -28,6 +28,7 @@
 //! | [`guide::configuration`] | to set something: every setting, hooks, limits of connections, URLs, features |
 //! | [`guide::metrics`] | to watch it: counters and histograms, Prometheus, OpenTelemetry |
 //! | [`guide::outages`] | to handle errors and to shut down: what callers get, every error, HTTP 503, SIGTERM |
+//! | [`guide::observability`] | to watch the pools: health for readiness probes, events, logs |
 //! | [`guide::cluster`] | with Redis Cluster |
 //! | [`guide::tls`] | with TLS |
 //! | [`guide::testing`] | to test your own code with a virtual clock |
@@ -51,7 +52,8 @@
 //! - `smol`: `smol::SmolRuntime`, for services on smol or async-std.
 //! - `cluster`: Redis Cluster. `tls-rustls`: `rediss://` and `valkeys://` URLs. Both need one of the runtimes.
 //! - `prometheus`, `metrics`, `opentelemetry`: the module `export`. They need one of the runtimes.
-//! - `serde`: `Serialize` for every status and all metrics.
+//! - `tracing`: what happens in the nodes as events of the crate of that name.
+//! - `serde`: `Serialize` for every status, event and all metrics.
 //! - `testing`: the module of that name.
 //!
 //! All may be on at once. For smol alone: `default-features = false, features = ["smol"]`. Without a runtime only [`pool`] and
@@ -76,11 +78,15 @@ mod future_util;
 #[cfg(any(doc, doctest))]
 pub mod guide;
 #[cfg(any(feature = "tokio", feature = "smol"))]
+mod health_report;
+#[cfg(any(feature = "tokio", feature = "smol"))]
 mod manager;
 #[cfg(any(feature = "tokio", feature = "smol"))]
 mod network;
 #[cfg(not(any(feature = "tokio", feature = "smol")))]
 mod no_runtime;
+#[cfg(any(feature = "tokio", feature = "smol"))]
+mod observe;
 pub mod pool;
 pub mod prelude;
 #[cfg(any(feature = "tokio", feature = "smol"))]
@@ -107,8 +113,9 @@ pub use redis;
 #[cfg(feature = "testing")]
 pub use redis_manager_core::testing;
 pub use redis_manager_core::{
-    AcquireCounts, Closed, ConfigError, ConnectCounts, CountBy, CountKey, Health, Histogram, LastError, NodeMetrics, NodeStatus,
-    OnNodeDown, PoolStatus, ReturnCounts, Setting, Snapshot, TotalConnections, WaitPhase,
+    AcquireCounts, CheckOutcome, CloseReason, Closed, ConfigError, ConnectCounts, ConnectionUse, CountBy, CountKey,
+    DialFailureKind, Event, GrantRevoked, Health, Histogram, LastError, NodeMetrics, NodeStatus, Observer, OnNodeDown,
+    PoolStatus, ReturnCounts, Setting, Snapshot, TotalConnections, WaitPhase,
 };
 
 #[cfg(any(feature = "tokio", feature = "smol"))]
@@ -118,10 +125,14 @@ pub use cluster::{ClusterArgs, ClusterMetrics, ClusterNode, ClusterRole, Cluster
 #[cfg(any(feature = "tokio", feature = "smol"))]
 pub use error::{AddNodeError, ConnectFailure, FailureKind, GetClientError, RedisErrorExt, Sent};
 #[cfg(any(feature = "tokio", feature = "smol"))]
+pub use health_report::{HealthReport, NodeHealth};
+#[cfg(any(feature = "tokio", feature = "smol"))]
 pub use manager::{NodeHandle, RedisManager};
 #[cfg(not(any(feature = "tokio", feature = "smol")))]
 #[expect(deprecated, reason = "its note says what is missing")]
 pub use no_runtime::RedisManager;
+#[cfg(any(feature = "tokio", feature = "smol"))]
+pub use observe::{EventReader, MissedEvents, NodeEvent};
 #[cfg(any(feature = "tokio", feature = "smol"))]
 pub use redis_node::{
     Attempt, Client, CommandMetrics, ConnectPhaseTimes, Handshake, LendCandidate, NewConnection, PoolArgs, Prepared, PubSub,

@@ -1,4 +1,4 @@
-//! The table of all settings, and the one setting that belongs neither to the core nor to connections.
+//! The table of all settings, and the one setting that belongs to no other part.
 
 use std::ops::RangeInclusive;
 
@@ -7,6 +7,7 @@ use redis_manager_core::{NodeConfig, Setting, TotalLimit};
 #[cfg(feature = "cluster")]
 use crate::cluster::ClusterArgs;
 use crate::manager::RedisManager;
+use crate::observe::ObserveSettings;
 use crate::redis_node::{PoolArgs, Tls};
 
 /// Range of `shared_connections_per_node`.
@@ -29,6 +30,7 @@ impl RedisManager {
             .into_iter()
             .chain(TotalLimit::settings())
             .chain([shared])
+            .chain(ObserveSettings::settings())
             .chain(Tls::setting())
             .chain(PoolArgs::settings());
         #[cfg(feature = "cluster")]

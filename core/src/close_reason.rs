@@ -4,6 +4,8 @@ use std::fmt;
 
 /// Why a connection was closed; every connection leaves with exactly one of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum CloseReason {
     /// It was found broken: on return, by its monitor, or when it was about to be handed out.

@@ -17,7 +17,9 @@ mod tests {
     use std::time::Duration;
 
     use crate::close_reason::CloseReason;
-    use crate::state::{Health, NodeMetrics, NodeStatus, PoolStatus};
+    use crate::state::{
+        CheckOutcome, ConnectionUse, DialFailureKind, Event, GrantRevoked, Health, NodeMetrics, NodeStatus, PoolStatus, WaitPhase,
+    };
 
     /// Guards against: durations as `{secs, nanos}`, a health in capitals.
     #[test]
@@ -36,6 +38,7 @@ mod tests {
         };
         let status = NodeStatus {
             health: Health::Suspect,
+            health_for: Duration::from_millis(250),
             down_for: Some(Duration::from_millis(1_500)),
             total_pools: 1,
             healthy_pools: 1,
@@ -54,7 +57,7 @@ mod tests {
         };
         let value = serde_json::to_value(&status).expect("plain data");
         assert_eq!(value["health"], "suspect");
-        assert_eq!(value["down_for"], 1.5);
+        assert_eq!((&value["health_for"], &value["down_for"]), (&0.25.into(), &1.5.into()));
         assert_eq!(value["last_error_age"], serde_json::Value::Null);
         assert_eq!(value["pools"][0]["active_calls"], 3);
     }
@@ -72,5 +75,50 @@ mod tests {
         assert_eq!(value["wait_time"]["buckets"].as_array().map(Vec::len), Some(43));
         assert_eq!(value["wait_time"]["buckets"][20], serde_json::json!([0.022, 1]));
         assert_eq!(value["acquires"]["timed_out"]["leases_held"], 0);
+    }
+
+    /// Guards against: names of Rust in place of small letters, durations as `{secs, nanos}`, an event whose kind is its text
+    /// or the name of its field.
+    #[test]
+    fn an_event_is_serialized_by_its_kind_with_its_data_in_small_letters_and_seconds() {
+        let of = |event: &Event| serde_json::to_string(event).expect("plain data");
+        let length = Duration::from_millis(1_500);
+        let why: std::sync::Arc<str> = "refused".into();
+        for (event, text) in [
+            (
+                Event::Connected { pool: 1, took: length, overdue: false, recovered: true },
+                r#"{"kind":"connected","data":{"pool":1,"took":1.5,"overdue":false,"recovered":true}}"#,
+            ),
+            (
+                Event::ConnectFailed { took: length, kind: DialFailureKind::TimedOut, why: why.clone() },
+                r#"{"kind":"connect_failed","data":{"took":1.5,"kind":"timed_out","why":"refused"}}"#,
+            ),
+            (Event::DialOverdue { after: length }, r#"{"kind":"dial_overdue","data":{"after":1.5}}"#),
+            (Event::DialOutlivedPool, r#"{"kind":"dial_outlived_pool"}"#),
+            (
+                Event::Closed { reason: CloseReason::IdleTooLong, age: length, idle: true },
+                r#"{"kind":"closed","data":{"reason":"idle_too_long","age":1.5,"idle":true}}"#,
+            ),
+            (Event::Died { during: ConnectionUse::Loan }, r#"{"kind":"died","data":{"during":"loan"}}"#),
+            (Event::Granted { waited: length }, r#"{"kind":"granted","data":{"waited":1.5}}"#),
+            (Event::GrantRevoked { why: GrantRevoked::PoolClosed }, r#"{"kind":"grant_revoked","data":{"why":"pool_closed"}}"#),
+            (
+                Event::TimedOut { phase: WaitPhase::LeasesHeld, waited: length },
+                r#"{"kind":"timed_out","data":{"phase":"leases_held","waited":1.5}}"#,
+            ),
+            (Event::Unavailable { waited: length }, r#"{"kind":"unavailable","data":{"waited":1.5}}"#),
+            (
+                Event::HealthChanged { from: Health::Up, to: Health::Down, lasted: length, why: Some(why) },
+                r#"{"kind":"health_changed","data":{"from":"up","to":"down","lasted":1.5,"why":"refused"}}"#,
+            ),
+            (
+                Event::HealthChanged { from: Health::Down, to: Health::Up, lasted: length, why: None },
+                r#"{"kind":"health_changed","data":{"from":"down","to":"up","lasted":1.5,"why":null}}"#,
+            ),
+            (Event::Checked(CheckOutcome::Unanswered), r#"{"kind":"checked","data":"unanswered"}"#),
+            (Event::ClockJumped { by: length }, r#"{"kind":"clock_jumped","data":{"by":1.5}}"#),
+        ] {
+            assert_eq!(of(&event), text);
+        }
     }
 }

@@ -109,7 +109,11 @@ fn a_client_sees_ask_and_then_moved_while_slots_move_under_it() {
     let position = |kind| answers.iter().position(|(other, _)| other == kind);
     assert!(position("OK") < position("ASK") && position("ASK") < position("MOVED"), "{answers:?}");
     assert_eq!(answers.last().map(|(kind, _)| kind.as_str()), Some("MOVED"), "{answers:?}");
-    assert_eq!(counts.iter().map(|(_, count)| count).sum::<u32>(), answers.iter().map(|(_, count)| count).sum(), "{answers:?}");
+    assert_eq!(
+        counts.iter().map(|(_, count)| count).sum::<u32>(),
+        answers.iter().map(|(_, count)| count).sum::<u32>(),
+        "{answers:?}"
+    );
     assert_eq!((cluster.owner_of_slot(500), cluster.owner_of_slot(1_000)), (to.clone(), from));
     let key = format!("3:{}", key_for_slot(3));
     assert_eq!((to.command(&["EXISTS", &key]), slot_of(&key)), ("1".to_owned(), 3));

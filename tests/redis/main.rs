@@ -13,6 +13,7 @@ mod command_metrics;
 mod commands;
 mod dialling;
 mod ending;
+mod events;
 mod faults;
 mod fleet;
 mod handshakes;

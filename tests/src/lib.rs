@@ -1,9 +1,11 @@
-//! What the tests share: real Redis servers and clusters that they start and stop themselves, and every runtime there is.
+//! What the tests share: real Redis servers and clusters that they start and stop themselves, and every runtime there is, and a
+//! recorder of log lines.
 
 pub mod abilities;
 pub mod certificates;
 pub mod cluster;
 pub mod exposition;
+pub mod log_recorder;
 pub mod nutcracker;
 pub mod ports;
 pub mod redis_server;

@@ -1,10 +1,6 @@
-//! What the builder refuses, and what it takes from the environment.
+//! What the builder refuses.
 
 use super::*;
-
-fn with(name: &'static str, value: &'static str) -> RedisManagerBuilder {
-    RedisManager::builder().set_from(move |asked| (asked == name).then(|| String::from(value)))
-}
 
 /// Seen to bite: with each of the checks left out of `build`.
 #[cfg(feature = "smol")]
@@ -30,18 +26,4 @@ fn a_total_that_contradicts_another_knob_is_refused_in_words_that_name_both() {
     );
     assert!(builder().max_total_connections(4).min_connections_per_node(2).build(crate::smol::SmolRuntime::new()).is_ok());
     assert!(builder().min_connections_per_node(4).build(crate::smol::SmolRuntime::new()).is_ok(), "of no effect alone");
-}
-
-#[test]
-fn the_environment_sets_knobs_and_what_cannot_be_read_is_named() {
-    assert_eq!(with("MAX_CONNECTION_SIZE", "7").node, NodeConfig::builder().max_connection_size(7));
-    let half = Duration::from_millis(500);
-    assert_eq!(with("HEALTH_CHECK_INTERVAL", "0.5").node, NodeConfig::builder().health_check_interval(half));
-    assert_eq!(with("CLEANUP_INTERVAL", "0.5").node, NodeConfig::builder().cleanup_interval(half));
-    assert_eq!(with("MAX_IDLE_TIME", " 0.5 ").node, NodeConfig::builder().max_idle_time(half));
-    assert!(with("USE_REDIS_CLUSTER", "false").unreadable.is_none());
-    for (name, value) in [("MAX_CONNECTION_SIZE", "many"), ("MAX_IDLE_TIME", "-1"), ("USE_REDIS_CLUSTER", "perhaps")] {
-        let message = with(name, value).unreadable.map(|error| error.to_string()).unwrap_or_default();
-        assert!(message.starts_with(&format!("{name} is {value:?}: expected ")), "{message}");
-    }
 }

@@ -8,6 +8,7 @@ mod connecting;
 mod node_context;
 mod node_handle;
 mod node_key;
+mod observing;
 #[cfg(any(feature = "metrics", feature = "opentelemetry", feature = "prometheus"))]
 mod reader;
 mod upkeep;
@@ -27,6 +28,7 @@ use crate::manager::node_key::node_key;
 #[cfg(any(feature = "metrics", feature = "opentelemetry", feature = "prometheus"))]
 pub(crate) use crate::manager::reader::ManagerReader;
 use crate::network::Network;
+use crate::observe::EventSource;
 use crate::redis_node::{CommandMetrics, Hooks, PoolArgs, RedisConnector, Tls, redact};
 
 /// Connection pools of many Redis nodes, by URL. Cheap to clone; all clones are the same manager. When the last one is dropped,
@@ -41,6 +43,8 @@ use crate::redis_node::{CommandMetrics, Hooks, PoolArgs, RedisConnector, Tls, re
 pub struct RedisManager {
     nodes: Manager<RedisConnector>,
     context: Arc<NodeContext>,
+    /// Makes readers of events, if there is a buffer for them.
+    events: Option<EventSource>,
     /// Set in cluster mode: the cluster that the nodes belong to.
     #[cfg(feature = "cluster")]
     clusters: Option<Clusters>,
@@ -59,6 +63,7 @@ impl RedisManager {
         Self {
             nodes,
             context: Arc::new(NodeContext::new(network, args, hooks, tls, shared_connections_per_node)),
+            events: None,
             #[cfg(feature = "cluster")]
             clusters: None,
         }

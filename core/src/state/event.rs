@@ -17,7 +17,12 @@ use crate::state::status::Health;
 ///
 /// Every connection that was opened has one `Connected` and one `Closed`, and every `DialStarted` ends with `Connected`,
 /// `ConnectFailed` or `DialOutlivedPool`.
+///
+/// With the feature `serde` an event is serialized as `{"kind": "connect_failed", "data": {"took": 0.1, ..}}`: lengths of time
+/// are seconds, and an event without data has no `data`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(tag = "kind", content = "data", rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Event {
     /// A dial has begun.
@@ -32,6 +37,7 @@ pub enum Event {
         /// The index of its pool.
         pool: usize,
         /// How long it took.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "crate::seconds::of"))]
         took: Duration,
         /// Whether it had been given up as too slow.
         overdue: bool,
@@ -41,6 +47,7 @@ pub enum Event {
     /// A dial has failed.
     ConnectFailed {
         /// How long it took.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "crate::seconds::of"))]
         took: Duration,
         /// Whether another one is worth while.
         kind: DialFailureKind,
@@ -50,6 +57,7 @@ pub enum Event {
     /// A dial has taken longer than is usual: the next one no longer waits for it.
     DialOverdue {
         /// How long it had been under way.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "crate::seconds::of"))]
         after: Duration,
     },
     /// A dial ended without a connection because its pool was closed, or was given up at the deadline of a close.
@@ -65,6 +73,7 @@ pub enum Event {
         /// Why.
         reason: CloseReason,
         /// How long it had been open.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "crate::seconds::of"))]
         age: Duration,
         /// Whether it was idle.
         idle: bool,
@@ -89,6 +98,7 @@ pub enum Event {
     /// A waiting caller was given a connection that was idle, or has just been dialled or checked.
     Granted {
         /// How long the caller had waited.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "crate::seconds::of"))]
         waited: Duration,
     },
     /// A connection was taken back from a caller that it had been given to.
@@ -101,11 +111,13 @@ pub enum Event {
         /// What it was waiting for.
         phase: WaitPhase,
         /// How long it had waited.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "crate::seconds::of"))]
         waited: Duration,
     },
     /// A caller got no connection because the node is down.
     Unavailable {
         /// How long it had waited; zero: it failed at once.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "crate::seconds::of"))]
         waited: Duration,
     },
     /// A caller got no connection because the queue is full.
@@ -120,6 +132,7 @@ pub enum Event {
         /// How it is doing.
         to: Health,
         /// For how long it had been doing as before; zero if nothing had been noted of it before.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "crate::seconds::of"))]
         lasted: Duration,
         /// The last error, if there is one.
         why: Option<Arc<str>>,
@@ -159,12 +172,15 @@ pub enum Event {
     /// The clock has jumped, or the process was stopped: lifetimes and idle times do not count that time.
     ClockJumped {
         /// By how much.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "crate::seconds::of"))]
         by: Duration,
     },
 }
 
 /// What a connection was used for when it died.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ConnectionUse {
     /// Nothing: it was idle.
@@ -179,6 +195,8 @@ pub enum ConnectionUse {
 
 /// Why a connection was taken back from a caller that it had been given to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum GrantRevoked {
     /// The caller had left.
@@ -193,6 +211,8 @@ pub enum GrantRevoked {
 
 /// How a health check or a cleaning ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum CheckOutcome {
     /// The server answered.

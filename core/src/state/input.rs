@@ -91,6 +91,8 @@ impl DialFailure {
 
 /// How a connect failed, as far as the next attempt is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum DialFailureKind {
     /// Worth trying again soon.
     Passing,

@@ -97,6 +97,8 @@ pub struct WaitFailure {
 
 /// What a caller was waiting for when its time was up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum WaitPhase {
     /// Every connection was on loan and none came back in time.

@@ -43,6 +43,9 @@ impl fmt::Display for Health {
 pub struct NodeStatus {
     /// How the node is doing.
     pub health: Health,
+    /// For how long it has been doing like that.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::seconds::of"))]
+    pub health_for: Duration,
     /// For how long it has been down; none if it is not.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::seconds::of_option"))]
     pub down_for: Option<Duration>,
@@ -254,6 +257,7 @@ mod tests {
         assert_eq!((pool.to_string().as_str(), pool.active()), (text, 1));
         let node = NodeStatus {
             health: Health::Suspect,
+            health_for: Duration::ZERO,
             down_for: None,
             total_pools: 2,
             healthy_pools: 1,

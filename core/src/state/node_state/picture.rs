@@ -1,6 +1,7 @@
 //! What can be seen of a node: how it is doing, its status, and why a wait has failed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::NodeState;
 use crate::state::connections::Phase;
@@ -49,6 +50,7 @@ impl<C> NodeState<C> {
     pub fn status(&self, now: Instant) -> NodeStatus {
         let last_error = self.dialer.last_error();
         let health = self.health();
+        let health_for = self.seen_health.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
         let pools: Vec<_> = self
             .connections
             .pools()
@@ -69,11 +71,14 @@ impl<C> NodeState<C> {
             })
             .collect();
         let counts = self.connections.counts();
-        let down_since = self.seen_health.since.filter(|_| self.seen_health.health == Health::Down);
         let healthy_pools = pools.iter().filter(|pool| pool.healthy).count();
         NodeStatus {
             health,
-            down_for: down_since.map(|since| now.saturating_duration_since(since)),
+            health_for,
+            down_for: match health {
+                Health::Up | Health::Suspect => None,
+                Health::Down => Some(health_for),
+            },
             total_pools: pools.len(),
             healthy_pools,
             unhealthy_pools: pools.len() - healthy_pools,

@@ -1,5 +1,7 @@
 //! Connections that die while their borrowers hold them, and what the status says of a node that is down.
 
+use std::time::Duration;
+
 use super::{Bench, MS, SECOND, one_pool};
 use crate::close_reason::CloseReason;
 use crate::config::OnNodeDown;
@@ -32,11 +34,12 @@ fn h13_a_dead_loan_is_no_sign_of_life_counts_for_no_floor_and_starts_the_probe()
         bench.pass(MS);
         let status = bench.status();
         assert_eq!((status.health, status.healthy_pools, status.active), (Health::Down, 0, 1));
-        assert_eq!((status.down_for, status.last_error_age), (Some(MS), Some(MS)));
+        assert_eq!((status.health_for, status.down_for, status.last_error_age), (MS, Some(MS), Some(MS)));
         assert!(matches!(bench.acquire(SECOND), Acquired::Down(_)), "it fails fast, although a client is on loan");
         bench.until_dial();
         bench.accept();
         assert_eq!((bench.status().health, bench.status().down_for, bench.status().last_error_age), (Health::Up, None, None));
+        assert_eq!(bench.status().health_for, Duration::ZERO, "it has just come back");
         let other = bench.borrow();
         assert_eq!((bench.status().active, bench.status().lost), (2, 1));
         bench.put(Input::Release(loan, ReleaseKind::Broken(CloseReason::Broken)));
