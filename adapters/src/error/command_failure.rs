@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use redis::RedisError;
 
-use crate::error::{GetClientError, Sent};
+use crate::error::{AddNodeError, GetClientError, Sent};
 
 /// Whether the server is the reason that a command has no reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,24 +26,41 @@ pub(crate) struct CommandFailure {
     pub(crate) outage: Outage,
     pub(crate) node: Option<Arc<str>>,
     /// Why there was no connection, if that is it.
-    pub(crate) no_client: Option<GetClientError>,
+    pub(crate) no_connection: Option<NoConnection>,
+}
+
+/// An error of another type that became a [`RedisError`].
+#[derive(Clone, Debug)]
+pub(crate) enum NoConnection {
+    Get(GetClientError),
+    Add(AddNodeError),
 }
 
 impl CommandFailure {
     /// The server did not get the command.
     pub(crate) fn not_sent(node: Option<&str>, outage: Outage, why: &str) -> Self {
-        Self { text: format!("not sent: {why}"), sent: Sent::NotSent, outage, node: node.map(Arc::from), no_client: None }
+        Self { text: format!("not sent: {why}"), sent: Sent::NotSent, outage, node: node.map(Arc::from), no_connection: None }
     }
 
     /// The server may have executed the command; `text` says so.
     pub(crate) fn unknown(node: Option<&str>, outage: Outage, text: impl Into<String>) -> Self {
-        Self { text: text.into(), sent: Sent::Unknown, outage, node: node.map(Arc::from), no_client: None }
+        Self { text: text.into(), sent: Sent::Unknown, outage, node: node.map(Arc::from), no_connection: None }
+    }
+
+    /// There was no connection to send it on.
+    fn no_connection(error: NoConnection) -> Self {
+        let (node, text, unavailable) = match &error {
+            NoConnection::Get(error) => (error.node(), format!("not sent: {error}"), error.is_unavailable()),
+            NoConnection::Add(error) => (error.node(), error.to_string(), error.is_unavailable()),
+        };
+        let outage = if unavailable { Outage::Server } else { Outage::Ours };
+        Self { text, sent: Sent::NotSent, outage, node: Some(Arc::from(node)), no_connection: Some(error) }
     }
 
     /// Rebuilds a failure that was passed on as text.
     #[cfg(feature = "cluster")]
     pub(crate) fn said(sent: Sent, node: Option<&str>, outage: Outage, text: &str) -> Self {
-        Self { text: String::from(text), sent, outage, node: node.map(Arc::from), no_client: None }
+        Self { text: String::from(text), sent, outage, node: node.map(Arc::from), no_connection: None }
     }
 
     /// The failure in an error, if the error is one of ours.
@@ -80,7 +97,10 @@ impl fmt::Display for CommandFailure {
 
 impl Error for CommandFailure {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.no_client.as_ref().map(|error| error as &(dyn Error + 'static))
+        match self.no_connection.as_ref()? {
+            NoConnection::Get(error) => Some(error),
+            NoConnection::Add(error) => Some(error),
+        }
     }
 }
 
@@ -97,8 +117,20 @@ impl From<GetClientError> for RedisError {
             | GetClientError::Closed { .. }
             | GetClientError::RuntimeEnded { .. } => io::ErrorKind::NotConnected,
         };
-        let outage = if error.is_unavailable() { Outage::Server } else { Outage::Ours };
-        let failure = CommandFailure::not_sent(Some(error.node()), outage, &error.to_string());
-        CommandFailure { no_client: Some(error), ..failure }.of_kind(kind)
+        CommandFailure::no_connection(NoConnection::Get(error)).of_kind(kind)
+    }
+}
+
+/// For functions that return [`redis::RedisResult`]. Nothing was sent. The original error is a `source()` of the result.
+impl From<AddNodeError> for RedisError {
+    fn from(error: AddNodeError) -> Self {
+        let kind = match &error {
+            AddNodeError::NoHealthyPools { .. } | AddNodeError::NothingLeft { .. } => io::ErrorKind::TimedOut,
+            AddNodeError::InvalidUrl { .. } => io::ErrorKind::InvalidInput,
+            AddNodeError::NoFloorLeft { .. } | AddNodeError::Closed { .. } | AddNodeError::RuntimeEnded { .. } => {
+                io::ErrorKind::NotConnected
+            }
+        };
+        CommandFailure::no_connection(NoConnection::Add(error)).of_kind(kind)
     }
 }

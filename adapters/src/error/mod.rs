@@ -17,7 +17,7 @@ mod sent;
 mod tests;
 
 pub use add_node::AddNodeError;
-pub(crate) use command_failure::{CommandFailure, Outage};
+pub(crate) use command_failure::{CommandFailure, NoConnection, Outage};
 pub use connect_failure::ConnectFailure;
 pub use failure_kind::FailureKind;
 pub use get_client::GetClientError;

@@ -2,7 +2,7 @@
 
 use redis::{ErrorKind, RedisError};
 
-use crate::error::{AddNodeError, CommandFailure, GetClientError, Outage, Sent};
+use crate::error::{AddNodeError, CommandFailure, GetClientError, NoConnection, Outage, Sent};
 
 /// What an error means, for every kind of call: a lease, a shared client, a routed client, a transaction, a subscription.
 ///
@@ -13,6 +13,7 @@ use crate::error::{AddNodeError, CommandFailure, GetClientError, Outage, Sent};
 /// | `Timeout` for another reason, `Saturated` | get, a shared or routed command | not sent | no |
 /// | `NoOwner` | a client for a key | not sent | yes |
 /// | `UnknownNode`, `NoFloorLeft`, `Closed`, `RuntimeEnded` | get, a shared or routed command | not sent | no |
+/// | one of [`AddNodeError`] | `?` in a function that returns a `RedisError` | not sent | as [`AddNodeError::is_unavailable`] |
 /// | `not sent: connection lost` | a lease, a transaction, `subscribe` | not sent | yes |
 /// | `not sent: the pools of this client are closed`, `… the runtime … has ended` | all | not sent | no |
 /// | `not sent: a node that it is meant for fails, or has left` | a routed command | not sent | yes |
@@ -85,8 +86,9 @@ impl RedisErrorExt for RedisError {
     }
 
     fn is_closed(&self) -> bool {
-        CommandFailure::of(self).is_some_and(|failure| match &failure.no_client {
-            Some(error) => error.is_closed(),
+        CommandFailure::of(self).is_some_and(|failure| match &failure.no_connection {
+            Some(NoConnection::Get(error)) => error.is_closed(),
+            Some(NoConnection::Add(error)) => error.is_closed(),
             None => failure.outage == Outage::Ours,
         })
     }
@@ -96,7 +98,10 @@ impl RedisErrorExt for RedisError {
     }
 
     fn get_client_error(&self) -> Option<&GetClientError> {
-        CommandFailure::of(self)?.no_client.as_ref()
+        match CommandFailure::of(self)?.no_connection.as_ref()? {
+            NoConnection::Get(error) => Some(error),
+            NoConnection::Add(_) => None,
+        }
     }
 }
 

@@ -59,6 +59,20 @@ fn each_row_of_the_table_is_as_it_says() {
         assert_eq!((as_redis.node(), as_redis.get_client_error()), (Some("redis://node"), Some(&error)));
         assert_eq!(as_redis.to_string(), format!("not sent: {error}"));
     }
+    let no_node = [
+        (AddNodeError::InvalidUrl { node: node(), reason: String::from("no host") }, false, false),
+        (AddNodeError::NoHealthyPools { node: node(), waited: 1_001 * MS, seen: Snapshot::default(), last_error: None }, true, false),
+        (AddNodeError::Closed { node: node() }, false, true),
+        (AddNodeError::RuntimeEnded { node: node() }, false, true),
+    ];
+    for (error, unavailable, closed) in no_node {
+        let as_redis = RedisError::from(error.clone());
+        for facts in [(facts(&error), error.is_closed()), (facts(&as_redis), as_redis.is_closed())] {
+            assert_eq!(facts, ((Sent::NotSent, unavailable), closed), "{error}");
+        }
+        assert_eq!((as_redis.node(), as_redis.get_client_error()), (Some("redis://node"), None));
+        assert_eq!(as_redis.to_string(), error.to_string());
+    }
     let of_commands = [
         (CommandFailure::not_sent(None, Outage::Server, "connection lost").lost(), Sent::NotSent, true),
         (CommandFailure::not_sent(None, Outage::Ours, "closed").lost(), Sent::NotSent, false),

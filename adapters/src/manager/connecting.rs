@@ -9,12 +9,13 @@ impl RedisManager {
     /// (`default_timeout`). For other settings, use [`builder`](RedisManager::builder).
     ///
     /// ```no_run
-    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-    /// let manager = redis_manager::RedisManager::connect("redis://localhost").await?;
-    /// let mut client = manager.get_client("redis://localhost").await?;
-    /// # drop(client);
-    /// # Ok(())
-    /// # }
+    /// use redis_manager::{RedisManager, redis};
+    ///
+    /// async fn ping() -> redis::RedisResult<String> {
+    ///     let manager = RedisManager::connect("redis://localhost").await?;
+    ///     let mut client = manager.get_client("redis://localhost").await?;
+    ///     redis::cmd("PING").query_async(&mut client).await
+    /// }
     /// ```
     ///
     /// # Errors
