@@ -23,12 +23,14 @@ pub(crate) struct ConnectionMeta {
 }
 
 impl ConnectionMeta {
-    pub(crate) fn of_dial(pool: usize, now: Instant) -> Self {
+    /// A dial begins. What it was begun in counts: its last reply may have come before the node became suspect, and its server may be
+    /// the one that is no longer wanted.
+    pub(crate) fn of_dial(pool: usize, now: Instant, trust_epoch: u64, server_generation: u64) -> Self {
         Self {
             pool,
             phase: Phase::Connecting,
-            trust_epoch: 0,
-            server_generation: 0,
+            trust_epoch,
+            server_generation,
             retire: None,
             entered_at: now,
             born_at: now,
@@ -48,12 +50,12 @@ impl ConnectionMeta {
         self.phase
     }
 
-    /// The node's trust epoch when the connection last showed a sign of life.
+    /// The node's trust epoch when the connection last showed a sign of life, or when its dial began.
     pub(crate) fn trust_epoch(&self) -> u64 {
         self.trust_epoch
     }
 
-    /// The node's server generation when the connection was made.
+    /// The node's server generation when its dial began.
     pub(crate) fn server_generation(&self) -> u64 {
         self.server_generation
     }
@@ -114,9 +116,7 @@ impl ConnectionMeta {
     }
 
     /// Its dial has succeeded.
-    pub(crate) fn connected(&mut self, now: Instant, trust_epoch: u64, server_generation: u64) {
-        self.trust_epoch = trust_epoch;
-        self.server_generation = server_generation;
+    pub(crate) fn connected(&mut self, now: Instant) {
         self.born_at = now;
         self.idle_since = Some(now);
     }

@@ -147,8 +147,9 @@ impl<C> ConnectionTable<C> {
     }
 
     /// Takes a slot for a connection that is being dialled.
-    pub(crate) fn open(&mut self, pool: usize, now: Instant) -> ConnId {
-        let entry = Connection { meta: ConnectionMeta::of_dial(pool, now), conn: None, links: Links::default() };
+    pub(crate) fn open(&mut self, pool: usize, now: Instant, trust_epoch: u64, server_generation: u64) -> ConnId {
+        let meta = ConnectionMeta::of_dial(pool, now, trust_epoch, server_generation);
+        let entry = Connection { meta, conn: None, links: Links::default() };
         let (slot, generation) = self.slab.insert(entry);
         self.counts.enter(Phase::Connecting);
         self.pool_mut(pool).counts.enter(Phase::Connecting);

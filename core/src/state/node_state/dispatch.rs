@@ -179,7 +179,7 @@ impl<C> NodeState<C> {
 
     fn dial_in(&mut self, now: Instant, pool: usize) {
         self.quota.put_off_probe(false);
-        let id = self.connections.open(pool, now);
+        let id = self.connections.open(pool, now, self.trust.epoch(), self.trust.server_generation());
         let probe = self.dialer.is_failing();
         self.outbox.emit(Event::DialStarted { pool, probe });
         let deadline = self.dialer.begin(now, id);

@@ -97,7 +97,9 @@ impl<C> NodeState<C> {
             return;
         };
         let (started_at, pool, overdue, retire) = (meta.entered_at(), meta.pool(), meta.phase() == Phase::Overdue, meta.retire());
-        meta.connected(now, self.trust.epoch(), self.trust.server_generation());
+        meta.connected(now);
+        let has_answered = meta.trust_epoch() == self.trust.epoch();
+        let is_outdated = meta.server_generation() != self.trust.server_generation();
         let (took, recovered) = (now.saturating_duration_since(started_at), self.dialer.has_failed());
         self.outbox.emit(Event::Connected { pool, took, overdue, recovered });
         if !self.closes.is_open() {
@@ -109,10 +111,21 @@ impl<C> NodeState<C> {
             self.lost_at_birth(now, CLOSED_AT_BIRTH);
             return;
         }
-        self.dialer.succeeded(now, started_at);
+        if has_answered {
+            self.dialer.succeeded(now, started_at);
+        }
+        if is_outdated {
+            self.close_conn(now, id, conn, CloseReason::Outdated);
+            return;
+        }
         self.end_at(id, now + lifetime);
-        self.check_at(id, check_at);
-        self.connections.add_idle(id, conn);
+        if has_answered {
+            self.check_at(id, check_at);
+            self.connections.add_idle(id, conn);
+        } else {
+            // Its replies are older than what made the node suspect.
+            self.check_conn(now, id, conn);
+        }
     }
 
     pub(super) fn on_connect_failed(&mut self, now: Instant, ticket: Ticket, failure: DialFailure) {

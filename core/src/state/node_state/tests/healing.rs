@@ -102,6 +102,38 @@ fn h6_silence_has_all_others_checked_orders_one_dial_and_late_returns_are_checke
     assert_eq!(bench.checks.len(), 0, "they were asked before the silence: no new distrust");
 }
 
+/// A dial may have had its last reply before the node became suspect.
+#[test]
+fn h6_a_connection_whose_dial_began_before_is_checked_before_it_is_lent() {
+    let mut bench = Bench::new(one_pool(2).min_idle(2));
+    bench.accept();
+    let loan = bench.borrow();
+    assert_eq!(bench.connects.len(), 1, "a dial is under way");
+    bench.put(Input::Distrusted(loan.id, String::from("LOADING")));
+    let waiter = bench.wait(SECOND);
+    bench.accept();
+    assert_eq!((bench.status().idle, bench.checks.len()), (0, 1), "it is asked first");
+    assert_eq!(bench.state.health(), Health::Suspect, "and proves nothing");
+    let checkup = bench.checks.remove(0);
+    bench.put(Input::Checked(checkup, CheckResult::Sound));
+    bench.granted(waiter);
+    assert_eq!(bench.state.health(), Health::Up);
+}
+
+/// It may lead to the server that is no longer wanted.
+#[test]
+fn h7_a_connection_whose_dial_began_before_a_failover_is_closed() {
+    let mut bench = Bench::new(one_pool(2).min_idle(2));
+    bench.accept();
+    let loan = bench.borrow();
+    bench.put(Input::Outdated(loan.id, String::from("READONLY")));
+    bench.accept();
+    assert_eq!(bench.close_all(), [CloseReason::Outdated]);
+    assert_eq!(bench.connects.len(), 1, "another one is dialled");
+    bench.accept();
+    assert_eq!(bench.status().idle, 1);
+}
+
 #[test]
 fn h6_a_silent_health_check_has_the_others_checked_at_once() {
     let mut bench = Bench::new(one_pool(4).min_idle(4).health_check_interval(10 * SECOND));

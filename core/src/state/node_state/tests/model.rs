@@ -15,6 +15,15 @@ use crate::time::Instant;
 /// The unit of time. Longer than any pause between two probes; exactly as long as a close may hang.
 pub(super) const BEAT: std::time::Duration = SECOND;
 
+/// What has happened since a dial began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct DialAge {
+    /// The node became suspect.
+    distrusted: bool,
+    /// Another server was wanted.
+    outdated: bool,
+}
+
 /// What the model expects the node's state to say unasked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Said {
@@ -131,6 +140,8 @@ pub(super) struct Model {
     dials: usize,
     /// How many of them had begun when a new connection was lost: they end first, and prove nothing.
     stale_dials: usize,
+    /// What has happened since each of them began, in the order of their begins.
+    dial_ages: Vec<DialAge>,
     /// In the order of arrival.
     waiters: Vec<ModelWaiter>,
     arrivals: u64,
@@ -152,6 +163,7 @@ impl Model {
             idle: Vec::new(),
             dials: 0,
             stale_dials: 0,
+            dial_ages: Vec::new(),
             waiters: Vec::new(),
             arrivals: 0,
             gate: ModelGate::Open,

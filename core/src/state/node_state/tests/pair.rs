@@ -132,12 +132,13 @@ impl Pair {
                 }
             }
             Op::Connected(n) => {
-                let ticket = self.connects.remove(n.min(self.connects.len() - 1));
+                let nth = n.min(self.connects.len() - 1);
+                let ticket = self.connects.remove(nth);
                 let conn = self.fresh_conn();
                 self.conns.retain(|(_, other)| *other != conn);
                 self.conns.push((ticket.id, conn));
                 self.bench.put(Input::Connected(ticket, conn));
-                self.model.connected(conn);
+                self.model.connected(conn, nth);
             }
             Op::ConnectFailed(n) => self.fail(n, DialFailureKind::Passing),
             Op::ConnectRefused(n) => self.fail(n, DialFailureKind::Permanent),
@@ -220,9 +221,10 @@ impl Pair {
     }
 
     fn fail(&mut self, n: usize, kind: DialFailureKind) {
-        let ticket = self.connects.remove(n.min(self.connects.len() - 1));
+        let nth = n.min(self.connects.len() - 1);
+        let ticket = self.connects.remove(nth);
         self.bench.put(Input::ConnectFailed(ticket, DialFailure::new(String::from("no"), kind)));
-        self.model.connect_failed(kind == DialFailureKind::Permanent);
+        self.model.connect_failed(kind == DialFailureKind::Permanent, nth);
     }
 
     fn die(&mut self, among: Vec<u32>, n: usize) {

@@ -99,7 +99,7 @@ impl Model {
         }
     }
 
-    pub(in crate::state::node_state::tests) fn connected(&mut self, conn: u32) {
+    pub(in crate::state::node_state::tests) fn connected(&mut self, conn: u32, nth: usize) {
         let counted = self.dials > 0;
         if !counted {
             self.said.push(Said::Close(conn, CloseReason::PoolClosed));
@@ -107,8 +107,11 @@ impl Model {
         }
         self.dials -= 1;
         let proves_nothing = self.end_stale_dial();
-        self.conns.push(Conn { conn, at: At::Leased, born: self.now, trusted: true, retire: None, current: true });
-        if self.life == ModelLifecycle::Open && !proves_nothing {
+        let age = self.dial_ages.remove(nth);
+        let (trusted, current) = (!age.distrusted, !age.outdated);
+        let retire = (!current && self.life == ModelLifecycle::Open).then_some(CloseReason::Outdated);
+        self.conns.push(Conn { conn, at: At::Leased, born: self.now, trusted, retire, current });
+        if self.life == ModelLifecycle::Open && !proves_nothing && trusted {
             self.hopeless = false;
             self.gate = match self.gate {
                 ModelGate::Open | ModelGate::Ramp { width: 4, done: 3 } => ModelGate::Open,
@@ -120,11 +123,12 @@ impl Model {
         self.release(conn, Word::Sound);
     }
 
-    pub(in crate::state::node_state::tests) fn connect_failed(&mut self, for_good: bool) {
+    pub(in crate::state::node_state::tests) fn connect_failed(&mut self, for_good: bool, nth: usize) {
         let counted = self.dials > 0;
         if counted {
             self.dials -= 1;
             self.end_stale_dial();
+            self.dial_ages.remove(nth);
             self.dial_failed(for_good);
         }
         self.dispatch();
@@ -207,6 +211,7 @@ impl Model {
         let known = self.knows(conn) && self.find(conn).current;
         if known && self.life == ModelLifecycle::Open && self.next_generation_at <= self.now {
             self.next_generation_at = self.now + BEAT;
+            self.dial_ages.iter_mut().for_each(|age| age.outdated = true);
             for conn in std::mem::take(&mut self.idle) {
                 self.close_conn(conn, CloseReason::Outdated);
             }

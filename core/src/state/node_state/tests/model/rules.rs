@@ -1,6 +1,6 @@
 //! The model: the rules that hold whatever happens.
 
-use super::{At, BEAT, Conn, Model, ModelGate, ModelLifecycle, ModelWait, ModelWaiter, Said, Told, Word};
+use super::{At, BEAT, Conn, DialAge, Model, ModelGate, ModelLifecycle, ModelWait, ModelWaiter, Said, Told, Word};
 use crate::close_reason::CloseReason;
 use crate::state::Health;
 use crate::time::Instant;
@@ -56,6 +56,7 @@ impl Model {
         }
         self.conns.retain(|conn| !matches!(conn.at, At::Checking | At::Cleaning));
         self.dials = 0;
+        self.dial_ages.clear();
         self.life = ModelLifecycle::Closing { force_at: Instant::from_nanos(u64::MAX) };
     }
 
@@ -135,6 +136,7 @@ impl Model {
 
     pub(super) fn dial(&mut self) {
         self.dials += 1;
+        self.dial_ages.push(DialAge::default());
         self.said.push(Said::Connect);
     }
 
@@ -164,6 +166,7 @@ impl Model {
             return;
         }
         self.conns.iter_mut().for_each(|conn| conn.trusted = false);
+        self.dial_ages.iter_mut().for_each(|age| age.distrusted = true);
         self.suspect();
         for conn in std::mem::take(&mut self.idle) {
             self.find(conn).at = At::Checking;
