@@ -103,6 +103,8 @@ pub mod smol;
 mod stream;
 #[cfg(any(feature = "tokio", feature = "smol"))]
 mod tcp_options;
+#[cfg(feature = "testing")]
+pub mod testing;
 #[cfg(all(feature = "tls-rustls", any(feature = "tokio", feature = "smol")))]
 pub mod tls;
 #[cfg(feature = "tokio")]
@@ -110,8 +112,6 @@ pub mod tokio;
 
 #[cfg(any(feature = "tokio", feature = "smol"))]
 pub use redis;
-#[cfg(feature = "testing")]
-pub use redis_manager_core::testing;
 pub use redis_manager_core::{
     AcquireCounts, CheckOutcome, CloseReason, Closed, ConfigError, ConnectCounts, ConnectionUse, CountBy, CountKey,
     DialFailureKind, Event, GrantRevoked, Health, Histogram, LastError, NodeMetrics, NodeStatus, Observer, OnNodeDown,

@@ -38,4 +38,6 @@ pub use fake_runtime::FakeRuntime;
 pub use fake_server::{FakeError, FakeMode, FakeServer, FormerServer};
 pub use schedule::{Pick, Schedule};
 
+#[doc(hidden)]
+pub use crate::state::rng::Rng;
 pub use crate::state::{CoverPoint, Coverage};

@@ -27,8 +27,15 @@ use crate::time::Instant;
 #[derive(Clone)]
 pub struct FakeRuntime {
     executor: Arc<Mutex<Executor>>,
+    waits: Arc<Mutex<Vec<DescribeWaits>>>,
     seed: u64,
 }
+
+/// Who waits for what; None when there is nothing to describe any more.
+type DescribeWaits = Box<dyn Fn() -> Option<String> + Send>;
+
+/// Virtual time after which a `block_on` is taken for a wait without end: a day.
+const LONGEST_BLOCK_ON: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl FakeRuntime {
     /// A new world at [`Instant::ZERO`]: any order of ready tasks, exact timers, polls that take no time.
@@ -40,7 +47,7 @@ impl FakeRuntime {
     /// A new world with a schedule of your choice, or one [drawn from the seed](Schedule::from_seed).
     #[must_use]
     pub fn with_schedule(seed: u64, schedule: Schedule) -> Self {
-        Self { executor: Arc::new(Mutex::new(Executor::new(seed, schedule))), seed }
+        Self { executor: Arc::new(Mutex::new(Executor::new(seed, schedule))), waits: Arc::default(), seed }
     }
 
     /// The virtual time.
@@ -107,8 +114,11 @@ impl FakeRuntime {
     ///
     /// # Panics
     ///
-    /// On a deadlock: nothing is ready, no timer is set, and `future` has not ended. On a livelock.
+    /// On a deadlock: nothing is ready, no timer is set, and `future` has not ended. If it has not ended after 24 h of virtual time,
+    /// although other tasks go on. On a livelock. The first two name who waits for what, as far as that was given by
+    /// [`describe_waits`](Self::describe_waits).
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        let end = self.now() + LONGEST_BLOCK_ON;
         let mut future = pin!(future);
         let main = TaskWaker::of_main(Arc::downgrade(&self.executor));
         let waker = Waker::from(Arc::clone(&main));
@@ -121,14 +131,32 @@ impl FakeRuntime {
                     }
                 }
                 NextTask::Task(number, task, waker) => self.poll_task(number, task, &waker),
-                NextTask::Nothing => assert!(
-                    self.fire_next(Instant::from_nanos(u64::MAX)),
-                    "deadlock at {} (seed {}): nothing is ready and no timer is set",
-                    self.now(),
-                    self.seed
-                ),
+                NextTask::Nothing if self.fire_next(end) => {}
+                NextTask::Nothing => self.panic_of_a_wait(),
             }
         }
+    }
+
+    /// Adds to what the panic of a deadlock says. `describe` returns None when it has nothing to say any more, and is dropped then.
+    pub fn describe_waits(&self, describe: impl Fn() -> Option<String> + Send + 'static) {
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(describe));
+    }
+
+    fn panic_of_a_wait(&self) -> ! {
+        let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut text = String::new();
+        waits.retain(|describe| {
+            let described = describe();
+            text.extend(described.clone());
+            described.is_some()
+        });
+        drop(waits);
+        let (now, seed) = (self.now(), self.seed);
+        let has_timer = self.lock().next_timer_at().is_some();
+        if has_timer {
+            panic!("at {now} (seed {seed}) a block_on has not ended within 24 h, although other tasks go on{text}");
+        }
+        panic!("deadlock at {now} (seed {seed}): nothing is ready and no timer is set{text}");
     }
 
     /// Lets time pass inside of a poll, as if it blocked its thread while others go on; `at_rest` is called whenever

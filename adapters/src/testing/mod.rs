@@ -1,0 +1,15 @@
+//! For tests, ours and yours: a runtime with a virtual clock and a seeded schedule, a network in memory, and servers on it.
+//!
+//! [`FakeRuntime`] has the clock and the tasks, [`FakeNetwork`] the streams, [`FakeRedis`] answers like a Redis. A test runs in
+//! one thread, in no time, and in the same way each time it has the same seed.
+//!
+//! [`FakeServer`] and [`FakeConnection`] belong to [`pool`](crate::pool): pools of something else than Redis.
+
+#[cfg(any(feature = "tokio", feature = "smol"))]
+mod fake_network;
+#[cfg(all(test, any(feature = "tokio", feature = "smol")))]
+mod tests;
+
+#[cfg(any(feature = "tokio", feature = "smol"))]
+pub use fake_network::{Cut, Direction, FakeHost, FakeListener, FakeNetwork, FakeStream, LinkConditions};
+pub use redis_manager_core::testing::*;
