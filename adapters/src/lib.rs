@@ -73,6 +73,10 @@ mod error;
     any(feature = "tokio", feature = "smol")
 ))]
 pub mod export;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+#[path = "testing/fake_redis/mod.rs"]
+pub mod fake_redis_machine;
 #[cfg(all(feature = "cluster", any(feature = "tokio", feature = "smol")))]
 mod future_util;
 #[cfg(any(doc, doctest))]

@@ -61,7 +61,11 @@ fn each_row_of_the_table_is_as_it_says() {
     }
     let no_node = [
         (AddNodeError::InvalidUrl { node: node(), reason: String::from("no host") }, false, false),
-        (AddNodeError::NoHealthyPools { node: node(), waited: 1_001 * MS, seen: Snapshot::default(), last_error: None }, true, false),
+        (
+            AddNodeError::NoHealthyPools { node: node(), waited: 1_001 * MS, seen: Snapshot::default(), last_error: None },
+            true,
+            false,
+        ),
         (AddNodeError::Closed { node: node() }, false, true),
         (AddNodeError::RuntimeEnded { node: node() }, false, true),
     ];
