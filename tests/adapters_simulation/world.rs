@@ -124,13 +124,15 @@ impl World {
             server.host().set_conditions(LinkConditions::default());
         }
         self.runtime.advance(HEALED_WITHIN);
-        let most = (self.plan.pools * self.plan.pool_size).min(self.plan.total.map_or(usize::MAX, |total| total / self.plan.nodes));
+        let most =
+            (self.plan.pools * self.plan.pool_size).min(self.plan.total.map_or(usize::MAX, |total| total / self.plan.nodes));
         for (number, node) in self.nodes.iter().enumerate() {
             let all = self.runtime.block_on(async {
                 let mut clients = Vec::new();
                 for _ in 0..most {
                     let mut client = node.get_client().await.map_err(|error| format!("after the heal, {number}: {error}"))?;
-                    let () = redis::cmd("PING").exec_async(&mut client).await.map_err(|error| format!("after the heal: {error}"))?;
+                    let () =
+                        redis::cmd("PING").exec_async(&mut client).await.map_err(|error| format!("after the heal: {error}"))?;
                     clients.push(client);
                 }
                 Ok::<_, String>(clients)
@@ -155,7 +157,8 @@ impl World {
         for (number, node) in self.nodes.iter().enumerate() {
             let of_node: Vec<(u64, Fate)> =
                 records.once.iter().filter(|(_, (at, _))| *at == number).map(|(token, (_, fate))| (*token, *fate)).collect();
-            let (counted, sold, left) = self.runtime.block_on(ask(node, &of_node)).map_err(|error| format!("at the end: {error}"))?;
+            let (counted, sold, left) =
+                self.runtime.block_on(ask(node, &of_node)).map_err(|error| format!("at the end: {error}"))?;
             for ((token, fate), count) in of_node.iter().zip(counted) {
                 let is_right = match fate {
                     Fate::Unknown => matches!(count, None | Some(1)),

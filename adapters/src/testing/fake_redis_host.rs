@@ -90,7 +90,8 @@ impl FakeRedis {
             ticker: None,
         };
         let url_host = if address.is_ipv6() && host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-        let shared = SharedServer { network: network.clone(), address, name: format!("{url_host}:{port}"), state: Mutex::new(state) };
+        let shared =
+            SharedServer { network: network.clone(), address, name: format!("{url_host}:{port}"), state: Mutex::new(state) };
         let server = Self { shared: Arc::new(shared) };
         server.listen()?;
         Ok(server)
@@ -172,7 +173,7 @@ impl FakeRedis {
     /// The latest commands, the oldest one first.
     #[must_use]
     pub fn journal(&self) -> Vec<Seen> {
-        self.shared.lock().server.journal().cloned().collect()
+        self.shared.lock().server.journal().to_vec()
     }
 
     /// How often a command was carried out, by its name in upper case.
@@ -225,7 +226,10 @@ impl Drop for FakeRedis {
 
 impl fmt::Debug for FakeRedis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FakeRedis").field("name", &self.shared.name).field("address", &self.shared.address).finish_non_exhaustive()
+        f.debug_struct("FakeRedis")
+            .field("name", &self.shared.name)
+            .field("address", &self.shared.address)
+            .finish_non_exhaustive()
     }
 }
 
@@ -300,7 +304,7 @@ async fn accept(shared: Weak<SharedServer>, listener: FakeListener, start: u64) 
         // The refusal of one connection too many is sent before its end.
         let now = server.network.now();
         let mut state = server.lock();
-        let id = state.server.connected(now, &peer);
+        let Some(id) = state.server.connected(now, &peer) else { continue };
         state.senders.insert(id, sender);
         drop(state);
         server.act(|_, _| ());

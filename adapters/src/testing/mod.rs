@@ -7,9 +7,16 @@
 
 #[cfg(any(feature = "tokio", feature = "smol"))]
 mod fake_network;
+#[doc(hidden)]
+pub mod fake_redis;
+#[cfg(any(feature = "tokio", feature = "smol"))]
+mod fake_redis_host;
 #[cfg(all(test, any(feature = "tokio", feature = "smol")))]
 mod tests;
 
 #[cfg(any(feature = "tokio", feature = "smol"))]
 pub use fake_network::{Cut, Direction, FakeHost, FakeListener, FakeNetwork, FakeStream, LinkConditions};
+pub use fake_redis::{Behaviour, ConnectionSeen, FakeUser, Script, Seen};
+#[cfg(any(feature = "tokio", feature = "smol"))]
+pub use fake_redis_host::FakeRedis;
 pub use redis_manager_core::testing::*;

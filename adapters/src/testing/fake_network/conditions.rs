@@ -36,7 +36,13 @@ impl LinkConditions {
 
 impl Default for LinkConditions {
     fn default() -> Self {
-        Self { latency: Duration::from_micros(100), jitter: Duration::ZERO, bandwidth: None, max_segment: None, window: 256 << 10 }
+        Self {
+            latency: Duration::from_micros(100),
+            jitter: Duration::ZERO,
+            bandwidth: None,
+            max_segment: None,
+            window: 256 << 10,
+        }
     }
 }
 

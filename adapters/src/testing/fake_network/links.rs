@@ -383,7 +383,11 @@ impl Links {
             {
                 if is_open && pipe.has_waiting_reader() {
                     let held = if pipe.is_held { ", held back" } else { "" };
-                    text += &format!("\n  connection {id} to {}: {who} reads, {} bytes are under way{held}", link.place, pipe.unread());
+                    text += &format!(
+                        "\n  connection {id} to {}: {who} reads, {} bytes are under way{held}",
+                        link.place,
+                        pipe.unread()
+                    );
                 }
             }
         }

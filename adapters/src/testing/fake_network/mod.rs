@@ -254,7 +254,8 @@ impl Network for FakeNetwork {
                 self.sleep(time).await;
             }
             let addresses = self.shared.change(|links| links.names.get(host).cloned());
-            let addresses = addresses.ok_or_else(|| io::Error::other("failed to lookup address information: Name or service not known"))?;
+            let addresses =
+                addresses.ok_or_else(|| io::Error::other("failed to lookup address information: Name or service not known"))?;
             Ok(addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect())
         })
     }

@@ -85,10 +85,13 @@ fn dials_are_refused_silent_unreachable_or_out_of_descriptors() {
     host.silence();
     let healer = host.clone();
     let sleep = runtime.sleep(1_500 * MS);
-    redis_manager_core::Spawn::spawn(&runtime, Box::pin(async move {
-        sleep.await;
-        healer.heal();
-    }));
+    redis_manager_core::Spawn::spawn(
+        &runtime,
+        Box::pin(async move {
+            sleep.await;
+            healer.heal();
+        }),
+    );
     let begun_at = runtime.now();
     assert_eq!(kind(&runtime), Ok(()), "the third SYN is answered");
     assert_eq!(runtime.now().saturating_duration_since(begun_at).as_secs(), 3);
@@ -144,10 +147,13 @@ fn a_black_hole_delays_what_is_sent_until_it_heals() {
     let mut read = [0];
     let healer = host.clone();
     let sleep = runtime.sleep(Duration::from_secs(9));
-    redis_manager_core::Spawn::spawn(&runtime, Box::pin(async move {
-        sleep.await;
-        healer.heal();
-    }));
+    redis_manager_core::Spawn::spawn(
+        &runtime,
+        Box::pin(async move {
+            sleep.await;
+            healer.heal();
+        }),
+    );
     let begun_at = runtime.now();
     runtime.block_on(client.read_exact(&mut read)).expect("healed");
     assert_eq!(runtime.now(), begun_at + Duration::from_secs(9));

@@ -116,7 +116,7 @@ fn h6_a_connection_whose_dial_began_before_is_checked_before_it_is_lent() {
     assert_eq!(bench.state.health(), Health::Suspect, "and proves nothing");
     let checkup = bench.checks.remove(0);
     bench.put(Input::Checked(checkup, CheckResult::Sound));
-    bench.granted(waiter);
+    let _loan = bench.granted(waiter);
     assert_eq!(bench.state.health(), Health::Up);
 }
 

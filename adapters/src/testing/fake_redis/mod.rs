@@ -1,0 +1,33 @@
+//! An in-memory Redis as a pure machine: bytes and times in, bytes out; it has no network (see `fake_network`).
+//!
+//! [`Server`] is the whole of it. `dispatch` reads commands, checks them and carries them out by the `table`; the files
+//! of the commands change the `keyspace` or the server; `protocol` and `reply` are the two directions of the wire.
+
+mod access;
+mod admin;
+mod behaviour;
+mod blocking;
+mod clients;
+mod counters;
+mod dispatch;
+mod expiry;
+mod generic;
+mod journal;
+mod keyspace;
+mod lists;
+mod protocol;
+mod pub_sub;
+mod reply;
+mod server;
+mod session;
+mod sorted_set;
+mod spec;
+mod stream_log;
+mod strings;
+mod table;
+mod transactions;
+mod words;
+
+pub use behaviour::{Behaviour, FakeUser, Script};
+pub use journal::Seen;
+pub use server::{ConnectionId, ConnectionSeen, Output, Server};
