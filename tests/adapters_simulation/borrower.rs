@@ -41,14 +41,7 @@ impl Borrower {
                 Some(patience) => within(&network, patience, operation).await,
                 None => Some(operation.await),
             };
-            let mut records = ledger.lock();
-            records.operations += 1;
-            match ended {
-                Some(Ok(())) => {}
-                Some(Err(_)) => records.failures += 1,
-                None => records.cancels += 1,
-            }
-            drop(records);
+            ledger.count(ended.as_ref().map(Result::is_ok));
             let pause = self.rng.up_to(50 * MS);
             self.network.sleep(pause).await;
         }
@@ -165,21 +158,18 @@ impl Borrower {
     async fn transaction(&mut self, node: usize) -> RedisResult<()> {
         let mut client = self.client(node).await?;
         self.ledger.lock().sold.entry(node).or_default().1 += 1;
-        let mut before = None;
         let result: Result<(u64,), TransactionError> = client
             .transaction("sold", async |mut attempt| {
                 let sold: Option<u64> = attempt.client().get("sold").await?;
-                attempt.pipeline().incr("sold", 1);
-                let _ = sold;
+                attempt.pipeline().set("sold", sold.unwrap_or(0) + 1).ignore().get("sold");
                 Ok::<_, TransactionError>(Prepared::Execute)
             })
             .await;
         let mut records = self.ledger.lock();
         let sold = records.sold.entry(node).or_default();
         match &result {
-            Ok((now,)) => {
+            Ok(_) => {
                 *sold = (sold.0 + 1, sold.1 - 1);
-                before.replace(*now);
             }
             Err(error) if redis_manager::RedisErrorExt::was_sent(error) != redis_manager::Sent::Unknown => sold.1 -= 1,
             Err(_) => {}

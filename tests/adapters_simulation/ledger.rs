@@ -87,6 +87,14 @@ impl Ledger {
         }
     }
 
+    /// An operation has ended: well, with an error, or cancelled.
+    pub(crate) fn count(&self, ended: Option<bool>) {
+        let mut records = self.lock();
+        records.operations += 1;
+        records.failures += u64::from(ended == Some(false));
+        records.cancels += u64::from(ended.is_none());
+    }
+
     pub(crate) fn breach(&self, what: String) {
         self.lock().breaches.push(what);
     }

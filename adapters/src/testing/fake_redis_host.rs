@@ -262,15 +262,15 @@ impl SharedServer {
         result
     }
 
-    /// When the work on what was read now is done.
-    fn work(&self) -> Option<Instant> {
+    /// When the work on what was read now is done; an error is when the server may be free.
+    fn work(&self) -> Result<Instant, Instant> {
         let now = self.network.now();
         let mut state = self.lock();
-        if state.delay.is_zero() {
-            return None;
+        if state.busy_until > now {
+            return Err(state.busy_until);
         }
-        state.busy_until = state.busy_until.max(now) + state.delay;
-        Some(state.busy_until)
+        state.busy_until = now + state.delay;
+        Ok(state.busy_until)
     }
 }
 
@@ -323,14 +323,31 @@ async fn serve(shared: Weak<SharedServer>, mut stream: FakeStream, id: Connectio
             server.act(|machine, now| machine.closed(now, id));
             return;
         };
-        if let Some(done_at) = server.work() {
-            let done = server.network.sleep_until(done_at);
-            drop(server);
-            done.await;
-            let Some(server) = of_start(&shared, start) else { return };
-            server.act(|machine, now| machine.received(now, id, &space[..count]));
-        } else {
-            server.act(|machine, now| machine.received(now, id, &space[..count]));
+        drop(server);
+        if !work(&shared, start).await {
+            return;
+        }
+        let Some(server) = of_start(&shared, start) else { return };
+        server.act(|machine, now| machine.received(now, id, &space[..count]));
+    }
+}
+
+/// Waits until a slow server is free and has done its work; false after the end of this start.
+async fn work(shared: &Weak<SharedServer>, start: u64) -> bool {
+    loop {
+        let Some(server) = of_start(shared, start) else { return false };
+        let (at, is_done) = match server.work() {
+            Ok(at) => (at, true),
+            Err(at) => (at, false),
+        };
+        if at <= server.network.now() {
+            return true;
+        }
+        let wait = server.network.sleep_until(at);
+        drop(server);
+        wait.await;
+        if is_done {
+            return true;
         }
     }
 }
