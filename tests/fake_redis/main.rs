@@ -1,1 +1,219 @@
-fn main() {}
+//! The fake Redis answers as a real one: the same commands go to both, and the bytes of the replies are compared.
+
+mod generator;
+mod wire;
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use generator::{Dice, FAMILIES, command};
+use redis_manager::fake_redis_machine::{ConnectionId, Output, Server};
+use redis_manager_tests::redis_server::RedisServer;
+use wire::{RealConnection, WireValue, encode};
+
+/// How a reply may differ, and why.
+#[derive(Clone, Copy, PartialEq)]
+enum Difference {
+    /// In order only.
+    Order,
+    OrderOfPairs,
+    /// In order only, and that of the items in the items.
+    Deep,
+    /// Only how many items there are.
+    Length,
+    /// Only what kind of value it is.
+    Content,
+    /// Only whether it is an error.
+    Whole,
+}
+
+/// Replies that are meant to differ.
+const DIFFERENCES: &[(&str, Difference, &str)] = &[
+    ("KEYS", Difference::Order, "a real server has the order of its hash table"),
+    ("SMEMBERS", Difference::Order, "a real server has the order of its hash table"),
+    ("SINTER", Difference::Order, "a real server has the order of its hash table"),
+    ("SUNION", Difference::Order, "a real server has the order of its hash table"),
+    ("SDIFF", Difference::Order, "a real server has the order of its hash table"),
+    ("HKEYS", Difference::Order, "a real server has the order of insertion, or of its hash table"),
+    ("HVALS", Difference::Order, "a real server has the order of insertion, or of its hash table"),
+    ("HGETALL", Difference::OrderOfPairs, "a real server has the order of insertion, or of its hash table"),
+    ("SCAN", Difference::Deep, "a real server has the order of its hash table"),
+    ("HSCAN", Difference::Deep, "a real server has the order of its hash table"),
+    ("SSCAN", Difference::Deep, "a real server has the order of its hash table"),
+    ("ZSCAN", Difference::Deep, "a real server has the order of its hash table"),
+    ("SPOP", Difference::Order, "chance; the test pops all"),
+    ("SRANDMEMBER", Difference::Length, "chance"),
+    ("HRANDFIELD", Difference::Length, "chance"),
+    ("CLIENT LIST", Difference::Content, "addresses, ages and sizes"),
+    ("CLIENT INFO", Difference::Content, "addresses, ages and sizes"),
+    ("CLIENT ID", Difference::Content, "a real server had other connections before"),
+    ("TTL", Difference::Content, "the clocks are two"),
+    ("PTTL", Difference::Content, "the clocks are two"),
+    ("PEXPIRETIME", Difference::Content, "the clocks are two"),
+    ("EXPIRETIME", Difference::Content, "the clocks are two"),
+    ("TIME", Difference::Content, "the clocks are two"),
+    ("RANDOMKEY", Difference::Content, "chance"),
+    ("INFO", Difference::Content, "numbers of a process; the fake has fewer"),
+    ("ROLE", Difference::Whole, "the real one has an offset of replication"),
+    ("COMMAND", Difference::Whole, "the fake has fewer commands, and does not describe them"),
+    ("HELLO", Difference::Content, "ids of connections"),
+];
+
+fn difference(words: &[Vec<u8>]) -> Option<Difference> {
+    let name = |count: usize| {
+        let words: Vec<_> = words.iter().take(count).map(|word| String::from_utf8_lossy(word).to_ascii_uppercase()).collect();
+        words.join(" ")
+    };
+    DIFFERENCES.iter().find(|(of, ..)| *of == name(1) || *of == name(2)).map(|(_, difference, _)| *difference)
+}
+
+fn agree(difference: Option<Difference>, real: &WireValue, fake: &WireValue) -> bool {
+    let is_same_kind = real.line[..1] == fake.line[..1];
+    match difference {
+        None => real == fake,
+        Some(_) if real.is_error() || fake.is_error() => real == fake,
+        Some(Difference::Order) => real.sorted(false) == fake.sorted(false),
+        Some(Difference::OrderOfPairs) => real.sorted(true) == fake.sorted(true),
+        Some(Difference::Deep) => real.deeply_sorted() == fake.deeply_sorted(),
+        Some(Difference::Length) => is_same_kind && real.items.len() == fake.items.len(),
+        Some(Difference::Content) => is_same_kind,
+        Some(Difference::Whole) => true,
+    }
+}
+
+/// The machine on the time of the test.
+struct Fake {
+    server: Server,
+    started_at: Instant,
+    received: std::collections::BTreeMap<ConnectionId, Vec<u8>>,
+}
+
+impl Fake {
+    fn new(seed: u64) -> Self {
+        Self { server: Server::new(seed), started_at: Instant::now(), received: std::collections::BTreeMap::new() }
+    }
+
+    fn now(&self) -> redis_manager::runtime::Instant {
+        redis_manager::runtime::Instant::ZERO + self.started_at.elapsed()
+    }
+
+    fn connect(&mut self) -> ConnectionId {
+        let now = self.now();
+        self.server.connected(now, "127.0.0.1:50000").expect("it takes connections")
+    }
+
+    fn send(&mut self, id: ConnectionId, bytes: &[u8]) {
+        let now = self.now();
+        self.server.received(now, id, bytes);
+        self.collect();
+    }
+
+    fn tick(&mut self) {
+        let now = self.now();
+        self.server.tick(now);
+        self.collect();
+    }
+
+    fn collect(&mut self) {
+        while let Some(output) = self.server.poll_output() {
+            match output {
+                Output::Send(id, bytes) => self.received.entry(id).or_default().extend(bytes),
+                Output::Close(id) => self.received.entry(id).or_default().extend(b"+closed\r\n"),
+            }
+        }
+    }
+
+    /// What has come on this connection; a wait of a blocking command is waited for.
+    fn replies(&mut self, id: ConnectionId) -> Vec<WireValue> {
+        while !self.received.contains_key(&id) && self.server.next_deadline().is_some() && self.server.connections().iter().any(|seen| seen.blocked) {
+            std::thread::sleep(Duration::from_millis(1));
+            self.tick();
+        }
+        WireValue::all(&self.received.remove(&id).unwrap_or_default())
+    }
+}
+
+fn shown(words: &[Vec<u8>]) -> String {
+    words.iter().map(|word| format!("\"{}\"", word.escape_ascii())).collect::<Vec<_>>().join(" ")
+}
+
+/// One connection, one family after the other in turns.
+fn compare(real: &mut RealConnection, seed: u64, resp3: bool, count: usize, succeeded: &mut BTreeSet<String>) -> Vec<String> {
+    let mut dice = Dice::new(seed);
+    let mut fake = Fake::new(seed);
+    let id = fake.connect();
+    let (mut recent, mut wrong) = (Vec::new(), Vec::new());
+    let mut start: Vec<Vec<Vec<u8>>> = vec![vec![b"FLUSHALL".to_vec()], vec![b"RESET".to_vec()]];
+    if resp3 {
+        start.push(vec![b"HELLO".to_vec(), b"3".to_vec()]);
+    }
+    let (mut family, mut left) = (0, 0);
+    let mut queued: Vec<Vec<Vec<u8>>> = Vec::new();
+    for step in 0..count {
+        if left == 0 {
+            (family, left) = (dice.below(FAMILIES.len()), 40);
+        }
+        left -= 1;
+        let (prefix, templates) = FAMILIES[family];
+        let template = templates[dice.below(templates.len())];
+        let words = start.get(step).cloned().unwrap_or_else(|| command(&mut dice, prefix, template));
+        let bytes = encode(&words);
+        real.send(&bytes);
+        fake.send(id, &bytes);
+        recent.push(shown(&words));
+        let expected = match real.read() {
+            Ok(value) => value,
+            Err(error) => {
+                wrong.push(format!("seed {seed}: no reply of the real server to {}: {error}", shown(&words)));
+                break;
+            }
+        };
+        let replies = fake.replies(id);
+        let name = String::from_utf8_lossy(&words[0]).to_ascii_uppercase();
+        if expected.line == "+QUEUED" {
+            queued.push(words.clone());
+        } else if !expected.is_error() {
+            succeeded.insert(name.clone());
+        }
+        let is_exec = name == "EXEC" && expected.items.len() == queued.len();
+        let same = match replies.as_slice() {
+            [got] if is_exec && got.items.len() == queued.len() => {
+                queued.iter().zip(expected.items.iter().zip(&got.items)).all(|(words, (real, fake))| {
+                    if !real.is_error() {
+                        succeeded.insert(String::from_utf8_lossy(&words[0]).to_ascii_uppercase());
+                    }
+                    agree(difference(words), real, fake)
+                })
+            }
+            [got] => agree(difference(&words), &expected, got),
+            _ => false,
+        };
+        if matches!(name.as_str(), "EXEC" | "DISCARD" | "RESET") {
+            queued.clear();
+        }
+        if !same {
+            let got: Vec<_> = replies.iter().map(WireValue::show).collect();
+            wrong.push(format!(
+                "seed {seed} resp3 {resp3} step {step}: {}\n  real {}\n  fake {}",
+                shown(&words), expected.show(), got.join(" | ")
+            ));
+            if wrong.len() > 4 {
+                break;
+            }
+        }
+    }
+    wrong
+}
+
+#[test]
+fn the_fake_server_answers_as_a_real_one() {
+    let server = RedisServer::start();
+    let mut succeeded = BTreeSet::new();
+    let mut wrong = Vec::new();
+    for seed in 0..24 {
+        let mut real = RealConnection::open(server.port());
+        wrong.extend(compare(&mut real, seed, seed % 2 == 1, 1_500, &mut succeeded));
+    }
+    wrong.truncate(40);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

@@ -1,9 +1,9 @@
 //! Every command of the fake server: one line each.
 
 use super::keyspace::DataCommand;
-use super::spec::KeyWords::{All, AllButLast, Counted, None as NoKey, One, Pairs, Two};
+use super::spec::KeyWords::{All, AllButLast, Counted, FirstAndCounted, None as NoKey, One, Pairs, Two};
 use super::spec::{CommandSpec, KeyWords, Run, ServerCommand};
-use super::{access, admin, blocking, clients, counters, expiry, generic, lists, pub_sub, strings, transactions};
+use super::{access, admin, blocking, clients, counters, expiry, generic, hashes, lists, pub_sub, scan, score_ranges, sets, sorted_sets, strings, transactions};
 
 const fn data(name: &'static str, arity: i32, flags: &'static str, key_words: KeyWords, run: DataCommand) -> CommandSpec {
     CommandSpec { name, arity, flags, key_words, run: Run::Data(run) }
@@ -130,5 +130,66 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     data("RPOPLPUSH", 3, "wm", Two, lists::rpoplpush),
     data("RPUSH", -3, "wm", One, lists::rpush),
     data("RPUSHX", -3, "wm", One, lists::rpushx),
+
+    data("HDEL", -3, "w", One, hashes::hdel),
+    data("HEXISTS", 3, "", One, hashes::hexists),
+    data("HGET", 3, "", One, hashes::hget),
+    data("HGETALL", 2, "", One, hashes::hgetall),
+    data("HINCRBY", 4, "wm", One, hashes::hincrby),
+    data("HINCRBYFLOAT", 4, "wm", One, hashes::hincrbyfloat),
+    data("HKEYS", 2, "", One, hashes::hkeys),
+    data("HLEN", 2, "", One, hashes::hlen),
+    data("HMGET", -3, "", One, hashes::hmget),
+    data("HMSET", -4, "wm", One, hashes::hmset),
+    data("HRANDFIELD", -2, "", One, hashes::hrandfield),
+    data("HSCAN", -3, "", One, scan::hscan),
+    data("HSET", -4, "wm", One, hashes::hset),
+    data("HSETNX", 4, "wm", One, hashes::hsetnx),
+    data("HSTRLEN", 3, "", One, hashes::hstrlen),
+    data("HVALS", 2, "", One, hashes::hvals),
+
+    data("SADD", -3, "wm", One, sets::sadd),
+    data("SCAN", -2, "", NoKey, scan::scan),
+    data("SCARD", 2, "", One, sets::scard),
+    data("SDIFF", -2, "", All, sets::sdiff),
+    data("SDIFFSTORE", -3, "wm", All, sets::sdiffstore),
+    data("SINTER", -2, "", All, sets::sinter),
+    data("SINTERCARD", -3, "", Counted(1), sets::sintercard),
+    data("SINTERSTORE", -3, "wm", All, sets::sinterstore),
+    data("SISMEMBER", 3, "", One, sets::sismember),
+    data("SMEMBERS", 2, "", One, sets::smembers),
+    data("SMISMEMBER", -3, "", One, sets::smismember),
+    data("SMOVE", 4, "w", Two, sets::smove),
+    data("SPOP", -2, "w", One, sets::spop),
+    data("SRANDMEMBER", -2, "", One, sets::srandmember),
+    data("SREM", -3, "w", One, sets::srem),
+    data("SSCAN", -3, "", One, scan::sscan),
+    data("SUNION", -2, "", All, sets::sunion),
+    data("SUNIONSTORE", -3, "wm", All, sets::sunionstore),
+
+    data("ZADD", -4, "wm", One, sorted_sets::zadd),
+    data("ZCARD", 2, "", One, sorted_sets::zcard),
+    data("ZCOUNT", 4, "", One, score_ranges::zcount),
+    data("ZINCRBY", 4, "wm", One, sorted_sets::zincrby),
+    data("ZINTERSTORE", -4, "wm", FirstAndCounted, sorted_sets::zinterstore),
+    data("ZLEXCOUNT", 4, "", One, score_ranges::zlexcount),
     data("ZMPOP", -4, "w", Counted(1), blocking::zmpop),
+    data("ZMSCORE", -3, "", One, sorted_sets::zmscore),
+    data("ZPOPMAX", -2, "w", One, sorted_sets::zpopmax),
+    data("ZPOPMIN", -2, "w", One, sorted_sets::zpopmin),
+    data("ZRANGE", -4, "", One, score_ranges::zrange),
+    data("ZRANGEBYLEX", -4, "", One, score_ranges::zrangebylex),
+    data("ZRANGEBYSCORE", -4, "", One, score_ranges::zrangebyscore),
+    data("ZRANK", 3, "", One, sorted_sets::zrank),
+    data("ZREM", -3, "w", One, sorted_sets::zrem),
+    data("ZREMRANGEBYLEX", 4, "w", One, score_ranges::zremrangebylex),
+    data("ZREMRANGEBYRANK", 4, "w", One, score_ranges::zremrangebyrank),
+    data("ZREMRANGEBYSCORE", 4, "w", One, score_ranges::zremrangebyscore),
+    data("ZREVRANGE", -4, "", One, score_ranges::zrevrange),
+    data("ZREVRANGEBYLEX", -4, "", One, score_ranges::zrevrangebylex),
+    data("ZREVRANGEBYSCORE", -4, "", One, score_ranges::zrevrangebyscore),
+    data("ZREVRANK", 3, "", One, sorted_sets::zrevrank),
+    data("ZSCAN", -3, "", One, scan::zscan),
+    data("ZSCORE", 3, "", One, sorted_sets::zscore),
+    data("ZUNIONSTORE", -4, "wm", FirstAndCounted, sorted_sets::zunionstore),
 ];
