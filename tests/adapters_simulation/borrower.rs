@@ -42,7 +42,7 @@ impl Borrower {
                 None => Some(operation.await),
             };
             ledger.count(ended.as_ref().map(Result::is_ok));
-            let pause = self.rng.up_to(50 * MS);
+            let pause = self.rng.up_to(100 * MS);
             self.network.sleep(pause).await;
         }
     }

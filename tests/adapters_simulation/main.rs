@@ -22,7 +22,7 @@ const TWICE: u64 = 20;
 
 fn main() -> ExitCode {
     let first = number("SIMULATION_FIRST", 1);
-    let seeds = number("SIMULATION_SEEDS", 40);
+    let seeds = number("SIMULATION_SEEDS", 10);
     let (next, begun_at) = (AtomicU64::new(first), Instant::now());
     let totals = Mutex::new(Report::default());
     let failures = Mutex::new(Vec::new());

@@ -7,7 +7,7 @@ use redis_manager::testing::{Cut, Direction, LinkConditions, Rng};
 const MS: Duration = Duration::from_millis(1);
 
 /// Virtual time in which things go wrong.
-pub(crate) const FAULTS_FOR: Duration = Duration::from_secs(20);
+pub(crate) const FAULTS_FOR: Duration = Duration::from_secs(8);
 
 #[derive(Clone, Debug)]
 pub(crate) struct SeedPlan {

@@ -194,7 +194,7 @@ impl World {
         drop(self.servers);
         runtime.advance(60 * SECOND);
         if runtime.tasks() != 0 {
-            return Err(format!("{} tasks are left", runtime.tasks()));
+            return Err(format!("{} tasks are left, with {} timers; {:?}", runtime.tasks(), runtime.timers(), self.plan.faults));
         }
         let records = self.ledger.lock();
         let (operations, failures, cancels) = (records.operations, records.failures, records.cancels);

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use generator::{Dice, FAMILIES, command};
-use redis_manager::fake_redis_machine::{ConnectionId, Output, Server};
+use redis_manager::testing::fake_redis::{ConnectionId, Output, Server};
 use redis_manager_tests::redis_server::RedisServer;
 use wire::{RealConnection, WireValue, encode};
 
@@ -125,7 +125,10 @@ impl Fake {
 
     /// What has come on this connection; a wait of a blocking command is waited for.
     fn replies(&mut self, id: ConnectionId) -> Vec<WireValue> {
-        while !self.received.contains_key(&id) && self.server.next_deadline().is_some() && self.server.connections().iter().any(|seen| seen.blocked) {
+        while !self.received.contains_key(&id)
+            && self.server.next_deadline().is_some()
+            && self.server.connections().iter().any(|seen| seen.blocked)
+        {
             std::thread::sleep(Duration::from_millis(1));
             self.tick();
         }
@@ -195,7 +198,9 @@ fn compare(real: &mut RealConnection, seed: u64, resp3: bool, count: usize, succ
             let got: Vec<_> = replies.iter().map(WireValue::show).collect();
             wrong.push(format!(
                 "seed {seed} resp3 {resp3} step {step}: {}\n  real {}\n  fake {}",
-                shown(&words), expected.show(), got.join(" | ")
+                shown(&words),
+                expected.show(),
+                got.join(" | ")
             ));
             if wrong.len() > 4 {
                 break;

@@ -288,7 +288,10 @@ impl Links {
             return;
         }
         if !link.client_open && !link.server_open {
-            self.links.remove(&id);
+            // An end that somebody else has closed may still be read.
+            if let Some(mut link) = self.links.remove(&id) {
+                self.woken.extend([link.to_server.take_reader(), link.to_client.take_reader()].into_iter().flatten());
+            }
             return;
         }
         let conditions = &self.hosts.entry(link.place.clone()).or_default().conditions;
