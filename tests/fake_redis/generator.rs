@@ -67,6 +67,16 @@ pub(crate) fn command(dice: &mut Dice, family: &str, template: &str) -> Vec<Vec<
         4 => words[0] = words[0].to_ascii_lowercase(),
         _ => {}
     }
+    // Nothing may wait for ever.
+    let waits = words[0].to_ascii_uppercase().starts_with('B') && words.len() > 1;
+    if waits {
+        let last = words.len() - 1;
+        for at in [1, last] {
+            if words[at].parse().is_ok_and(|seconds: f64| (0.0..1e9).contains(&seconds)) {
+                words[at] = "0.01".into();
+            }
+        }
+    }
     words.into_iter().map(String::into_bytes).collect()
 }
 
@@ -79,6 +89,7 @@ pub(crate) const FAMILIES: &[(&str, &[&str])] = &[
     ("h", HASHES),
     ("e", SETS),
     ("z", SORTED_SETS),
+    ("x", STREAMS),
 ];
 
 const STRINGS: &[&str] = &[
@@ -139,4 +150,18 @@ const SORTED_SETS: &[&str] = &[
     "ZREMRANGEBYLEX %K %X %X", "ZSCAN %K 0", "ZSCAN %K 0 COUNT 100", "ZMPOP 2 %K %K MIN", "ZMPOP %N %K %K MAX COUNT %N",
     "BZPOPMIN %K 0.01", "BZPOPMAX %K %K 0.01", "BZMPOP 0.01 1 %K MIN", "BZMPOP 0.01 2 %K %K MAX COUNT 2", "ZUNIONSTORE %K 2 %K %K",
     "ZUNIONSTORE %K 2 %K e1 WEIGHTS 2 %F AGGREGATE MAX", "ZINTERSTORE %K 2 %K %K", "ZINTERSTORE %K %N %K %K AGGREGATE MIN",
+];
+const STREAMS: &[&str] = &[
+    "XADD %K %D f %V", "XADD %K 1-* f %V", "XADD %K 9-* f v", "XADD %K %D f %V g %V", "XADD %K NOMKSTREAM %D f v", "XADD %K MAXLEN 3 %D f v",
+    "XADD %K MAXLEN = 3 50-* f v", "XADD %K MAXLEN ~ 3 50-* f v", "XADD %K MINID 3 60-* f v", "XADD %K 70-* f", "XADD %K 2-* f v", "XLEN %K",
+    "XRANGE %K - +", "XRANGE %K %D %D", "XRANGE %K (1-1 + COUNT %N", "XREVRANGE %K + -", "XREVRANGE %K %D %D COUNT %N", "XREAD STREAMS %K 0",
+    "XREAD COUNT %N STREAMS %K %K 0 %D", "XREAD BLOCK 1 STREAMS %K $", "XREAD STREAMS %K >", "XDEL %K %D %D", "XTRIM %K MAXLEN %N",
+    "XTRIM %K MINID %D", "XTRIM %K MAXLEN ~ 2 LIMIT 10", "XTRIM %K MAXLEN 2 LIMIT 10", "XGROUP CREATE %K %G 0", "XGROUP CREATE %K %G $ MKSTREAM",
+    "XGROUP CREATE %K %G %D MKSTREAM", "XGROUP SETID %K %G %D", "XGROUP DESTROY %K %G", "XGROUP CREATECONSUMER %K %G %C",
+    "XGROUP DELCONSUMER %K %G %C", "XGROUP NOTHING %K", "XREADGROUP GROUP %G %C STREAMS %K >", "XREADGROUP GROUP %G %C COUNT %N STREAMS %K >",
+    "XREADGROUP GROUP %G %C NOACK STREAMS %K >", "XREADGROUP GROUP %G %C STREAMS %K 0", "XREADGROUP GROUP %G %C BLOCK 1 STREAMS %K >",
+    "XREADGROUP GROUP %G %C STREAMS %K $", "XREADGROUP GROUP %G %C STREAMS %K %K > >", "XACK %K %G %D %D", "XPENDING %K %G", "XPENDING %K %G - + 10",
+    "XPENDING %K %G - + %N %C", "XPENDING %K %G IDLE 0 - + 10", "XCLAIM %K %G %C 0 %D %D", "XCLAIM %K %G %C 0 1-1 FORCE JUSTID",
+    "XCLAIM %K %G %C 0 2-1 RETRYCOUNT 5", "XCLAIM %K %G %C x %D", "XAUTOCLAIM %K %G %C 0 0", "XAUTOCLAIM %K %G %C 0 0 COUNT 1 JUSTID",
+    "XINFO STREAM %K", "XINFO GROUPS %K", "XINFO CONSUMERS %K %G", "XINFO NOTHING %K", "XSETID %K %D",
 ];

@@ -104,13 +104,18 @@ const SCALE: i128 = 100_000_000_000_000_000;
 
 fn scaled(bytes: &[u8]) -> Option<i128> {
     let text = std::str::from_utf8(bytes).ok()?;
+    if text.contains(['e', 'E']) {
+        let number = loose_float(bytes).filter(|number| number.abs() < 1e15)?;
+        // Shortest digits, without an exponent.
+        return scaled(format!("{number}").as_bytes());
+    }
     let (negative, digits) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
     };
     let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
     let is_decimal = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    if whole.len() > 18 || part.len() > PLACES || whole.len() + part.len() == 0 || !is_decimal(whole) || !is_decimal(part) {
+    if whole.len() > 20 || part.len() > PLACES || whole.len() + part.len() == 0 || !is_decimal(whole) || !is_decimal(part) {
         return None;
     }
     let whole: i128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
