@@ -33,7 +33,7 @@ fn fill(dice: &mut Dice, hole: &str, family: &str) -> String {
         "%S" => dice.pick(&["1", "2", "3", "-1.5", "0.1", "1e10", "inf", "-inf", "3", "x", "nan"]).into(),
         "%B" => dice.pick(&["-inf", "+inf", "1", "(1", "2", "(3", "0", "-5", "x"]).into(),
         "%X" => dice.pick(&["-", "+", "[a", "(b", "[c", "(d", "x", "[e"]).into(),
-        "%T" => dice.pick(&["100", "5000", "77777", "-1", "0", "x", "9223372036854775807"]).into(),
+        "%T" => dice.pick(&["100000", "50000", "77777", "-1", "0", "x", "9223372036854775807"]).into(),
         "%P" => dice.pick(&["*", "s*", "?1", "[sl]?", "h[^1]", "z*1", "nothing", "\\*"]).into(),
         "%D" => dice.pick(&["1-1", "2-1", "3", "5-0", "7-7", "0-0", "0", "-", "+", "x", "100-1"]).into(),
         "%G" => dice.pick(&["g1", "g2"]).into(),
@@ -66,6 +66,11 @@ pub(crate) fn command(dice: &mut Dice, family: &str, template: &str) -> Vec<Vec<
         }
         4 => words[0] = words[0].to_ascii_lowercase(),
         _ => {}
+    }
+    // One that is picked at random would make two histories.
+    if words[0].eq_ignore_ascii_case("SPOP") {
+        words.truncate(2);
+        words.push("100".into());
     }
     // Nothing may wait for ever.
     let waits = words[0].to_ascii_uppercase().starts_with('B') && words.len() > 1;
@@ -133,7 +138,7 @@ const HASHES: &[&str] = &[
 ];
 const SETS: &[&str] = &[
     "SADD %K %M %M", "SADD %K %M", "SADD %K %M %M %M", "SREM %K %M", "SCARD %K", "SISMEMBER %K %M", "SMISMEMBER %K %M %M", "SMEMBERS %K",
-    "SMOVE %K %K %M", "SPOP %K 100", "SPOP %K 0", "SPOP %K -1", "SRANDMEMBER %K", "SRANDMEMBER %K 100", "SRANDMEMBER %K -4",
+    "SMOVE %K %K %M", "SPOP %K 100", "SRANDMEMBER %K", "SRANDMEMBER %K 100", "SRANDMEMBER %K -4",
     "SINTER %K %K", "SUNION %K %K", "SDIFF %K %K", "SINTERSTORE %K %K %K", "SUNIONSTORE %K %K %K", "SDIFFSTORE %K %K %K",
     "SINTERCARD 2 %K %K", "SINTERCARD %N %K %K LIMIT %N", "SSCAN %K 0", "SSCAN %K 0 MATCH %P COUNT 100", "SCAN 0 COUNT 1000",
     "SCAN 0 COUNT 1000 MATCH %P", "SCAN 0 COUNT 1000 TYPE set", "SCAN x", "SCAN 0 COUNT x",

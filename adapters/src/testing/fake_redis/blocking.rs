@@ -134,6 +134,7 @@ pub(super) fn lmpop(call: &mut Call<'_>) -> Answer {
 }
 
 pub(super) fn blmpop(call: &mut Call<'_>) -> Answer {
+    ListEnd::parse(many_keys(&call.args[2..])?.1)?;
     let timeout = timeout_ms(call, &call.args[1])?;
     match pop_from_one_of_lists(call, &call.args[2..])? {
         Some(reply) => Ok(reply),
@@ -168,13 +169,17 @@ pub(super) fn bzpopmax(call: &mut Call<'_>) -> Answer {
     pop_from_sets(call, true)
 }
 
+fn is_highest(word: &[u8]) -> Result<bool, Failure> {
+    match upper(word).as_str() {
+        "MIN" => Ok(false),
+        "MAX" => Ok(true),
+        _ => Err(SYNTAX.into()),
+    }
+}
+
 fn pop_from_one_of_sets(call: &mut Call<'_>, args: &[Bytes]) -> Result<Option<Response>, Failure> {
     let (keys, word, count) = many_keys(args)?;
-    let highest = match upper(word).as_str() {
-        "MIN" => false,
-        "MAX" => true,
-        _ => return Err(SYNTAX.into()),
-    };
+    let highest = is_highest(word)?;
     for key in keys {
         if let Some(popped) = pop_scores(call, key, highest, count)? {
             let pair = |(member, score)| Response::Array(vec![Response::Bulk(member), Response::Double(score)]);
@@ -190,6 +195,7 @@ pub(super) fn zmpop(call: &mut Call<'_>) -> Answer {
 }
 
 pub(super) fn bzmpop(call: &mut Call<'_>) -> Answer {
+    is_highest(many_keys(&call.args[2..])?.1)?;
     let timeout = timeout_ms(call, &call.args[1])?;
     match pop_from_one_of_sets(call, &call.args[2..])? {
         Some(reply) => Ok(reply),

@@ -20,7 +20,7 @@ fn no_such_group(key: &[u8], group: &[u8]) -> Failure {
 }
 
 /// `MKSTREAM` and `ENTRIESREAD n`.
-fn group_options(words: &[Bytes], may_make: bool) -> Result<(bool, Option<u64>), Failure> {
+fn group_options(given: &Bytes, words: &[Bytes], may_make: bool) -> Result<(bool, Option<u64>), Failure> {
     let (mut makes_stream, mut entries_read) = (false, None);
     let mut rest = words.iter();
     while let Some(word) = rest.next() {
@@ -33,7 +33,10 @@ fn group_options(words: &[Bytes], may_make: bool) -> Result<(bool, Option<u64>),
                 }
                 entries_read = u64::try_from(number).ok();
             }
-            _ => return Err(SYNTAX.into()),
+            _ => {
+                let why = b"ERR unknown subcommand or wrong number of arguments for '";
+                return Err(Failure([why, given.as_slice(), b"'. Try XGROUP HELP."].concat()));
+            }
         }
     }
     Ok((makes_stream, entries_read))
@@ -43,13 +46,22 @@ fn start_id(stream: Option<&StreamLog>, word: &[u8]) -> Result<EntryId, Failure>
     if word == b"$" { Ok(stream.map_or_else(EntryId::default, |stream| stream.last_id)) } else { entry_id(word, 0) }
 }
 
+/// SETID takes `-` and `+`, too.
+fn moved_id(stream: Option<&StreamLog>, word: &[u8]) -> Result<EntryId, Failure> {
+    match word {
+        b"-" => Ok(EntryId::default()),
+        b"+" => Ok(EntryId::MAX),
+        word => start_id(stream, word),
+    }
+}
+
 pub(super) fn xgroup(call: &mut Call<'_>) -> Answer {
     let args = call.args;
     let word = upper(&args[1]);
     let (key, name) = (&args[2], &args[3]);
     let is_create = word == "CREATE";
     let (makes_stream, entries_read) = match word.as_str() {
-        "CREATE" | "SETID" => group_options(&args[5..], is_create)?,
+        "CREATE" | "SETID" => group_options(&args[1], &args[5..], is_create)?,
         _ => (false, None),
     };
     let now_ms = call.now_ms;
@@ -61,7 +73,11 @@ pub(super) fn xgroup(call: &mut Call<'_>) -> Answer {
     if !has_group && !matches!(word.as_str(), "CREATE" | "DESTROY") {
         return Err(no_such_group(key, name));
     }
-    let id = if matches!(word.as_str(), "CREATE" | "SETID") { start_id(stream, &args[4])? } else { EntryId::default() };
+    let id = match word.as_str() {
+        "CREATE" => start_id(stream, &args[4])?,
+        "SETID" => moved_id(stream, &args[4])?,
+        _ => EntryId::default(),
+    };
     if is_create && has_group {
         return Err("BUSYGROUP Consumer Group name already exists".into());
     }
@@ -124,7 +140,7 @@ pub(super) fn xpending(call: &mut Call<'_>) -> Answer {
     };
     let (bounds, consumer) = match rest {
         [low, high, count] => ((low, high, count), None),
-        [low, high, count, consumer] => ((low, high, count), Some(consumer)),
+        [low, high, count, consumer, ..] => ((low, high, count), Some(consumer)),
         _ => return Err(SYNTAX.into()),
     };
     let count = usize::try_from(integer(bounds.2)?).unwrap_or(0);

@@ -296,6 +296,12 @@ impl Server {
         }
     }
 
+    /// The names of all commands, in upper case.
+    #[must_use]
+    pub fn command_names() -> Vec<&'static str> {
+        COMMANDS.iter().map(|spec| spec.name).collect()
+    }
+
     /// How many commands there are, for COMMAND COUNT.
     pub(super) fn command_count() -> usize {
         COMMANDS.len()

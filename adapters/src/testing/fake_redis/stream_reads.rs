@@ -19,7 +19,6 @@ struct ReadArguments {
 impl ReadArguments {
     fn parse(call: &Call<'_>, is_group: bool) -> Result<Self, Failure> {
         let args = call.args;
-        let name = if is_group { "xreadgroup" } else { "xread" };
         let mut parsed = Self { count: None, block_ms: None, group: None, acknowledges: false, streams: Vec::new() };
         let mut at = 1;
         let mut found = false;
@@ -68,12 +67,7 @@ impl ReadArguments {
         }
         let rest = &args[at..];
         if !rest.len().is_multiple_of(2) {
-            let what = if is_group { "'>'" } else { "'$'" };
-            return Err(format!(
-                "ERR Unbalanced '{name}' list of streams: for each stream key an ID or {} must be specified.",
-                what
-            )
-            .into());
+            return Err("ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified.".into());
         }
         if is_group && parsed.group.is_none() {
             return Err("ERR Missing GROUP option for XREADGROUP".into());

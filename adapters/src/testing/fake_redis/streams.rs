@@ -226,6 +226,10 @@ fn range(call: &Call<'_>, reversed: bool) -> Answer {
     match &call.args[4..] {
         [] => {}
         [word, number] if upper(word) == "COUNT" => count = Some(usize::try_from(integer(number)?).unwrap_or(0)),
+        [word, number, ..] if upper(word) == "COUNT" => {
+            integer(number)?;
+            return Err(SYNTAX.into());
+        }
         _ => return Err(SYNTAX.into()),
     }
     let Some(stream) = call.db.read::<StreamLog>(&call.args[1])? else { return Ok(Response::Array(Vec::new())) };
@@ -251,11 +255,27 @@ pub(super) fn xrevrange(call: &mut Call<'_>) -> Answer {
 
 pub(super) fn xsetid(call: &mut Call<'_>) -> Answer {
     let id = entry_id(&call.args[2], 0)?;
+    let (mut added, mut deleted) = (None, None);
+    let mut rest = call.args[3..].iter();
+    while let Some(word) = rest.next() {
+        let name = upper(word);
+        let value = rest.next().ok_or(SYNTAX)?;
+        match name.as_str() {
+            "ENTRIESADDED" => {
+                let number = integer(value)?;
+                added = Some(u64::try_from(number).map_err(|_| Failure::from("ERR entries_added must be positive"))?);
+            }
+            "MAXDELETEDID" => deleted = Some(entry_id(value, 0)?),
+            _ => return Err(SYNTAX.into()),
+        }
+    }
     let Some(stream) = call.db.write::<StreamLog>(&call.args[1])? else { return Err("ERR no such key".into()) };
     if stream.entries.last_key_value().is_some_and(|(last, _)| id < *last) {
         return Err("ERR The ID specified in XSETID is smaller than the target stream top item".into());
     }
     stream.last_id = id;
+    stream.entries_added = added.unwrap_or(stream.entries_added);
+    stream.max_deleted = deleted.unwrap_or(stream.max_deleted);
     call.db.changed(&call.args[1]);
     Ok(Response::OK)
 }

@@ -206,6 +206,6 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     data("XREAD", -4, "", Streams, stream_reads::xread),
     data("XREADGROUP", -7, "w", Streams, stream_reads::xreadgroup),
     data("XREVRANGE", -4, "", One, streams::xrevrange),
-    data("XSETID", 3, "wm", One, streams::xsetid),
+    data("XSETID", -3, "wm", One, streams::xsetid),
     data("XTRIM", -4, "w", One, streams::xtrim),
 ];
