@@ -10,9 +10,9 @@ use super::words::{Bytes, Failure, SYNTAX, matches_glob, strict_integer, upper};
 const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";
 const NO_PASSWORD: &str = "ERR AUTH <password> called without any password configured for the default user. \
                            Are you sure your configuration is correct?";
-const HELLO_NEEDS_AUTH: &str = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> \
-                                AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol \
-                                version at the same time";
+const HELLO_NEEDS_AUTH: &str = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH \
+                                <user> <pass> option can be used to authenticate the client and select the RESP protocol version \
+                                at the same time";
 pub(super) const BAD_NAME: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
 
 pub(super) fn check_rights(user: &FakeUser, spec: &CommandSpec, args: &[Bytes]) -> Result<(), Failure> {

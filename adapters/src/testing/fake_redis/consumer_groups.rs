@@ -112,7 +112,11 @@ pub(super) fn xgroup(call: &mut Call<'_>) -> Answer {
 }
 
 /// The stream with its entries and one of its groups.
-fn with_group<'a>(call: &'a mut Call<'_>, key: &[u8], name: &[u8]) -> Result<Option<(&'a mut StreamLog, ConsumerGroup)>, Failure> {
+fn with_group<'a>(
+    call: &'a mut Call<'_>,
+    key: &[u8],
+    name: &[u8],
+) -> Result<Option<(&'a mut StreamLog, ConsumerGroup)>, Failure> {
     let Some(stream) = call.db.write::<StreamLog>(key)? else { return Ok(None) };
     let Some(group) = stream.groups.get(name).cloned() else { return Ok(None) };
     Ok(Some((stream, group)))

@@ -3,7 +3,9 @@
 use super::keyspace::{Call, HashValue};
 use super::picks::pick_many;
 use super::reply::{Answer, Response};
-use super::words::{Bytes, Failure, NOT_INTEGER, SYNTAX, decimal_sum, float, integer, loose_float, strict_integer, upper, wrong_arity};
+use super::words::{
+    Bytes, Failure, NOT_INTEGER, SYNTAX, decimal_sum, float, integer, loose_float, strict_integer, upper, wrong_arity,
+};
 
 fn hash<'a>(call: &'a Call<'_>) -> Result<Option<&'a HashValue>, Failure> {
     call.db.read::<HashValue>(&call.args[1])

@@ -42,7 +42,8 @@ impl ScanOptions {
 
     /// One step: the cursor of the next, and what it found.
     fn step<T>(&self, all: impl Iterator<Item = (Bytes, T)>) -> (u64, Vec<(Bytes, T)>) {
-        let mut hashed: Vec<_> = all.map(|(name, more)| (hash(&name), name, more)).filter(|(at, ..)| *at >= self.cursor).collect();
+        let mut hashed: Vec<_> =
+            all.map(|(name, more)| (hash(&name), name, more)).filter(|(at, ..)| *at >= self.cursor).collect();
         hashed.sort_by(|one, other| (one.0, &one.1).cmp(&(other.0, &other.1)));
         let mut end = self.count.min(hashed.len());
         // Those of one hash come together.

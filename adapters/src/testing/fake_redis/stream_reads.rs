@@ -110,7 +110,12 @@ pub(super) fn xread(call: &mut Call<'_>) -> Answer {
         let last = call.db.read::<StreamLog>(key)?.map_or_else(EntryId::default, |stream| stream.last_id);
         after.push(match word.as_slice() {
             b"$" => last,
-            b">" => return Err("ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option.".into()),
+            b">" => {
+                return Err(
+                    "ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option."
+                        .into(),
+                );
+            }
             word => entry_id(word, 0)?,
         });
     }

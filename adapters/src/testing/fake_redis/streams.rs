@@ -79,7 +79,9 @@ fn parse_trim(args: &[Bytes], is_add: bool) -> Result<AddArguments, Failure> {
                 }
                 rule = Some(if name == "MAXLEN" {
                     let most = integer(&args[at])?;
-                    TrimRule::MaxLength(usize::try_from(most).map_err(|_| Failure::from("ERR The MAXLEN argument must be >= 0."))?)
+                    TrimRule::MaxLength(
+                        usize::try_from(most).map_err(|_| Failure::from("ERR The MAXLEN argument must be >= 0."))?,
+                    )
                 } else {
                     TrimRule::MinId(entry_id(&args[at], 0)?)
                 });

@@ -28,10 +28,7 @@ const SUBCOMMANDS: &[(&str, &[(&str, i32)])] = &[
     ),
     ("COMMAND", &[("COUNT", 2), ("DOCS", -2)]),
     ("CONFIG", &[("GET", -3), ("RESETSTAT", 2), ("REWRITE", 2), ("SET", -4)]),
-    (
-        "PUBSUB",
-        &[("CHANNELS", -2), ("NUMPAT", 2), ("NUMSUB", -2), ("SHARDCHANNELS", -2), ("SHARDNUMSUB", -2)],
-    ),
+    ("PUBSUB", &[("CHANNELS", -2), ("NUMPAT", 2), ("NUMSUB", -2), ("SHARDCHANNELS", -2), ("SHARDNUMSUB", -2)]),
     ("XGROUP", &[("CREATE", -5), ("CREATECONSUMER", 5), ("DELCONSUMER", 5), ("DESTROY", 4), ("SETID", -5)]),
     ("XINFO", &[("CONSUMERS", 4), ("GROUPS", 3), ("STREAM", -3)]),
 ];

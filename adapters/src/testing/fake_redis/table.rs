@@ -3,7 +3,10 @@
 use super::keyspace::DataCommand;
 use super::spec::KeyWords::{All, AllButLast, Counted, FirstAndCounted, None as NoKey, One, Pairs, Second, Streams, Two};
 use super::spec::{CommandSpec, KeyWords, Run, ServerCommand};
-use super::{access, admin, blocking, clients, consumer_groups, counters, expiry, generic, hashes, lists, pub_sub, scan, score_ranges, sets, sorted_sets, stream_reads, streams, strings, transactions};
+use super::{
+    access, admin, blocking, clients, consumer_groups, counters, expiry, generic, hashes, lists, pub_sub, scan, score_ranges,
+    sets, sorted_sets, stream_reads, streams, strings, transactions,
+};
 
 const fn data(name: &'static str, arity: i32, flags: &'static str, key_words: KeyWords, run: DataCommand) -> CommandSpec {
     CommandSpec { name, arity, flags, key_words, run: Run::Data(run) }
