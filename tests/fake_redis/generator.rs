@@ -35,7 +35,7 @@ fn fill(dice: &mut Dice, hole: &str, family: &str) -> String {
         "%S" => dice.pick(&["1", "2", "3", "-1.5", "0.1", "1e10", "inf", "-inf", "3", "x", "nan"]).into(),
         "%B" => dice.pick(&["-inf", "+inf", "1", "(1", "2", "(3", "0", "-5", "x"]).into(),
         "%X" => dice.pick(&["-", "+", "[a", "(b", "[c", "(d", "x", "[e"]).into(),
-        "%T" => dice.pick(&["100", "5000", "77777", "-1", "0", "x", "9223372036854775807"]).into(),
+        "%T" => dice.pick(&["100000", "50000", "77777", "-1", "0", "x", "9223372036854775807"]).into(),
         "%P" => dice.pick(&["*", "s*", "?1", "[sl]?", "h[^1]", "z*1", "nothing", "\\*"]).into(),
         "%D" => dice.pick(&["1-1", "2-1", "3", "5-0", "7-7", "0-0", "0", "-", "+", "x", "100-1"]).into(),
         "%G" => dice.pick(&["g1", "g2"]).into(),
@@ -70,12 +70,40 @@ pub(crate) fn command(dice: &mut Dice, family: &str, template: &str) -> Vec<Vec<
         4 => words[0] = words[0].to_ascii_lowercase(),
         _ => {}
     }
+    // One that is picked at random would make two histories.
+    if words[0].eq_ignore_ascii_case("SPOP") {
+        words.truncate(2);
+        words.push("100".into());
+    }
+    // Nothing may wait for ever.
+    let waits = words[0].to_ascii_uppercase().starts_with('B') && words.len() > 1;
+    if waits {
+        let last = words.len() - 1;
+        for at in [1, last] {
+            if words[at].parse().is_ok_and(|seconds: f64| (0.0..1e9).contains(&seconds)) {
+                words[at] = "0.01".into();
+            }
+        }
+    }
     words.into_iter().map(String::into_bytes).collect()
 }
 
 /// The families: the prefix of their keys, and their commands.
+<<<<<<< HEAD
 pub(crate) const FAMILIES: &[(&str, &[&str])] =
     &[("s", STRINGS), ("s", GENERIC), ("l", LISTS), ("s", CONNECTION), ("h", HASHES), ("e", SETS), ("z", SORTED_SETS)];
+=======
+pub(crate) const FAMILIES: &[(&str, &[&str])] = &[
+    ("s", STRINGS),
+    ("s", GENERIC),
+    ("l", LISTS),
+    ("s", CONNECTION),
+    ("h", HASHES),
+    ("e", SETS),
+    ("z", SORTED_SETS),
+    ("x", STREAMS),
+];
+>>>>>>> h-c
 
 const STRINGS: &[&str] = &[
     "SET %K %V",
@@ -298,8 +326,11 @@ const SETS: &[&str] = &[
     "SMEMBERS %K",
     "SMOVE %K %K %M",
     "SPOP %K 100",
+<<<<<<< HEAD
     "SPOP %K 0",
     "SPOP %K -1",
+=======
+>>>>>>> h-c
     "SRANDMEMBER %K",
     "SRANDMEMBER %K 100",
     "SRANDMEMBER %K -4",
@@ -375,4 +406,66 @@ const SORTED_SETS: &[&str] = &[
     "ZUNIONSTORE %K 2 %K e1 WEIGHTS 2 %F AGGREGATE MAX",
     "ZINTERSTORE %K 2 %K %K",
     "ZINTERSTORE %K %N %K %K AGGREGATE MIN",
+<<<<<<< HEAD
+=======
+];
+const STREAMS: &[&str] = &[
+    "XADD %K %D f %V",
+    "XADD %K 1-* f %V",
+    "XADD %K 9-* f v",
+    "XADD %K %D f %V g %V",
+    "XADD %K NOMKSTREAM %D f v",
+    "XADD %K MAXLEN 3 %D f v",
+    "XADD %K MAXLEN = 3 50-* f v",
+    "XADD %K MAXLEN ~ 3 50-* f v",
+    "XADD %K MINID 3 60-* f v",
+    "XADD %K 70-* f",
+    "XADD %K 2-* f v",
+    "XLEN %K",
+    "XRANGE %K - +",
+    "XRANGE %K %D %D",
+    "XRANGE %K (1-1 + COUNT %N",
+    "XREVRANGE %K + -",
+    "XREVRANGE %K %D %D COUNT %N",
+    "XREAD STREAMS %K 0",
+    "XREAD COUNT %N STREAMS %K %K 0 %D",
+    "XREAD BLOCK 1 STREAMS %K $",
+    "XREAD STREAMS %K >",
+    "XDEL %K %D %D",
+    "XTRIM %K MAXLEN %N",
+    "XTRIM %K MINID %D",
+    "XTRIM %K MAXLEN ~ 2 LIMIT 10",
+    "XTRIM %K MAXLEN 2 LIMIT 10",
+    "XGROUP CREATE %K %G 0",
+    "XGROUP CREATE %K %G $ MKSTREAM",
+    "XGROUP CREATE %K %G %D MKSTREAM",
+    "XGROUP SETID %K %G %D",
+    "XGROUP DESTROY %K %G",
+    "XGROUP CREATECONSUMER %K %G %C",
+    "XGROUP DELCONSUMER %K %G %C",
+    "XGROUP NOTHING %K",
+    "XREADGROUP GROUP %G %C STREAMS %K >",
+    "XREADGROUP GROUP %G %C COUNT %N STREAMS %K >",
+    "XREADGROUP GROUP %G %C NOACK STREAMS %K >",
+    "XREADGROUP GROUP %G %C STREAMS %K 0",
+    "XREADGROUP GROUP %G %C BLOCK 1 STREAMS %K >",
+    "XREADGROUP GROUP %G %C STREAMS %K $",
+    "XREADGROUP GROUP %G %C STREAMS %K %K > >",
+    "XACK %K %G %D %D",
+    "XPENDING %K %G",
+    "XPENDING %K %G - + 10",
+    "XPENDING %K %G - + %N %C",
+    "XPENDING %K %G IDLE 0 - + 10",
+    "XCLAIM %K %G %C 0 %D %D",
+    "XCLAIM %K %G %C 0 1-1 FORCE JUSTID",
+    "XCLAIM %K %G %C 0 2-1 RETRYCOUNT 5",
+    "XCLAIM %K %G %C x %D",
+    "XAUTOCLAIM %K %G %C 0 0",
+    "XAUTOCLAIM %K %G %C 0 0 COUNT 1 JUSTID",
+    "XINFO STREAM %K",
+    "XINFO GROUPS %K",
+    "XINFO CONSUMERS %K %G",
+    "XINFO NOTHING %K",
+    "XSETID %K %D",
+>>>>>>> h-c
 ];

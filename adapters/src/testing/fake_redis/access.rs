@@ -4,14 +4,15 @@ use super::behaviour::FakeUser;
 use super::reply::{Answer, Response};
 use super::server::{ConnectionId, Server};
 use super::spec::CommandSpec;
-use super::words::{Bytes, Failure, SYNTAX, matches_glob, strict_integer, upper, wrong_arity};
+use super::subcommands::unknown_subcommand;
+use super::words::{Bytes, Failure, SYNTAX, matches_glob, strict_integer, upper};
 
 const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";
 const NO_PASSWORD: &str = "ERR AUTH <password> called without any password configured for the default user. \
                            Are you sure your configuration is correct?";
-const HELLO_NEEDS_AUTH: &str = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> \
-                                AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol \
-                                version at the same time";
+const HELLO_NEEDS_AUTH: &str = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH \
+                                <user> <pass> option can be used to authenticate the client and select the RESP protocol version \
+                                at the same time";
 pub(super) const BAD_NAME: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
 
 pub(super) fn check_rights(user: &FakeUser, spec: &CommandSpec, args: &[Bytes]) -> Result<(), Failure> {
@@ -112,9 +113,8 @@ pub(super) fn hello(server: &mut Server, id: ConnectionId, args: &[Bytes]) -> An
 
 pub(super) fn acl(server: &mut Server, id: ConnectionId, args: &[Bytes]) -> Answer {
     match upper(&args[1]).as_str() {
-        "WHOAMI" if args.len() == 2 => Ok(Response::text(server.session(id).user.clone())),
-        "WHOAMI" => Err(wrong_arity("acl|whoami")),
-        "USERS" if args.len() == 2 => {
+        "WHOAMI" => Ok(Response::text(server.session(id).user.clone())),
+        "USERS" => {
             let mut names: Vec<_> = server.behaviour.users.keys().cloned().collect();
             if !names.iter().any(|name| name == "default") {
                 names.push(String::from("default"));
@@ -124,9 +124,4 @@ pub(super) fn acl(server: &mut Server, id: ConnectionId, args: &[Bytes]) -> Answ
         }
         _ => Err(unknown_subcommand("ACL", &args[1])),
     }
-}
-
-pub(super) fn unknown_subcommand(command: &str, word: &[u8]) -> Failure {
-    let word = &word[..word.len().min(128)];
-    Failure([b"ERR unknown subcommand '", word, b"'. Try ", command.as_bytes(), b" HELP."].concat())
 }

@@ -7,17 +7,18 @@ use super::sorted_set::SortedSet;
 use super::words::{Bytes, Failure, SYNTAX, integer, loose_float, upper};
 
 /// Seconds, in fractions, as milliseconds; None: for ever.
-fn timeout_ms(word: &[u8]) -> Result<Option<i64>, Failure> {
+fn timeout_ms(call: &Call<'_>, word: &[u8]) -> Result<Option<i64>, Failure> {
     let seconds = loose_float(word).ok_or("ERR timeout is not a float or out of range")?;
-    if seconds < 0.0 {
+    let ms = (seconds * 1_000.0).ceil();
+    // What does not fit counts as negative, as with Redis's own conversion.
+    if seconds < 0.0 || ms >= i64::MAX as f64 {
         return Err("ERR timeout is negative".into());
     }
-    let ms = (seconds * 1_000.0).ceil();
-    if ms > 9_000_000_000_000_000.0 {
+    let ms = ms as i64;
+    if ms > i64::MAX - call.now_ms {
         return Err("ERR timeout is out of range".into());
     }
-    // Within what a double holds exactly.
-    Ok((ms > 0.0).then_some(ms as i64))
+    Ok((ms > 0).then_some(ms))
 }
 
 fn wait(
@@ -54,7 +55,7 @@ fn one_of_many(args: &[Bytes], key: &Bytes) -> Vec<Bytes> {
 
 fn pop_from_lists(call: &mut Call<'_>, end: ListEnd) -> Answer {
     let last = call.args.len() - 1;
-    let timeout = timeout_ms(&call.args[last])?;
+    let timeout = timeout_ms(call, &call.args[last])?;
     let keys = &call.args[1..last];
     for key in keys {
         if let Some(popped) = pop_many(call.db, key, end, 1)? {
@@ -73,7 +74,7 @@ pub(super) fn brpop(call: &mut Call<'_>) -> Answer {
 }
 
 fn move_or_wait(call: &mut Call<'_>, pop: ListEnd, push: ListEnd, timeout: &[u8]) -> Answer {
-    let timeout = timeout_ms(timeout)?;
+    let timeout = timeout_ms(call, timeout)?;
     let (from, to) = (&call.args[1], &call.args[2]);
     call.db.read::<ListValue>(from)?;
     match move_one(call.db, from, to, pop, push)? {
@@ -133,7 +134,8 @@ pub(super) fn lmpop(call: &mut Call<'_>) -> Answer {
 }
 
 pub(super) fn blmpop(call: &mut Call<'_>) -> Answer {
-    let timeout = timeout_ms(&call.args[1])?;
+    ListEnd::parse(many_keys(&call.args[2..])?.1)?;
+    let timeout = timeout_ms(call, &call.args[1])?;
     match pop_from_one_of_lists(call, &call.args[2..])? {
         Some(reply) => Ok(reply),
         None => waits(wait(call, many_keys(&call.args[2..])?.0, "list", timeout, one_of_many)),
@@ -149,7 +151,7 @@ fn pop_scores(call: &mut Call<'_>, key: &[u8], highest: bool, count: usize) -> R
 
 fn pop_from_sets(call: &mut Call<'_>, highest: bool) -> Answer {
     let last = call.args.len() - 1;
-    let timeout = timeout_ms(&call.args[last])?;
+    let timeout = timeout_ms(call, &call.args[last])?;
     let keys = &call.args[1..last];
     for key in keys {
         if let Some((member, score)) = pop_scores(call, key, highest, 1)?.and_then(|mut popped| popped.pop()) {
@@ -167,13 +169,17 @@ pub(super) fn bzpopmax(call: &mut Call<'_>) -> Answer {
     pop_from_sets(call, true)
 }
 
+fn is_highest(word: &[u8]) -> Result<bool, Failure> {
+    match upper(word).as_str() {
+        "MIN" => Ok(false),
+        "MAX" => Ok(true),
+        _ => Err(SYNTAX.into()),
+    }
+}
+
 fn pop_from_one_of_sets(call: &mut Call<'_>, args: &[Bytes]) -> Result<Option<Response>, Failure> {
     let (keys, word, count) = many_keys(args)?;
-    let highest = match upper(word).as_str() {
-        "MIN" => false,
-        "MAX" => true,
-        _ => return Err(SYNTAX.into()),
-    };
+    let highest = is_highest(word)?;
     for key in keys {
         if let Some(popped) = pop_scores(call, key, highest, count)? {
             let pair = |(member, score)| Response::Array(vec![Response::Bulk(member), Response::Double(score)]);
@@ -189,7 +195,8 @@ pub(super) fn zmpop(call: &mut Call<'_>) -> Answer {
 }
 
 pub(super) fn bzmpop(call: &mut Call<'_>) -> Answer {
-    let timeout = timeout_ms(&call.args[1])?;
+    is_highest(many_keys(&call.args[2..])?.1)?;
+    let timeout = timeout_ms(call, &call.args[1])?;
     match pop_from_one_of_sets(call, &call.args[2..])? {
         Some(reply) => Ok(reply),
         None => waits(wait(call, many_keys(&call.args[2..])?.0, "zset", timeout, one_of_many)),

@@ -1,6 +1,6 @@
 //! CLIENT and its subcommands, and the other commands on the connection itself.
 
-use super::access::{BAD_NAME, is_client_name, unknown_subcommand};
+use super::access::{BAD_NAME, is_client_name};
 use super::reply::{Answer, Response};
 use super::server::{ConnectionId, DATABASES, Server};
 use super::session::{FakeSession, ReplyMode};
@@ -51,35 +51,8 @@ pub(super) fn reset(server: &mut Server, id: ConnectionId, _args: &[Bytes]) -> A
     Ok(Response::Simple("RESET"))
 }
 
-/// The subcommands with the words that they take, as in the table of commands.
-const SUBCOMMANDS: &[(&str, i32)] = &[
-    ("CACHING", 3),
-    ("GETNAME", 2),
-    ("GETREDIR", 2),
-    ("ID", 2),
-    ("INFO", 2),
-    ("KILL", -3),
-    ("LIST", -2),
-    ("NO-EVICT", 3),
-    ("NO-TOUCH", 3),
-    ("PAUSE", -3),
-    ("REPLY", 3),
-    ("SETINFO", 4),
-    ("SETNAME", 3),
-    ("TRACKING", -3),
-    ("UNBLOCK", -3),
-    ("UNPAUSE", 2),
-];
-
 pub(super) fn client(server: &mut Server, id: ConnectionId, args: &[Bytes]) -> Answer {
     let word = upper(&args[1]);
-    let is_new = matches!(word.as_str(), "SETINFO" | "NO-TOUCH");
-    let found = SUBCOMMANDS.iter().find(|(name, _)| *name == word).filter(|_| !is_new || server.behaviour.is_at_least(7, 2));
-    let Some((_, arity)) = found else { return Err(unknown_subcommand("CLIENT", &args[1])) };
-    let words = i32::try_from(args.len()).unwrap_or(i32::MAX);
-    if if *arity < 0 { words < -arity } else { words != *arity } {
-        return Err(wrong_arity(&format!("client|{}", word.to_ascii_lowercase())));
-    }
     match word.as_str() {
         "ID" => Ok(Response::Integer(number(id))),
         "GETNAME" => {
@@ -103,6 +76,7 @@ pub(super) fn client(server: &mut Server, id: ConnectionId, args: &[Bytes]) -> A
             Ok(Response::OK)
         }
         "TRACKING" => {
+            check_tracking(&args[3..])?;
             server.session(id).tracking = on_or_off(&args[2])?;
             Ok(Response::OK)
         }
@@ -122,6 +96,19 @@ pub(super) fn client(server: &mut Server, id: ConnectionId, args: &[Bytes]) -> A
 
 fn number(id: ConnectionId) -> i64 {
     i64::try_from(id).unwrap_or(i64::MAX)
+}
+
+/// The options of CLIENT TRACKING are taken, but nothing is ever invalidated.
+fn check_tracking(words: &[Bytes]) -> Result<(), Failure> {
+    let mut rest = words.iter();
+    while let Some(word) = rest.next() {
+        match upper(word).as_str() {
+            "BCAST" | "OPTIN" | "OPTOUT" | "NOLOOP" => {}
+            "PREFIX" | "REDIRECT" if rest.next().is_some() => {}
+            _ => return Err(SYNTAX.into()),
+        }
+    }
+    Ok(())
 }
 
 fn on_or_off(word: &[u8]) -> Result<bool, Failure> {

@@ -9,6 +9,7 @@ use super::reply::{Answer, Response};
 use super::server::{ConnectionId, DATABASES, Output, Server};
 use super::session::{BlockedOn, FakeSession, ReplyMode};
 use super::spec::{CommandSpec, Run};
+use super::subcommands::check_subcommand;
 use super::table::{COMMANDS, find_command};
 use super::words::{Bytes, Failure, upper, wrong_arity};
 
@@ -198,7 +199,7 @@ impl Server {
                     queued.refused = true;
                 }
                 self.journal.add(now, id, args, false);
-                return Err(failure);
+                return Err(self.refuse(id, args, failure));
             }
         };
         session.last_command = spec.name.to_ascii_lowercase();
@@ -216,6 +217,16 @@ impl Server {
         }
     }
 
+    /// The error of a refused command; a refused EXEC ends its transaction.
+    fn refuse(&mut self, id: ConnectionId, args: &[Bytes], failure: Failure) -> Failure {
+        if upper(&args[0]) != "EXEC" {
+            return failure;
+        }
+        self.session(id).end_transaction();
+        let why = failure.0.strip_prefix(b"ERR ").unwrap_or(&failure.0);
+        Failure([b"EXECABORT Transaction discarded because of: ", why].concat())
+    }
+
     /// The checks before a command is carried out or queued, in the order of Redis's own.
     fn check(&mut self, id: ConnectionId, args: &[Bytes]) -> Result<&'static CommandSpec, Failure> {
         let name = upper(&args[0]);
@@ -225,6 +236,7 @@ impl Server {
         if !spec.takes(args.len()) {
             return Err(wrong_arity(&spec.name.to_ascii_lowercase()));
         }
+        check_subcommand(spec.name, args, self.behaviour.is_at_least(7, 2))?;
         let (loading, read_only, full) = (self.behaviour.loading, self.behaviour.read_only, self.behaviour.out_of_memory);
         let session = self.sessions.get(&id).expect("an open connection");
         if !session.authenticated && !spec.has('n') {
@@ -282,6 +294,12 @@ impl Server {
             Ok(reply) => reply,
             Err(failure) => Response::Error(failure),
         }
+    }
+
+    /// The names of all commands, in upper case.
+    #[must_use]
+    pub fn command_names() -> Vec<&'static str> {
+        COMMANDS.iter().map(|spec| spec.name).collect()
     }
 
     /// How many commands there are, for COMMAND COUNT.

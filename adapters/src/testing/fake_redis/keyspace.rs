@@ -155,9 +155,12 @@ impl FakeDatabase {
         self.changed(key);
     }
 
+    /// Takes a key out, with its expiry.
     pub(super) fn remove(&mut self, key: &[u8]) -> Option<KeyEntry> {
-        self.set_expiry(key, None);
         let removed = self.entries.remove(key)?;
+        if let Some(at) = removed.expires_at {
+            self.expiries.remove(&(at, key.to_vec()));
+        }
         self.touched.push(key.to_vec());
         Some(removed)
     }

@@ -205,6 +205,14 @@ pub(super) fn move_one(
         return Ok(None);
     }
     db.read::<ListValue>(to)?;
+    if from == to {
+        // The key stays, with its expiry, also if it has one element only.
+        let list = db.create::<ListValue>(to)?;
+        let item = pop.pop(list);
+        item.iter().for_each(|item| push.push(list, item.clone()));
+        db.changed(to);
+        return Ok(item);
+    }
     let Some(item) = pop_many(db, from, pop, 1)?.and_then(|mut popped| popped.pop()) else { return Ok(None) };
     push.push(db.create::<ListValue>(to)?, item.clone());
     db.changed(to);

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::access::unknown_subcommand;
 use super::reply::{Answer, Response};
 use super::server::{ConnectionId, Server};
 use super::session::FakeSession;
+use super::subcommands::unknown_subcommand;
 use super::words::{Bytes, matches_glob, upper, wrong_arity};
 
 /// What is subscribed to; by its words in replies.

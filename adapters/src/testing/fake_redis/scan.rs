@@ -15,7 +15,10 @@ struct ScanOptions {
 impl ScanOptions {
     fn cursor(word: &[u8]) -> Result<u64, Failure> {
         let text = std::str::from_utf8(word).ok();
-        text.and_then(|text| text.parse().ok()).ok_or_else(|| "ERR invalid cursor".into())
+        let digits = text.map(|text| text.strip_prefix('-').unwrap_or(text));
+        let number = digits.and_then(|digits| if digits.is_empty() { Some(0) } else { digits.parse::<u64>().ok() });
+        // No cursor that was given out is longer.
+        number.map(|number| number & ((1 << 53) - 1)).ok_or_else(|| "ERR invalid cursor".into())
     }
 
     fn parse(cursor: u64, words: &[Bytes], of_keys: bool) -> Result<Self, Failure> {

@@ -23,6 +23,26 @@ enum MemberBound {
     Beyond(Bytes),
 }
 
+impl MemberBound {
+    fn is_below(&self, member: &Bytes) -> bool {
+        match self {
+            Self::Lowest => true,
+            Self::Highest => false,
+            Self::At(bound) => member >= bound,
+            Self::Beyond(bound) => member > bound,
+        }
+    }
+
+    fn is_above(&self, member: &Bytes) -> bool {
+        match self {
+            Self::Lowest => false,
+            Self::Highest => true,
+            Self::At(bound) => member <= bound,
+            Self::Beyond(bound) => member < bound,
+        }
+    }
+}
+
 enum Bounds {
     Index(i64, i64),
     Score((f64, bool), (f64, bool)),
@@ -31,6 +51,9 @@ enum Bounds {
 
 fn score_bound(word: &[u8]) -> Result<(f64, bool), Failure> {
     let (digits, excludes) = word.strip_prefix(b"(").map_or((word, false), |rest| (rest, true));
+    if digits.is_empty() {
+        return Ok((0.0, excludes));
+    }
     Ok((loose_float(digits).ok_or("ERR min or max is not a float")?, excludes))
 }
 
@@ -71,22 +94,15 @@ impl Bounds {
                 all
             }
             Self::Member(low, high) => {
-                all.retain(|(member, _)| {
-                    let above = match low {
-                        MemberBound::Lowest => true,
-                        MemberBound::Highest => false,
-                        MemberBound::At(bound) => member >= bound,
-                        MemberBound::Beyond(bound) => member > bound,
-                    };
-                    above
-                        && match high {
-                            MemberBound::Lowest => false,
-                            MemberBound::Highest => true,
-                            MemberBound::At(bound) => member <= bound,
-                            MemberBound::Beyond(bound) => member < bound,
-                        }
-                });
-                all
+                // With different scores the order is not that of members: a range ends where Redis's walk ends.
+                if !set.iter().next_back().is_some_and(|(member, _)| low.is_below(member))
+                    || !set.iter().next().is_some_and(|(member, _)| high.is_above(member))
+                {
+                    return Vec::new();
+                }
+                let is_started = |member: &Bytes| if reversed { high.is_above(member) } else { low.is_below(member) };
+                let goes_on = |member: &Bytes| if reversed { low.is_below(member) } else { high.is_above(member) };
+                all.into_iter().skip_while(|(member, _)| !is_started(member)).take_while(|(member, _)| goes_on(member)).collect()
             }
         }
     }
@@ -126,7 +142,7 @@ impl RangeQuery {
                 _ => return Err(SYNTAX.into()),
             }
         }
-        if limit.is_some() && by == RangeBy::Index {
+        if limit.is_some_and(|(_, count)| count != -1) && by == RangeBy::Index {
             return Err("ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX".into());
         }
         if with_scores && by == RangeBy::Member {
@@ -139,7 +155,8 @@ impl RangeQuery {
 
     fn select(&self, set: Option<&SortedSet>) -> Vec<(Bytes, f64)> {
         let found = set.map_or_else(Vec::new, |set| self.bounds.select(set, self.reversed));
-        let Some((offset, count)) = self.limit else { return found };
+        let is_by_index = matches!(self.bounds, Bounds::Index(..));
+        let Some((offset, count)) = self.limit.filter(|_| !is_by_index) else { return found };
         let Ok(offset) = usize::try_from(offset) else { return Vec::new() };
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         found.into_iter().skip(offset).take(count).collect()

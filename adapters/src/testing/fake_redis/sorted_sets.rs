@@ -3,7 +3,7 @@
 use super::keyspace::{Call, KeyValue};
 use super::reply::{Answer, Response};
 use super::sorted_set::SortedSet;
-use super::words::{Bytes, Failure, SYNTAX, float, loose_float, positive, strict_integer, upper, wrong_arity};
+use super::words::{Bytes, Failure, SYNTAX, float, loose_float, positive, strict_integer, upper};
 
 const NAN: &str = "ERR resulting score is not a number (NaN)";
 
@@ -156,9 +156,9 @@ pub(super) fn zrevrank(call: &mut Call<'_>) -> Answer {
     rank(call, true)
 }
 
-fn pop(call: &mut Call<'_>, highest: bool, name: &str) -> Answer {
+fn pop(call: &mut Call<'_>, highest: bool) -> Answer {
     if call.args.len() > 3 {
-        return Err(wrong_arity(name));
+        return Err(SYNTAX.into());
     }
     let count = call.args.get(2).map(|word| positive(word)).transpose()?;
     let Some(set) = call.db.write::<SortedSet>(&call.args[1])? else { return Ok(Response::Array(Vec::new())) };
@@ -175,11 +175,11 @@ fn pop(call: &mut Call<'_>, highest: bool, name: &str) -> Answer {
 }
 
 pub(super) fn zpopmin(call: &mut Call<'_>) -> Answer {
-    pop(call, false, "zpopmin")
+    pop(call, false)
 }
 
 pub(super) fn zpopmax(call: &mut Call<'_>) -> Answer {
-    pop(call, true, "zpopmax")
+    pop(call, true)
 }
 
 #[derive(Clone, Copy, PartialEq)]

@@ -1,11 +1,16 @@
 //! Every command of the fake server: one line each.
 
 use super::keyspace::DataCommand;
-use super::spec::KeyWords::{All, AllButLast, Counted, FirstAndCounted, None as NoKey, One, Pairs, Two};
+use super::spec::KeyWords::{All, AllButLast, Counted, FirstAndCounted, None as NoKey, One, Pairs, Second, Streams, Two};
 use super::spec::{CommandSpec, KeyWords, Run, ServerCommand};
 use super::{
+<<<<<<< HEAD
     access, admin, blocking, clients, counters, expiry, generic, hashes, lists, pub_sub, scan, score_ranges, sets, sorted_sets,
     strings, transactions,
+=======
+    access, admin, blocking, clients, consumer_groups, counters, expiry, generic, hashes, lists, pub_sub, scan, score_ranges,
+    sets, sorted_sets, stream_reads, streams, strings, transactions,
+>>>>>>> h-c
 };
 
 const fn data(name: &'static str, arity: i32, flags: &'static str, key_words: KeyWords, run: DataCommand) -> CommandSpec {
@@ -195,4 +200,20 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     data("ZSCAN", -3, "", One, scan::zscan),
     data("ZSCORE", 3, "", One, sorted_sets::zscore),
     data("ZUNIONSTORE", -4, "wm", FirstAndCounted, sorted_sets::zunionstore),
+
+    data("XACK", -4, "w", One, consumer_groups::xack),
+    data("XADD", -5, "wm", One, streams::xadd),
+    data("XAUTOCLAIM", -6, "w", One, consumer_groups::xautoclaim),
+    data("XCLAIM", -6, "w", One, consumer_groups::xclaim),
+    data("XDEL", -3, "w", One, streams::xdel),
+    data("XGROUP", -2, "w", Second, consumer_groups::xgroup),
+    data("XINFO", -2, "", Second, consumer_groups::xinfo),
+    data("XLEN", 2, "", One, streams::xlen),
+    data("XPENDING", -3, "", One, consumer_groups::xpending),
+    data("XRANGE", -4, "", One, streams::xrange),
+    data("XREAD", -4, "", Streams, stream_reads::xread),
+    data("XREADGROUP", -7, "w", Streams, stream_reads::xreadgroup),
+    data("XREVRANGE", -4, "", One, streams::xrevrange),
+    data("XSETID", -3, "wm", One, streams::xsetid),
+    data("XTRIM", -4, "w", One, streams::xtrim),
 ];

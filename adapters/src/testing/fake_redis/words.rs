@@ -85,11 +85,11 @@ fn without_zeros(text: &str) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text.to_owned() }
 }
 
-/// The sum of two numbers for INCRBYFLOAT and HINCRBYFLOAT: exact for decimals of up to 17 places, where Redis reckons with
-/// 80 bits and rounds to 17 places; a double for all others. None if it is no finite number.
+/// The sum of two numbers for INCRBYFLOAT and HINCRBYFLOAT, with 64 bits of precision and 17 places, as Redis reckons; with
+/// a double for numbers that are very long or very large. None if it is no finite number.
 pub(super) fn decimal_sum(left: &[u8], right: &[u8]) -> Option<String> {
-    if let (Some(left), Some(right)) = (scaled(left), scaled(right)) {
-        return Some(scaled_text(left + right));
+    if let (Some(left), Some(right)) = (fixed_point(left), fixed_point(right)) {
+        return Some(fixed_text(rounded(left + right)));
     }
     let sum = loose_float(left)? + loose_float(right)?;
     if !sum.is_finite() {
@@ -100,30 +100,56 @@ pub(super) fn decimal_sum(left: &[u8], right: &[u8]) -> Option<String> {
 }
 
 const PLACES: usize = 17;
-const SCALE: i128 = 100_000_000_000_000_000;
+const SCALE: u128 = 100_000_000_000_000_000;
+/// Enough for 17 places; the other 68 bits are for what stands before the point.
+const FRACTION_BITS: u32 = 60;
 
-fn scaled(bytes: &[u8]) -> Option<i128> {
+fn fixed_point(bytes: &[u8]) -> Option<i128> {
     let text = std::str::from_utf8(bytes).ok()?;
+    if text.contains(['e', 'E']) {
+        let number = loose_float(bytes).filter(|number| number.abs() < 1e15)?;
+        // Shortest digits, without an exponent.
+        return fixed_point(format!("{number}").as_bytes());
+    }
     let (negative, digits) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
     };
     let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
     let is_decimal = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    if whole.len() > 18 || part.len() > PLACES || whole.len() + part.len() == 0 || !is_decimal(whole) || !is_decimal(part) {
+    if whole.len() > 19 || part.len() > PLACES || whole.len() + part.len() == 0 || !is_decimal(whole) || !is_decimal(part) {
         return None;
     }
     let whole: i128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
-    let part: i128 = format!("{part:0<PLACES$}").parse().ok()?;
-    let number = whole * SCALE + part;
+    let part: u128 = format!("{part:0<PLACES$}").parse().ok()?;
+    let part = ((part << FRACTION_BITS) + SCALE / 2) / SCALE;
+    let number = rounded((whole << FRACTION_BITS) + i128::try_from(part).ok()?);
     Some(if negative { -number } else { number })
 }
 
-fn scaled_text(number: i128) -> String {
-    let sign = if number < 0 { "-" } else { "" };
-    let number = number.unsigned_abs();
-    let scale = SCALE.unsigned_abs();
-    without_zeros(&format!("{sign}{}.{:0PLACES$}", number / scale, number % scale))
+/// The nearest number of 64 bits.
+fn rounded(number: i128) -> i128 {
+    let size = number.unsigned_abs();
+    let excess = (128 - size.leading_zeros()).saturating_sub(64);
+    if excess == 0 {
+        return number;
+    }
+    let (unit, rest) = (1_u128 << excess, size % (1_u128 << excess));
+    let down = size - rest;
+    let is_up = rest > unit / 2 || rest == unit / 2 && (down >> excess) % 2 == 1;
+    let size = i128::try_from(if is_up { down + unit } else { down }).unwrap_or(i128::MAX);
+    if number < 0 { -size } else { size }
+}
+
+fn fixed_text(number: i128) -> String {
+    let size = number.unsigned_abs();
+    let (mut whole, part) = (size >> FRACTION_BITS, size % (1 << FRACTION_BITS));
+    let mut part = (part * SCALE + (1 << (FRACTION_BITS - 1))) >> FRACTION_BITS;
+    if part == SCALE {
+        (whole, part) = (whole + 1, 0);
+    }
+    let sign = if number < 0 && (whole, part) != (0, 0) { "-" } else { "" };
+    without_zeros(&format!("{sign}{whole}.{part:0PLACES$}"))
 }
 
 /// The argument in upper case, to compare with the words of options.
