@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use redis_manager::export::MetricDefinition;
+use redis_manager::export::{MetricDefinition, MetricPresence};
 use redis_manager::{RedisManager, Setting};
 
 const README: &str = include_str!("../README.md");
@@ -28,9 +28,15 @@ fn the_table_of_settings_in_the_guide_is_that_of_the_code() {
 fn the_tables_of_metrics_in_the_guide_are_those_of_the_code() {
     let row = |metric: &MetricDefinition| {
         let values: Vec<_> = metric.label_values.iter().map(|value| format!("`{value}`")).collect();
-        let label = metric.label.map_or(String::new(), |label| format!("`{label}`: {}", values.join(", ")));
+        let values = if values.is_empty() { String::from("the names") } else { values.join(", ") };
+        let label = metric.label.map_or(String::new(), |label| format!("`{label}`: {values}"));
         let MetricDefinition { name, prometheus_name, kind, unit, counts, .. } = metric;
-        format!("| `{name}` | `{prometheus_name}` | {kind} | `{unit}` | {label} | {counts} |")
+        let mark = match metric.presence {
+            MetricPresence::Always => "",
+            MetricPresence::Counted => " ¹",
+            _ => " ²",
+        };
+        format!("| `{name}`{mark} | `{prometheus_name}` | {kind} | `{unit}` | {label} | {counts} |")
     };
     for (title, is_seed_name) in [("Table", false), ("Short names", true)] {
         let all = MetricDefinition::all();

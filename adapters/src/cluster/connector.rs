@@ -7,6 +7,7 @@ use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
 use redis_manager_core::{AbortHandle, Condition, Connector};
 
+use crate::cluster::cluster_metrics::ClusterMetrics;
 use crate::cluster::error::ClusterError;
 use crate::cluster::monitor::ClusterMonitor;
 use crate::cluster::nodes::Cluster;
@@ -41,6 +42,11 @@ impl ClusterConnector {
     /// What was counted and timed of the requests of the name's clients.
     pub(crate) fn command_metrics(&self) -> CommandMetrics {
         self.counters.read(text_of_label)
+    }
+
+    /// What was counted of the cluster.
+    pub(crate) fn cluster_metrics(&self) -> ClusterMetrics {
+        self.cluster.counters.read(self.cluster.runtime().now())
     }
 
     /// A cluster connection with room for one more client.

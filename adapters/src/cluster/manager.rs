@@ -150,8 +150,7 @@ impl Clusters {
     }
 
     pub(crate) fn cluster_metrics(&self, name: &str) -> Result<ClusterMetrics, GetClientError> {
-        self.names.node(name)?;
-        Ok(self.cluster.counters.read(self.cluster.runtime().now()))
+        Ok(self.names.node(name)?.connector().cluster_metrics())
     }
 
     pub(crate) fn metrics(&self) -> BTreeMap<String, NodeMetrics> {

@@ -153,7 +153,7 @@ impl<'a> RowTarget<'a> {
 fn key(name: &SharedString, series: &Series<'_>, bound: Option<&Arc<str>>) -> Key {
     let manager = series.manager.map(|manager| Label::new(MANAGER, Arc::clone(manager)));
     let node = Label::new(series.node.0, Arc::clone(series.node.1));
-    let label = series.label.map(|(key, value)| Label::from_static_parts(key, value));
+    let label = series.label.map(|(key, value)| Label::new(key, String::from(value)));
     let bound = bound.map(|bound| Label::new("le", Arc::clone(bound)));
     let labels: Vec<_> = manager.into_iter().chain([node]).chain(label).chain(bound).collect();
     Key::from_parts(name.clone(), labels)

@@ -10,6 +10,9 @@
 //! All of them export the same table, [`MetricDefinition::all`]. They read the manager when they are asked, one consistent
 //! picture of each node, and cost nothing otherwise. None of them keeps a manager alive. No output contains a password.
 
+#[cfg(feature = "cluster")]
+mod clusters;
+mod commands;
 mod error;
 #[cfg(feature = "metrics")]
 mod facade;
@@ -30,7 +33,7 @@ mod tests;
 pub use crate::export::error::ExportError;
 #[cfg(feature = "metrics")]
 pub use crate::export::facade::MetricsReporter;
-pub use crate::export::names::MetricKind;
+pub use crate::export::names::{MetricKind, MetricPresence};
 #[cfg(feature = "opentelemetry")]
 pub use crate::export::open_telemetry::register_on_meter;
 #[cfg(feature = "prometheus")]

@@ -30,6 +30,18 @@ impl fmt::Display for MetricKind {
     }
 }
 
+/// Which series of a metric are exported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum MetricPresence {
+    /// One for each node and value of the label, whatever was counted.
+    Always,
+    /// Those in which something was counted.
+    Counted,
+    /// All of those whose node is the name of a cluster.
+    Cluster,
+}
+
 /// A name for Prometheus, without the unit and without `_total`, which its format adds.
 pub(crate) fn prometheus_stem(name: &str, kind: MetricKind, unit: &str) -> String {
     let name = underscored(name);

@@ -23,7 +23,8 @@ const FRESH_FOR: Duration = Duration::from_secs(1);
 ///
 /// OpenTelemetry has no observable histogram. A histogram `name` is three observable counters: `name.bucket` with the attribute
 /// `le`, cumulative and ending with `+Inf`, `name.count`, and `name.sum` in seconds. The SDK takes 2000 attribute sets for each
-/// instrument by default, which is enough for the buckets of 125 nodes; for more, raise the limit by a view.
+/// instrument by default, which is enough for the buckets of 125 nodes, of 3 with 33 names of commands each; for more, raise the
+/// limit by a view.
 ///
 #[cfg_attr(feature = "tokio", doc = "```no_run")]
 #[cfg_attr(not(feature = "tokio"), doc = "```ignore")]
@@ -139,7 +140,7 @@ fn attributes(series: &Series<'_>, bound: Option<&Arc<str>>) -> Vec<KeyValue> {
     let text = |value: &Arc<str>| Value::String(StringValue::from(Arc::clone(value)));
     let manager = series.manager.map(|manager| KeyValue::new(MANAGER, text(manager)));
     let node = KeyValue::new(series.node.0, text(series.node.1));
-    let label = series.label.map(|(key, value)| KeyValue::new(key, value));
+    let label = series.label.map(|(key, value)| KeyValue::new(key, String::from(value)));
     let bound = bound.map(|bound| KeyValue::new("le", text(bound)));
     manager.into_iter().chain([node]).chain(label).chain(bound).collect()
 }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use redis_manager_core::{Histogram, NodeMetrics, NodeStatus};
+use redis_manager_core::Histogram;
+
+use crate::manager::NodePicture;
 
 /// The nodes of one manager.
 pub(crate) struct ManagerReading {
@@ -17,8 +19,7 @@ pub(crate) struct NodeReading {
     pub(crate) pool: Arc<str>,
     /// The name of the node in statuses, password hidden.
     pub(crate) node: Arc<str>,
-    pub(crate) status: NodeStatus,
-    pub(crate) metrics: NodeMetrics,
+    pub(crate) picture: Box<NodePicture>,
     pub(crate) limits: NodeLimits,
 }
 
@@ -37,12 +38,23 @@ pub(crate) enum Sample<'a> {
     Times(&'a Histogram),
 }
 
+impl Sample<'_> {
+    /// Whether nothing was counted.
+    pub(crate) fn is_none(self) -> bool {
+        match self {
+            Self::Count(count) => count == 0,
+            Self::Seconds(seconds) => seconds == 0.0,
+            Self::Times(histogram) => histogram.count() == 0,
+        }
+    }
+}
+
 /// Which of a metric's values it is.
 pub(crate) struct Series<'a> {
     pub(crate) manager: Option<&'a Arc<str>>,
     /// The label with the name of the node, and its value.
     pub(crate) node: (&'static str, &'a Arc<str>),
-    pub(crate) label: Option<(&'static str, &'static str)>,
+    pub(crate) label: Option<(&'static str, &'a str)>,
 }
 
 /// The parts of a histogram: those of the bounds that are exported, with how many lengths did not exceed each.

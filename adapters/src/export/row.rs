@@ -2,11 +2,11 @@
 
 use redis_manager_core::{CountBy, CountKey};
 
-use crate::export::names::{MetricKind, SECONDS};
+use crate::export::names::{MetricKind, MetricPresence, SECONDS};
 use crate::export::reading::{NodeReading, Sample};
 
 /// Takes the values of a node, each with the value of the row's label; empty without a label.
-pub(crate) type Put<'a> = dyn FnMut(&'static str, Sample<'_>) + 'a;
+pub(crate) type Put<'a> = dyn FnMut(&str, Sample<'_>) + 'a;
 type Read = fn(&NodeReading, &mut Put<'_>);
 
 /// A metric of every node.
@@ -16,6 +16,7 @@ pub(crate) struct MetricRow {
     /// As UCUM writes it: `s`, `1`, or what is counted in braces.
     pub(crate) unit: &'static str,
     pub(crate) label: Option<RowLabel>,
+    pub(crate) presence: MetricPresence,
     pub(crate) counts: &'static str,
     pub(crate) read: Read,
 }
@@ -24,24 +25,38 @@ pub(crate) struct MetricRow {
 #[derive(Clone, Copy)]
 pub(crate) struct RowLabel {
     pub(crate) name: &'static str,
+    /// None if they are names of commands.
     pub(crate) values: fn() -> Vec<&'static str>,
 }
 
 impl MetricRow {
     pub(crate) const fn counter(name: &'static str, unit: &'static str, counts: &'static str, read: Read) -> Self {
-        Self { name, kind: MetricKind::Counter, unit, label: None, counts, read }
+        Self { name, kind: MetricKind::Counter, unit, label: None, presence: MetricPresence::Always, counts, read }
     }
 
     pub(crate) const fn up_down(name: &'static str, unit: &'static str, counts: &'static str, read: Read) -> Self {
-        Self { name, kind: MetricKind::UpDownCounter, unit, label: None, counts, read }
+        Self { name, kind: MetricKind::UpDownCounter, unit, label: None, presence: MetricPresence::Always, counts, read }
     }
 
     pub(crate) const fn gauge(name: &'static str, unit: &'static str, counts: &'static str, read: Read) -> Self {
-        Self { name, kind: MetricKind::Gauge, unit, label: None, counts, read }
+        Self { name, kind: MetricKind::Gauge, unit, label: None, presence: MetricPresence::Always, counts, read }
     }
 
     pub(crate) const fn histogram(name: &'static str, counts: &'static str, read: Read) -> Self {
-        Self { name, kind: MetricKind::Histogram, unit: SECONDS, label: None, counts, read }
+        Self { name, kind: MetricKind::Histogram, unit: SECONDS, label: None, presence: MetricPresence::Always, counts, read }
+    }
+
+    /// The same, without the series in which nothing was counted.
+    pub(crate) const fn once_counted(mut self) -> Self {
+        self.presence = MetricPresence::Counted;
+        self
+    }
+
+    /// The same, of names of clusters alone.
+    #[cfg(feature = "cluster")]
+    pub(crate) const fn of_clusters(mut self) -> Self {
+        self.presence = MetricPresence::Cluster;
+        self
     }
 
     /// The same with a label, which has one of these values.

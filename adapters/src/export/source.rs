@@ -115,10 +115,9 @@ impl ExportSource {
             };
             let mut numbers = HashMap::new();
             let nodes = pictures.into_iter().map(|(name, picture)| {
-                let (status, metrics) = *picture;
                 let node: Arc<str> = Arc::from(name);
                 let pool = self.pool_label.as_ref().map(|label| numbered(label(&node), &mut numbers));
-                NodeReading { pool: pool.map_or_else(|| Arc::clone(&node), Arc::from), node, status, metrics, limits }
+                NodeReading { pool: pool.map_or_else(|| Arc::clone(&node), Arc::from), node, picture, limits }
             });
             Some(ManagerReading { manager: exported.name.clone(), nodes: nodes.collect() })
         };

@@ -1,6 +1,9 @@
 //! The table of metrics: the one source of names, kinds, units, labels and values for all exporters.
 
-use crate::export::names::{MetricKind, prometheus_name};
+#[cfg(feature = "cluster")]
+use crate::export::clusters::CLUSTERS;
+use crate::export::commands::COMMANDS;
+use crate::export::names::{MetricKind, MetricPresence, prometheus_name};
 use crate::export::reading::{ManagerReading, Sample, Series};
 use crate::export::row::MetricRow;
 use crate::export::seed::SEED;
@@ -29,8 +32,10 @@ pub struct MetricDefinition {
     pub node_label: &'static str,
     /// Another label, if there is one.
     pub label: Option<&'static str>,
-    /// All values of that label.
+    /// All values of that label; none if they are the names of commands.
     pub label_values: Vec<&'static str>,
+    /// Which of its series are exported.
+    pub presence: MetricPresence,
     /// What it counts.
     pub counts: &'static str,
     /// Whether it is exported with [`seed_names`](crate::export::ExportSource::seed_names) only.
@@ -49,6 +54,7 @@ impl MetricDefinition {
             node_label: node_label(row),
             label: row.label.map(|label| label.name),
             label_values: row.label.map(|label| (label.values)()).unwrap_or_default(),
+            presence: row.presence,
             counts: row.counts,
             is_seed_name: is_seed_name(row),
         };
@@ -58,7 +64,10 @@ impl MetricDefinition {
 
 /// The rows that are exported.
 pub(crate) fn rows(with_seed_names: bool) -> impl Iterator<Item = &'static MetricRow> {
-    STANDARD.iter().chain(SEED.iter().filter(move |_| with_seed_names))
+    let all = STANDARD.iter().chain(&COMMANDS);
+    #[cfg(feature = "cluster")]
+    let all = all.chain(&CLUSTERS);
+    all.chain(SEED.iter().filter(move |_| with_seed_names))
 }
 
 /// All values of a metric.
@@ -67,10 +76,12 @@ pub(crate) fn visit(readings: &[ManagerReading], row: &MetricRow, mut value: imp
     for ManagerReading { manager, nodes } in readings {
         for node in nodes {
             let name = if is_seed_name { &node.node } else { &node.pool };
-            let mut series = Series { manager: manager.as_ref(), node: (node_label, name), label: None };
             (row.read)(node, &mut |label, sample| {
-                series.label = row.label.map(|of_row| (of_row.name, label));
-                value(&series, sample);
+                if row.presence == MetricPresence::Counted && sample.is_none() {
+                    return;
+                }
+                let label = row.label.map(|of_row| (of_row.name, label));
+                value(&Series { manager: manager.as_ref(), node: (node_label, name), label }, sample);
             });
         }
     }

@@ -26,7 +26,7 @@ use crate::manager::node_context::NodeContext;
 pub use crate::manager::node_handle::NodeHandle;
 use crate::manager::node_key::node_key;
 #[cfg(any(feature = "metrics", feature = "opentelemetry", feature = "prometheus"))]
-pub(crate) use crate::manager::reader::ManagerReader;
+pub(crate) use crate::manager::reader::{ManagerReader, NodePicture};
 use crate::network::Network;
 use crate::observe::EventSource;
 use crate::redis_node::{CommandMetrics, Hooks, PoolArgs, RedisConnector, Tls, redact};

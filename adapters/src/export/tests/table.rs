@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::export::error::ExportError;
-use crate::export::names::MetricKind;
+use crate::export::names::{MetricKind, MetricPresence};
 use crate::export::reading::Sample;
 use crate::export::source::ExportSource;
 use crate::export::table::{MetricDefinition, rows, visit};
@@ -19,13 +19,23 @@ fn each_metric_has_the_values_of_its_label_and_the_samples_of_its_kind() {
         visit(&readings, row, |series, sample| {
             assert_eq!(series.node.0, definition.node_label);
             assert_eq!(series.label.map(|label| label.0), definition.label, "{}", row.name);
-            values.extend(series.label.map(|label| label.1));
+            values.extend(series.label.map(|label| label.1.to_owned()));
             let is_histogram = matches!(sample, Sample::Times(_));
             assert_eq!(is_histogram, row.kind == MetricKind::Histogram, "{}", row.name);
             assert_eq!(matches!(sample, Sample::Seconds(_)) || is_histogram, row.unit == "s", "{}", row.name);
         });
-        assert_eq!(values, definition.label_values, "{}", row.name);
-        assert_eq!(BTreeSet::from_iter(&values).len(), values.len(), "{}", row.name);
+        match definition.presence {
+            MetricPresence::Always => assert_eq!(values, definition.label_values, "{}", row.name),
+            // The look-up of a name may have ended.
+            MetricPresence::Counted => assert!(values.is_empty() || values == ["resolve"], "{} {values:?}", row.name),
+            MetricPresence::Cluster => assert!(values.is_empty(), "{} {values:?}", row.name),
+        }
+        // Those in which nothing was counted, too.
+        let mut all = Vec::new();
+        let node = &readings[0].nodes[0];
+        (row.read)(node, &mut |label, _| all.extend((!label.is_empty()).then(|| label.to_owned())));
+        assert!(definition.presence == MetricPresence::Cluster || all == definition.label_values, "{} {all:?}", row.name);
+        assert_eq!(BTreeSet::from_iter(&definition.label_values).len(), definition.label_values.len(), "{}", row.name);
     }
 }
 
@@ -87,7 +97,7 @@ fn a_source_has_each_name_once_keeps_no_manager_and_numbers_equal_labels() {
     );
 }
 
-/// Guards against: the weak handle of the nodes alone, which a cluster keeps.
+/// Guards against: the weak handle of the nodes alone, which a cluster keeps, and clusters without their own metrics.
 #[cfg(feature = "cluster")]
 #[test]
 fn a_source_of_a_cluster_has_its_names_and_keeps_nothing_alive() {
@@ -107,6 +117,16 @@ fn a_source_of_a_cluster_has_its_names_and_keeps_nothing_alive() {
     assert_eq!(manager.metrics().into_keys().collect::<Vec<_>>(), names(&source));
     assert_eq!(manager.status_and_metrics().into_keys().collect::<Vec<_>>(), names(&source));
     assert_eq!(handle.metrics().open(), 0);
+    let readings = source.read();
+    let mut of_cluster = Vec::new();
+    for row in rows(false).filter(|row| row.presence == MetricPresence::Cluster) {
+        visit(&readings, row, |series, sample| of_cluster.push((row.name, series.label.is_some(), sample.is_none())));
+    }
+    let expected = [("topology_changes", true), ("topology_changes", true), ("failovers", false), ("time_impaired", false)];
+    let found: Vec<_> =
+        of_cluster.iter().map(|(name, has_label, _)| (&name["redis.client.cluster.".len()..], *has_label)).collect();
+    assert_eq!(found, expected);
+    assert!(of_cluster.iter().take(3).all(|(.., is_none)| *is_none), "no topology is known: {of_cluster:?}");
     // The handle keeps the cluster, and the manager of its nodes with it.
     drop(manager);
     assert!(source.read().is_empty());

@@ -7,7 +7,7 @@ use crate::redis_node::reply_class::RequestRef;
 
 /// Those that are no names of commands.
 const OTHERS: [&str; 3] = ["other", "pipeline", "transaction"];
-const OTHER: usize = 0;
+pub(crate) const OTHER: usize = 0;
 const PIPELINE: usize = 1;
 const TRANSACTION: usize = 2;
 

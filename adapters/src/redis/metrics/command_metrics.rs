@@ -26,8 +26,8 @@ pub struct CommandMetrics {
     /// Requests of shared clients; at a node of a cluster, of all clients of the whole cluster.
     pub shared: RequestCounts,
     /// How long requests took from their first poll to their end, by the name of the command in small letters: `get`. The names
-    /// are a fixed list, and any other one is `other`; a pipeline is `pipeline`, an atomic one `transaction`. Names without a timed
-    /// request are left out.
+    /// are a fixed list, and any other one is `other`; a pipeline is `pipeline`, an atomic one `transaction`. A node has 32 names,
+    /// those that were timed first; later ones are `other`, too. Names without a timed request are left out.
     ///
     /// Only requests that ended with a reply or an error of the server, timed out or have an unknown outcome are timed. A sample
     /// of about one request of each `use_time_sampling`, so `count()` says how many were timed, not how many there were. A

@@ -12,6 +12,7 @@ use std::thread;
 use redis_manager_core::{CountBy, CountKey, Histogram, Instant, Runtime};
 
 use crate::redis_node::metrics::atomic_histogram::AtomicHistogram;
+use crate::redis_node::metrics::command_label::OTHER;
 use crate::redis_node::metrics::command_metrics::{CommandMetrics, ConnectPhaseTimes, RequestCounts, SubscriptionCounts};
 use crate::redis_node::metrics::request_result::{RequestEnd, RequestResult, RequestWay};
 use crate::redis_node::padded::Padded;
@@ -19,6 +20,9 @@ use crate::redis_node::pub_sub_end::PubSubEnd;
 
 /// The most places of a node, each 512 bytes.
 const MOST_PLACES: usize = 16;
+
+/// How many labels of a node are timed apart: those that come first. Others are timed as `other`, which is one of them.
+const MOST_LABELS: usize = 33;
 
 /// Multiples of this number, modulo 2^64, are spread evenly, also those of every second or third number: requests that alternate
 /// are timed as often as each other.
@@ -32,8 +36,10 @@ pub(crate) struct NodeCounters {
     timed_up_to: u64,
     /// A power of two.
     places: Box<[Padded<CountingPlace>]>,
-    /// By label, both made when they are first needed.
-    durations: OnceLock<Box<[OnceLock<Box<AtomicHistogram>>]>>,
+    /// By label, both made when they are first needed. `None` for those beyond [`MOST_LABELS`].
+    durations: OnceLock<Box<[OnceLock<Option<Box<AtomicHistogram>>>]>>,
+    /// How many labels but for `other` were seen.
+    labels_seen: AtomicUsize,
     labels: usize,
     /// By phase, in the order of [`ConnectPhaseTimes`].
     connect_phases: [AtomicHistogram; 5],
@@ -81,6 +87,7 @@ impl NodeCounters {
             timed_up_to: u64::MAX.checked_div(use_time_sampling as u64).unwrap_or(0),
             places: (0..places()).map(|_| Padded(CountingPlace::default())).collect(),
             durations: OnceLock::new(),
+            labels_seen: AtomicUsize::new(0),
             labels,
             connect_phases: std::array::from_fn(|_| AtomicHistogram::new()),
             subscriptions: SubscriptionCounters::default(),
@@ -142,7 +149,11 @@ impl NodeCounters {
 
     fn duration(&self, label: usize) -> &AtomicHistogram {
         let durations = self.durations.get_or_init(|| (0..self.labels).map(|_| OnceLock::new()).collect());
-        durations[label].get_or_init(|| Box::new(AtomicHistogram::new()))
+        let made = |is_kept: bool| is_kept.then(|| Box::new(AtomicHistogram::new()));
+        let has_room = || self.labels_seen.fetch_add(1, Ordering::Relaxed) < MOST_LABELS - 1;
+        let apart = durations[label].get_or_init(|| made(label == OTHER || has_room()));
+        let others = || durations[OTHER].get_or_init(|| made(true)).as_ref();
+        apart.as_ref().or_else(others).expect("the others have one")
     }
 
     /// All of it; `text` is that of a label.
@@ -182,7 +193,7 @@ impl NodeCounters {
 
     fn read_durations(&self, text: impl Fn(usize) -> String) -> BTreeMap<String, Histogram> {
         let all = self.durations.get().into_iter().flatten().enumerate();
-        all.filter_map(|(label, histogram)| Some((text(label), histogram.get()?.read()))).collect()
+        all.filter_map(|(label, histogram)| Some((text(label), histogram.get()?.as_ref()?.read()))).collect()
     }
 
     fn read_phases(&self) -> ConnectPhaseTimes {
