@@ -74,7 +74,7 @@ impl Shop {
     /// Sells one, and says how many are left.
     async fn sell(&self, article: &str) -> Result<i64, SaleError> {
         let stock = format!("stock:{article}");
-        let mut client = self.redis.get_client().await?;
+        let mut client = self.redis.get_client().await.map_err(RedisError::from)?;
         let (left,): (i64,) = client
             .transaction(&stock, async |mut attempt| {
                 let left: Option<i64> = attempt.client().get(&stock).await?;

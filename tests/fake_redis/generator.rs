@@ -89,10 +89,6 @@ pub(crate) fn command(dice: &mut Dice, family: &str, template: &str) -> Vec<Vec<
 }
 
 /// The families: the prefix of their keys, and their commands.
-<<<<<<< HEAD
-pub(crate) const FAMILIES: &[(&str, &[&str])] =
-    &[("s", STRINGS), ("s", GENERIC), ("l", LISTS), ("s", CONNECTION), ("h", HASHES), ("e", SETS), ("z", SORTED_SETS)];
-=======
 pub(crate) const FAMILIES: &[(&str, &[&str])] = &[
     ("s", STRINGS),
     ("s", GENERIC),
@@ -103,7 +99,6 @@ pub(crate) const FAMILIES: &[(&str, &[&str])] = &[
     ("z", SORTED_SETS),
     ("x", STREAMS),
 ];
->>>>>>> h-c
 
 const STRINGS: &[&str] = &[
     "SET %K %V",
@@ -326,11 +321,6 @@ const SETS: &[&str] = &[
     "SMEMBERS %K",
     "SMOVE %K %K %M",
     "SPOP %K 100",
-<<<<<<< HEAD
-    "SPOP %K 0",
-    "SPOP %K -1",
-=======
->>>>>>> h-c
     "SRANDMEMBER %K",
     "SRANDMEMBER %K 100",
     "SRANDMEMBER %K -4",
@@ -406,8 +396,6 @@ const SORTED_SETS: &[&str] = &[
     "ZUNIONSTORE %K 2 %K e1 WEIGHTS 2 %F AGGREGATE MAX",
     "ZINTERSTORE %K 2 %K %K",
     "ZINTERSTORE %K %N %K %K AGGREGATE MIN",
-<<<<<<< HEAD
-=======
 ];
 const STREAMS: &[&str] = &[
     "XADD %K %D f %V",
@@ -467,5 +455,6 @@ const STREAMS: &[&str] = &[
     "XINFO CONSUMERS %K %G",
     "XINFO NOTHING %K",
     "XSETID %K %D",
->>>>>>> h-c
+    "XSETID %K 100-1",
+    "XSETID %K 200-1 ENTRIESADDED 9 MAXDELETEDID 1-1",
 ];

@@ -4,13 +4,8 @@ use super::keyspace::DataCommand;
 use super::spec::KeyWords::{All, AllButLast, Counted, FirstAndCounted, None as NoKey, One, Pairs, Second, Streams, Two};
 use super::spec::{CommandSpec, KeyWords, Run, ServerCommand};
 use super::{
-<<<<<<< HEAD
-    access, admin, blocking, clients, counters, expiry, generic, hashes, lists, pub_sub, scan, score_ranges, sets, sorted_sets,
-    strings, transactions,
-=======
     access, admin, blocking, clients, consumer_groups, counters, expiry, generic, hashes, lists, pub_sub, scan, score_ranges,
     sets, sorted_sets, stream_reads, streams, strings, transactions,
->>>>>>> h-c
 };
 
 const fn data(name: &'static str, arity: i32, flags: &'static str, key_words: KeyWords, run: DataCommand) -> CommandSpec {
