@@ -455,4 +455,6 @@ const STREAMS: &[&str] = &[
     "XINFO CONSUMERS %K %G",
     "XINFO NOTHING %K",
     "XSETID %K %D",
+    "XSETID %K 100-1",
+    "XSETID %K 200-1 ENTRIESADDED 9 MAXDELETEDID 1-1",
 ];

@@ -96,7 +96,7 @@ pub(super) fn brpoplpush(call: &mut Call<'_>) -> Answer {
 }
 
 /// `numkeys key [key ...] <where> [COUNT count]`: the keys, the word, the count.
-fn many_keys<'a>(args: &'a [Bytes]) -> Result<(&'a [Bytes], &'a Bytes, usize), Failure> {
+fn many_keys(args: &[Bytes]) -> Result<(&[Bytes], &Bytes, usize), Failure> {
     let at_least_one = |word: &[u8], why: &str| {
         let number = integer(word).ok().filter(|number| *number > 0).and_then(|number| usize::try_from(number).ok());
         number.ok_or_else(|| Failure::from(why))

@@ -31,7 +31,6 @@ pub enum Output {
 
 /// A connection as the server sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and all may hold at once")]
 pub struct ConnectionSeen {
     /// As CLIENT ID.
     pub id: ConnectionId,

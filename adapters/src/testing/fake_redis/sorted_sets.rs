@@ -44,7 +44,7 @@ impl AddOptions {
         if self.if_none && self.if_some {
             return Err("ERR XX and NX options at the same time are not compatible".into());
         }
-        if self.if_greater && self.if_none || self.if_less && self.if_none || self.if_greater && self.if_less {
+        if usize::from(self.if_greater) + usize::from(self.if_less) + usize::from(self.if_none) > 1 {
             return Err("ERR GT, LT, and/or NX options at the same time are not compatible".into());
         }
         if self.adds_up && words > 2 {
