@@ -20,7 +20,7 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What the writers of one shard saw since somebody looked last.
 #[derive(Default)]
-struct Seen {
+struct WriteCounts {
     written: AtomicU64,
     failed: AtomicU64,
     /// The longest call, in microseconds.
@@ -64,7 +64,7 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
 
     let primaries = cluster.primaries();
     let stop = Arc::new(AtomicBool::new(false));
-    let shards: Vec<Arc<Seen>> = primaries.iter().map(|_| Arc::default()).collect();
+    let shards: Vec<Arc<WriteCounts>> = primaries.iter().map(|_| Arc::default()).collect();
     let mut writers = Vec::new();
     for (primary, seen) in primaries.iter().zip(&shards) {
         for writer in 0..WRITERS {
@@ -111,7 +111,7 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// One writer: counts up a key of its own until it is stopped.
-async fn write(manager: RedisManager, key: String, seen: Arc<Seen>, stop: Arc<AtomicBool>) {
+async fn write(manager: RedisManager, key: String, seen: Arc<WriteCounts>, stop: Arc<AtomicBool>) {
     while !stop.load(Ordering::Relaxed) {
         let start = Instant::now();
         let written: Result<u64, String> = match manager.get_client(NAME).await {
@@ -132,8 +132,9 @@ async fn write(manager: RedisManager, key: String, seen: Arc<Seen>, stop: Arc<At
     }
 }
 
-fn report(shards: &[Arc<Seen>]) -> String {
-    let sum = |count: fn(&Seen) -> &AtomicU64| shards.iter().map(|seen| count(seen).swap(0, Ordering::Relaxed)).sum::<u64>();
+fn report(shards: &[Arc<WriteCounts>]) -> String {
+    let sum =
+        |count: fn(&WriteCounts) -> &AtomicU64| shards.iter().map(|seen| count(seen).swap(0, Ordering::Relaxed)).sum::<u64>();
     let slowest = shards.iter().map(|seen| seen.slowest.swap(0, Ordering::Relaxed)).max().unwrap_or(0);
     let (written, failed) = (sum(|seen| &seen.written), sum(|seen| &seen.failed));
     format!("{written:>7} {failed:>6} {:>5.0} ms", slowest as f64 / 1e3)

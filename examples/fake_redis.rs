@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn the_last_one_is_sold_once() {
-        let World { runtime, shop, .. } = world();
+        let World { runtime, shop, redis: _redis } = world();
         runtime.block_on(async {
             let mut client = shop.redis.get_client().await.expect("the server answers");
             let () = client.set("stock:teapot", 1).await.expect("the server answers");

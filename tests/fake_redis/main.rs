@@ -3,20 +3,22 @@
 mod generator;
 mod rules;
 mod scenes;
+mod templates;
 mod wire;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use generator::{Dice, FAMILIES, command};
+use generator::{CommandDice, command};
 use redis_manager::testing::fake_redis::{ConnectionId, Output, Server};
 use redis_manager_tests::redis_server::RedisServer;
 use scenes::{GARBAGE, SCENES};
+use templates::FAMILIES;
 use wire::{RealConnection, WireValue, encode};
 
 /// Histories, every second one on RESP3, and commands in each: some 7 seconds in a debug build.
-const SEEDS: u64 = 14;
-const STEPS: usize = 1_200;
+const SEEDS: u64 = 10;
+const STEPS: usize = 1_000;
 
 /// How a reply may differ, and why.
 #[derive(Clone, Copy, PartialEq)]
@@ -174,7 +176,7 @@ fn shown(words: &[Vec<u8>]) -> String {
 
 /// One connection, one family after the other in turns.
 fn compare(real: &mut RealConnection, seed: u64, resp3: bool, count: usize, succeeded: &mut BTreeSet<String>) -> Vec<String> {
-    let mut dice = Dice::new(seed);
+    let mut dice = CommandDice::new(seed);
     let mut fake = Fake::new(seed);
     let id = fake.connect();
     let (mut recent, mut wrong) = (Vec::new(), Vec::new());
@@ -246,7 +248,7 @@ fn compare(real: &mut RealConnection, seed: u64, resp3: bool, count: usize, succ
 }
 
 /// Sends the steps of a scene to both, and compares what comes on each connection after each.
-fn play(server: &RedisServer, scene: &str, steps: &[scenes::Step], resp3: bool) -> Vec<String> {
+fn play(server: &RedisServer, scene: &str, steps: &[scenes::SceneStep], resp3: bool) -> Vec<String> {
     let mut control = RealConnection::open(server.port());
     let wrong = play_on(server, &mut control, scene, steps, resp3);
     control.send(&encode(&["CONFIG", "SET", "requirepass", ""].map(|word| word.as_bytes().to_vec())));
@@ -254,7 +256,13 @@ fn play(server: &RedisServer, scene: &str, steps: &[scenes::Step], resp3: bool) 
     wrong
 }
 
-fn play_on(server: &RedisServer, control: &mut RealConnection, scene: &str, steps: &[scenes::Step], resp3: bool) -> Vec<String> {
+fn play_on(
+    server: &RedisServer,
+    control: &mut RealConnection,
+    scene: &str,
+    steps: &[scenes::SceneStep],
+    resp3: bool,
+) -> Vec<String> {
     let mut fake = Fake::new(1);
     let mut reals: Vec<Option<(RealConnection, i64, ConnectionId)>> = (0..6).map(|_| None).collect();
     let mut wrong = Vec::new();

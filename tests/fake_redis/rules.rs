@@ -5,7 +5,7 @@ use std::time::Duration;
 use redis_manager::runtime::Instant;
 use redis_manager::testing::fake_redis::{ConnectionId, FakeUser, Output, Server};
 
-use crate::generator::Dice;
+use crate::generator::CommandDice;
 
 fn at(ms: u64) -> Instant {
     Instant::ZERO + Duration::from_millis(ms)
@@ -108,7 +108,7 @@ fn any_bytes_are_answered_without_a_panic_and_the_same_bytes_get_the_same_answer
         "\n",
     ];
     let history = |seed| {
-        let mut dice = Dice::new(seed);
+        let mut dice = CommandDice::new(seed);
         let mut server = Server::new(seed);
         let mut all = Vec::new();
         for step in 0..300 {

@@ -1,9 +1,9 @@
 //! Several connections in turns: waits in order of arrival, transactions that are disturbed, subscriptions, kills.
 
 /// The connection, and what it sends; `ID1` stands for the id of that connection.
-pub(crate) type Step = (usize, &'static str);
+pub(crate) type SceneStep = (usize, &'static str);
 
-pub(crate) const SCENES: &[(&str, &[Step])] = &[
+pub(crate) const SCENES: &[(&str, &[SceneStep])] = &[
     (
         "those who wait for a list are served in order of arrival",
         &[

@@ -26,6 +26,7 @@ pub(crate) struct ObserveSettings {
     pub(crate) slow_acquire: Duration,
 }
 
+#[allow(clippy::derivable_impls, reason = "with the feature tracing it cannot be derived")]
 impl Default for ObserveSettings {
     fn default() -> Self {
         Self {

@@ -52,7 +52,8 @@ pub(super) struct Host {
     pub(super) is_frozen: bool,
     /// For the next connection: it is cut after so many bytes to the client.
     pub(super) cut_next: Option<(usize, Cut)>,
-    pub(super) is_listening: bool,
+    /// The number of the listener.
+    pub(super) listener: Option<u64>,
     pub(super) backlog: VecDeque<u64>,
     pub(super) acceptor: Option<Waker>,
     pub(super) dials: u64,
@@ -106,6 +107,7 @@ pub(super) struct Links {
     pub(super) hosts: BTreeMap<Place, Host>,
     links: BTreeMap<u64, Link>,
     next_link: u64,
+    next_listener: u64,
     pub(super) names: BTreeMap<String, Vec<IpAddr>>,
     pub(super) names_made: u32,
     pub(super) resolution_time: Duration,
@@ -123,6 +125,7 @@ impl Links {
             hosts: BTreeMap::new(),
             links: BTreeMap::new(),
             next_link: 1,
+            next_listener: 1,
             names: BTreeMap::new(),
             names_made: 0,
             resolution_time: Duration::ZERO,
@@ -160,10 +163,10 @@ impl Links {
         match host.reach {
             _ if is_silent => None,
             Reach::Unreachable => Some(Err(io::ErrorKind::HostUnreachable.into())),
-            Reach::Plain if host.is_listening => Some(Ok(self.connect(place))),
+            Reach::Plain if host.listener.is_some() => Some(Ok(self.connect(place))),
             Reach::Plain | Reach::Refusing | Reach::Silent => Some(Err(match place {
                 Place::Tcp(_) => io::ErrorKind::ConnectionRefused.into(),
-                Place::Unix(_) if !host.is_listening => io::ErrorKind::NotFound.into(),
+                Place::Unix(_) if host.listener.is_none() => io::ErrorKind::NotFound.into(),
                 Place::Unix(_) => io::ErrorKind::ConnectionRefused.into(),
             })),
         }
@@ -193,6 +196,18 @@ impl Links {
         };
         self.links.insert(id, link);
         id
+    }
+
+    /// A listener of its own number, unless there is one.
+    pub(super) fn listen(&mut self, place: &Place) -> Option<u64> {
+        let number = self.next_listener;
+        let host = self.host(place);
+        if host.listener.is_some() {
+            return None;
+        }
+        host.listener = Some(number);
+        self.next_listener += 1;
+        Some(number)
     }
 
     /// A listener takes the next connection, or waits.
@@ -322,7 +337,7 @@ impl Links {
     /// The port is closed; the connections that nobody has accepted are the result.
     pub(super) fn stop_listening(&mut self, place: &Place) -> VecDeque<u64> {
         let host = self.host(place);
-        host.is_listening = false;
+        host.listener = None;
         let acceptor = host.acceptor.take();
         let waiting = std::mem::take(&mut host.backlog);
         self.woken.extend(acceptor);

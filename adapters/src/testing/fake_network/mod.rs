@@ -122,11 +122,9 @@ impl FakeNetwork {
     }
 
     fn listen_at(&self, place: Place) -> io::Result<FakeListener> {
-        let is_taken = self.shared.change(|links| std::mem::replace(&mut links.host(&place).is_listening, true));
-        if is_taken {
-            return Err(io::Error::new(io::ErrorKind::AddrInUse, format!("{place} is served already")));
-        }
-        Ok(FakeListener::new(Arc::clone(&self.shared), place))
+        let number = self.shared.change(|links| links.listen(&place));
+        let number = number.ok_or_else(|| io::Error::new(io::ErrorKind::AddrInUse, format!("{place} is served already")))?;
+        Ok(FakeListener::new(Arc::clone(&self.shared), place, number))
     }
 
     /// Sets what a name resolves to, in this order; the former addresses are forgotten. Without an address the name resolves to

@@ -142,11 +142,12 @@ impl fmt::Debug for FakeStream {
 pub struct FakeListener {
     network: Arc<SharedNetwork>,
     place: Place,
+    number: u64,
 }
 
 impl FakeListener {
-    pub(super) fn new(network: Arc<SharedNetwork>, place: Place) -> Self {
-        Self { network, place }
+    pub(super) fn new(network: Arc<SharedNetwork>, place: Place, number: u64) -> Self {
+        Self { network, place, number }
     }
 
     /// The next connection. May be dropped at any time; no connection is lost by it.
@@ -166,6 +167,10 @@ impl Drop for FakeListener {
     fn drop(&mut self) {
         let now = self.network.runtime.now();
         self.network.change(|links| {
+            // Another one may listen there by now.
+            if links.host(&self.place).listener != Some(self.number) {
+                return;
+            }
             for link in links.stop_listening(&self.place) {
                 links.close(now, link, Side::Server);
             }

@@ -22,7 +22,7 @@ pub(super) fn check_rights(user: &FakeUser, spec: &CommandSpec, args: &[Bytes]) 
     }
     let Some(patterns) = &user.keys else { return Ok(()) };
     let is_allowed = |key: &Bytes| patterns.iter().any(|pattern| matches_glob(pattern.as_bytes(), key));
-    if spec.keys(args).all(is_allowed) {
+    if spec.keys(args).into_iter().all(is_allowed) {
         return Ok(());
     }
     Err("NOPERM this user has no permissions to access one of the keys used as arguments".into())

@@ -2,7 +2,7 @@
 
 use super::keyspace::{Call, ListValue};
 use super::lists::{ListEnd, move_one, pop_many};
-use super::reply::{Answer, Response, WaitFor};
+use super::reply::{Answer, KeyWait, Response};
 use super::sorted_set::SortedSet;
 use super::words::{Bytes, Failure, SYNTAX, integer, loose_float, upper};
 
@@ -27,12 +27,12 @@ fn wait(
     awaited: &'static str,
     timeout_ms: Option<i64>,
     for_key: fn(&[Bytes], &Bytes) -> Vec<Bytes>,
-) -> WaitFor {
+) -> KeyWait {
     let at_once = Box::new(Response::NullArray);
-    WaitFor { keys: keys.to_vec(), awaited, timeout_ms, args: call.args.to_vec(), for_key, at_once }
+    KeyWait { keys: keys.to_vec(), awaited, timeout_ms, args: call.args.to_vec(), for_key, at_once }
 }
 
-fn waits(wait: WaitFor) -> Answer {
+fn waits(wait: KeyWait) -> Answer {
     Ok(Response::Wait(Box::new(wait)))
 }
 
@@ -81,7 +81,7 @@ fn move_or_wait(call: &mut Call<'_>, pop: ListEnd, push: ListEnd, timeout: &[u8]
         Some(item) => Ok(Response::Bulk(item)),
         None => {
             let at_once = Box::new(Response::Null);
-            waits(WaitFor { at_once, ..wait(call, std::slice::from_ref(from), "list", timeout, as_it_is) })
+            waits(KeyWait { at_once, ..wait(call, std::slice::from_ref(from), "list", timeout, as_it_is) })
         }
     }
 }

@@ -50,11 +50,11 @@ impl RequestReader {
             let step = self.step(authenticated);
             self.drop_read_bytes();
             match step {
-                Step::Done(words) if words.is_empty() => {}
-                Step::Done(words) => return Some(Request::Command(words)),
-                Step::Garbage(text) => return Some(Request::Garbage(format!("ERR Protocol error: {text}"))),
-                Step::NotYet if self.pending() > MAX_PENDING => return Some(Request::TooMuch),
-                Step::NotYet => return None,
+                ReadStep::Done(words) if words.is_empty() => {}
+                ReadStep::Done(words) => return Some(Request::Command(words)),
+                ReadStep::Garbage(text) => return Some(Request::Garbage(format!("ERR Protocol error: {text}"))),
+                ReadStep::NotYet if self.pending() > MAX_PENDING => return Some(Request::TooMuch),
+                ReadStep::NotYet => return None,
             }
         }
     }
@@ -69,22 +69,22 @@ impl RequestReader {
         }
     }
 
-    fn step(&mut self, authenticated: bool) -> Step {
+    fn step(&mut self, authenticated: bool) -> ReadStep {
         if self.words_left.is_none() {
             match self.buffer.get(self.read) {
-                None => return Step::NotYet,
+                None => return ReadStep::NotYet,
                 Some(b'*') => {
                     let line = match self.line(b'\r', "too big mbulk count string") {
                         Ok(line) => line,
                         Err(step) => return step,
                     };
                     let count = strict_integer(&line[1..]).filter(|count| *count <= MAX_WORDS);
-                    let Some(count) = count else { return Step::Garbage("invalid multibulk length".into()) };
+                    let Some(count) = count else { return ReadStep::Garbage("invalid multibulk length".into()) };
                     if count > MAX_WORDS_UNAUTHENTICATED && !authenticated {
-                        return Step::Garbage("unauthenticated multibulk length".into());
+                        return ReadStep::Garbage("unauthenticated multibulk length".into());
                     }
                     if count <= 0 {
-                        return Step::Done(Vec::new());
+                        return ReadStep::Done(Vec::new());
                     }
                     self.words_left = Some(count);
                 }
@@ -94,7 +94,7 @@ impl RequestReader {
         self.bulks(authenticated)
     }
 
-    fn bulks(&mut self, authenticated: bool) -> Step {
+    fn bulks(&mut self, authenticated: bool) -> ReadStep {
         while let Some(left) = self.words_left.filter(|left| *left > 0) {
             let length = match self.next_length {
                 Some(length) => length,
@@ -105,12 +105,12 @@ impl RequestReader {
                     };
                     if line.first() != Some(&b'$') {
                         let found = line.first().copied().unwrap_or(b'\r');
-                        return Step::Garbage(format!("expected '$', got '{}'", char::from(found)));
+                        return ReadStep::Garbage(format!("expected '$', got '{}'", char::from(found)));
                     }
                     let length = strict_integer(&line[1..]).filter(|length| (0..=MAX_BULK).contains(length));
-                    let Some(length) = length else { return Step::Garbage("invalid bulk length".into()) };
+                    let Some(length) = length else { return ReadStep::Garbage("invalid bulk length".into()) };
                     if length > MAX_BULK_UNAUTHENTICATED && !authenticated {
-                        return Step::Garbage("unauthenticated bulk length".into());
+                        return ReadStep::Garbage("unauthenticated bulk length".into());
                     }
                     let length = usize::try_from(length).expect("within 512 MB");
                     self.next_length = Some(length);
@@ -119,7 +119,7 @@ impl RequestReader {
             };
             // Redis does not look at the two bytes behind the string either.
             if self.pending() < length + 2 {
-                return Step::NotYet;
+                return ReadStep::NotYet;
             }
             self.words.push(self.buffer[self.read..self.read + length].to_vec());
             self.read += length + 2;
@@ -127,24 +127,24 @@ impl RequestReader {
             self.words_left = Some(left - 1);
         }
         self.words_left = None;
-        Step::Done(std::mem::take(&mut self.words))
+        ReadStep::Done(std::mem::take(&mut self.words))
     }
 
     /// A line up to this end, which is left out, as is the byte after a `\r`.
-    fn line(&mut self, end: u8, too_long: &str) -> Result<Bytes, Step> {
+    fn line(&mut self, end: u8, too_long: &str) -> Result<Bytes, ReadStep> {
         let rest = &self.buffer[self.read..];
         let Some(length) = rest.iter().position(|byte| *byte == end) else {
-            return Err(if rest.len() > MAX_LINE { Step::Garbage(too_long.into()) } else { Step::NotYet });
+            return Err(if rest.len() > MAX_LINE { ReadStep::Garbage(too_long.into()) } else { ReadStep::NotYet });
         };
         if end == b'\r' && rest.len() < length + 2 {
-            return Err(Step::NotYet);
+            return Err(ReadStep::NotYet);
         }
         let line = rest[..length].to_vec();
         self.read += length + if end == b'\r' { 2 } else { 1 };
         Ok(line)
     }
 
-    fn inline(&mut self) -> Step {
+    fn inline(&mut self) -> ReadStep {
         let mut line = match self.line(b'\n', "too big inline request") {
             Ok(line) => line,
             Err(step) => return step,
@@ -152,11 +152,11 @@ impl RequestReader {
         if line.last() == Some(&b'\r') {
             line.pop();
         }
-        split_words(&line).map_or_else(|| Step::Garbage("unbalanced quotes in request".into()), Step::Done)
+        split_words(&line).map_or_else(|| ReadStep::Garbage("unbalanced quotes in request".into()), ReadStep::Done)
     }
 }
 
-enum Step {
+enum ReadStep {
     Done(Vec<Bytes>),
     Garbage(String),
     NotYet,

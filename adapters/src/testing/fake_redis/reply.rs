@@ -25,12 +25,12 @@ pub(super) enum Response {
     /// Several replies to one command, or none.
     Several(Vec<Response>),
     /// No reply yet.
-    Wait(Box<WaitFor>),
+    Wait(Box<KeyWait>),
 }
 
 /// What a blocking command waits for.
 #[derive(Clone, Debug)]
-pub(super) struct WaitFor {
+pub(super) struct KeyWait {
     pub(super) keys: Vec<Bytes>,
     /// The type of value that ends it, as TYPE names it.
     pub(super) awaited: &'static str,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use redis_manager_core::Instant;
 
 use super::protocol::RequestReader;
-use super::reply::WaitFor;
+use super::reply::KeyWait;
 use super::words::Bytes;
 
 #[derive(Debug, Default)]
@@ -17,7 +17,7 @@ pub(super) struct QueuedCommands {
 
 #[derive(Debug)]
 pub(super) struct BlockedOn {
-    pub(super) wait: WaitFor,
+    pub(super) wait: KeyWait,
     pub(super) database: usize,
     /// Who came first is served first.
     pub(super) arrival: u64,

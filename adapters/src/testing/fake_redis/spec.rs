@@ -58,7 +58,7 @@ impl CommandSpec {
     }
 
     /// The words of this command that are keys.
-    pub(super) fn keys<'a>(&self, args: &'a [Bytes]) -> impl Iterator<Item = &'a Bytes> + use<'a> {
+    pub(super) fn keys<'a>(&self, args: &'a [Bytes]) -> Vec<&'a Bytes> {
         let counted = |at: usize| {
             let count = args.get(at).and_then(|word| strict_integer(word)).and_then(|count| usize::try_from(count).ok());
             let last = (at + 1).saturating_add(count.unwrap_or(0)).min(args.len());
@@ -79,6 +79,6 @@ impl CommandSpec {
                 (&[], &args[start..start + (args.len() - start) / 2], 1)
             }
         };
-        first.iter().chain(rest.iter().step_by(step))
+        first.iter().chain(rest.iter().step_by(step)).collect()
     }
 }

@@ -1,7 +1,7 @@
 //! XREAD and XREADGROUP: new entries for readers and for consumers, at once or when they come.
 
 use super::keyspace::Call;
-use super::reply::{Answer, Response, WaitFor};
+use super::reply::{Answer, KeyWait, Response};
 use super::stream_log::{EntryId, PendingEntry, StreamLog};
 use super::streams::{entry, entry_id, id_text, read_count};
 use super::words::{Bytes, Failure, SYNTAX, strict_integer, upper};
@@ -100,7 +100,7 @@ fn wait(call: &Call<'_>, parsed: &ReadArguments, ids: &[Bytes]) -> Answer {
     let keys: Vec<_> = parsed.streams.iter().map(|(key, _)| key.clone()).collect();
     let args = [&call.args[..start], &keys, ids].concat();
     let at_once = Box::new(Response::NullArray);
-    Ok(Response::Wait(Box::new(WaitFor { keys, awaited: "stream", timeout_ms, args, for_key: one_stream, at_once })))
+    Ok(Response::Wait(Box::new(KeyWait { keys, awaited: "stream", timeout_ms, args, for_key: one_stream, at_once })))
 }
 
 pub(super) fn xread(call: &mut Call<'_>) -> Answer {
