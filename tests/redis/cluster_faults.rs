@@ -107,6 +107,7 @@ async fn a_primary_that_wakes_up_gets_no_writes(runtime: impl Network + Clone) {
     let key = cluster.key_in(&primary);
     let mut client = manager.get_client(NAME).await.expect("a client");
     let () = client.set(&key, 0).await.expect("SET");
+    let before = manager.cluster_metrics(NAME).expect("it is there");
     primary.stop_process();
     cluster.wait_for_promotion(&primary);
     let owns = || {
@@ -121,6 +122,9 @@ async fn a_primary_that_wakes_up_gets_no_writes(runtime: impl Network + Clone) {
     let start = Instant::now();
     let () = client.set(&key, 1).await.expect("it goes to the new owner");
     assert!(start.elapsed() < COMMAND_TIMEOUT, "{:?}", start.elapsed());
+    let counted = manager.cluster_metrics(NAME).expect("it is there");
+    assert_eq!(counted.failovers, before.failovers + 1, "{counted:?}");
+    assert!(counted.time_impaired > before.time_impaired, "the primary was not up: {counted:?}");
     primary.continue_process();
     let woken = Instant::now();
     let mut last = 1;

@@ -73,6 +73,8 @@ async fn a_private_ca_is_enough(runtime: impl Network + Clone) {
             let more = manager.get_client_timeout(&url, 30 * MS).await;
             assert!(matches!(more, Err(GetClientError::Timeout { .. })), "one more than the limit: {more:?}");
             assert_eq!(server.client_count(), 3);
+            let phases = manager.command_metrics().pop_first().expect("one node").1.connect_phases;
+            assert!(phases.tls.count() >= 3 && phases.tls.count() == phases.dial.count(), "{phases:?}");
             drop(clients);
 
             let shared = manager.get_shared_client(&url).await.expect("a shared client");

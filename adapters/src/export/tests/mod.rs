@@ -8,6 +8,8 @@ mod facade;
 mod open_telemetry;
 #[cfg(feature = "prometheus")]
 mod prometheus;
+#[cfg(all(feature = "metrics", feature = "opentelemetry", feature = "prometheus", feature = "serde", feature = "tracing"))]
+mod secrets;
 mod table;
 
 use crate::manager::RedisManager;

@@ -28,6 +28,9 @@ const MOST_LABELS: usize = 33;
 /// are timed as often as each other.
 const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
 
+/// `None` for those beyond [`MOST_LABELS`].
+type DurationsOfLabel = OnceLock<Option<Box<AtomicHistogram>>>;
+
 /// What is counted and timed of a node.
 pub(crate) struct NodeCounters {
     runtime: Arc<dyn Runtime>,
@@ -36,8 +39,8 @@ pub(crate) struct NodeCounters {
     timed_up_to: u64,
     /// A power of two.
     places: Box<[Padded<CountingPlace>]>,
-    /// By label, both made when they are first needed. `None` for those beyond [`MOST_LABELS`].
-    durations: OnceLock<Box<[OnceLock<Option<Box<AtomicHistogram>>>]>>,
+    /// By label, both made when they are first needed.
+    durations: OnceLock<Box<[DurationsOfLabel]>>,
     /// How many labels but for `other` were seen.
     labels_seen: AtomicUsize,
     labels: usize,
