@@ -76,7 +76,7 @@ class Testbench(Program):
 
 
 # Minutes become seconds, so that the check takes minutes. A `for` stays longer than the window of its expression.
-SHORTER = {"for: 30s": "for: 2s", "for: 1m": "for: 4s", "for: 2m": "for: 9s", "for: 5m": "for: 6s", "[1m]": "[4s]", "[2m]": "[7s]"}
+SHORTER = {"for: 30s": "for: 2s", "for: 1m": "for: 4s", "for: 2m": "for: 6s", "for: 5m": "for: 6s", "[1m]": "[4s]", "[2m]": "[5s]"}
 
 
 class Prometheus(Program):
