@@ -17,6 +17,8 @@ pub(crate) const MAX_CONNECTIONS: usize = 32;
 /// With those of the load more than 80 % of them, and still no caller waits.
 const MOST: usize = 26;
 const FLOOD_CALLERS: usize = 150;
+/// More than half of the connections could serve at once.
+const FULL_CALLERS: usize = 24;
 const FLOOD_HOLDS: Duration = Duration::from_millis(60);
 const SLOW: Duration = Duration::from_millis(150);
 
@@ -27,7 +29,7 @@ const BUTTONS: [(&str, &str, &str); 11] = [
     ("freeze", "Freeze", "holds all bytes; again: they arrive"),
     ("black-hole", "Black hole", "bytes vanish; again: ends"),
     ("slow", "Slow server", "replies come 150 ms later; again: ends"),
-    ("full", "Full server", "refuses new connections and closes half; again: ends"),
+    ("full", "Full server", "refuses new connections and closes half, and more callers come; again: ends"),
     ("flood", "Flood of callers", "150 more callers; again: ends"),
     ("hold-most", "Hold most", "26 leases are kept; again: given back"),
     ("hold-all", "Hold all", "all leases are kept; again: given back"),
@@ -35,7 +37,7 @@ const BUTTONS: [(&str, &str, &str); 11] = [
     ("heal", "Heal", "ends every fault"),
 ];
 
-pub(crate) struct Bench {
+pub(crate) struct BenchState {
     pub(crate) manager: RedisManager,
     /// Of the node: by way of the proxy, if there is one.
     pub(crate) url: String,
@@ -51,7 +53,7 @@ pub(crate) struct Bench {
     pressing: tokio::sync::Mutex<()>,
 }
 
-impl Bench {
+impl BenchState {
     pub(crate) fn new(manager: RedisManager, url: String, server: LoadedServer, proxy: Option<FaultProxy>) -> Self {
         let not_ours = server.not_ours();
         let (fault, fault_number, counts) = (Mutex::default(), AtomicU64::new(0), Arc::default());
@@ -102,7 +104,11 @@ impl Bench {
                 self.start_server().map_err(|error| error.to_string())?;
                 return Ok(name);
             }
-            "full" => self.proxy.iter().for_each(FaultProxy::close_half),
+            "full" => {
+                self.proxy.iter().for_each(FaultProxy::close_half);
+                // Without a need for more connections none is made, and nothing fails.
+                self.borrow(FULL_CALLERS, Some(FLOOD_HOLDS));
+            }
             "flood" => self.borrow(FLOOD_CALLERS, Some(FLOOD_HOLDS)),
             "hold-most" => self.borrow(MOST, None),
             "hold-all" => self.borrow(MAX_CONNECTIONS, None),

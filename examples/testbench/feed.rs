@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::bench::Bench;
+use crate::bench::BenchState;
 use crate::quantiles::MovingHistogram;
 
 pub(crate) const SAMPLE_EVERY: Duration = Duration::from_millis(500);
@@ -49,7 +49,7 @@ impl Feed {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn open(&self, bench: &Bench) -> PageStream {
+    pub(crate) fn open(&self, bench: &BenchState) -> PageStream {
         let (sender, receiver) = mpsc::channel(UNREAD);
         let mut state = self.lock();
         let hello = json!({"buttons": bench.buttons(), "samples": state.samples, "events": state.events});
@@ -129,10 +129,10 @@ pub(crate) async fn send_events(feed: Arc<Feed>, mut events: EventReader) {
 }
 
 /// Sends the samples; `line` gets each, too.
-pub(crate) async fn send_samples(feed: Arc<Feed>, bench: Arc<Bench>, mut line: impl FnMut(&Value)) {
+pub(crate) async fn send_samples(feed: Arc<Feed>, bench: Arc<BenchState>, mut line: impl FnMut(&Value)) {
     let (mut waits, mut commands) = (MovingHistogram::default(), MovingHistogram::default());
     let (mut before, mut ended_before) = (bench.counts.read(), 0);
-    let mut ticks = tokio::time::interval(SAMPLE_EVERY);
+    let mut ticks = tokio::time::interval_at(Instant::now() + SAMPLE_EVERY, SAMPLE_EVERY);
     let mut at = Instant::now();
     loop {
         ticks.tick().await;

@@ -19,7 +19,7 @@ mod server;
 mod web;
 
 use arguments::{BenchArguments, USAGE};
-use bench::{Bench, MAX_CONNECTIONS};
+use bench::{BenchState, MAX_CONNECTIONS};
 use feed::Feed;
 use proxy::FaultProxy;
 use server::LoadedServer;
@@ -63,7 +63,7 @@ async fn run(arguments: BenchArguments) -> Result<(), Box<dyn Error>> {
     let events = manager.events()?;
     manager.add_node_pool(&url).await?;
     manager.start_cleanup();
-    let bench = Arc::new(Bench::new(manager.clone(), url.clone(), server, proxy));
+    let bench = Arc::new(BenchState::new(manager.clone(), url.clone(), server, proxy));
     let feed = Arc::new(Feed::default());
     println!("server      {kind}");
     println!("page        http://{}/  (also /metrics and /health)", listener.local_addr()?);

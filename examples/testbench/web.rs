@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use redis_manager::export::{ExportSource, TextFormat};
 
-use crate::bench::Bench;
+use crate::bench::BenchState;
 use crate::feed::{Feed, PageStream};
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -24,7 +24,7 @@ const BUTTON_HEADER: &str = "x-testbench";
 
 #[derive(Clone)]
 pub(crate) struct Web {
-    pub(crate) bench: Arc<Bench>,
+    pub(crate) bench: Arc<BenchState>,
     pub(crate) feed: Arc<Feed>,
 }
 

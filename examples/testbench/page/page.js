@@ -35,9 +35,11 @@ function width(box) {
 }
 
 function makeCharts() {
-  byId("charts").replaceChildren();
-  charts = CHARTS.map((chart) => {
-    const box = byId("charts").appendChild(element("div", "chart"));
+  // All boxes first: how wide one is depends on the others.
+  const boxes = CHARTS.map(() => element("div", "chart"));
+  byId("charts").replaceChildren(...boxes);
+  charts = CHARTS.map((chart, at) => {
+    const box = boxes[at];
     const axis = { stroke: color("faint"), grid: { stroke: color("line"), width: 1 }, ticks: { stroke: color("line") } };
     const options = {
       title: chart.title, width: width(box), height: 190, axes: [axis, { ...axis, size: 56 }],
@@ -54,7 +56,7 @@ function showPool(pool) {
   const lost = pool.lost;
   const counts = { used: pool.active_calls - lost, idle: pool.idle, connecting: pool.connecting, checking: pool.checking,
     closing: pool.closing, lost };
-  const title = element("div", "", `Pool ${pool.index}${pool.healthy ? "" : " (cannot lend)"}   `);
+  const title = element("div", "", `Pool ${pool.index}${pool.healthy ? "" : " (cannot lend)"} `);
   for (const phase of PHASES) {
     const key = title.appendChild(element("span", "key"));
     key.append(element("i", phase), `${phase} ${counts[phase]}`);
