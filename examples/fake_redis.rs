@@ -130,6 +130,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     world.runtime.advance(Duration::from_secs(6));
     println!("{}", world.ask_price());
     println!("{}", world.ask_price());
+    let World { runtime, shop, .. } = &world;
+    println!("sold without stock: {:?}", runtime.block_on(shop.sell("teapot")));
+    runtime.block_on(shop.order("teapot"))?;
+    if let Some(order) = runtime.block_on(shop.next_order())? {
+        runtime.block_on(shop.packed(&order))?;
+        println!("packed: {order}");
+    }
     Ok(())
 }
 

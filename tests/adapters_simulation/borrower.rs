@@ -12,22 +12,22 @@ use redis_manager::testing::{FakeNetwork, Rng};
 use redis_manager::{Client, NodeHandle, Prepared, TransactionError};
 
 use crate::ledger::{Fate, Ledger};
-use crate::plan::SeedPlan;
+use crate::plan::SimulatedSeed;
 
 const MS: Duration = Duration::from_millis(1);
 
 /// What timers and polls of the schedule add to a deadline.
 const SLACK: Duration = Duration::from_millis(150);
 
-pub(crate) struct Borrower {
+pub(crate) struct SimulatedCaller {
     pub(crate) network: FakeNetwork,
     pub(crate) nodes: Vec<NodeHandle>,
     pub(crate) ledger: Arc<Ledger>,
-    pub(crate) plan: SeedPlan,
+    pub(crate) plan: SimulatedSeed,
     pub(crate) rng: Rng,
 }
 
-impl Borrower {
+impl SimulatedCaller {
     /// Works until the time is up.
     pub(crate) async fn work(mut self, length: Duration) {
         let end = self.network.now() + length;

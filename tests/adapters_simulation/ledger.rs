@@ -21,8 +21,9 @@ pub(crate) enum Fate {
 impl Fate {
     pub(crate) fn of(error: &RedisError) -> Self {
         match error.was_sent() {
-            Sent::Unknown => Self::Unknown,
-            _ => Self::NotCarriedOut,
+            Sent::Sent | Sent::NotSent => Self::NotCarriedOut,
+            // The safe answer for what there will be.
+            _ => Self::Unknown,
         }
     }
 }

@@ -14,8 +14,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use plan::SeedPlan;
-use world::{Report, simulate};
+use plan::SimulatedSeed;
+use world::{SeedReport, simulate};
 
 /// Every so many seeds are lived through twice.
 const TWICE: u64 = 20;
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     let first = number("SIMULATION_FIRST", 1);
     let seeds = number("SIMULATION_SEEDS", 10);
     let (next, begun_at) = (AtomicU64::new(first), Instant::now());
-    let totals = Mutex::new(Report::default());
+    let totals = Mutex::new(SeedReport::default());
     let failures = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..2 {
@@ -60,8 +60,8 @@ fn main() -> ExitCode {
 }
 
 /// A seed, now and then twice: the second life must be the same, byte by byte.
-fn live(seed: u64) -> Result<Report, String> {
-    let plan = SeedPlan::new(seed);
+fn live(seed: u64) -> Result<SeedReport, String> {
+    let plan = SimulatedSeed::new(seed);
     let once = || {
         catch_unwind(AssertUnwindSafe(|| simulate(&plan))).unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
@@ -75,7 +75,7 @@ fn live(seed: u64) -> Result<Report, String> {
     Ok(report)
 }
 
-fn add(totals: &mut Report, report: &Report) {
+fn add(totals: &mut SeedReport, report: &SeedReport) {
     totals.steps += report.steps;
     totals.operations += report.operations;
     totals.failures += report.failures;

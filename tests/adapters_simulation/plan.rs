@@ -10,7 +10,7 @@ const MS: Duration = Duration::from_millis(1);
 pub(crate) const FAULTS_FOR: Duration = Duration::from_secs(8);
 
 #[derive(Clone, Debug)]
-pub(crate) struct SeedPlan {
+pub(crate) struct SimulatedSeed {
     pub(crate) seed: u64,
     pub(crate) nodes: usize,
     pub(crate) borrowers: usize,
@@ -32,12 +32,12 @@ pub(crate) struct PlannedFault {
     pub(crate) at: Duration,
     pub(crate) lasts: Duration,
     pub(crate) node: usize,
-    pub(crate) fault: Fault,
+    pub(crate) fault: NodeFault,
 }
 
 /// What goes wrong with a node. All but the cuts end after a while.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Fault {
+pub(crate) enum NodeFault {
     Kill,
     Vanish,
     Freeze,
@@ -56,7 +56,7 @@ pub(crate) enum Fault {
     OtherPassword,
 }
 
-impl SeedPlan {
+impl SimulatedSeed {
     pub(crate) fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
         let nodes = 1 + rng.index(3);
@@ -97,22 +97,22 @@ impl SeedPlan {
         let cut = [Cut::End, Cut::Reset][rng.index(2)];
         let direction = [Direction::ToServer, Direction::ToClient, Direction::Both][rng.index(3)];
         let fault = match rng.index(18) {
-            0 => Fault::Kill,
-            1 => Fault::Vanish,
-            2 | 3 => Fault::Freeze,
-            4 => Fault::Refuse,
-            5 => Fault::Silence,
-            6 => Fault::BlackHole(direction),
-            7 => Fault::Cut(cut),
-            8 | 9 => Fault::CutAfter(rng.index(40), cut),
-            10 => Fault::Slow([5 * MS, 50 * MS, 400 * MS][rng.index(3)]),
-            11 => Fault::Latency([50 * MS, 300 * MS][rng.index(2)]),
-            12 => Fault::Trickle,
-            13 => Fault::Loading,
-            14 => Fault::ReadOnly,
-            15 => Fault::OutOfMemory,
-            16 => Fault::Full,
-            _ => Fault::OtherPassword,
+            0 => NodeFault::Kill,
+            1 => NodeFault::Vanish,
+            2 | 3 => NodeFault::Freeze,
+            4 => NodeFault::Refuse,
+            5 => NodeFault::Silence,
+            6 => NodeFault::BlackHole(direction),
+            7 => NodeFault::Cut(cut),
+            8 | 9 => NodeFault::CutAfter(rng.index(40), cut),
+            10 => NodeFault::Slow([5 * MS, 50 * MS, 400 * MS][rng.index(3)]),
+            11 => NodeFault::Latency([50 * MS, 300 * MS][rng.index(2)]),
+            12 => NodeFault::Trickle,
+            13 => NodeFault::Loading,
+            14 => NodeFault::ReadOnly,
+            15 => NodeFault::OutOfMemory,
+            16 => NodeFault::Full,
+            _ => NodeFault::OtherPassword,
         };
         PlannedFault {
             at: MS * u32::try_from(rng.index(FAULTS_FOR.as_millis() as usize)).unwrap_or(0),

@@ -8,9 +8,9 @@ use redis_manager::runtime::{Spawn, Timer};
 use redis_manager::testing::{FakeNetwork, FakeRedis, FakeRuntime, LinkConditions, Rng, Schedule};
 use redis_manager::{NodeHandle, PoolArgs, RedisManager};
 
-use crate::borrower::{Borrower, within};
+use crate::borrower::SimulatedCaller;
 use crate::ledger::{Fate, Ledger};
-use crate::plan::{FAULTS_FOR, Fault, PlannedFault, SeedPlan};
+use crate::plan::{FAULTS_FOR, NodeFault, PlannedFault, SimulatedSeed};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -19,7 +19,7 @@ const HEALED_WITHIN: Duration = Duration::from_secs(15);
 
 /// What a seed was like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Report {
+pub(crate) struct SeedReport {
     pub(crate) steps: u64,
     pub(crate) operations: u64,
     pub(crate) failures: u64,
@@ -27,8 +27,8 @@ pub(crate) struct Report {
     pub(crate) digest: u64,
 }
 
-struct World {
-    plan: SeedPlan,
+struct SimulatedWorld {
+    plan: SimulatedSeed,
     runtime: FakeRuntime,
     network: FakeNetwork,
     servers: Arc<Vec<FakeRedis>>,
@@ -38,16 +38,16 @@ struct World {
 }
 
 /// Lives through a seed; the error is the first rule that was broken.
-pub(crate) fn simulate(plan: &SeedPlan) -> Result<Report, String> {
-    let world = World::new(plan)?;
+pub(crate) fn simulate(plan: &SimulatedSeed) -> Result<SeedReport, String> {
+    let world = SimulatedWorld::new(plan)?;
     world.live()?;
     world.heal()?;
     world.compare()?;
     world.end()
 }
 
-impl World {
-    fn new(plan: &SeedPlan) -> Result<Self, String> {
+impl SimulatedWorld {
+    fn new(plan: &SimulatedSeed) -> Result<Self, String> {
         let runtime = FakeRuntime::with_schedule(plan.seed, Schedule::from_seed(plan.seed));
         let network = FakeNetwork::new(&runtime);
         let args = PoolArgs::default().command_timeout(plan.command_timeout).connect_timeout(plan.default_timeout);
@@ -86,7 +86,7 @@ impl World {
     /// The borrowers work, and the faults come and go.
     fn live(&self) -> Result<(), String> {
         for number in 0..self.plan.borrowers {
-            let borrower = Borrower {
+            let borrower = SimulatedCaller {
                 network: self.network.clone(),
                 nodes: self.nodes.clone(),
                 ledger: Arc::clone(&self.ledger),
@@ -183,7 +183,7 @@ impl World {
     }
 
     /// Nothing is left behind.
-    fn end(self) -> Result<Report, String> {
+    fn end(self) -> Result<SeedReport, String> {
         self.runtime.block_on(self.manager.close_all_pools());
         drop((self.nodes, self.manager));
         self.runtime.advance(SECOND);
@@ -198,7 +198,7 @@ impl World {
         }
         let records = self.ledger.lock();
         let (operations, failures, cancels) = (records.operations, records.failures, records.cancels);
-        Ok(Report { steps: runtime.steps(), operations, failures, cancels, digest: network.digest() })
+        Ok(SeedReport { steps: runtime.steps(), operations, failures, cancels, digest: network.digest() })
     }
 }
 
@@ -223,30 +223,30 @@ async fn ask(node: &NodeHandle, tokens: &[(u64, Fate)]) -> RedisResult<(Vec<Opti
     Ok((counted, sold.unwrap_or(0), client.llen("queue").await?))
 }
 
-fn begin(server: &FakeRedis, planned: &PlannedFault, plan: &SeedPlan) {
+fn begin(server: &FakeRedis, planned: &PlannedFault, plan: &SimulatedSeed) {
     let host = server.host();
     match planned.fault {
-        Fault::Kill => server.kill(),
-        Fault::Vanish => server.vanish(),
-        Fault::Freeze => server.freeze(),
-        Fault::Refuse => host.refuse(),
-        Fault::Silence => host.silence(),
-        Fault::BlackHole(direction) => host.black_hole(direction),
-        Fault::Cut(cut) => host.cut(cut),
-        Fault::CutAfter(bytes, cut) => host.cut_after(bytes, cut),
-        Fault::Slow(delay) => server.set_delay(delay),
-        Fault::Latency(latency) => host.set_conditions(plan.conditions.clone().latency(latency)),
-        Fault::Trickle => host.set_conditions(plan.conditions.clone().bandwidth(500).max_segment(3)),
-        Fault::Loading => server.set(|behaviour| behaviour.loading = true),
-        Fault::ReadOnly => server.set(|behaviour| behaviour.read_only = true),
-        Fault::OutOfMemory => server.set(|behaviour| behaviour.out_of_memory = true),
-        Fault::Full => server.set(|behaviour| behaviour.max_clients = 1),
-        Fault::OtherPassword => server.set(|behaviour| behaviour.password = Some(String::from("another"))),
+        NodeFault::Kill => server.kill(),
+        NodeFault::Vanish => server.vanish(),
+        NodeFault::Freeze => server.freeze(),
+        NodeFault::Refuse => host.refuse(),
+        NodeFault::Silence => host.silence(),
+        NodeFault::BlackHole(direction) => host.black_hole(direction),
+        NodeFault::Cut(cut) => host.cut(cut),
+        NodeFault::CutAfter(bytes, cut) => host.cut_after(bytes, cut),
+        NodeFault::Slow(delay) => server.set_delay(delay),
+        NodeFault::Latency(latency) => host.set_conditions(plan.conditions.clone().latency(latency)),
+        NodeFault::Trickle => host.set_conditions(plan.conditions.clone().bandwidth(500).max_segment(3)),
+        NodeFault::Loading => server.set(|behaviour| behaviour.loading = true),
+        NodeFault::ReadOnly => server.set(|behaviour| behaviour.read_only = true),
+        NodeFault::OutOfMemory => server.set(|behaviour| behaviour.out_of_memory = true),
+        NodeFault::Full => server.set(|behaviour| behaviour.max_clients = 1),
+        NodeFault::OtherPassword => server.set(|behaviour| behaviour.password = Some(String::from("another"))),
     }
 }
 
 /// Ends every fault of a server, also one that another has begun.
-fn mend(server: &FakeRedis, plan: &SeedPlan) {
+fn mend(server: &FakeRedis, plan: &SimulatedSeed) {
     server.host().heal();
     server.start_again().expect("nobody else listens there");
     server.thaw();

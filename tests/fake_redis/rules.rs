@@ -21,7 +21,7 @@ fn ask(server: &mut Server, ms: u64, id: ConnectionId, text: &str) -> String {
     let own = outputs(server).into_iter().filter_map(|output| match output {
         Output::Send(to, bytes) if to == id => Some(String::from_utf8_lossy(&bytes).into_owned()),
         Output::Close(of) if of == id => Some("closed".into()),
-        _ => None,
+        Output::Send(..) | Output::Close(_) => None,
     });
     own.collect()
 }

@@ -4,18 +4,18 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::testing::fake_network::SharedNetwork;
+use crate::testing::fake_network::address::{HostAddress, Reach};
 use crate::testing::fake_network::conditions::{Cut, Direction, LinkConditions};
-use crate::testing::fake_network::links::{Place, Reach};
 
 /// The way to one address of a [`FakeNetwork`](super::FakeNetwork), served or not.
 #[derive(Clone)]
 pub struct FakeHost {
     network: Arc<SharedNetwork>,
-    place: Place,
+    place: HostAddress,
 }
 
 impl FakeHost {
-    pub(super) fn new(network: Arc<SharedNetwork>, place: Place) -> Self {
+    pub(super) fn new(network: Arc<SharedNetwork>, place: HostAddress) -> Self {
         Self { network, place }
     }
 

@@ -1,63 +1,17 @@
 //! What a network consists of: hosts, names, and the connections between the clients and the hosts.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::net::IpAddr;
 use std::task::Waker;
 use std::time::Duration;
 
 use redis_manager_core::Instant;
 use redis_manager_core::testing::Rng;
 
+use crate::testing::fake_network::address::{Host, HostAddress, Reach};
 use crate::testing::fake_network::conditions::{Cut, LinkConditions};
 use crate::testing::fake_network::pipe::{Pipe, Readable};
-
-/// Where a host is.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Place {
-    Tcp(SocketAddr),
-    Unix(PathBuf),
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => write!(f, "{address}"),
-            Self::Unix(path) => write!(f, "{}", path.display()),
-        }
-    }
-}
-
-/// What a dial finds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Reach {
-    /// A listener, or a refusal where there is none.
-    #[default]
-    Plain,
-    Refusing,
-    Silent,
-    Unreachable,
-}
-
-#[derive(Default)]
-pub(super) struct Host {
-    pub(super) conditions: LinkConditions,
-    pub(super) reach: Reach,
-    /// Nothing passes in these directions, also on new connections.
-    pub(super) holds_to_server: bool,
-    pub(super) holds_to_client: bool,
-    /// The server does not read: its kernel still accepts connections.
-    pub(super) is_frozen: bool,
-    /// For the next connection: it is cut after so many bytes to the client.
-    pub(super) cut_next: Option<(usize, Cut)>,
-    /// The number of the listener.
-    pub(super) listener: Option<u64>,
-    pub(super) backlog: VecDeque<u64>,
-    pub(super) acceptor: Option<Waker>,
-    pub(super) dials: u64,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
@@ -67,7 +21,7 @@ pub(super) enum Side {
 
 /// A connection.
 pub(super) struct Link {
-    place: Place,
+    place: HostAddress,
     to_server: Pipe,
     to_client: Pipe,
     client_open: bool,
@@ -102,9 +56,9 @@ impl Link {
 }
 
 /// The state of a network. What is to be woken after a change is in `woken`.
-pub(super) struct Links {
+pub(super) struct NetworkState {
     pub(super) rng: Rng,
-    pub(super) hosts: BTreeMap<Place, Host>,
+    pub(super) hosts: BTreeMap<HostAddress, Host>,
     links: BTreeMap<u64, Link>,
     next_link: u64,
     next_listener: u64,
@@ -118,7 +72,7 @@ pub(super) struct Links {
     pub(super) woken: Vec<Waker>,
 }
 
-impl Links {
+impl NetworkState {
     pub(super) fn new(seed: u64) -> Self {
         Self {
             rng: Rng::new(seed ^ 0x6e65_7477_6f72_6b73),
@@ -136,7 +90,7 @@ impl Links {
         }
     }
 
-    pub(super) fn host(&mut self, place: &Place) -> &mut Host {
+    pub(super) fn host(&mut self, place: &HostAddress) -> &mut Host {
         self.hosts.entry(place.clone()).or_default()
     }
 
@@ -145,19 +99,19 @@ impl Links {
         self.links.values().filter(|link| link.client_open).count()
     }
 
-    pub(super) fn open_to(&self, place: &Place) -> usize {
+    pub(super) fn open_to(&self, place: &HostAddress) -> usize {
         self.links.values().filter(|link| link.place == *place && link.client_open).count()
     }
 
     /// How long a dial takes to be answered: there and back.
-    pub(super) fn round_trip(&mut self, place: &Place) -> Duration {
+    pub(super) fn round_trip(&mut self, place: &HostAddress) -> Duration {
         let LinkConditions { latency, jitter, .. } = self.host(place).conditions.clone();
         let jitter = if jitter.is_zero() { Duration::ZERO } else { self.rng.up_to(jitter) };
         latency * 2 + jitter
     }
 
     /// The answer to a dial, or None while there is none.
-    pub(super) fn dial(&mut self, place: &Place) -> Option<io::Result<u64>> {
+    pub(super) fn dial(&mut self, place: &HostAddress) -> Option<io::Result<u64>> {
         let host = self.host(place);
         let is_silent = host.reach == Reach::Silent || host.holds_to_server || host.holds_to_client;
         match host.reach {
@@ -165,14 +119,14 @@ impl Links {
             Reach::Unreachable => Some(Err(io::ErrorKind::HostUnreachable.into())),
             Reach::Plain if host.listener.is_some() => Some(Ok(self.connect(place))),
             Reach::Plain | Reach::Refusing | Reach::Silent => Some(Err(match place {
-                Place::Tcp(_) => io::ErrorKind::ConnectionRefused.into(),
-                Place::Unix(_) if host.listener.is_none() => io::ErrorKind::NotFound.into(),
-                Place::Unix(_) => io::ErrorKind::ConnectionRefused.into(),
+                HostAddress::Tcp(_) => io::ErrorKind::ConnectionRefused.into(),
+                HostAddress::Unix(_) if host.listener.is_none() => io::ErrorKind::NotFound.into(),
+                HostAddress::Unix(_) => io::ErrorKind::ConnectionRefused.into(),
             })),
         }
     }
 
-    fn connect(&mut self, place: &Place) -> u64 {
+    fn connect(&mut self, place: &HostAddress) -> u64 {
         let id = self.next_link;
         self.next_link += 1;
         let host = self.host(place);
@@ -199,7 +153,7 @@ impl Links {
     }
 
     /// A listener of its own number, unless there is one.
-    pub(super) fn listen(&mut self, place: &Place) -> Option<u64> {
+    pub(super) fn listen(&mut self, place: &HostAddress) -> Option<u64> {
         let number = self.next_listener;
         let host = self.host(place);
         if host.listener.is_some() {
@@ -211,7 +165,7 @@ impl Links {
     }
 
     /// A listener takes the next connection, or waits.
-    pub(super) fn accept(&mut self, place: &Place, waker: &Waker) -> Option<u64> {
+    pub(super) fn accept(&mut self, place: &HostAddress, waker: &Waker) -> Option<u64> {
         let host = self.host(place);
         let id = host.backlog.pop_front();
         if id.is_none() {
@@ -327,7 +281,7 @@ impl Links {
     }
 
     /// The process of the server ends: its kernel closes its ends, and the port.
-    pub(super) fn end_server(&mut self, now: Instant, place: &Place) {
+    pub(super) fn end_server(&mut self, now: Instant, place: &HostAddress) {
         self.stop_listening(place);
         for id in self.ids_of(place) {
             self.close(now, id, Side::Server);
@@ -335,7 +289,7 @@ impl Links {
     }
 
     /// The port is closed; the connections that nobody has accepted are the result.
-    pub(super) fn stop_listening(&mut self, place: &Place) -> VecDeque<u64> {
+    pub(super) fn stop_listening(&mut self, place: &HostAddress) -> VecDeque<u64> {
         let host = self.host(place);
         host.listener = None;
         let acceptor = host.acceptor.take();
@@ -345,33 +299,33 @@ impl Links {
     }
 
     /// All connections to a host are cut.
-    pub(super) fn cut_all(&mut self, now: Instant, place: &Place, cut: Cut) {
+    pub(super) fn cut_all(&mut self, now: Instant, place: &HostAddress, cut: Cut) {
         for id in self.ids_of(place) {
             self.cut(now, id, cut, false);
         }
     }
 
     /// The server loses its ends without a word.
-    pub(super) fn forget_all(&mut self, place: &Place) {
+    pub(super) fn forget_all(&mut self, place: &HostAddress) {
         for link in self.links.values_mut().filter(|link| link.place == *place) {
             link.is_forgotten = true;
         }
     }
 
     /// Connections that are open now, and those to come, pass nothing in a direction, or pass it again.
-    pub(super) fn hold(&mut self, place: &Place, to_server: bool, to_client: bool) {
+    pub(super) fn hold(&mut self, place: &HostAddress, to_server: bool, to_client: bool) {
         let host = self.host(place);
         (host.holds_to_server, host.holds_to_client) = (to_server, to_client);
         self.hold_links(place);
     }
 
     /// The server at this place reads nothing, or reads again.
-    pub(super) fn freeze(&mut self, place: &Place, is_frozen: bool) {
+    pub(super) fn freeze(&mut self, place: &HostAddress, is_frozen: bool) {
         self.host(place).is_frozen = is_frozen;
         self.hold_links(place);
     }
 
-    fn hold_links(&mut self, place: &Place) {
+    fn hold_links(&mut self, place: &HostAddress) {
         let host = self.host(place);
         let (to_server, to_client) = (host.holds_to_server || host.is_frozen, host.holds_to_client);
         for link in self.links.values_mut().filter(|link| link.place == *place) {
@@ -382,13 +336,13 @@ impl Links {
     }
 
     /// Connections that are open now are cut after so many more bytes to the client.
-    pub(super) fn cut_open_after(&mut self, place: &Place, bytes: usize, cut: Cut) {
+    pub(super) fn cut_open_after(&mut self, place: &HostAddress, bytes: usize, cut: Cut) {
         for link in self.links.values_mut().filter(|link| link.place == *place) {
             link.to_client.cut_after = Some((bytes, cut));
         }
     }
 
-    fn ids_of(&self, place: &Place) -> Vec<u64> {
+    fn ids_of(&self, place: &HostAddress) -> Vec<u64> {
         self.links.iter().filter(|(_, link)| link.place == *place).map(|(id, _)| *id).collect()
     }
 

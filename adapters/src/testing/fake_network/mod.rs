@@ -1,5 +1,6 @@
 //! A network in memory, on the virtual clock: names, addresses and byte streams, and what may go wrong with them.
 
+mod address;
 mod conditions;
 mod host;
 mod links;
@@ -22,9 +23,10 @@ use crate::network::{Network, Reply};
 use crate::stream::BoxStream;
 use crate::tcp_options::TcpOptions;
 
+use address::HostAddress;
 pub use conditions::{Cut, Direction, LinkConditions};
 pub use host::FakeHost;
-use links::{Links, Place, Side};
+use links::{NetworkState, Side};
 pub(crate) use stream::FakeSender;
 pub use stream::{FakeListener, FakeStream};
 
@@ -60,12 +62,12 @@ pub struct FakeNetwork {
 
 pub(crate) struct SharedNetwork {
     runtime: FakeRuntime,
-    links: Mutex<Links>,
+    links: Mutex<NetworkState>,
 }
 
 impl SharedNetwork {
     /// Changes the state, and wakes afterwards: a waker may come back here.
-    fn change<R>(&self, change: impl FnOnce(&mut Links) -> R) -> R {
+    fn change<R>(&self, change: impl FnOnce(&mut NetworkState) -> R) -> R {
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
         let result = change(&mut links);
         let woken = std::mem::take(&mut links.woken);
@@ -79,7 +81,7 @@ impl FakeNetwork {
     /// A network without a host.
     #[must_use]
     pub fn new(runtime: &FakeRuntime) -> Self {
-        let shared = Arc::new(SharedNetwork { runtime: runtime.clone(), links: Mutex::new(Links::new(runtime.seed())) });
+        let shared = Arc::new(SharedNetwork { runtime: runtime.clone(), links: Mutex::new(NetworkState::new(runtime.seed())) });
         let described = Arc::downgrade(&shared);
         runtime.describe_waits(move || described.upgrade().map(|shared| shared.change(|links| links.describe())));
         Self { shared }
@@ -94,13 +96,13 @@ impl FakeNetwork {
     /// The way to an address, whether a server listens there or not.
     #[must_use]
     pub fn host(&self, address: SocketAddr) -> FakeHost {
-        FakeHost::new(Arc::clone(&self.shared), Place::Tcp(address))
+        FakeHost::new(Arc::clone(&self.shared), HostAddress::Tcp(address))
     }
 
     /// The way to a unix socket.
     #[must_use]
     pub fn unix_host(&self, path: impl Into<PathBuf>) -> FakeHost {
-        FakeHost::new(Arc::clone(&self.shared), Place::Unix(path.into()))
+        FakeHost::new(Arc::clone(&self.shared), HostAddress::Unix(path.into()))
     }
 
     /// Listens at an address, for a server of your own.
@@ -109,7 +111,7 @@ impl FakeNetwork {
     ///
     /// `AddrInUse` if another one listens there.
     pub fn listen(&self, address: SocketAddr) -> io::Result<FakeListener> {
-        self.listen_at(Place::Tcp(address))
+        self.listen_at(HostAddress::Tcp(address))
     }
 
     /// Listens at a unix socket.
@@ -118,10 +120,10 @@ impl FakeNetwork {
     ///
     /// `AddrInUse` if another one listens there.
     pub fn listen_unix(&self, path: impl Into<PathBuf>) -> io::Result<FakeListener> {
-        self.listen_at(Place::Unix(path.into()))
+        self.listen_at(HostAddress::Unix(path.into()))
     }
 
-    fn listen_at(&self, place: Place) -> io::Result<FakeListener> {
+    fn listen_at(&self, place: HostAddress) -> io::Result<FakeListener> {
         let number = self.shared.change(|links| links.listen(&place));
         let number = number.ok_or_else(|| io::Error::new(io::ErrorKind::AddrInUse, format!("{place} is served already")))?;
         Ok(FakeListener::new(Arc::clone(&self.shared), place, number))
@@ -179,7 +181,7 @@ impl FakeNetwork {
         })
     }
 
-    async fn dial(&self, place: Place) -> io::Result<BoxStream> {
+    async fn dial(&self, place: HostAddress) -> io::Result<BoxStream> {
         let _dialling = Dialling::begin(&self.shared)?;
         let mut again_after = SENT_AGAIN_AFTER;
         loop {
@@ -259,11 +261,11 @@ impl Network for FakeNetwork {
     }
 
     fn connect_tcp<'a>(&'a self, address: SocketAddr, _options: &'a TcpOptions) -> Reply<'a, BoxStream> {
-        Box::pin(self.dial(Place::Tcp(address)))
+        Box::pin(self.dial(HostAddress::Tcp(address)))
     }
 
     fn connect_unix<'a>(&'a self, path: &'a Path) -> Reply<'a, BoxStream> {
-        Box::pin(self.dial(Place::Unix(path.to_owned())))
+        Box::pin(self.dial(HostAddress::Unix(path.to_owned())))
     }
 }
 

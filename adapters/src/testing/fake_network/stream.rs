@@ -10,8 +10,9 @@ use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use redis_manager_core::{Instant, Task, Timer};
 
 use crate::testing::fake_network::SharedNetwork;
+use crate::testing::fake_network::address::HostAddress;
 use crate::testing::fake_network::conditions::Cut;
-use crate::testing::fake_network::links::{Place, Side};
+use crate::testing::fake_network::links::Side;
 use crate::testing::fake_network::pipe::Readable;
 
 /// One end of a connection in a [`FakeNetwork`](super::FakeNetwork), with tokio's traits. Dropping it closes the connection.
@@ -141,12 +142,12 @@ impl fmt::Debug for FakeStream {
 /// Where a server of your own takes its connections. Dropping it closes the port; connections that were accepted stay open.
 pub struct FakeListener {
     network: Arc<SharedNetwork>,
-    place: Place,
+    place: HostAddress,
     number: u64,
 }
 
 impl FakeListener {
-    pub(super) fn new(network: Arc<SharedNetwork>, place: Place, number: u64) -> Self {
+    pub(super) fn new(network: Arc<SharedNetwork>, place: HostAddress, number: u64) -> Self {
         Self { network, place, number }
     }
 
