@@ -3,6 +3,7 @@
 //! `cargo run --example fake_redis` tells what happens in an outage of a minute; `cargo test --example fake_redis` runs the tests.
 
 use std::error::Error;
+use std::fmt;
 use std::time::Duration;
 
 use redis_manager::redis::{self, AsyncCommands, RedisError, RedisResult};
@@ -19,6 +20,16 @@ enum SaleError {
     SoldOut,
     Redis(RedisError),
     Transaction(TransactionError),
+}
+
+impl fmt::Display for SaleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SoldOut => f.write_str("sold out"),
+            Self::Redis(error) => write!(f, "{error}"),
+            Self::Transaction(error) => write!(f, "{error}"),
+        }
+    }
 }
 
 impl From<RedisError> for SaleError {
@@ -131,7 +142,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("{}", world.ask_price());
     println!("{}", world.ask_price());
     let World { runtime, shop, .. } = &world;
-    println!("sold without stock: {:?}", runtime.block_on(shop.sell("teapot")));
+    match runtime.block_on(shop.sell("teapot")) {
+        Ok(left) => println!("sold one teapot, {left} left"),
+        Err(error) => println!("sold no teapot: {error}"),
+    }
     runtime.block_on(shop.order("teapot"))?;
     if let Some(order) = runtime.block_on(shop.next_order())? {
         runtime.block_on(shop.packed(&order))?;

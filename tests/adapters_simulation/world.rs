@@ -27,7 +27,7 @@ pub(crate) struct SeedReport {
     pub(crate) digest: u64,
 }
 
-struct SimulatedWorld {
+struct SeedWorld {
     plan: SimulatedSeed,
     runtime: FakeRuntime,
     network: FakeNetwork,
@@ -39,14 +39,14 @@ struct SimulatedWorld {
 
 /// Lives through a seed; the error is the first rule that was broken.
 pub(crate) fn simulate(plan: &SimulatedSeed) -> Result<SeedReport, String> {
-    let world = SimulatedWorld::new(plan)?;
+    let world = SeedWorld::new(plan)?;
     world.live()?;
     world.heal()?;
     world.compare()?;
     world.end()
 }
 
-impl SimulatedWorld {
+impl SeedWorld {
     fn new(plan: &SimulatedSeed) -> Result<Self, String> {
         let runtime = FakeRuntime::with_schedule(plan.seed, Schedule::from_seed(plan.seed));
         let network = FakeNetwork::new(&runtime);
