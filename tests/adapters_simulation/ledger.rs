@@ -20,11 +20,7 @@ pub(crate) enum Fate {
 
 impl Fate {
     pub(crate) fn of(error: &RedisError) -> Self {
-        match error.was_sent() {
-            Sent::Sent | Sent::NotSent => Self::NotCarriedOut,
-            // The safe answer for what there will be.
-            _ => Self::Unknown,
-        }
+        if error.was_sent() == Sent::Unknown { Self::Unknown } else { Self::NotCarriedOut }
     }
 }
 
