@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use redis_manager::redis::{self, AsyncCommands, RedisError, RedisResult, aio::ConnectionLike};
 use redis_manager::runtime::Timer;
-use redis_manager::testing::{FakeNetwork, Rng};
+use redis_manager::testing::{FakeNetwork, SeededRng};
 use redis_manager::{Client, NodeHandle, Prepared, TransactionError};
 
 use crate::ledger::{Fate, Ledger};
@@ -24,7 +24,7 @@ pub(crate) struct SimulatedCaller {
     pub(crate) nodes: Vec<NodeHandle>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) plan: SimulatedSeed,
-    pub(crate) rng: Rng,
+    pub(crate) rng: SeededRng,
 }
 
 impl SimulatedCaller {

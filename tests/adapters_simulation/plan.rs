@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redis_manager::testing::{Cut, Direction, LinkConditions, Rng};
+use redis_manager::testing::{Cut, Direction, LinkConditions, SeededRng};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -58,7 +58,7 @@ pub(crate) enum NodeFault {
 
 impl SimulatedSeed {
     pub(crate) fn new(seed: u64) -> Self {
-        let mut rng = Rng::new(seed);
+        let mut rng = SeededRng::new(seed);
         let nodes = 1 + rng.index(3);
         let pools = 1 + rng.index(2);
         let pool_size = 1 + rng.index(4);
@@ -81,7 +81,7 @@ impl SimulatedSeed {
         }
     }
 
-    fn conditions(rng: &mut Rng) -> LinkConditions {
+    fn conditions(rng: &mut SeededRng) -> LinkConditions {
         let latency = [Duration::ZERO, Duration::from_micros(100), MS, 5 * MS][rng.index(4)];
         let mut conditions = LinkConditions::default().latency(latency).jitter([Duration::ZERO, latency][rng.index(2)]);
         if rng.index(3) == 0 {
@@ -93,7 +93,7 @@ impl SimulatedSeed {
         conditions
     }
 
-    fn fault(rng: &mut Rng, nodes: usize) -> PlannedFault {
+    fn fault(rng: &mut SeededRng, nodes: usize) -> PlannedFault {
         let cut = [Cut::End, Cut::Reset][rng.index(2)];
         let direction = [Direction::ToServer, Direction::ToClient, Direction::Both][rng.index(3)];
         let fault = match rng.index(18) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use redis_manager::redis::{self, AsyncCommands, RedisResult};
 use redis_manager::runtime::{Spawn, Timer};
-use redis_manager::testing::{FakeNetwork, FakeRedis, FakeRuntime, LinkConditions, Rng, Schedule};
+use redis_manager::testing::{FakeNetwork, FakeRedis, FakeRuntime, LinkConditions, Schedule, SeededRng};
 use redis_manager::{NodeHandle, PoolArgs, RedisManager};
 
 use crate::borrower::SimulatedCaller;
@@ -91,7 +91,7 @@ impl SeedWorld {
                 nodes: self.nodes.clone(),
                 ledger: Arc::clone(&self.ledger),
                 plan: self.plan.clone(),
-                rng: Rng::new(self.plan.seed.wrapping_mul(31).wrapping_add(number as u64)),
+                rng: SeededRng::new(self.plan.seed.wrapping_mul(31).wrapping_add(number as u64)),
             };
             self.runtime.spawn(Box::pin(borrower.work(FAULTS_FOR)));
         }

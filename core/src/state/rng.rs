@@ -4,12 +4,10 @@ use std::time::Duration;
 
 /// SplitMix64: one word of state, good enough for jitter; not for secrets.
 #[derive(Clone, Debug)]
-pub struct Rng(u64);
+pub(crate) struct Rng(u64);
 
 impl Rng {
-    /// A generator with this seed.
-    #[must_use]
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -21,14 +19,14 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// One of `count` things, which must not be 0.
+    /// One of `count` things.
     #[cfg(any(test, feature = "testing"))]
-    pub fn index(&mut self, count: usize) -> usize {
+    pub(crate) fn index(&mut self, count: usize) -> usize {
         (self.next() % count as u64) as usize
     }
 
     /// A length drawn evenly from zero up to `most`.
-    pub fn up_to(&mut self, most: Duration) -> Duration {
+    pub(crate) fn up_to(&mut self, most: Duration) -> Duration {
         // 53 bits are what an f64 holds exactly.
         let sharing = (self.next() >> 11) as f64 / (1_u64 << 53) as f64;
         most.mul_f64(sharing)

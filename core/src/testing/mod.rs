@@ -31,13 +31,13 @@ mod fake_connection;
 mod fake_runtime;
 mod fake_server;
 mod schedule;
+mod seeded_rng;
 pub mod simulation;
 
 pub use fake_connection::{FakeConnection, FakeConnector};
 pub use fake_runtime::FakeRuntime;
 pub use fake_server::{FakeError, FakeMode, FakeServer, FormerServer};
 pub use schedule::{Pick, Schedule};
+pub use seeded_rng::SeededRng;
 
-#[doc(hidden)]
-pub use crate::state::rng::Rng;
 pub use crate::state::{CoverPoint, Coverage};

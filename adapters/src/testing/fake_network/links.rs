@@ -7,7 +7,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use redis_manager_core::Instant;
-use redis_manager_core::testing::Rng;
+use redis_manager_core::testing::SeededRng;
 
 use crate::testing::fake_network::address::{Host, HostAddress, Reach};
 use crate::testing::fake_network::conditions::{Cut, LinkConditions};
@@ -57,7 +57,7 @@ impl Link {
 
 /// The state of a network. What is to be woken after a change is in `woken`.
 pub(super) struct NetworkState {
-    pub(super) rng: Rng,
+    pub(super) rng: SeededRng,
     pub(super) hosts: BTreeMap<HostAddress, Host>,
     links: BTreeMap<u64, Link>,
     next_link: u64,
@@ -75,7 +75,7 @@ pub(super) struct NetworkState {
 impl NetworkState {
     pub(super) fn new(seed: u64) -> Self {
         Self {
-            rng: Rng::new(seed ^ 0x6e65_7477_6f72_6b73),
+            rng: SeededRng::new(seed ^ 0x6e65_7477_6f72_6b73),
             hosts: BTreeMap::new(),
             links: BTreeMap::new(),
             next_link: 1,

@@ -5,7 +5,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use redis_manager_core::Instant;
-use redis_manager_core::testing::Rng;
+use redis_manager_core::testing::SeededRng;
 
 use crate::testing::fake_network::conditions::{Cut, LinkConditions};
 
@@ -91,7 +91,7 @@ impl Pipe {
         bytes: &[u8],
         is_all: bool,
         conditions: &LinkConditions,
-        rng: &mut Rng,
+        rng: &mut SeededRng,
     ) -> (usize, Option<Cut>) {
         let taken = if is_all { bytes.len() } else { bytes.len().min(conditions.window.max(1).saturating_sub(self.unread)) };
         let mut rest = &bytes[..taken];
@@ -115,7 +115,7 @@ impl Pipe {
     }
 
     /// When a segment of so many bytes arrives that is sent now.
-    fn arrival(&mut self, now: Instant, length: usize, conditions: &LinkConditions, rng: &mut Rng) -> Instant {
+    fn arrival(&mut self, now: Instant, length: usize, conditions: &LinkConditions, rng: &mut SeededRng) -> Instant {
         let sending = conditions.bandwidth.map_or(Duration::ZERO, |bandwidth| {
             Duration::from_nanos((length as u64).saturating_mul(1_000_000_000) / bandwidth.max(1))
         });
@@ -126,7 +126,7 @@ impl Pipe {
     }
 
     /// The writer has ended, or the connection was cut, after what is under way.
-    pub(super) fn cut(&mut self, now: Instant, cut: Cut, conditions: &LinkConditions, rng: &mut Rng) {
+    pub(super) fn cut(&mut self, now: Instant, cut: Cut, conditions: &LinkConditions, rng: &mut SeededRng) {
         if !self.is_cut() {
             let at = self.arrival(now, 0, conditions, rng);
             self.segments.push_back(Segment::Cut { at, cut });
