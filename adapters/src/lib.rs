@@ -40,7 +40,7 @@
 //! - [`runtime`]: the traits of an executor and its network, for other runtimes.
 //! - [`pool`]: pools of something else than Redis.
 //! - `export`: the metrics of all nodes for Prometheus, the crate `metrics` and OpenTelemetry.
-//! - `tls`: the settings of TLS. `testing`: the fake runtime and the fake server.
+//! - `tls`: the settings of TLS. `testing`: the fake runtime, the fake network and the fake Redis.
 #![cfg_attr(
     any(feature = "tokio", feature = "smol"),
     doc = "- [`redis`]: the crate of that name. Its types are in signatures here: its major version is part of this interface."
