@@ -5,10 +5,10 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-#[path = "mini_redis.rs"]
-mod mini_redis;
+#[path = "local_redis.rs"]
+mod local_redis;
 
-use mini_redis::MiniRedis;
+use local_redis::LocalRedis;
 
 /// A server that answers, for as long as this lives.
 pub(crate) struct ExampleServer {
@@ -19,7 +19,7 @@ pub(crate) struct ExampleServer {
 enum ServerKind {
     Named,
     Process(Child),
-    Inside { _server: MiniRedis },
+    Inside { _server: LocalRedis },
 }
 
 impl ExampleServer {
@@ -31,7 +31,7 @@ impl ExampleServer {
         if let Some(server) = Self::start_process()? {
             return Ok(server);
         }
-        let server = MiniRedis::start()?;
+        let server = LocalRedis::start()?;
         Ok(Self { url: server.url(), kind: ServerKind::Inside { _server: server } })
     }
 

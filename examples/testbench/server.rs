@@ -6,10 +6,10 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-#[path = "../support/mini_redis.rs"]
-mod mini_redis;
+#[path = "../support/local_redis.rs"]
+mod local_redis;
 
-use mini_redis::MiniRedis;
+use local_redis::LocalRedis;
 
 const START_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -21,7 +21,7 @@ pub(crate) struct LoadedServer {
 enum LoadedKind {
     Named,
     Process { port: u16, child: Option<Child> },
-    Inside(Option<MiniRedis>),
+    Inside(Option<LocalRedis>),
 }
 
 impl LoadedServer {
@@ -39,7 +39,7 @@ impl LoadedServer {
                 Ok(server)
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let mini = MiniRedis::start()?;
+                let mini = LocalRedis::start()?;
                 Ok(Self { url: mini.url(), kind: LoadedKind::Inside(Some(mini)) })
             }
             Err(error) => Err(format!("redis-server: {error}").into()),
@@ -93,7 +93,7 @@ impl LoadedServer {
                 self.wait_until_it_listens(port)
             }
             LoadedKind::Inside(mini) => {
-                let started = MiniRedis::start()?;
+                let started = LocalRedis::start()?;
                 self.url = started.url();
                 *mini = Some(started);
                 Ok(())
