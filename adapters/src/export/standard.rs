@@ -175,7 +175,7 @@ pub(crate) static STANDARD: [MetricRow; 35] = [
         |node, put| put_each(&node.picture.metrics.cleanings, put),
     )
     .by("result", labels::<CheckOutcome>),
-    MetricRow::up_down("redis.client.pool.count", POOLS, "pools of the node, by whether they can lend", |node, put| {
+    MetricRow::up_down("redis.client.pools", POOLS, "pools of the node, by whether they can lend", |node, put| {
         put("healthy", Sample::Count(node.picture.status.healthy_pools as u64));
         put("unhealthy", Sample::Count(node.picture.status.unhealthy_pools as u64));
     })
