@@ -46,11 +46,15 @@ impl FakeHost {
         self.network.change(|links| links.hold(&self.place, to_server, to_client));
     }
 
-    /// Ends `refuse`, `silence`, `make_unreachable` and `black_hole`. A dial under way is sent again 1 s after its begin, then after
+    /// Ends `refuse`, `silence`, `make_unreachable`, `black_hole`, and cuts that are still to come. A dial under way is sent again 1 s after its begin, then after
     /// 2 s more, 4 s and so on, as TCP does it.
     pub fn heal(&self) {
         self.set_reach(Reach::Plain);
-        self.network.change(|links| links.hold(&self.place, false, false));
+        self.network.change(|links| {
+            links.hold(&self.place, false, false);
+            links.cut_open_after(&self.place, None);
+            links.host(&self.place).cut_next = None;
+        });
     }
 
     /// Cuts all connections now.
@@ -61,7 +65,7 @@ impl FakeHost {
 
     /// Cuts each open connection when the server has sent so many more bytes on it: a reply that arrives in part.
     pub fn cut_after(&self, bytes: usize, cut: Cut) {
-        self.network.change(|links| links.cut_open_after(&self.place, bytes, cut));
+        self.network.change(|links| links.cut_open_after(&self.place, Some((bytes, cut))));
     }
 
     /// The same for the next connection that is made.

@@ -336,9 +336,9 @@ impl NetworkState {
     }
 
     /// Connections that are open now are cut after so many more bytes to the client.
-    pub(super) fn cut_open_after(&mut self, place: &HostAddress, bytes: usize, cut: Cut) {
+    pub(super) fn cut_open_after(&mut self, place: &HostAddress, cut_after: Option<(usize, Cut)>) {
         for link in self.links.values_mut().filter(|link| link.place == *place) {
-            link.to_client.cut_after = Some((bytes, cut));
+            link.to_client.cut_after = cut_after;
         }
     }
 
