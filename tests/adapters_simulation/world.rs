@@ -123,7 +123,8 @@ impl SeedWorld {
             mend(server, &self.plan);
             server.host().set_conditions(LinkConditions::default());
         }
-        self.runtime.advance(HEALED_WITHIN);
+        // A connection to a machine that lost its power is found by a health check, or by its use.
+        self.runtime.advance(HEALED_WITHIN + 2 * self.plan.check_interval);
         let most =
             (self.plan.pools * self.plan.pool_size).min(self.plan.total.map_or(usize::MAX, |total| total / self.plan.nodes));
         for (number, node) in self.nodes.iter().enumerate() {
