@@ -257,7 +257,7 @@ impl NetworkState {
             return;
         }
         if !link.client_open && !link.server_open {
-            // An end that somebody else has closed may still be read.
+            // A task may still read an end that another one has closed.
             if let Some(mut link) = self.links.remove(&id) {
                 self.woken.extend([link.to_server.take_reader(), link.to_client.take_reader()].into_iter().flatten());
             }
@@ -265,7 +265,7 @@ impl NetworkState {
         }
         let conditions = &self.hosts.entry(link.place.clone()).or_default().conditions;
         let how = if link.incoming(side).has_unread(now) { Cut::Reset } else { Cut::End };
-        // An end that somebody else closes must not go on reading.
+        // A task that reads this end must not wait any longer.
         let incoming = link.incoming(side);
         incoming.cut(now, Cut::End, conditions, &mut self.rng);
         let (room, reader) = (incoming.take_writer(), incoming.take_reader());

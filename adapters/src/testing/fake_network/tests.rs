@@ -1,4 +1,4 @@
-//! The fake network carries bytes as TCP does, and fails as it is told.
+//! The fake network carries bytes as TCP does, and fails on request.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

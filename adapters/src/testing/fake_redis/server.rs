@@ -104,7 +104,7 @@ impl Server {
         }
     }
 
-    /// What it is told to do otherwise than a healthy server.
+    /// How it differs from a healthy server.
     pub fn settings(&mut self) -> &mut Behaviour {
         &mut self.behaviour
     }
