@@ -164,6 +164,14 @@ impl FakeRedis {
         self.shared.act(|server, _| change(server.settings()));
     }
 
+    /// Sends bytes that no command has asked for to a connection, by its id.
+    pub fn send_unasked(&self, connection: u64, bytes: &[u8]) {
+        let sender = self.shared.lock().senders.get(&connection).cloned();
+        if let Some(sender) = sender {
+            sender.send(bytes);
+        }
+    }
+
     /// Its connections, by their ids.
     #[must_use]
     pub fn connections(&self) -> Vec<ConnectionSeen> {
@@ -182,7 +190,7 @@ impl FakeRedis {
         self.shared.lock().server.count_of(command)
     }
 
-    /// Messages that were published without a subscriber, and elements that were popped for connections that are gone.
+    /// Messages that were published without a subscriber.
     #[must_use]
     pub fn pushed_to_nobody(&self) -> u64 {
         self.shared.lock().server.pushed_to_nobody()

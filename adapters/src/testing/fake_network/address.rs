@@ -51,4 +51,6 @@ pub(super) struct Host {
     pub(super) backlog: VecDeque<u64>,
     pub(super) acceptor: Option<Waker>,
     pub(super) dials: u64,
+    /// Bytes that clients have read.
+    pub(super) bytes_read: u64,
 }

@@ -85,6 +85,12 @@ impl FakeHost {
         self.network.change(|links| links.host(&self.place).dials)
     }
 
+    /// Bytes from the server that clients have read, of all connections that were ever made.
+    #[must_use]
+    pub fn bytes_read(&self) -> u64 {
+        self.network.change(|links| links.host(&self.place).bytes_read)
+    }
+
     /// The process of the server has ended.
     pub(crate) fn end_server(&self) {
         let now = self.network.runtime.now();

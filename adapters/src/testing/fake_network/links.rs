@@ -178,8 +178,11 @@ impl NetworkState {
         let Some(link) = self.links.get_mut(&id) else { return Readable::Cut(Cut::Reset) };
         let pipe = link.incoming(side);
         let found = pipe.read(now, target, waker);
-        if matches!(found, Readable::Bytes(_)) {
+        if let Readable::Bytes(count) = found {
             self.woken.extend(pipe.take_writer());
+            if side == Side::Client {
+                self.hosts.entry(link.place.clone()).or_default().bytes_read += count as u64;
+            }
         }
         found
     }

@@ -65,8 +65,9 @@ pub(super) fn time(server: &mut Server, _id: ConnectionId, _args: &[Bytes]) -> A
 }
 
 pub(super) fn role(server: &mut Server, _id: ConnectionId, _args: &[Bytes]) -> Answer {
-    Ok(Response::Array(if server.behaviour.read_only {
-        let (host, state) = (Response::text("127.0.0.1"), Response::text("connected"));
+    Ok(Response::Array(if server.behaviour.read_only || server.behaviour.master_down {
+        let state = if server.behaviour.master_down { "connect" } else { "connected" };
+        let (host, state) = (Response::text("127.0.0.1"), Response::text(state));
         vec![Response::text("slave"), host, Response::Integer(6379), state, Response::Integer(0)]
     } else {
         vec![Response::text("master"), Response::Integer(0), Response::Array(Vec::new())]

@@ -14,6 +14,8 @@ pub struct Behaviour {
     pub loading: bool,
     /// As a replica: writes get `READONLY`, and ROLE says so.
     pub read_only: bool,
+    /// As a replica that has lost its primary, with `replica-serve-stale-data no`: most commands get `MASTERDOWN`.
+    pub master_down: bool,
     /// As at `maxmemory` without eviction: commands that need memory get `OOM`.
     pub out_of_memory: bool,
     /// No connection is taken at all: [`connected`](super::Server::connected) answers None.
@@ -56,6 +58,7 @@ impl Default for Behaviour {
         Self {
             loading: false,
             read_only: false,
+            master_down: false,
             out_of_memory: false,
             refuses_connections: false,
             protected: false,

@@ -11,12 +11,13 @@ use super::session::{BlockedOn, FakeSession, ReplyMode};
 use super::spec::{CommandSpec, Run};
 use super::subcommands::check_subcommand;
 use super::table::{COMMANDS, find_command};
-use super::words::{Bytes, Failure, upper, wrong_arity};
+use super::words::{Bytes, Failure, unknown_command, upper, wrong_arity};
 
 const DENIED: &str = "-DENIED Redis is running in protected mode because protected mode is enabled and no password is set for \
                       the default user. In this mode connections are only accepted from the loopback interface.\r\n";
 const TOO_MANY: &str = "-ERR max number of clients reached\r\n";
 const READ_ONLY: &str = "READONLY You can't write against a read only replica.";
+const MASTER_DOWN: &str = "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.";
 /// Commands that one transaction may queue.
 const MAX_QUEUED: usize = 65_536;
 
@@ -259,6 +260,9 @@ impl Server {
             )
             .into());
         }
+        if self.behaviour.master_down && !spec.has('l') {
+            return Err(MASTER_DOWN.into());
+        }
         if loading && !spec.has('l') {
             return Err("LOADING Redis is loading the dataset in memory".into());
         }
@@ -382,17 +386,4 @@ impl Server {
         }
         was_blocked
     }
-}
-
-fn unknown_command(args: &[Bytes]) -> Failure {
-    let name = &args[0][..args[0].len().min(128)];
-    let mut words = Vec::new();
-    for arg in &args[1..] {
-        if words.len() >= 128 {
-            break;
-        }
-        let length = arg.len().min(128 - words.len());
-        words.extend_from_slice(&[b"'", &arg[..length], b"' "].concat());
-    }
-    Failure([b"ERR unknown command '", name, b"', with args beginning with: ", &words].concat())
 }

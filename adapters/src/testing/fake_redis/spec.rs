@@ -40,7 +40,7 @@ pub(super) struct CommandSpec {
     pub(super) name: &'static str,
     /// The number of words with the name; below zero: at least so many.
     pub(super) arity: i32,
-    /// `w` writes; `m` may need memory; `n` needs no login; `l` runs while loading; `p` runs on a RESP2 connection with
+    /// `w` writes; `m` may need memory; `n` needs no login; `l` runs while loading, and without the primary; `p` runs on a RESP2 connection with
     /// subscriptions; `i` is carried out inside MULTI.
     pub(super) flags: &'static str,
     pub(super) key_words: KeyWords,

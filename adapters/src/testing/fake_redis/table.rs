@@ -45,7 +45,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     own("INFO", -1, "l", NoKey, admin::info),
     own("MOVE", 3, "w", One, admin::move_key),
     own("MULTI", 1, "li", NoKey, transactions::multi),
-    own("PING", -1, "lp", NoKey, clients::ping),
+    own("PING", -1, "p", NoKey, clients::ping),
     own("PSUBSCRIBE", -2, "lp", NoKey, pub_sub::psubscribe),
     own("PUBLISH", 3, "l", NoKey, pub_sub::publish),
     own("PUBSUB", -2, "l", NoKey, pub_sub::pubsub),

@@ -217,3 +217,16 @@ fn one_class(pattern: &[u8], byte: u8) -> Option<usize> {
     let length = (at + 1).min(pattern.len());
     (found != is_negated).then_some(length)
 }
+
+pub(super) fn unknown_command(args: &[Bytes]) -> Failure {
+    let name = &args[0][..args[0].len().min(128)];
+    let mut words = Vec::new();
+    for arg in &args[1..] {
+        if words.len() >= 128 {
+            break;
+        }
+        let length = arg.len().min(128 - words.len());
+        words.extend_from_slice(&[b"'", &arg[..length], b"' "].concat());
+    }
+    Failure([b"ERR unknown command '", name, b"', with args beginning with: ", &words].concat())
+}

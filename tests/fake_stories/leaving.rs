@@ -1,0 +1,59 @@
+//! A borrower that kills its own connection.
+
+use redis_manager::testing::FakeRedis;
+
+use crate::story::{MS, SECOND, SEEDS, Story};
+
+/// Guards against: CLIENT KILL taken for harmless: the next borrower got `broken pipe` in one run of three.
+#[test]
+fn l9_after_a_borrower_that_has_killed_its_own_connection_the_next_gets_a_whole_one() {
+    for seed in SEEDS {
+        for parameters in ["", "?protocol=resp2"] {
+            let story = Story::begin_with(seed, parameters, |builder| builder.max_connection_size(1));
+            for round in 0..20_usize {
+                let mut client = story.client();
+                let id: u64 = story.ask(&mut client, "CLIENT ID").expect("it answers");
+                let killed: u64 =
+                    story.ask(&mut client, &format!("CLIENT KILL ID {id} SKIPME no")).expect("the reply comes first");
+                assert_eq!(killed, 1);
+                // At once, and when the end has come.
+                story.runtime.advance(MS * u32::try_from(round % 2).expect("small"));
+                drop(client);
+                let mut next = story.client();
+                let echo: usize = story.ask(&mut next, &format!("ECHO {round}")).unwrap_or_else(|error| {
+                    panic!("seed {seed}{parameters}, round {round}: the next borrower got {error}");
+                });
+                assert_eq!(echo, round);
+            }
+            story.assert_full_capacity(1);
+        }
+    }
+}
+
+/// Guards against: a kill by somebody else that costs the next borrower an error, where the end of the connection had come before.
+#[test]
+fn f12_connections_that_others_have_killed_are_not_lent() {
+    for seed in SEEDS {
+        let story = Story::begin(seed);
+        let operator = FakeRedis::url(&story.redis);
+        let tools = story
+            .runtime
+            .block_on(
+                redis_manager::RedisManager::builder()
+                    .build(story.network.clone())
+                    .expect("valid settings")
+                    .add_node_pool(&operator),
+            )
+            .expect("it answers");
+        drop((story.client(), story.client()));
+        let mut killer = story.runtime.block_on(tools.get_client()).expect("it answers");
+        let killed: usize = story.ask(&mut killer, "CLIENT KILL TYPE normal").expect("it answers");
+        assert!(killed >= 1, "seed {seed}");
+        story.runtime.advance(MS);
+        let mut client = story.client();
+        let echo: usize = story.ask(&mut client, "ECHO 1").expect("a whole one");
+        assert_eq!(echo, 1, "seed {seed}");
+        drop((client, killer));
+        story.runtime.advance(SECOND);
+    }
+}

@@ -1,0 +1,14 @@
+//! What users have reported of other clients and pools, told again on the fake clock: a manager over fake servers on a fake network.
+//!
+//! Each test is named after its rule. The same faults against real servers, where a kernel has a part in them, are in `tests/redis`.
+
+mod closing;
+mod counting;
+mod dead_loans;
+mod dialling;
+mod leaving;
+mod secrets;
+mod server_words;
+mod silence;
+mod story;
+mod unasked;

@@ -1,0 +1,130 @@
+//! Bytes that nothing has asked for: floods, and pushes in the place of replies.
+
+use std::sync::Arc;
+
+use redis_manager::runtime::{Spawn, Timer};
+use redis_manager::testing::FakeRedis;
+use redis_manager::{Health, PoolArgs};
+
+use crate::story::{MS, SECOND, SEEDS, Story, command};
+
+/// What a flood has; some of it is read before it is known to be one.
+const FLOOD_BYTES: usize = 8 << 20;
+const MOST_READ: u64 = 256 << 10;
+
+const PUSH: &[u8] = b">3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$4\r\nnoon\r\n";
+
+fn flood() -> Vec<u8> {
+    b"+OK\r\n".repeat(FLOOD_BYTES / 5)
+}
+
+/// Guards against: a connection on which bytes come that no request has asked for, read until its next check (1.45 GB in 4 s).
+#[test]
+fn n4_an_idle_connection_that_is_flooded_is_closed_at_once() {
+    for seed in SEEDS {
+        let story = Story::begin(seed);
+        let other = FakeRedis::start(&story.network, "other.test").expect("a free address");
+        let neighbour = story.runtime.block_on(story.manager.add_node_pool("redis://other.test")).expect("it answers");
+        let (read, dials) = (story.redis.host().bytes_read(), other.host().connections_made());
+        let flooded = story.connections();
+        assert_eq!(flooded.len(), 1, "seed {seed}");
+        story.redis.send_unasked(flooded[0], &flood());
+        let (echo, took) = story.timed(async {
+            let mut client = neighbour.get_client().await?;
+            redis_manager::redis::cmd("ECHO").arg(1).query_async::<usize>(&mut client).await
+        });
+        assert_eq!(echo.expect("it answers"), 1, "seed {seed}");
+        assert!(took <= MS, "seed {seed}: another node is as quick as ever: {took:?}");
+        story.runtime.advance(10 * MS);
+        let taken = story.redis.host().bytes_read() - read;
+        assert!(taken <= MOST_READ, "seed {seed}: {taken} bytes were read");
+        assert!(!story.connections().contains(&flooded[0]), "seed {seed}: it is closed");
+        story.runtime.advance(SECOND);
+        assert_eq!((story.status().health, story.redis.host().connections_made()), (Health::Up, 2), "seed {seed}: one dial");
+        assert!(other.host().connections_made() <= dials + 1, "seed {seed}: one in its place while it was lent");
+        story.assert_full_capacity(2);
+    }
+}
+
+/// Guards against: shared connections that are never looked at while nothing is in flight.
+#[test]
+fn n4_a_shared_connection_that_is_flooded_between_commands_is_closed_at_once() {
+    for seed in SEEDS {
+        let story = Story::begin(seed);
+        let mut shared = story.shared_client();
+        let _: String = story.ask(&mut shared, "PING").expect("it answers");
+        let read = story.redis.host().bytes_read();
+        for id in story.connections() {
+            story.redis.send_unasked(id, &flood());
+        }
+        story.runtime.advance(10 * MS);
+        assert!(story.redis.host().bytes_read() - read <= MOST_READ, "seed {seed}");
+        let echo: usize = story.ask(&mut shared, "ECHO 5").expect("on a new connection");
+        assert_eq!(echo, 5, "seed {seed}");
+        drop(shared);
+        story.assert_full_capacity(2);
+    }
+}
+
+/// Guards against: a connection that dies by its flood taken for one that has served: there are then hundreds of dials a second.
+#[test]
+fn n4_a_server_that_floods_every_connection_is_not_dialled_in_a_loop() {
+    for seed in SEEDS {
+        let story = Story::begin(seed);
+        let (redis, network) = (Arc::new(story.redis), story.network.clone());
+        let flooding = Arc::clone(&redis);
+        story.runtime.spawn(Box::pin(async move {
+            let mut flooded = 0;
+            loop {
+                for connection in flooding.connections() {
+                    if connection.id > flooded && connection.user.is_some() {
+                        flooded = connection.id;
+                        flooding.send_unasked(connection.id, &b"+OK\r\n".repeat(20_000));
+                    }
+                }
+                network.sleep(MS).await;
+            }
+        }));
+        let (dials, node, network) = (redis.host().connections_made(), story.node.clone(), story.network.clone());
+        let until = story.runtime.now() + 3 * SECOND;
+        story.runtime.block_on(async {
+            while network.now() < until {
+                let _ = node.get_client_timeout(200 * MS).await;
+                network.sleep(MS).await;
+            }
+        });
+        let dials = redis.host().connections_made() - dials;
+        assert!((2..=40).contains(&dials), "seed {seed}: {dials} dials in 3 s");
+    }
+}
+
+/// Callers give up long before the command's own timeout.
+///
+/// Guards against: pushes that count as an answer: those callers are then sent to that connection for ever.
+#[test]
+fn n4_a_shared_connection_that_gets_pushes_but_no_reply_is_replaced_as_a_silent_one_is() {
+    for seed in SEEDS {
+        let args = PoolArgs::default().command_timeout(500 * MS);
+        let story = Story::begin_with(seed, "", |builder| builder.pool_args(args));
+        let mut shared = story.shared_client();
+        let mute: u64 = story.ask(&mut shared, "CLIENT ID").expect("it answers");
+        story.redis.set(|behaviour| {
+            behaviour.script = Some(Box::new(|command| (command.last()? == b"unheard").then(|| PUSH.to_vec())));
+        });
+        story.runtime.advance(10 * MS);
+        let begun_at = story.runtime.now();
+        while story.runtime.now() < begun_at + 500 * MS {
+            assert!(story.connections().contains(&mute), "seed {seed}: a command may take its time");
+            let got = story.within(50 * MS, command("ECHO unheard").query_async::<String>(&mut shared));
+            assert!(got.is_none(), "seed {seed}: {got:?}");
+            story.redis.send_unasked(mute, PUSH);
+        }
+        let (echo, took) = story.timed(command("ECHO heard").query_async::<String>(&mut shared));
+        assert_eq!(echo.expect("on another connection"), "heard", "seed {seed}");
+        assert!(took <= 10 * MS, "seed {seed}: {took:?}");
+        story.runtime.advance(SECOND);
+        assert!(!story.connections().contains(&mute), "seed {seed}");
+        drop(shared);
+        story.assert_full_capacity(2);
+    }
+}
