@@ -5,7 +5,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis_manager::redis::RedisError;
+use redis_manager::runtime::Instant;
 use redis_manager::{RedisErrorExt, Sent};
+
+use crate::traces::Traces;
 
 /// What became of a command that may be carried out once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,10 +36,21 @@ pub(crate) struct Records {
     pub(crate) sold: BTreeMap<usize, (u64, u64)>,
     /// By node: elements pushed for certain, perhaps; popped for certain, perhaps.
     pub(crate) queued: BTreeMap<usize, Queued>,
+    pub(crate) traces: Traces,
+    /// By node.
+    pub(crate) calm: BTreeMap<usize, CalmPicture>,
     pub(crate) breaches: Vec<String>,
     pub(crate) operations: u64,
     pub(crate) failures: u64,
     pub(crate) cancels: u64,
+}
+
+/// What a node was like before anything went wrong with it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CalmPicture {
+    pub(crate) until: Instant,
+    /// The connections that its server had then.
+    pub(crate) open: Vec<u64>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]

@@ -54,6 +54,12 @@ pub(crate) enum NodeFault {
     OutOfMemory,
     Full,
     OtherPassword,
+    /// As a replica without its primary.
+    MasterDown,
+    /// ECHO is answered by what is no reply.
+    Garbage,
+    /// PING is answered by another word than the one that was sent.
+    OtherNonce,
 }
 
 impl SimulatedSeed {
@@ -81,6 +87,11 @@ impl SimulatedSeed {
         }
     }
 
+    /// Until then nothing is wrong with a node.
+    pub(crate) fn calm_until(&self, node: usize) -> Duration {
+        self.faults.iter().filter(|planned| planned.node == node).map(|planned| planned.at).min().unwrap_or(FAULTS_FOR)
+    }
+
     fn conditions(rng: &mut SeededRng) -> LinkConditions {
         let latency = [Duration::ZERO, Duration::from_micros(100), MS, 5 * MS][rng.index(4)];
         let mut conditions = LinkConditions::default().latency(latency).jitter([Duration::ZERO, latency][rng.index(2)]);
@@ -96,7 +107,7 @@ impl SimulatedSeed {
     fn fault(rng: &mut SeededRng, nodes: usize) -> PlannedFault {
         let cut = [Cut::End, Cut::Reset][rng.index(2)];
         let direction = [Direction::ToServer, Direction::ToClient, Direction::Both][rng.index(3)];
-        let fault = match rng.index(18) {
+        let fault = match rng.index(22) {
             0 => NodeFault::Kill,
             1 => NodeFault::Vanish,
             2 | 3 => NodeFault::Freeze,
@@ -112,6 +123,9 @@ impl SimulatedSeed {
             14 => NodeFault::ReadOnly,
             15 => NodeFault::OutOfMemory,
             16 => NodeFault::Full,
+            17 => NodeFault::MasterDown,
+            18 | 19 => NodeFault::Garbage,
+            20 => NodeFault::OtherNonce,
             _ => NodeFault::OtherPassword,
         };
         PlannedFault {

@@ -9,7 +9,8 @@ use redis_manager::testing::{FakeNetwork, FakeRedis, FakeRuntime, LinkConditions
 use redis_manager::{NodeHandle, PoolArgs, RedisManager};
 
 use crate::borrower::SimulatedCaller;
-use crate::ledger::{Fate, Ledger};
+use crate::journal::JournalChecker;
+use crate::ledger::{CalmPicture, Fate, Ledger};
 use crate::plan::{FAULTS_FOR, NodeFault, PlannedFault, SimulatedSeed};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -95,6 +96,16 @@ impl SeedWorld {
             };
             self.runtime.spawn(Box::pin(borrower.work(FAULTS_FOR)));
         }
+        for node in 0..self.plan.nodes {
+            let (network, servers, ledger) = (self.network.clone(), Arc::clone(&self.servers), Arc::clone(&self.ledger));
+            let length = self.plan.calm_until(node).saturating_sub(Duration::from_millis(1));
+            self.runtime.spawn(Box::pin(async move {
+                let until = network.now() + length;
+                network.sleep(length).await;
+                let open = servers[node].connections().iter().map(|connection| connection.id).collect();
+                ledger.lock().calm.insert(node, CalmPicture { until, open });
+            }));
+        }
         for planned in self.plan.faults.clone() {
             let (network, servers, plan) = (self.network.clone(), Arc::clone(&self.servers), self.plan.clone());
             self.runtime.spawn(Box::pin(async move {
@@ -155,6 +166,12 @@ impl SeedWorld {
     /// What the servers have is what the borrowers were told.
     fn compare(&self) -> Result<(), String> {
         let records = self.ledger.lock();
+        for (number, server) in self.servers.iter().enumerate() {
+            let calm = records.calm.get(&number).expect("its time has come");
+            JournalChecker { traces: &records.traces, plan: &self.plan, calm }
+                .check(&server.journal())
+                .map_err(|what| format!("node {number}: {what}"))?;
+        }
         for (number, node) in self.nodes.iter().enumerate() {
             let of_node: Vec<(u64, Fate)> =
                 records.once.iter().filter(|(_, (at, _))| *at == number).map(|(token, (_, fate))| (*token, *fate)).collect();
@@ -242,8 +259,18 @@ fn begin(server: &FakeRedis, planned: &PlannedFault, plan: &SimulatedSeed) {
         NodeFault::ReadOnly => server.set(|behaviour| behaviour.read_only = true),
         NodeFault::OutOfMemory => server.set(|behaviour| behaviour.out_of_memory = true),
         NodeFault::Full => server.set(|behaviour| behaviour.max_clients = 1),
+        NodeFault::MasterDown => server.set(|behaviour| behaviour.master_down = true),
+        NodeFault::Garbage => answer(server, |command| (command[0] == b"ECHO").then(|| b"?\r\n".to_vec())),
+        NodeFault::OtherNonce => answer(server, |command| {
+            let is_ping = command[0] == b"PING" && command.len() == 2;
+            is_ping.then(|| b"$16\r\n0000000000000000\r\n".to_vec())
+        }),
         NodeFault::OtherPassword => server.set(|behaviour| behaviour.password = Some(String::from("another"))),
     }
+}
+
+fn answer(server: &FakeRedis, script: fn(&[Vec<u8>]) -> Option<Vec<u8>>) {
+    server.set(|behaviour| behaviour.script = Some(Box::new(script)));
 }
 
 /// Ends every fault of a server, also one that another has begun.
@@ -256,6 +283,7 @@ fn mend(server: &FakeRedis, plan: &SimulatedSeed) {
     let password = plan.has_password.then(|| String::from("planted"));
     server.set(|behaviour| {
         (behaviour.loading, behaviour.read_only, behaviour.out_of_memory) = (false, false, false);
+        (behaviour.master_down, behaviour.script) = (false, None);
         behaviour.max_clients = 10_000;
         behaviour.password = password;
     });

@@ -9,7 +9,7 @@ use redis_manager::{Health, PoolArgs};
 use crate::story::{MS, SECOND, SEEDS, Story, command};
 
 /// What a flood has; some of it is read before it is known to be one.
-const FLOOD_BYTES: usize = 8 << 20;
+const FLOOD_BYTES: usize = 2 << 20;
 const MOST_READ: u64 = 256 << 10;
 
 const PUSH: &[u8] = b">3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$4\r\nnoon\r\n";
@@ -79,7 +79,7 @@ fn n4_a_server_that_floods_every_connection_is_not_dialled_in_a_loop() {
                 for connection in flooding.connections() {
                     if connection.id > flooded && connection.user.is_some() {
                         flooded = connection.id;
-                        flooding.send_unasked(connection.id, &b"+OK\r\n".repeat(20_000));
+                        flooding.send_unasked(connection.id, &b"+OK\r\n".repeat(2_000));
                     }
                 }
                 network.sleep(MS).await;

@@ -1,0 +1,141 @@
+//! What a server saw, compared with what the callers were told, connection by connection.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use redis_manager::runtime::Instant;
+use redis_manager::testing::Seen;
+
+use crate::ledger::CalmPicture;
+use crate::plan::SimulatedSeed;
+use crate::traces::{CommandEnd, TracedCommand, Traces};
+
+/// What schedules, timers and the line may add to the way of a close to its server, beside the latency.
+const CLOSE_ARRIVES_WITHIN: Duration = Duration::from_millis(100);
+
+/// The number of a command that is traced.
+fn token_of(command: &[Vec<u8>]) -> Option<u64> {
+    let words = || command.iter().map(|word| std::str::from_utf8(word).unwrap_or(""));
+    let name = words().next()?.to_ascii_uppercase();
+    match name.as_str() {
+        "ECHO" => words().nth(1)?.parse().ok(),
+        "INCR" => words().nth(1)?.strip_prefix("once:")?.parse().ok(),
+        "BLPOP" => words().find_map(|word| word.strip_prefix("pop:"))?.parse().ok(),
+        _ => None,
+    }
+}
+
+fn is_ping(seen: &Seen) -> bool {
+    seen.command[0].eq_ignore_ascii_case(b"PING")
+}
+
+pub(crate) struct JournalChecker<'a> {
+    pub(crate) traces: &'a Traces,
+    pub(crate) plan: &'a SimulatedSeed,
+    pub(crate) calm: &'a CalmPicture,
+}
+
+impl JournalChecker<'_> {
+    /// The first rule that a journal breaks.
+    pub(crate) fn check(&self, journal: &[Seen]) -> Result<(), String> {
+        let mut connections: BTreeMap<u64, Vec<&Seen>> = BTreeMap::new();
+        for seen in journal {
+            connections.entry(seen.connection).or_default().push(seen);
+        }
+        for (id, seen) in &connections {
+            self.check_order(*id, seen)?;
+            self.check_pops(*id, seen)?;
+            self.check_calm(*id, seen)?;
+        }
+        Ok(())
+    }
+
+    fn traced(&self, seen: &Seen) -> Option<(u64, TracedCommand)> {
+        let token = token_of(&seen.command)?;
+        Some((token, *self.traces.get(&token)?))
+    }
+
+    /// What may follow what on one connection.
+    fn check_order(&self, id: u64, seen: &[&Seen]) -> Result<(), String> {
+        // The command before, whether PING came after it, and whether the last PING was answered as it should be.
+        let (mut before, mut is_checked, mut is_sound) = (None::<(u64, TracedCommand)>, false, true);
+        // Since when nothing may begin here, and since when nothing may begin here before the next check.
+        let (mut ended_at, mut left_at) = (None::<Instant>, None::<Instant>);
+        for seen in seen {
+            if is_ping(seen) {
+                (is_checked, is_sound) = (true, seen.carried_out);
+                left_at = left_at.filter(|left_at| seen.at <= *left_at);
+                continue;
+            }
+            let Some((token, command)) = self.traced(seen) else { continue };
+            if before.is_some_and(|(before, _)| before == token) {
+                continue;
+            }
+            if !is_sound {
+                return Err(format!("H14: {token} is sent on connection {id}, which has answered PING by something else"));
+            }
+            if let Some((cancelled, before)) = before
+                && matches!(before.end, CommandEnd::Cancelled(_))
+                && before.lease != command.lease
+                && !is_checked
+            {
+                return Err(format!(
+                    "L3: {token} is sent on connection {id} without a check since {cancelled} was cancelled there"
+                ));
+            }
+            if ended_at.is_some_and(|ended_at| command.begun_at > ended_at) {
+                return Err(format!("N2: {token} begins on connection {id} after it was lost, or has not answered in time"));
+            }
+            if left_at.is_some_and(|left_at| command.begun_at > left_at) {
+                return Err(format!("H6: {token} begins on the shared connection {id}, which has not answered in time"));
+            }
+            let half = command.begun_at + self.plan.command_timeout / 2;
+            match command.end {
+                CommandEnd::Lost(at) => ended_at = ended_at.or(Some(at)),
+                CommandEnd::TimedOut(at) if command.lease.is_some() => ended_at = ended_at.or(Some(at)),
+                // Else it has spent its time waiting for a connection.
+                CommandEnd::TimedOut(at) if seen.at < half => left_at = left_at.or(Some(at)),
+                CommandEnd::TimedOut(_) | CommandEnd::Answered | CommandEnd::Cancelled(_) | CommandEnd::UnderWay => {}
+            }
+            (before, is_checked) = (Some((token, command)), false);
+        }
+        Ok(())
+    }
+
+    /// While nothing is wrong, nothing is popped for a caller that has left long before.
+    fn check_pops(&self, id: u64, seen: &[&Seen]) -> Result<(), String> {
+        let way = self.plan.conditions.latency + self.plan.conditions.jitter + CLOSE_ARRIVES_WITHIN;
+        for (at, waiting) in seen.iter().enumerate() {
+            if !waiting.command[0].eq_ignore_ascii_case(b"BLPOP") {
+                continue;
+            }
+            let Some((token, TracedCommand { end: CommandEnd::Cancelled(left_at), .. })) = self.traced(waiting) else { continue };
+            let served = if waiting.carried_out { Some(waiting) } else { seen.get(at + 1) };
+            let is_pop = |served: &&&&Seen| served.carried_out && served.command[0].eq_ignore_ascii_case(b"BLPOP");
+            if let Some(served) = served.filter(|served| is_pop(&served))
+                && served.at < self.calm.until
+                && served.at > left_at + way
+            {
+                let late = served.at.saturating_duration_since(left_at);
+                return Err(format!(
+                    "L4: the server has popped for {token} on connection {id} {late:?} after its caller had left"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// While nothing is wrong, no connection ends on which shared clients have sent the last command.
+    fn check_calm(&self, id: u64, seen: &[&Seen]) -> Result<(), String> {
+        // Where all nodes share a total, one may take the connections of another.
+        if self.plan.total.is_some() || self.calm.open.contains(&id) {
+            return Ok(());
+        }
+        let Some(last) = seen.iter().rev().find(|seen| seen.at < self.calm.until && !is_ping(seen)) else { return Ok(()) };
+        let Some((token, TracedCommand { lease: None, end, .. })) = self.traced(last) else { return Ok(()) };
+        if seen.iter().any(|seen| seen.at >= self.calm.until) || matches!(end, CommandEnd::TimedOut(_)) {
+            return Ok(());
+        }
+        Err(format!("N1: the shared connection {id} has ended after {token}, and nothing was wrong"))
+    }
+}
