@@ -57,8 +57,8 @@ impl JournalChecker<'_> {
 
     /// What may follow what on one connection.
     fn check_order(&self, id: u64, seen: &[&Seen]) -> Result<(), String> {
-        // The command before, whether PING came after it, and whether the last PING was answered as it should be.
-        let (mut before, mut is_checked, mut is_sound) = (None::<(u64, TracedCommand)>, false, true);
+        // The command before and when it was carried out, whether PING came after it, and whether the last PING was answered as it should be.
+        let (mut before, mut is_checked, mut is_sound) = (None::<(u64, TracedCommand, Instant)>, false, true);
         // Since when nothing may begin here, and since when nothing may begin here before the next check.
         let (mut ended_at, mut left_at) = (None::<Instant>, None::<Instant>);
         for seen in seen {
@@ -68,23 +68,24 @@ impl JournalChecker<'_> {
                 continue;
             }
             let Some((token, command)) = self.traced(seen) else { continue };
-            if before.is_some_and(|(before, _)| before == token) {
+            if before.is_some_and(|(before, ..)| before == token) {
                 continue;
             }
             if !is_sound {
                 return Err(format!("H14: {token} is sent on connection {id}, which has answered PING by something else"));
             }
-            if let Some((cancelled, before)) = before
+            if let Some((cancelled, before, carried_out_at)) = before
                 && matches!(before.end, CommandEnd::Cancelled(_))
                 && before.lease != command.lease
                 && !is_checked
+                && command.begun_at < carried_out_at + self.plan.conditions.latency
             {
                 return Err(format!(
-                    "L3: {token} is sent on connection {id} without a check since {cancelled} was cancelled there"
+                    "L3: {token} is sent on connection {id} before the reply to {cancelled}, which was cancelled"
                 ));
             }
             if ended_at.is_some_and(|ended_at| command.begun_at > ended_at) {
-                return Err(format!("N2: {token} begins on connection {id} after it was lost, or has not answered in time"));
+                return Err(format!("H1: {token} begins on connection {id} after it was lost, or has not answered in time"));
             }
             if left_at.is_some_and(|left_at| command.begun_at > left_at) {
                 return Err(format!("H6: {token} begins on the shared connection {id}, which has not answered in time"));
@@ -97,7 +98,7 @@ impl JournalChecker<'_> {
                 CommandEnd::TimedOut(at) if seen.at < half => left_at = left_at.or(Some(at)),
                 CommandEnd::TimedOut(_) | CommandEnd::Answered | CommandEnd::Cancelled(_) | CommandEnd::UnderWay => {}
             }
-            (before, is_checked) = (Some((token, command)), false);
+            (before, is_checked) = (Some((token, command, seen.at)), false);
         }
         Ok(())
     }
@@ -136,6 +137,6 @@ impl JournalChecker<'_> {
         if seen.iter().any(|seen| seen.at >= self.calm.until) || matches!(end, CommandEnd::TimedOut(_)) {
             return Ok(());
         }
-        Err(format!("N1: the shared connection {id} has ended after {token}, and nothing was wrong"))
+        Err(format!("L3: the shared connection {id} has ended after {token}, and nothing was wrong"))
     }
 }

@@ -15,6 +15,8 @@
 # MUTANT_JOBS=2       copies at work
 # MUTANT_BUDGET=180   begins no mutant after so many seconds, but for the first MUTANT_AT_LEAST=10, in the random order of
 #                     MUTANT_ORDER, a number that is printed
+# MUTANT_KILLER='-p redis-manager-tests --test adapters_simulation no_seed_breaks_a_rule'
+#                     what is tried on mutants of the adapters in the place of what their entries name
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 root=$PWD
@@ -29,6 +31,8 @@ at_least=${MUTANT_AT_LEAST:-10}
 patience=90
 # Seeds take milliseconds, also like this; those of a mutant that loops would take the time of many others.
 export SIMULATION_HANGS_AFTER=5
+# Of the simulator of the adapters, for each of their mutants that it is to kill.
+export SIMULATION_SEEDS=${MUTANT_ADAPTERS_SEEDS:-40}
 # Most mutants die within these; the other tests come before the other seeds.
 first_seeds=$((seeds < 40 ? seeds : 40))
 # Most of the time goes into builds: no optimisation, and only what a mutant has changed.
@@ -197,7 +201,7 @@ judge() {
         cat "$out" >&2
         found='no longer applies'
     else
-        found=$(killer "$half" "$(table killers "$name")")
+        found=$(killer "$half" "${MUTANT_KILLER:-$(table killers "$name")}")
         table revert "$work"
     fi
     if [ "$found" = 'no longer applies' ] || [ "$found" = 'does not compile' ] || [ "$found" = 'names no test' ]; then

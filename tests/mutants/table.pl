@@ -5,6 +5,7 @@
 #   == NAME
 #   rule: what must hold and does not                        (mutants of the core)
 #   killed by: -p redis-manager --lib TEST ...               (mutants of the adapters; or --test TARGET TEST ...)
+#   also killed by: -p redis-manager --lib TEST ...          (for the reader; not run)
 #   -- find
 #   whole lines with their indentation, which the file has exactly once
 #   -- replace
@@ -95,7 +96,7 @@ sub read_table {
             $text = \my $skipped;
         } elsif ($text) {
             $$text = ($$text // '') . "$bare\n";
-        } elsif ($bare =~ /^(rule|killed by): +(.*\S)\s*$/ && !@{ $entry->{edits} } && !defined $entry->{$1}) {
+        } elsif ($bare =~ /^(rule|killed by|also killed by): +(.*\S)\s*$/ && !@{ $entry->{edits} } && !defined $entry->{$1}) {
             $entry->{$1} = $2;
         } elsif ($bare =~ /\S/) {
             push @{ $entry->{problems} }, "`$bare` is not understood at $place";
@@ -188,7 +189,9 @@ sub check {
         $seen{ $entry->{name} } = $entry;
         my $killer = $entry->{'killed by'};
         if ($entry->{half} eq 'adapters') {
-            push @problems, 'names no test' if ($killer // '') !~ /^-p [a-z-]+ (--lib|--test [a-z_]+)( [a-z]\S*)+$/;
+            my $also = $entry->{'also killed by'} // $killer;
+            push @problems, 'names no test'
+                if grep { ($_ // '') !~ /^-p [a-z-]+ (--lib|--test [a-z_]+)( [a-z]\S*)+$/ } $killer, $also;
         } else {
             push @problems, 'names no rule' if !defined $entry->{rule};
             push @problems, 'names a killer, and is of the core' if defined $killer;
