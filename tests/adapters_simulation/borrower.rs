@@ -85,7 +85,7 @@ impl SimulatedCaller {
         let answers = self.traced("the questions", lease, &[token], questions.query_async(client)).await?;
         let (name, database, info, echo): (Option<String>, Option<String>, String, u64) = answers;
         let is_plain = info.contains(" flags=N ") && info.contains(" sub=0 psub=0 ssub=0 multi=-1 ");
-        self.ledger.expect(is_plain, || format!("L2: a client was lent that is {info}"));
+        self.ledger.expect(is_plain, || format!("L2: a client was lent that is {}", info.trim_end()));
         self.ledger.expect(name.is_none(), || format!("a client was lent that is called {name:?}"));
         self.ledger.expect(database.as_deref() == Some("0"), || format!("a client was lent in the database {database:?}"));
         self.ledger.expect(echo == token, || format!("ECHO {token} got {echo}"));

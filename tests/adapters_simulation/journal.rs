@@ -19,7 +19,7 @@ fn token_of(command: &[Vec<u8>]) -> Option<u64> {
     let name = words().next()?.to_ascii_uppercase();
     match name.as_str() {
         "ECHO" => words().nth(1)?.parse().ok(),
-        "INCR" => words().nth(1)?.strip_prefix("once:")?.parse().ok(),
+        "INCRBY" => words().nth(1)?.strip_prefix("once:")?.parse().ok(),
         "BLPOP" => words().find_map(|word| word.strip_prefix("pop:"))?.parse().ok(),
         _ => None,
     }
@@ -43,11 +43,26 @@ impl JournalChecker<'_> {
             connections.entry(seen.connection).or_default().push(seen);
         }
         for (id, seen) in &connections {
-            self.check_order(*id, seen)?;
-            self.check_pops(*id, seen)?;
-            self.check_calm(*id, seen)?;
+            self.check_order(*id, seen)
+                .and_then(|()| self.check_pops(*id, seen))
+                .and_then(|()| self.check_calm(*id, seen))
+                .map_err(|what| format!("{what}{}", self.tell(seen)))?;
         }
         Ok(())
+    }
+
+    /// The story of a connection, for those who look for the bug.
+    fn tell(&self, seen: &[&Seen]) -> String {
+        if std::env::var_os("SIMULATION_TELLS").is_none() {
+            return String::new();
+        }
+        let mut story = format!("\n{:?}\ncalm until {:?}, then {:?}", self.plan, self.calm.until, self.calm.open);
+        for seen in seen {
+            let words: Vec<_> = seen.command.iter().map(|word| String::from_utf8_lossy(word)).collect();
+            let end = self.traced(seen).map(|(_, command)| command);
+            story += &format!("\n  {:?}: {} ({}) {end:?}", seen.at, words.join(" "), seen.carried_out);
+        }
+        story
     }
 
     fn traced(&self, seen: &Seen) -> Option<(u64, TracedCommand)> {

@@ -1,7 +1,8 @@
 //! The adapters in the simulator: whole managers over fake servers, seed by seed, with bad borrowers, bad servers and bad networks.
 //!
 //! `SIMULATION_SEEDS=2000 SIMULATION_FIRST=1 cargo test --profile test-release -p redis-manager-tests --all-features
-//! --test adapters_simulation`. Each failure prints its seed; `SIMULATION_FIRST=SEED SIMULATION_SEEDS=1` shows it again.
+//! --test adapters_simulation`. Each failure prints its seed; `SIMULATION_FIRST=SEED SIMULATION_SEEDS=1` shows it again, with
+//! `SIMULATION_TELLS=1` what the server saw of the connection.
 
 mod bad_habits;
 mod borrower;

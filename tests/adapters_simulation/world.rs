@@ -98,10 +98,11 @@ impl SeedWorld {
         }
         for node in 0..self.plan.nodes {
             let (network, servers, ledger) = (self.network.clone(), Arc::clone(&self.servers), Arc::clone(&self.ledger));
-            let length = self.plan.calm_until(node).saturating_sub(Duration::from_millis(1));
+            // Timers may be late by some milliseconds.
+            let length = self.plan.calm_until(node).saturating_sub(Duration::from_millis(100));
             self.runtime.spawn(Box::pin(async move {
-                let until = network.now() + length;
                 network.sleep(length).await;
+                let until = network.now();
                 let open = servers[node].connections().iter().map(|connection| connection.id).collect();
                 ledger.lock().calm.insert(node, CalmPicture { until, open });
             }));
