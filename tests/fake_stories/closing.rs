@@ -1,9 +1,19 @@
 //! The end of a service with a listener, a worker and idle clients.
 
+use std::convert::Infallible;
+
 use redis_manager::redis::{AsyncCommands, RedisResult};
-use redis_manager::{PubSubEnd, RedisErrorExt};
+use redis_manager::{NodeHandle, PubSubEnd, RedisErrorExt};
 
 use crate::story::{MS, SECOND, SEEDS, Story};
+
+/// Until an error ends it.
+async fn work(node: NodeHandle) -> RedisResult<Infallible> {
+    loop {
+        let mut client = node.get_client().await?;
+        let _: Option<(String, u64)> = client.blpop("queue", 0.0).await?;
+    }
+}
 
 /// Guards against: a close that waits its whole 10 s for a listener in `next_message`, a loop in BLPOP and a client in a variable
 /// whose holder waits for `closed()`.
@@ -21,15 +31,7 @@ fn e4_a_close_ends_a_listener_a_worker_and_an_idle_client_at_once() {
             (messages, news.end())
         });
         let node = story.node.clone();
-        let worker = story.spawn(async move {
-            loop {
-                let mut client = node.get_client().await.map_err(redis_manager::redis::RedisError::from)?;
-                let popped: RedisResult<Option<(String, u64)>> = client.blpop("queue", 0.0).await;
-                if let Err(error) = popped {
-                    return Err::<(), _>(error);
-                }
-            }
-        });
+        let worker = story.spawn(work(node));
         let (idle, closed) = (story.client(), story.manager.closed());
         let holder = story.spawn(async move {
             closed.await;
