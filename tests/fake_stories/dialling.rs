@@ -61,6 +61,32 @@ fn h16_a_silent_address_of_several_costs_a_moment_once_and_is_dialled_last_after
     }
 }
 
+/// Guards against: an address that was silent forgotten because another one accepted: it is then dialled before those that were never
+/// tried.
+#[test]
+fn h16_an_address_that_was_silent_is_dialled_after_those_that_were_never_tried() {
+    for seed in SEEDS {
+        let runtime = FakeRuntime::new(seed);
+        let network = FakeNetwork::new(&runtime);
+        network.host((ip(1), 6379).into()).silence();
+        let redis = FakeRedis::start(&network, &ip(2).to_string()).expect("a free address");
+        let other = FakeRedis::start(&network, &ip(3).to_string()).expect("a free address");
+        network.set_name("several.test", [ip(1), ip(2), ip(3)]);
+        let manager = quiet_builder(2).build(network).expect("valid settings");
+        let node = runtime.block_on(manager.add_node_pool("redis://several.test")).expect("one of them answers");
+        assert_eq!((redis.connections().len(), other.connections().len()), (1, 0), "seed {seed}");
+        redis.kill();
+        let begun_at = runtime.now();
+        // The end of the connection arrives, and it is not lent any more.
+        runtime.advance(MS);
+        let served = runtime.block_on(node.get_client()).expect("the third one answers");
+        assert_eq!(other.connections().len(), 1, "seed {seed}");
+        let took = runtime.now().saturating_duration_since(begun_at);
+        assert!(took <= 10 * MS, "seed {seed}: {took:?}");
+        drop(served);
+    }
+}
+
 /// Guards against: the second address dialled only when the time of the first has passed.
 #[test]
 fn h16_a_refusal_lets_the_next_address_be_dialled_at_once() {
