@@ -99,7 +99,10 @@ impl SeedWorld {
         for node in 0..self.plan.nodes {
             let (network, servers, ledger) = (self.network.clone(), Arc::clone(&self.servers), Arc::clone(&self.ledger));
             // Timers may be late by some milliseconds.
-            let length = self.plan.calm_until(node).saturating_sub(Duration::from_millis(100));
+            let Some(length) = self.plan.calm_until(node).checked_sub(Duration::from_millis(100)) else {
+                self.ledger.lock().calm.insert(node, CalmPicture::default());
+                continue;
+            };
             self.runtime.spawn(Box::pin(async move {
                 network.sleep(length).await;
                 let until = network.now();
