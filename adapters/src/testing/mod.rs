@@ -15,6 +15,9 @@ mod fake_redis_host;
 mod tests;
 
 #[cfg(any(feature = "tokio", feature = "smol"))]
+#[doc(hidden)]
+pub use crate::connection::resp::check_reply_parser;
+#[cfg(any(feature = "tokio", feature = "smol"))]
 pub use fake_network::{Cut, Direction, FakeHost, FakeListener, FakeNetwork, FakeStream, LinkConditions};
 pub use fake_redis::{Behaviour, ConnectionSeen, FakeUser, Script, Seen};
 #[cfg(any(feature = "tokio", feature = "smol"))]
