@@ -1,6 +1,4 @@
-//! Bytes of an announced number: a whole blob as a value, and one that comes in pieces.
-
-use std::borrow::Cow;
+//! Bytes of an announced number, which may come in pieces.
 
 use redis::{Value, VerbatimFormat};
 
@@ -68,7 +66,11 @@ impl PartialBlob {
     /// The value of a complete one.
     pub(super) fn finish(self) -> Result<Value, ProtocolError> {
         debug_assert_eq!(self.data.len(), self.length, "a blob is finished when all of it has come");
-        value_of_blob(self.of, Cow::Owned(self.data))
+        match self.of {
+            BlobType::BulkString => Ok(Value::BulkString(self.data)),
+            BlobType::Error => Ok(Value::ServerError(server_error(&self.data))),
+            BlobType::Verbatim => verbatim(&self.data),
+        }
     }
 
     /// Bytes that were announced and have not come, its end included.
@@ -79,28 +81,6 @@ impl PartialBlob {
     /// Bytes that it has asked for beyond those that have come.
     pub(super) fn spare(&self) -> usize {
         self.data.capacity() - self.data.len()
-    }
-}
-
-/// The value of a blob, if all of it is at the start of the input with its end; `None` if not.
-#[inline]
-pub(super) fn whole_blob(of: BlobType, length: usize, input: &mut &[u8]) -> Option<Result<Value, ProtocolError>> {
-    let (data, after) = input.split_at_checked(length)?;
-    let (end, rest) = after.split_first_chunk::<END_LENGTH>()?;
-    if end != b"\r\n" {
-        let byte = if end[0] == b'\r' { end[1] } else { end[0] };
-        return Some(Err(ProtocolError::NoEndOfString { length, byte }));
-    }
-    *input = rest;
-    Some(value_of_blob(of, Cow::Borrowed(data)))
-}
-
-#[inline]
-fn value_of_blob(of: BlobType, data: Cow<'_, [u8]>) -> Result<Value, ProtocolError> {
-    match of {
-        BlobType::BulkString => Ok(Value::BulkString(data.into_owned())),
-        BlobType::Error => Ok(Value::ServerError(server_error(&data))),
-        BlobType::Verbatim => verbatim(&data),
     }
 }
 
@@ -149,23 +129,26 @@ mod tests {
         for (end, byte) in [("xy", b'x'), ("\rx", b'x'), ("\n\n", b'\n'), ("\r\r", b'\r')] {
             let bytes = format!("abc{end}");
             let refused = ProtocolError::NoEndOfString { length: 3, byte };
-            assert_eq!(whole_blob(BlobType::BulkString, 3, &mut bytes.as_bytes()), Some(Err(refused.clone())));
             for split in 0..=3 {
                 let mut blob = PartialBlob::new(BlobType::BulkString, 3);
                 let (mut first, mut second) = bytes.as_bytes().split_at(split);
-                assert_eq!(blob.fill(&mut first), Ok(false));
+                if split > 0 {
+                    assert_eq!(blob.fill(&mut first), Ok(false));
+                }
                 assert_eq!(blob.fill(&mut second), Err(refused.clone()));
             }
         }
     }
 
     #[test]
-    fn a_blob_without_all_of_its_end_is_not_whole() {
-        for bytes in ["", "abc", "abc\r", "ab"] {
-            assert_eq!(whole_blob(BlobType::BulkString, 3, &mut bytes.as_bytes()), None);
+    fn a_blob_is_complete_with_its_end_and_takes_no_more() {
+        let mut blob = PartialBlob::new(BlobType::BulkString, 3);
+        for mut piece in [&b""[..], b"ab", b"c", b"\r", b""] {
+            assert_eq!(blob.fill(&mut piece), Ok(false));
+            assert!(piece.is_empty());
         }
-        let mut input = &b"abc\r\n:1"[..];
-        assert_eq!(whole_blob(BlobType::BulkString, 3, &mut input), Some(Ok(Value::BulkString(b"abc".to_vec()))));
-        assert_eq!(input, b":1");
+        let mut input = &b"\n:1"[..];
+        assert_eq!((blob.missing(), blob.fill(&mut input)), (1, Ok(true)));
+        assert_eq!((blob.finish(), input), (Ok(Value::BulkString(b"abc".to_vec())), &b":1"[..]));
     }
 }

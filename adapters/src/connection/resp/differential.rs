@@ -2,7 +2,8 @@
 
 use redis::Value;
 
-use super::parser::{Parser, ReplyLimits, VALUE_CHARGE};
+use super::charge::VALUE_CHARGE;
+use super::parser::{Parser, ReplyLimits};
 use super::protocol_error::ProtocolError;
 
 /// What a parser made of some bytes.

@@ -3,6 +3,7 @@
 use redis::{PushKind, Value};
 
 use super::protocol_error::ProtocolError;
+use super::quick::quick_value;
 use super::reply_type::AggregateType;
 
 /// What has come of it, and how many values are missing, which is at least one.
@@ -98,6 +99,20 @@ impl UnfinishedAggregate {
         Ok(*missing == 0)
     }
 
+    /// Adds what can be read the short way, but for the last value, which completes it.
+    #[inline]
+    pub(super) fn fill_quickly(&mut self, input: &mut &[u8], room: &mut usize) {
+        let Self::List { missing, items, .. } = self else {
+            return;
+        };
+        while *missing > 1
+            && let Some(value) = quick_value(input, room)
+        {
+            push_within(items, value, *missing);
+            *missing -= 1;
+        }
+    }
+
     /// The value of a complete one.
     pub(super) fn finish(self) -> Value {
         debug_assert_eq!(self.missing(), 0, "an aggregate is finished when all of it has come");
@@ -144,10 +159,12 @@ fn push_within<T>(items: &mut Vec<T>, item: T, missing: usize) {
 }
 
 fn push_kind(value: Value) -> Result<PushKind, ProtocolError> {
-    let kind = match value {
-        Value::BulkString(bytes) => String::from_utf8(bytes).map_err(|_| ProtocolError::NoPushKind)?,
-        Value::SimpleString(text) => text,
-        _ => return Err(ProtocolError::NoPushKind),
+    let kind = if let Value::BulkString(bytes) = value {
+        String::from_utf8(bytes).map_err(|_| ProtocolError::NoPushKind)?
+    } else if let Value::SimpleString(text) = value {
+        text
+    } else {
+        return Err(ProtocolError::NoPushKind);
     };
     Ok(match kind.as_str() {
         "invalidate" => PushKind::Invalidate,

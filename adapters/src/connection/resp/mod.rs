@@ -1,6 +1,7 @@
 //! The protocol RESP, versions 2 and 3, without any I/O: bytes become replies.
 
 mod blob;
+mod charge;
 #[cfg(any(test, feature = "testing"))]
 mod differential;
 mod frame;
@@ -8,6 +9,7 @@ mod line;
 mod number;
 mod parser;
 mod protocol_error;
+mod quick;
 mod reply_type;
 mod scalar;
 mod server_error;
@@ -16,7 +18,7 @@ mod tests;
 
 #[cfg(any(test, feature = "testing"))]
 pub use differential::check_reply_parser;
-#[cfg_attr(not(test), expect(unused_imports, reason = "the machine of a connection is to use them"))]
+#[expect(unused_imports, reason = "the machine of a connection is to use them")]
 pub(crate) use parser::{Parser, ReplyLimits};
-#[cfg_attr(not(test), expect(unused_imports, reason = "the machine of a connection is to use it"))]
+#[expect(unused_imports, reason = "the machine of a connection is to use it")]
 pub(crate) use protocol_error::ProtocolError;

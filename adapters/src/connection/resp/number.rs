@@ -10,18 +10,20 @@ const MOST_DIGITS: usize = 18;
 /// for `number_of_line`.
 #[inline]
 pub(super) fn number_at_start(input: &[u8]) -> Option<(i64, usize)> {
-    let mut number = 0;
-    for (at, byte) in input.iter().take(MOST_DIGITS + 1).enumerate() {
+    let (mut number, mut at) = (0, 0);
+    loop {
+        let byte = *input.get(at)?;
         let digit = byte.wrapping_sub(b'0');
         if digit > 9 {
-            let is_end = *byte == b'\r' && at > 0 && input.get(at + 1) == Some(&b'\n');
+            let is_end = byte == b'\r' && at > 0 && input.get(at + 1) == Some(&b'\n');
             return is_end.then_some((number, at));
         }
-        if at < MOST_DIGITS {
-            number = number * 10 + i64::from(digit);
+        if at == MOST_DIGITS {
+            return None;
         }
+        number = number * 10 + i64::from(digit);
+        at += 1;
     }
-    None
 }
 
 /// The number that a whole line is: an optional sign, then digits.

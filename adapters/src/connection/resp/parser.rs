@@ -14,21 +14,14 @@ use std::mem;
 use redis::Value;
 
 use super::blob::{self, PartialBlob};
+use super::charge::{LEAST_CHARGE, LINE_CHARGE};
 use super::frame::{self, UnfinishedAggregate};
 use super::line::{LineFault, LoneCr, PartialLine};
 use super::number::{number_at_start, number_of_line};
 use super::protocol_error::ProtocolError;
+use super::quick::quick_value;
 use super::reply_type::{AggregateType, BlobType, LineType, NumberType, ReplyType};
 use super::scalar::value_of_line;
-
-/// Every value is charged with what it takes of the `Vec` that it is in, beside its bytes.
-pub(super) const VALUE_CHARGE: usize = size_of::<Value>();
-
-/// Its first byte, CR and LF.
-const LINE_CHARGE: usize = 3;
-
-/// The least that an announced value takes: a null, `_` CR LF.
-const LEAST_CHARGE: usize = VALUE_CHARGE + LINE_CHARGE;
 
 /// The longest line that is not a text: a number with very many digits.
 pub(super) const MAX_HEADER: usize = 64 * 1_024;
@@ -99,6 +92,11 @@ impl Parser {
         if let Some(failure) = &self.failure {
             return Err(failure.clone());
         }
+        if !self.is_within()
+            && let Some(value) = quick_value(input, &mut self.limits.max_bytes.clone())
+        {
+            return Ok(Some(value));
+        }
         let parsed = self.advance(input);
         match &parsed {
             Ok(Some(_)) => self.room = self.limits.max_bytes,
@@ -154,9 +152,19 @@ impl Parser {
     #[inline]
     fn step(&mut self, input: &mut &[u8]) -> Result<ParseStep, ProtocolError> {
         match &self.token {
-            PartialToken::Nothing => {}
-            PartialToken::Line(of) => return self.step_in_line(*of, input),
-            PartialToken::Blob(_) => return self.step_in_blob(input),
+            PartialToken::Nothing => self.begin(input),
+            PartialToken::Line(of) => self.step_in_line(*of, input),
+            PartialToken::Blob(_) => self.step_in_blob(input),
+        }
+    }
+
+    #[inline]
+    fn begin(&mut self, input: &mut &[u8]) -> Result<ParseStep, ProtocolError> {
+        if let Some(innermost) = self.open.last_mut() {
+            innermost.fill_quickly(input, &mut self.room);
+        }
+        if let Some(value) = quick_value(input, &mut self.room) {
+            return Ok(ParseStep::Value(value));
         }
         let Some((first, rest)) = input.split_first() else {
             return Ok(ParseStep::Incomplete);
@@ -220,7 +228,6 @@ impl Parser {
         }
     }
 
-    #[inline]
     fn step_after_number(
         &mut self,
         of: NumberType,
@@ -236,7 +243,6 @@ impl Parser {
         }
     }
 
-    #[inline]
     fn begin_blob(&mut self, of: BlobType, number: i64, input: &mut &[u8]) -> Result<ParseStep, ProtocolError> {
         let marker = NumberType::Blob(of).marker();
         let Ok(length) = usize::try_from(number) else {
@@ -249,13 +255,8 @@ impl Parser {
         if length.checked_add(blob::END_LENGTH).is_none_or(|all| self.charge(all).is_err()) {
             return Err(ProtocolError::StringTooLong { marker, length: number, limit: self.limits.max_bytes });
         }
-        match blob::whole_blob(of, length, input) {
-            Some(value) => value.map(ParseStep::Value),
-            None => {
-                self.token = PartialToken::Blob(PartialBlob::new(of, length));
-                self.step_in_blob(input)
-            }
-        }
+        self.token = PartialToken::Blob(PartialBlob::new(of, length));
+        self.step_in_blob(input)
     }
 
     fn step_in_blob(&mut self, input: &mut &[u8]) -> Result<ParseStep, ProtocolError> {
@@ -274,9 +275,9 @@ impl Parser {
     fn begin_aggregate(&mut self, of: AggregateType, number: i64, at_hand: usize) -> Result<ParseStep, ProtocolError> {
         let marker = NumberType::Aggregate(of).marker();
         if number < 0 {
-            return match of {
-                AggregateType::Array | AggregateType::Set if number == -1 => Ok(ParseStep::Value(Value::Nil)),
-                AggregateType::Push if number == -1 => Ok(ParseStep::Value(frame::empty(of))),
+            return match (of, number) {
+                (AggregateType::Array | AggregateType::Set, -1) => Ok(ParseStep::Value(Value::Nil)),
+                (AggregateType::Push, -1) => Ok(ParseStep::Value(frame::empty(of))),
                 _ => Err(ProtocolError::NegativeLength { marker, length: number }),
             };
         }

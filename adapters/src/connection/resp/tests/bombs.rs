@@ -2,7 +2,8 @@
 
 use std::iter;
 
-use super::super::parser::{MAX_HEADER, Parser, ReplyLimits, VALUE_CHARGE};
+use super::super::charge::VALUE_CHARGE;
+use super::super::parser::{MAX_HEADER, Parser, ReplyLimits};
 use super::super::protocol_error::ProtocolError;
 use super::{WIDE, read_in};
 
