@@ -26,10 +26,8 @@ fn an_array_of_a_hundred_thousand_in_single_bytes_is_read_in_one_go() {
     let bytes = "*100000\r\n".to_owned() + &"$3\r\nabc\r\n".repeat(100_000);
     let (mut replies, error, _) = read_in(bytes.as_bytes(), 1, WIDE);
     assert_eq!(error, None);
-    match replies.remove(0) {
-        Value::Array(items) => assert!(items.len() == 100_000 && items.capacity() == 100_000),
-        other => panic!("{other:?}"),
-    }
+    let Value::Array(items) = replies.remove(0) else { panic!("it is an array") };
+    assert!(items.len() == 100_000 && items.capacity() == 100_000);
 }
 
 #[test]
@@ -43,10 +41,8 @@ fn a_string_of_fifty_megabytes_is_held_once() {
             reply = parser.parse(&mut piece).expect("a valid reply");
             assert!(parser.held_bytes() <= 70_000 + 2 * (at + 1) * size);
         }
-        match reply {
-            Some(Value::BulkString(data)) => assert!(data.len() == length && data.capacity() == length),
-            other => panic!("{other:?}"),
-        }
+        let Some(Value::BulkString(data)) = reply else { panic!("it is a string") };
+        assert!(data.len() == length && data.capacity() == length);
     }
 }
 
