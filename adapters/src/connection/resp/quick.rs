@@ -6,7 +6,7 @@ use super::blob::END_LENGTH;
 use super::charge::LEAST_CHARGE;
 use super::number::number_at_start;
 
-/// A bulk string, an integer or `OK` that is whole at the start of the input and fits into the room. Takes it and its charge.
+/// A bulk string or its null, an integer or `OK` that is whole at the start of the input and fits into the room. Takes it and its charge.
 ///
 /// `None` for all else, right or wrong, of which it takes nothing: then the parser goes the long way, which would have made the
 /// same value (P6).
@@ -15,7 +15,12 @@ pub(super) fn quick_value(input: &mut &[u8], room: &mut usize) -> Option<Value> 
     let (first, rest) = input.split_first()?;
     match first {
         b'$' => {
-            let (length, digits) = number_at_start(rest)?;
+            let Some((length, digits)) = number_at_start(rest) else {
+                let after = rest.strip_prefix(b"-1\r\n")?;
+                *room = room.checked_sub(b"-1".len() + LEAST_CHARGE)?;
+                *input = after;
+                return Some(Value::Nil);
+            };
             let length = usize::try_from(length).ok()?;
             let (data, after) = rest[digits + END_LENGTH..].split_at_checked(length)?;
             let after = after.strip_prefix(b"\r\n")?;
@@ -45,7 +50,7 @@ mod tests {
 
     #[test]
     fn what_is_taken_is_charged_and_what_is_not_is_left() {
-        for (bytes, bytes_charged) in [("$3\r\nabc\r\n", 9), ("$0\r\n\r\n", 6), (":12\r\n", 5), ("+OK\r\n", 5)] {
+        for (bytes, bytes_charged) in [("$3\r\nabc\r\n", 9), ("$0\r\n\r\n", 6), ("$-1\r\n", 5), (":12\r\n", 5), ("+OK\r\n", 5)] {
             let all = bytes_charged + size_of::<Value>();
             for (room, is_taken) in [(all, true), (all - 1, false)] {
                 let (mut input, mut left) = (bytes.as_bytes(), room);
@@ -62,7 +67,7 @@ mod tests {
 
     #[test]
     fn what_is_not_quite_right_is_left_to_the_long_way() {
-        for bytes in ["$-1\r\n", ":-1\r\n", "$3\r\nabcd\r\n", "$1\r\na\n\r", ":1x\r\n", "+OKAY\r\n", "_\r\n", "*0\r\n"] {
+        for bytes in ["$-2\r\n", ":-1\r\n", "$3\r\nabcd\r\n", "$1\r\na\n\r", ":1x\r\n", "+OKAY\r\n", "_\r\n", "*0\r\n"] {
             assert_eq!(quick_value(&mut bytes.as_bytes(), &mut 1_000), None, "{bytes:?}");
         }
     }
