@@ -67,7 +67,6 @@ mod builder;
 #[cfg(all(feature = "cluster", any(feature = "tokio", feature = "smol")))]
 mod cluster;
 #[cfg(any(feature = "tokio", feature = "smol"))]
-#[cfg_attr(not(any(test, feature = "testing")), expect(dead_code, reason = "the machine of a connection is to use it"))]
 mod connection;
 #[cfg(any(feature = "tokio", feature = "smol"))]
 mod error;

@@ -15,7 +15,7 @@ use redis_manager_core::{Instant, Runtime, Spawn, Task, Timer};
 use socket2::SockRef;
 
 use crate::network::{Network, Reply};
-use crate::stream::BoxStream;
+use crate::stream::{BoxStream, Peeked, Stream, peek};
 use crate::tcp_options::TcpOptions;
 
 /// smol's global executor, or your own. Cheap to clone.
@@ -122,8 +122,21 @@ impl fmt::Debug for SmolRuntime {
     }
 }
 
-/// A stream of smol with tokio's traits, which the redis crate requires. No tokio runtime is involved.
+/// A stream of smol with tokio's traits. No tokio runtime is involved.
 struct TokioTraits<S>(S);
+
+impl Stream for TokioTraits<TcpStream> {
+    fn peek(&self) -> Peeked {
+        peek(&SockRef::from(&self.0))
+    }
+}
+
+#[cfg(unix)]
+impl Stream for TokioTraits<::smol::net::unix::UnixStream> {
+    fn peek(&self) -> Peeked {
+        peek(&SockRef::from(&self.0))
+    }
+}
 
 impl<S: ::smol::io::AsyncRead + Unpin> AsyncRead for TokioTraits<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {

@@ -19,7 +19,7 @@ use redis_manager_core::{Instant, Runtime, Spawn, Task, Timer};
 use socket2::SockRef;
 
 use crate::network::{Network, Reply};
-use crate::stream::BoxStream;
+use crate::stream::{BoxStream, Peeked, Stream, peek};
 use crate::tcp_options::TcpOptions;
 
 /// A tokio runtime, by its handle: a client may be dropped on any thread. Cheap to clone.
@@ -148,6 +148,19 @@ impl Network for TokioRuntime {
     #[cfg(not(unix))]
     fn connect_unix<'a>(&'a self, _path: &'a Path) -> Reply<'a, BoxStream> {
         Box::pin(async { Err(std::io::ErrorKind::Unsupported.into()) })
+    }
+}
+
+impl Stream for TcpStream {
+    fn peek(&self) -> Peeked {
+        peek(&SockRef::from(self))
+    }
+}
+
+#[cfg(unix)]
+impl Stream for ::tokio::net::UnixStream {
+    fn peek(&self) -> Peeked {
+        peek(&SockRef::from(self))
     }
 }
 

@@ -27,10 +27,10 @@ pub trait Connector: Send + Sync + 'static {
     /// Asks the server for a sign of life on an idle connection; bounded by `health_check_timeout`.
     fn check(&self, conn: &mut Self::Connection) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
-    /// In which condition `conn` is, as far as flags tell. Asked on return, and before each loan, where the connection is lent
-    /// only if it is [`Clean`](Condition::Clean).
+    /// In which condition `conn` is, as far as can be told without waiting. Asked on return, and before each loan, where the
+    /// connection is lent only if it is [`Clean`](Condition::Clean).
     ///
-    /// It must neither do I/O nor allocate. A panic means [`Broken`](Condition::Broken).
+    /// It must neither wait nor allocate. A panic means [`Broken`](Condition::Broken).
     fn inspect(&self, conn: &mut Self::Connection) -> Condition;
 
     /// Undoes what a borrower has left, and makes sure of it, before `conn` is lent again; in the background, bounded by

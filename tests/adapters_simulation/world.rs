@@ -264,8 +264,7 @@ fn begin(server: &FakeRedis, planned: &PlannedFault, plan: &SimulatedSeed) {
         NodeFault::OutOfMemory => server.set(|behaviour| behaviour.out_of_memory = true),
         NodeFault::Full => server.set(|behaviour| behaviour.max_clients = 1),
         NodeFault::MasterDown => server.set(|behaviour| behaviour.master_down = true),
-        // Not `?`: where it arrives alone, the redis crate swallows it, and all later replies are off by one (found by seed 4107).
-        NodeFault::Garbage => answer(server, |command| (command[0] == b"ECHO").then(|| b":x\r\n".to_vec())),
+        NodeFault::Garbage => answer(server, |command| (command[0] == b"ECHO").then(|| b"?\r\n".to_vec())),
         NodeFault::OtherNonce => answer(server, |command| {
             let is_ping = command[0] == b"PING" && command.len() == 2;
             is_ping.then(|| b"$16\r\n0000000000000000\r\n".to_vec())

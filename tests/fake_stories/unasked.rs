@@ -139,7 +139,6 @@ fn n4_a_shared_connection_that_gets_pushes_but_no_reply_is_replaced_as_a_silent_
 ///
 /// Guards against: an unknown type that is an error only where the whole line arrives at once.
 #[test]
-#[ignore = "the parser of the redis crate swallows it; our own must not"]
 fn n4_a_reply_of_no_known_type_ends_its_connection_in_whatever_pieces_it_arrives() {
     for seed in SEEDS {
         for max_segment in [1, 2, 100] {

@@ -17,6 +17,7 @@ on_every_runtime! {
     f2_stopped_for_five_seconds_under_load;
     f1_idle_connections_are_known_to_be_dead_and_replaced_without_a_call;
     f12_client_kill_is_healed_at_once;
+    a_connection_that_the_kernel_knows_to_be_dead_is_not_lent;
     f11_a_full_server_is_waited_for;
     f8_a_server_that_loads_is_waited_for;
     f13_a_changed_password_is_told_and_healed;
@@ -267,4 +268,19 @@ async fn f16_a_silent_node_leaves_the_others_as_they_were(runtime: impl Network 
     silent.continue_process();
     let mut client = manager.get_client(&silent.url()).await.expect("it is back");
     assert_eq!(echo(&mut client, "token").await.expect("a sound one"), "token");
+}
+
+/// On one thread the runtime has no time to notice the end.
+///
+/// Guards against: no look at the socket before a loan.
+async fn a_connection_that_the_kernel_knows_to_be_dead_is_not_lent(runtime: impl Network + Clone) {
+    let mut server = RedisServer::start();
+    let manager = manager_of(&server, 2, runtime.clone()).await;
+    for _ in 0..5 {
+        until(&runtime, "one idles", || status(&manager).idle > 0).await;
+        server.kill();
+        std::thread::sleep(10 * MS);
+        assert!(manager.try_get_client(&server.url()).is_err(), "there is none to lend");
+        server.restart();
+    }
 }

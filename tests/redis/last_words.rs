@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use redis_manager::PoolArgs;
-use redis_manager::runtime::{BoxStream, Instant, Network, Reply, Runtime, Spawn, Task, TcpOptions, Timer};
+use redis_manager::runtime::{BoxStream, Instant, Network, Reply, Runtime, Spawn, Stream, Task, TcpOptions, Timer};
 use redis_manager_tests::on_every_runtime;
 use redis_manager_tests::redis_server::RedisServer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -62,6 +62,8 @@ struct Rest {
     /// The words are there when they are asked for again.
     asked: bool,
 }
+
+impl Stream for Rest {}
 
 impl AsyncRead for Rest {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {

@@ -28,6 +28,7 @@ mod secrets;
 mod servers;
 mod sharing;
 mod starting;
+mod subscriptions;
 mod tls;
 mod tls_refusals;
 mod transactions;

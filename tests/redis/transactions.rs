@@ -1,13 +1,13 @@
-//! Optimistic transactions, and subscriptions on a lease.
+//! Optimistic transactions.
 
-use redis::{AsyncCommands, ProtocolVersion, RedisError};
+use redis::{AsyncCommands, RedisError};
 use redis_manager::runtime::Network;
-use redis_manager::{Client, PoolArgs, Prepared, TransactionError};
+use redis_manager::{Client, Prepared, TransactionError};
 use redis_manager_tests::on_every_runtime;
 use redis_manager_tests::redis_server::RedisServer;
-use redis_manager_tests::tasks::{spawn, until};
+use redis_manager_tests::tasks::spawn;
 
-use crate::{MS, assert_full_capacity, manager_of, one_pool, status};
+use crate::{assert_full_capacity, manager_of, status};
 
 on_every_runtime! {
     transactions_of_many_tasks_lose_nothing;
@@ -19,10 +19,6 @@ on_every_runtime! {
     a_body_ends_a_transaction_with_its_own_error_and_with_its_own_answer;
     a_result_type_that_cannot_hold_the_replies_is_found_before_exec_where_it_can_be;
     a_write_to_a_watched_key_by_the_client_is_refused_at_once;
-    messages_arrive_in_order_and_end_with_the_connection;
-    messages_that_nobody_takes_are_not_read_without_bound;
-    a_subscription_gets_through_behind_messages_that_nobody_takes;
-    subscriptions_need_resp3;
 }
 
 async fn transactions_of_many_tasks_lose_nothing(runtime: impl Network + Clone) {
@@ -312,89 +308,4 @@ async fn a_write_to_a_watched_key_by_the_client_is_refused_at_once(runtime: impl
     }
     assert_eq!(server.command(&["GET", "other"]), "4");
     let () = client.incr("stock", 1).await.expect("after the transaction");
-}
-
-async fn messages_arrive_in_order_and_end_with_the_connection(runtime: impl Network + Clone) {
-    let server = RedisServer::start();
-    let manager = manager_of(&server, 1, runtime.clone()).await;
-    let client = manager.get_client(&server.url()).await.expect("a client");
-    let mut news = client.into_pub_sub().expect("RESP3");
-    news.subscribe(&["weather", "sports"]).await.expect("SUBSCRIBE");
-    news.psubscribe("st*").await.expect("PSUBSCRIBE");
-    server.command(&["PUBLISH", "weather", "rain"]);
-    server.command(&["PUBLISH", "stocks", "up"]);
-    news.unsubscribe("weather").await.expect("UNSUBSCRIBE");
-    server.command(&["PUBLISH", "weather", "sun"]);
-    server.command(&["PUBLISH", "sports", "2:1"]);
-    let mut heard = Vec::new();
-    for _ in 0..3 {
-        let message = news.next_message().await.expect("a message");
-        heard.push(format!("{} {}", message.get_channel_name(), message.get_payload::<String>().expect("text")));
-    }
-    assert_eq!(heard, ["weather rain", "stocks up", "sports 2:1"]);
-    drop(news);
-    assert_full_capacity(&manager, &server, 1).await;
-    assert_eq!(server.command(&["PUBSUB", "NUMSUB", "sports"]).lines().last(), Some("0"));
-
-    let client = manager.get_client(&server.url()).await.expect("a client");
-    let mut news = client.into_pub_sub().expect("RESP3");
-    news.subscribe("weather").await.expect("SUBSCRIBE");
-    server.command(&["PUBLISH", "weather", "rain"]);
-    server.command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
-    assert!(news.next_message().await.is_some(), "what came before is there");
-    assert!(news.next_message().await.is_none(), "and then no more");
-    assert!(news.subscribe("weather").await.is_err());
-    drop(news);
-    assert_full_capacity(&manager, &server, 1).await;
-}
-
-async fn messages_that_nobody_takes_are_not_read_without_bound(runtime: impl Network + Clone) {
-    let server = RedisServer::start();
-    let manager = manager_of(&server, 1, runtime.clone()).await;
-    let client = manager.get_client(&server.url()).await.expect("a client");
-    let mut news = client.into_pub_sub().expect("RESP3");
-    news.subscribe("flood").await.expect("SUBSCRIBE");
-    let payload = "x".repeat(1_000);
-    for n in 0..8_000 {
-        server.command(&["PUBLISH", "flood", &format!("{n}-{payload}")]);
-    }
-    for n in 0..8_000 {
-        let message = news.next_message().await.expect("none is lost");
-        let text: String = message.get_payload().expect("text");
-        assert_eq!(text.split('-').next(), Some(n.to_string().as_str()));
-    }
-    drop(news);
-    until(&runtime, "it is closed", || status(&manager).active == 0).await;
-}
-
-/// Seen to bite: an answer behind more messages than are kept is never read, and the node is taken for silent.
-async fn a_subscription_gets_through_behind_messages_that_nobody_takes(runtime: impl Network + Clone) {
-    let server = RedisServer::start();
-    let manager = manager_of(&server, 1, runtime.clone()).await;
-    let client = manager.get_client(&server.url()).await.expect("a client");
-    let mut news = client.into_pub_sub().expect("RESP3");
-    news.subscribe("flood").await.expect("SUBSCRIBE");
-    let payload = "x".repeat(1_000);
-    for _ in 0..4_000 {
-        server.command(&["PUBLISH", "flood", &payload]);
-    }
-    news.subscribe("other").await.expect("its answer comes after 4 000 messages");
-    server.command(&["PUBLISH", "other", "last"]);
-    for _ in 0..4_000 {
-        assert_eq!(news.next_message().await.expect("none is lost").get_channel_name(), "flood");
-    }
-    assert_eq!(news.next_message().await.expect("the last").get_channel_name(), "other");
-}
-
-async fn subscriptions_need_resp3(runtime: impl Network + Clone) {
-    let server = RedisServer::start();
-    let mut args = PoolArgs::default();
-    args.protocol = ProtocolVersion::RESP2;
-    let manager = one_pool(1).pool_args(args).build(runtime).expect("valid settings");
-    manager.add_node_pool(&server.url()).await.expect("the server is up");
-    let client = manager.get_client(&server.url()).await.expect("a client");
-    let error: RedisError = client.into_pub_sub().expect_err("RESP2");
-    assert!(error.to_string().contains("RESP3"), "{error}");
-    let again = manager.get_client_timeout(&server.url(), 1_000 * MS).await;
-    assert!(again.is_ok(), "it went back: {again:?}");
 }

@@ -7,7 +7,9 @@ use crate::cluster::nodes::Cluster;
 use crate::cluster::redirection::{Redirection, note_moved, read_redirection, tell};
 use crate::cluster::retry::elsewhere;
 use crate::cluster::routed_client::in_part;
-use crate::cluster::wire::{Outgoing, Wire, behind_asking, note_refusal, spare};
+use crate::cluster::wire::{Wire, behind_asking, note_refusal, spare};
+use crate::connection::resp::answer::Replies;
+use crate::connection::resp::request::Request;
 use crate::redis_node::CommandProfile;
 
 /// A pipeline of which some commands may have been executed.
@@ -98,7 +100,7 @@ impl Wire {
             let is_whole = !progress.has_begun() && !asking;
             let rest = (!is_whole).then(|| progress.rest(asking));
             let pipeline = rest.as_ref().unwrap_or(pipeline);
-            let parcel = Outgoing::Many { pipeline, offset: 0, count: pipeline.len() };
+            let parcel = Request::whole(pipeline);
             let wire = other.as_mut().unwrap_or(self);
             // Once a part was executed, the redis crate must not send it again: the rest follows the redirection.
             let bound = asking || progress.has_begun();
@@ -107,6 +109,7 @@ impl Wire {
                 Err(error) if progress.has_begun() => return Err(in_part(error)),
                 Err(error) => return Err(error),
             };
+            let sent = sent.into_values(parcel)?;
             let answers = if asking { sent.into_iter().skip(1).step_by(2).collect() } else { sent };
             match progress.book(cluster, answers) {
                 NextStep::Nothing => return Ok(progress.end(offset)),
@@ -141,8 +144,8 @@ impl Wire {
         let led = asking.then(|| transaction_behind_asking(pipeline));
         let parcel = match &led {
             // All replies but the first: a refusal is reported when the command is queued.
-            Some(led) => Outgoing::Many { pipeline: led, offset: 1, count: led.len() - 1 },
-            None => Outgoing::Many { pipeline, offset, count },
+            Some(led) => Request::Pipeline { pipeline: led, offset: 1, count: led.len() - 1 },
+            None => Request::Pipeline { pipeline, offset, count },
         };
         let mut attempt = self.attempt(cluster, |session| CommandProfile::of_pipeline(pipeline, session));
         loop {
@@ -150,7 +153,7 @@ impl Wire {
                 Ok(sent) => Ok(sent.ok_or_else(|| elsewhere(cluster, None))?),
                 Err(error) => Err(error),
             };
-            let Some(refused) = refusal_of_transaction(&sent) else { return shown(sent, asking, offset, count) };
+            let Some(refused) = refusal_of_transaction(&sent) else { return shown(sent, parcel, offset, count) };
             note_moved(cluster, &refused);
             let may_wait = Redirection::of_error(&refused) == Some(Redirection::NotNow);
             if !may_wait {
@@ -190,25 +193,25 @@ fn transaction_behind_asking(pipeline: &Pipeline) -> Pipeline {
 }
 
 /// Why a transaction must be sent again, to the same or another node. `None` if it was executed, or fails on every node.
-fn refusal_of_transaction(sent: &RedisResult<Vec<Value>>) -> Option<ServerError> {
-    match sent {
-        Ok(values) => {
-            // The answer to EXEC. Anything but an error means that it was executed, or that a watched key has changed.
-            let Some(Value::ServerError(_)) = values.last() else { return None };
-            values.iter().find_map(|value| {
-                let Value::ServerError(error) = value else { return None };
-                Redirection::of_error(error).is_some().then(|| error.clone())
-            })
+fn refusal_of_transaction(sent: &RedisResult<Replies>) -> Option<ServerError> {
+    let errors: Vec<&ServerError> = match sent.as_ref().ok()? {
+        // Behind ASKING. The last one is the answer to EXEC: anything but an error means that it was executed, or that a
+        // watched key has changed.
+        Replies::Many(values) if matches!(values.last(), Some(Value::ServerError(_))) => {
+            values.iter().filter_map(error_of).collect()
         }
-        Err(error) => {
-            let errors = error.clone().into_server_errors()?;
-            errors.iter().map(|(_, error)| error).find(|error| Redirection::of_error(error).is_some()).cloned()
-        }
-    }
+        Replies::Many(_) | Replies::One(_) => return None,
+        Replies::Refused(refused) => refused.errors.iter().map(|(_, error)| error).collect(),
+    };
+    errors.into_iter().find(|error| Redirection::of_error(error).is_some()).cloned()
 }
 
-/// The requested answers, out of all those behind the ASKING.
-fn shown(sent: RedisResult<Vec<Value>>, all: bool, offset: usize, count: usize) -> RedisResult<Vec<Value>> {
-    let values = sent?;
-    Ok(if all { values.into_iter().skip(offset).take(count).collect() } else { values })
+fn error_of(value: &Value) -> Option<&ServerError> {
+    if let Value::ServerError(error) = value { Some(error) } else { None }
+}
+
+/// The requested answers; those behind an ASKING are all there.
+fn shown(sent: RedisResult<Replies>, parcel: Request<'_>, offset: usize, count: usize) -> RedisResult<Vec<Value>> {
+    let values = sent?.into_values(parcel)?;
+    Ok(if parcel.is_transaction() { values } else { values.into_iter().skip(offset).take(count).collect() })
 }

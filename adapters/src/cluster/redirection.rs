@@ -1,11 +1,11 @@
 //! What a node's reply says about the right node: redirections, and temporary refusals. Sends nothing.
 
-use redis::{Arg, Cmd, RedisResult, ServerError, ServerErrorKind, Value};
+use redis::{Arg, Cmd, ServerError, ServerErrorKind, Value};
 
 use crate::cluster::map;
 use crate::cluster::nodes::Cluster;
 use crate::cluster::topology::slot_of;
-use crate::redis_node::ReplyValues;
+use crate::connection::resp::answer::Replies;
 
 /// Why a node has not executed a command that another node would execute, or it would itself, later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +82,7 @@ pub(crate) fn tell(value: Value) -> Value {
 }
 
 /// Notes what a reply of a cluster's node says about slots.
-pub(crate) fn note_redirections<T: ReplyValues>(cluster: u64, result: &RedisResult<T>) {
+pub(crate) fn note_redirections(cluster: u64, answer: &Replies) {
     let redirected = |error: &ServerError| {
         if error.kind() == Some(ServerErrorKind::Moved)
             && let Some(cluster) = map::find(cluster)
@@ -90,16 +90,13 @@ pub(crate) fn note_redirections<T: ReplyValues>(cluster: u64, result: &RedisResu
             note_moved(&cluster, error);
         }
     };
-    match result {
-        Ok(answer) => answer.values().iter().for_each(|value| {
+    match answer {
+        Replies::One(_) | Replies::Many(_) => answer.values().iter().for_each(|value| {
             if let Value::ServerError(error) = value {
                 redirected(error);
             }
         }),
-        Err(error) => {
-            let errors = error.clone().into_server_errors();
-            errors.iter().flat_map(|errors| errors.iter()).for_each(|(_, error)| redirected(error));
-        }
+        Replies::Refused(refused) => refused.errors.iter().for_each(|(_, error)| redirected(error)),
     }
 }
 

@@ -13,9 +13,10 @@ use crate::cluster::connector::ClusterConnector;
 use crate::cluster::nodes::Cluster;
 use crate::cluster::retry::{OWNER_CHANGED, goes_out_in_parts};
 use crate::cluster::wire::{Wire, refresh_errand};
+use crate::connection::resp::request::Request;
 use crate::error::{CommandFailure, Outage, RedisErrorExt, Sent};
 use crate::redis_node::{
-    CommandProfile, CountedRequest, CountsRequests, NodeCounters, RequestRef, RequestWay, ReusableSleep, Session, redact,
+    CommandProfile, CountedRequest, CountsRequests, NodeCounters, RequestWay, ReusableSleep, Session, redact,
     refuse_unless_plain, refuse_unless_plain_pipeline, timed_out,
 };
 
@@ -130,7 +131,7 @@ impl RoutedConnection {
     }
 
     pub(crate) async fn ask(&mut self, way: RequestWay, cmd: &Cmd) -> RedisResult<Value> {
-        let asked = RequestRef::Command(cmd);
+        let asked = Request::Command(cmd);
         let counted = CountedRequest::begin(self, way, asked);
         let result = counted.sender.route(cmd).await;
         counted.end(&result, asked);
@@ -144,7 +145,7 @@ impl RoutedConnection {
         offset: usize,
         count: usize,
     ) -> RedisResult<Vec<Value>> {
-        let asked = RequestRef::Pipeline(pipeline, offset);
+        let asked = Request::Pipeline { pipeline, offset, count };
         let counted = CountedRequest::begin(self, way, asked);
         let result = counted.sender.route_all(pipeline, offset, count).await;
         counted.end(&result, asked);

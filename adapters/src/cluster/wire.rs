@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::aio::ConnectionLike;
 use redis::cluster_async::Connect;
 use redis::{
     Arg, AsyncConnectionConfig, Cmd, ConnectionAddr, IntoConnectionInfo, Pipeline, RedisError, RedisFuture, RedisResult, Value,
@@ -20,8 +20,10 @@ use crate::cluster::redirection::{Redirection, note_moved, tell};
 use crate::cluster::retry::{elsewhere, please_look_again};
 use crate::cluster::retry_budget::RetryBudget;
 use crate::cluster::routed_client::conceal;
+use crate::connection::resp::answer::Replies;
+use crate::connection::resp::request::Request;
 use crate::error::{CommandFailure, GetClientError, Outage};
-use crate::redis_node::{CommandProfile, RequestRef, Session, SharedHandle};
+use crate::redis_node::{CommandProfile, Session, SharedHandle};
 
 /// How long a node that is no owner any more may take to answer earlier commands: it answers MOVED if it is alive.
 const LAST_WORDS: Duration = Duration::from_millis(100);
@@ -136,29 +138,6 @@ impl ConnectionLike for Wire {
     }
 }
 
-/// What is sent in one piece.
-#[derive(Clone, Copy)]
-pub(crate) enum Outgoing<'a> {
-    One(&'a Cmd),
-    Many { pipeline: &'a Pipeline, offset: usize, count: usize },
-}
-
-impl<'a> Outgoing<'a> {
-    fn asked(self) -> RequestRef<'a> {
-        match self {
-            Self::One(cmd) => RequestRef::Command(cmd),
-            Self::Many { pipeline, offset, count: _ } => RequestRef::Pipeline(pipeline, offset),
-        }
-    }
-
-    async fn send(self, handle: &mut MultiplexedConnection) -> RedisResult<Vec<Value>> {
-        match self {
-            Self::One(cmd) => handle.send_packed_command(cmd).await.map(|value| vec![value]),
-            Self::Many { pipeline, offset, count } => handle.send_packed_commands(pipeline, offset, count).await,
-        }
-    }
-}
-
 impl Wire {
     /// The node at an address.
     pub(crate) fn to(cluster: &Cluster, address: &str) -> RedisResult<Self> {
@@ -181,13 +160,13 @@ impl Wire {
         let asking = self.take_asking();
         let led = asking.then(|| behind_asking([cmd]));
         let parcel = match &led {
-            Some(pipeline) => Outgoing::Many { pipeline, offset: 1, count: 1 },
-            None => Outgoing::One(cmd),
+            Some(pipeline) => Request::Pipeline { pipeline, offset: 1, count: 1 },
+            None => Request::Command(cmd),
         };
         let mut attempt = self.attempt(cluster, |session| CommandProfile::of_command(cmd, session));
         loop {
             let sent = self.send_once(cluster, parcel, &attempt, asking).await?;
-            let value = sent.ok_or_else(|| elsewhere(cluster, Some(cmd)))?.pop().ok_or_else(closed)?;
+            let value = sent.ok_or_else(|| elsewhere(cluster, Some(cmd)))?.into_value()?;
             match Redirection::of(cmd, &value) {
                 None => return Ok(spare(value)),
                 Some(Redirection::Elsewhere) => {
@@ -212,10 +191,10 @@ impl Wire {
     pub(crate) async fn send_once(
         &mut self,
         cluster: &Cluster,
-        parcel: Outgoing<'_>,
+        parcel: Request<'_>,
         attempt: &RetryBudget,
         asking: bool,
-    ) -> RedisResult<Option<Vec<Value>>> {
+    ) -> RedisResult<Option<Replies>> {
         // A command after an ASK stays here, regardless of the slot's owner.
         if !asking && !cluster.serves(&self.member.address) {
             return Ok(None);
@@ -227,8 +206,7 @@ impl Wire {
         let member = Arc::clone(&self.member);
         let elsewhere = Box::pin(until_elsewhere(cluster, &member, asking));
         let mut deserted = pin!(Box::pin(until_deserted(cluster, &member, asking)));
-        let sending = async |handle: &mut MultiplexedConnection| parcel.send(handle).await;
-        let mut answered = pin!(self.client.ask_unless(attempt, elsewhere, parcel.asked(), sending));
+        let mut answered = pin!(self.client.ask_unless(attempt, elsewhere, parcel));
         let outcome = std::future::poll_fn(|cx| match answered.as_mut().poll(cx) {
             Poll::Ready(answered) => Poll::Ready(Some(answered)),
             Poll::Pending => deserted.as_mut().poll(cx).map(|()| None),
@@ -236,9 +214,7 @@ impl Wire {
         .await;
         match outcome {
             Some(Ok(None)) => Ok(None),
-            Some(Ok(Some(Ok(values)))) => Ok(Some(values)),
-            // A transaction that the server refused; the error is the server's own.
-            Some(Ok(Some(Err(error)))) if error.clone().into_server_errors().is_some() => Err(error),
+            Some(Ok(Some(Ok(answer)))) => Ok(Some(answer)),
             Some(Ok(Some(Err(error)))) => {
                 cluster.doubted.raise();
                 Err(conceal(error))

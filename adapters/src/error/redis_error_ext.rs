@@ -2,6 +2,7 @@
 
 use redis::{ErrorKind, RedisError};
 
+use crate::connection::resp::answer::cause_of_abort;
 use crate::error::{AddNodeError, CommandFailure, GetClientError, NoConnection, Outage, Sent};
 
 /// What an error means, for every kind of call: a lease, a shared client, a routed client, a transaction, a subscription.
@@ -158,5 +159,5 @@ fn cannot_serve_now(code: &str) -> bool {
 /// Whether a transaction was aborted by an error of such a code.
 fn aborted_by(error: &RedisError, wanted: fn(&str) -> bool) -> bool {
     let errors = error.clone().into_server_errors();
-    errors.is_some_and(|errors| errors.iter().any(|(_, error)| wanted(error.code())))
+    errors.is_some_and(|errors| errors.iter().any(|(_, error)| wanted(error.code()) || cause_of_abort(error).is_some_and(wanted)))
 }

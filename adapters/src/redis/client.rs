@@ -5,12 +5,14 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::aio::ConnectionLike;
 use redis::{Cmd, Pipeline, RedisFuture, RedisResult, Value};
 use redis_manager_core::Lease;
 
 #[cfg(feature = "cluster")]
 use crate::cluster::ClusterConnector;
+use crate::connection::resp::answer::Replies;
+use crate::connection::resp::request::Request;
 use crate::redis_node::RedisConnector;
 use crate::redis_node::command_profile::CommandProfile;
 use crate::redis_node::contention::Contender;
@@ -18,7 +20,6 @@ use crate::redis_node::contention::Contender;
 use crate::redis_node::metrics::RequestWay;
 use crate::redis_node::metrics::counted_request::ask_counted;
 use crate::redis_node::pub_sub::PubSub;
-use crate::redis_node::reply_class::RequestRef;
 use crate::redis_node::written_keys::{check_in_body, check_pipeline_in_body};
 
 /// A connection on loan. Use it with every command, pipeline and script of the redis crate; drop it to return it.
@@ -192,11 +193,10 @@ impl ConnectionLike for Client {
         let watch = self.watch.as_deref();
         match &mut self.lent {
             LeaseKind::Node(lease) => {
-                let request = CommandProfile::of_command(cmd, lease.session());
+                let profile = CommandProfile::of_command(cmd, lease.session());
                 Box::pin(async move {
-                    let checked = watch.map_or(Ok(()), |watch| check_in_body(watch, cmd)).and_then(|()| request.check(cmd));
-                    let send = async |handle: &mut MultiplexedConnection| handle.send_packed_command(cmd).await;
-                    ask_counted(lease, checked.map(|()| request), RequestRef::Command(cmd), send).await
+                    let checked = watch.map_or(Ok(()), |watch| check_in_body(watch, cmd)).and_then(|()| profile.check(cmd));
+                    ask_counted(lease, checked.map(|()| profile), profile.request(cmd)).await.and_then(Replies::into_value)
                 })
             }
             #[cfg(feature = "cluster")]
@@ -208,14 +208,13 @@ impl ConnectionLike for Client {
         let watch = self.watch.as_deref();
         match &mut self.lent {
             LeaseKind::Node(lease) => {
-                let request = CommandProfile::of_packed_commands(pipeline, offset, count, lease.session());
-                let asked = RequestRef::Pipeline(pipeline, offset);
+                let profile = CommandProfile::of_packed_commands(pipeline, offset, count, lease.session());
+                let request = Request::Pipeline { pipeline, offset, count };
                 Box::pin(async move {
                     let allowed = watch.map_or(Ok(()), |watch| check_pipeline_in_body(watch, pipeline));
-                    let checked = allowed.and_then(|()| request.check_pipeline(pipeline));
-                    let send =
-                        async |handle: &mut MultiplexedConnection| handle.send_packed_commands(pipeline, offset, count).await;
-                    ask_counted(lease, checked.map(|()| request), asked, send).await
+                    let checked = allowed.and_then(|()| profile.check_pipeline(pipeline));
+                    let asked = ask_counted(lease, checked.map(|()| profile), request).await;
+                    asked.and_then(|answer| answer.into_values(request))
                 })
             }
             #[cfg(feature = "cluster")]

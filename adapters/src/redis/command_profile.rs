@@ -2,6 +2,7 @@
 
 use redis::{Cmd, Pipeline, RedisResult};
 
+use crate::connection::resp::request::Request;
 use crate::redis_node::commands::{Effect, effect_of};
 use crate::redis_node::dirty_flags::DirtyFlags;
 use crate::redis_node::pool_args::UnknownCommands;
@@ -68,6 +69,15 @@ impl CommandProfile {
         let whole = Mismatch::of_pipeline(pipeline, offset, count, session);
         request.mismatch = request.mismatch.or(whole.map(|mismatch| (mismatch, None)));
         request
+    }
+
+    /// The command as a request.
+    pub(crate) fn request(self, cmd: &Cmd) -> Request<'_> {
+        if self.leaves.has(DirtyFlags::LISTENS) {
+            Request::Subscription { cmd, confirmations: cmd.args_iter().len().saturating_sub(1) }
+        } else {
+            Request::Command(cmd)
+        }
     }
 
     /// An error unless the command has exactly one reply.

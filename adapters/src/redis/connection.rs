@@ -1,24 +1,23 @@
-//! A connection to Redis as the pool holds it: one stream, one driver task, and what is known of its health and session.
+//! A connection to Redis as the pool holds it: one stream, and what is known of its health and session.
 
 use std::future::poll_fn;
-use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
-use redis::{Cmd, ErrorKind, Pipeline, ProtocolVersion, RedisError, RedisResult, Value};
+use redis::{Cmd, Pipeline, ProtocolVersion, RedisError, RedisResult, Value};
 use redis_manager_core::{Condition, Instant, Runtime};
 
+use crate::connection::resp::answer::{Fate, Outcome, Replies};
+use crate::connection::resp::request::Request;
 use crate::error::{CommandFailure, Outage};
 use crate::redis_node::close_registry::{CloseRegistry, RegistryEntry, WaitsFor};
 use crate::redis_node::command_profile::CommandProfile;
 use crate::redis_node::contention::{Contender, Contention};
 use crate::redis_node::dirty_flags::DirtyFlags;
-use crate::redis_node::received::ReceivedMark;
-use crate::redis_node::reply_class::{ReplyClass, ReplyValues, RequestRef};
-use crate::redis_node::reply_timeout::{Awaited, ReplyTimeout, ReusableSleep};
+use crate::redis_node::reply_class::{Author, ReplyClass};
+use crate::redis_node::reply_timeout::{ReplyTimeout, ReusableSleep};
 use crate::redis_node::session::Session;
 use crate::redis_node::sign_of_life::Echo;
 use crate::redis_node::socket::Socket;
@@ -26,9 +25,11 @@ use crate::redis_node::socket_end::SocketEnd;
 
 const RUNTIME_ENDED: &str = "connection lost, outcome unknown: the runtime of its pools has ended";
 
+/// A connection that was idle for longer is peeked at before it is lent, which is a system call.
+const TRUSTED_UNSEEN: Duration = Duration::from_millis(1);
+
 /// A connection that one borrower uses at a time. Dropping it closes the socket, whatever is in flight.
 pub(crate) struct RedisConnection {
-    handle: MultiplexedConnection,
     socket: Arc<Socket>,
     registry: Arc<CloseRegistry>,
     runtime: Arc<dyn Runtime>,
@@ -37,11 +38,11 @@ pub(crate) struct RedisConnection {
     pub(crate) echo: Echo,
     timer: ReusableSleep,
     state: ReplyState,
-    /// What the server had sent when the last command was sent.
-    asked_at: ReceivedMark,
     /// What its borrower has left on it so far, and what it was before.
     session: Session,
     connected_at: Instant,
+    /// When the last command was sent.
+    used_at: Instant,
     /// The number of the cluster that its node is a part of.
     #[cfg(feature = "cluster")]
     cluster: Option<u64>,
@@ -50,34 +51,31 @@ pub(crate) struct RedisConnection {
 /// What the commands of its borrowers have made of a connection.
 ///
 /// ```text
-///  Clear --- a command is sent ---> Asked --- its reply arrives, or that of a later one ---> Clear
+///  Clear --- a command is sent ---> Asked --- its reply arrives ---> Clear
 ///                                     |
-///                                     '--- no reply in time ---> Silent      an I/O or protocol error ---> Broken
+///                                     '--- no reply in time ---> Silent
 /// ```
 ///
-/// A borrower that leaves while it is `Asked` leaves it so: a late reply may still come.
+/// A borrower that leaves while it is `Asked` leaves it so: a late reply may still come. The connection is clear once no
+/// reply is outstanding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ReplyState {
     Clear,
     /// Since when; none if the server may take its time.
     Asked(Option<Instant>),
     Silent,
-    Broken,
 }
 
 impl RedisConnection {
     pub(crate) fn new(
-        handle: MultiplexedConnection,
         socket: Arc<Socket>,
         registry: Arc<CloseRegistry>,
         runtime: Arc<dyn Runtime>,
         contention: Arc<Contention>,
         session: Session,
     ) -> Self {
-        socket.outstanding.set_asked(false);
         let connected_at = runtime.now();
         Self {
-            handle,
             socket,
             registry,
             runtime,
@@ -85,9 +83,9 @@ impl RedisConnection {
             echo: Echo::Untried,
             timer: ReusableSleep::default(),
             state: ReplyState::Clear,
-            asked_at: ReceivedMark::default(),
             session,
             connected_at,
+            used_at: connected_at,
             #[cfg(feature = "cluster")]
             cluster: None,
         }
@@ -118,9 +116,9 @@ impl RedisConnection {
         entry
     }
 
-    /// Another handle on the same stream.
-    pub(crate) fn handle(&self) -> MultiplexedConnection {
-        self.handle.clone()
+    /// The protocol of a new connection, if it is another one than was asked for.
+    pub(crate) fn speak(&mut self, protocol: ProtocolVersion) {
+        self.session.protocol = protocol;
     }
 
     pub(crate) fn protocol(&self) -> ProtocolVersion {
@@ -139,15 +137,23 @@ impl RedisConnection {
             return if self.state == ReplyState::Silent { Condition::Unresponsive } else { Condition::Broken };
         }
         match self.state {
+            ReplyState::Clear if self.has_idled() && self.socket.is_found_dead() => Condition::Broken,
             ReplyState::Clear => self.session_condition(),
+            ReplyState::Asked(_) if !self.socket.has_in_flight() => self.session_condition(),
             ReplyState::Asked(Some(since)) if self.has_waited(since, reply_timeout) => Condition::Unresponsive,
             ReplyState::Asked(Some(_)) => match self.session_condition() {
                 Condition::Clean | Condition::Resettable => Condition::Resettable,
                 worse @ (Condition::Tainted | Condition::Oversized | Condition::Broken | Condition::Unresponsive) => worse,
             },
             ReplyState::Silent => Condition::Unresponsive,
-            ReplyState::Asked(None) | ReplyState::Broken => Condition::Broken,
+            ReplyState::Asked(None) => Condition::Broken,
         }
+    }
+
+    /// Whether the runtime may have had no time yet to notice what has happened since the last command.
+    #[inline]
+    fn has_idled(&self) -> bool {
+        self.runtime.now().saturating_duration_since(self.used_at) > TRUSTED_UNSEEN
     }
 
     /// The condition of one whose replies have all come.
@@ -155,8 +161,6 @@ impl RedisConnection {
     fn session_condition(&self) -> Condition {
         if self.session.traces.has(DirtyFlags::LASTING) {
             Condition::Tainted
-        } else if self.socket.buffers().have_outgrown() {
-            Condition::Oversized
         } else if self.session.traces.is_none() {
             Condition::Clean
         } else {
@@ -168,20 +172,20 @@ impl RedisConnection {
     pub(crate) fn leave(&mut self, traces: DirtyFlags) {
         self.session.traces |= traces;
         if traces.has(DirtyFlags::LASTING) {
-            self.socket.outstanding.set_open_ended(true);
+            self.socket.set_open_ended(true);
         }
     }
 
     /// Notes that replies are outstanding, since now or for too long.
     pub(crate) fn note_outstanding(&mut self, silent: bool) {
-        self.asked_at = self.socket.received.mark();
+        self.socket.forget_heard();
         self.state = if silent { ReplyState::Silent } else { ReplyState::Asked(Some(self.runtime.now())) };
     }
 
     /// What the hook `after_connect` has left is the normal state from now on; or why it cannot be.
     pub(crate) fn adopt_session(&mut self, gets_pushes: bool) -> Result<(), &'static str> {
-        self.socket.outstanding.set_open_ended(gets_pushes);
-        if self.state == ReplyState::Clear { self.session.adopt() } else { Err("one of its commands got no reply") }
+        self.socket.set_open_ended(gets_pushes);
+        if !self.socket.has_in_flight() { self.session.adopt() } else { Err("one of its commands got no reply") }
     }
 
     /// The time since it was made.
@@ -206,9 +210,8 @@ impl RedisConnection {
             pipeline.cmd("SELECT").arg(self.db());
         }
         pipeline.cmd("PING").arg(nonce);
-        let count = pipeline.len();
-        let send = async |handle: &mut MultiplexedConnection| handle.send_packed_commands(&pipeline, 0, count).await;
-        let mut answers = self.ask(CommandProfile::UNBOUNDED, RequestRef::Ours, send).await?;
+        let request = Request::whole(&pipeline);
+        let mut answers = self.ask(CommandProfile::UNBOUNDED, request, Author::Ours).await?.into_values(request)?;
         let echoed = matches!(answers.pop(), Some(Value::BulkString(bytes)) if bytes == nonce.as_bytes());
         if self.session.traces.has(DirtyFlags::MULTI) {
             // An error if MULTI itself had failed; no transaction is open either way, or PING would have been queued.
@@ -223,16 +226,10 @@ impl RedisConnection {
     }
 
     /// Sends something and waits for its reply, no longer than its timeout.
-    pub(crate) async fn ask<T: ReplyValues>(
-        &mut self,
-        request: CommandProfile,
-        asked: RequestRef<'_>,
-        send: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
-    ) -> RedisResult<T> {
+    pub(crate) async fn ask(&mut self, profile: CommandProfile, request: Request<'_>, author: Author) -> RedisResult<Replies> {
         let now = self.runtime.now();
         let since = match self.state {
             _ if self.socket.is_dead() => return Err(lost_before(self.socket.node(), self.socket.why_ended())),
-            ReplyState::Broken => return Err(lost_before(self.socket.node(), None)),
             ReplyState::Silent | ReplyState::Asked(None) => {
                 let why = "connection lost: an earlier command got no reply";
                 return Err(CommandFailure::not_sent(Some(self.socket.node()), Outage::Server, why).lost());
@@ -241,51 +238,47 @@ impl RedisConnection {
             ReplyState::Asked(Some(since)) if !self.has_heard() => since,
             ReplyState::Asked(Some(_)) | ReplyState::Clear => now,
         };
-        let blocking = request.reply_timeout.is_blocking();
+        let blocking = profile.reply_timeout.is_blocking();
         let entry = if blocking { self.registry.enter(&self.socket, WaitsFor::Reply) } else { None };
         if blocking && entry.is_none() {
             return Err(lost_before(self.socket.node(), Some(SocketEnd::PoolsClosed)));
         }
-        self.asked_at = self.socket.received.mark();
-        self.socket.outstanding.set_asked(true);
-        let deadline = request.reply_timeout.limit().map(|limit| now + limit);
-        self.leave(request.leaves);
-        if self.session.traces.has(DirtyFlags::MULTI) && (request.leaves | request.ends).has(DirtyFlags::MULTI) {
+        let deadline = profile.reply_timeout.limit().map(|limit| now + limit);
+        self.leave(profile.leaves);
+        if self.session.traces.has(DirtyFlags::MULTI) && (profile.leaves | profile.ends).has(DirtyFlags::MULTI) {
             self.session.traces |= DirtyFlags::UNSURE;
         }
         self.state = ReplyState::Asked(if blocking { None } else { Some(since) });
+        self.used_at = now;
         let cancelled = CloseUnlessAnswered(blocking.then_some(&*self.socket));
-        let answered = match self.timer.reply(&*self.runtime, now, deadline, &self.socket, send(&mut self.handle)).await {
-            Awaited::Reply(answered) => Some(answered),
-            Awaited::TimedOut => None,
-            Awaited::Unanswered => Some(Err(unanswered())),
-        };
-        if answered.is_some() {
+        let outcome = self.timer.by(&*self.runtime, deadline, self.socket.ask(request)).await;
+        if outcome.is_some() {
             cancelled.answered();
         } else {
             drop(cancelled);
         }
         drop(entry);
-        let (state, result) = match answered {
-            Some(Ok(value)) => (ReplyState::Clear, Ok(value)),
-            Some(Err(error)) if is_fatal(&error) => (ReplyState::Broken, Err(outcome_unknown(&error, &self.socket))),
-            Some(Err(error)) => (ReplyState::Clear, Err(error)),
-            None => (ReplyState::Silent, Err(timed_out(Some(self.socket.node()), request.reply_timeout, &*self.runtime))),
+        let answer = match outcome {
+            Some(Outcome::Answered(answer)) => answer,
+            Some(Outcome::Ended(fate)) => return Err(ended(fate, &self.socket)),
+            None => {
+                self.state = ReplyState::Silent;
+                return Err(timed_out(Some(self.socket.node()), profile.reply_timeout, &*self.runtime));
+            }
         };
-        self.state = state;
-        self.socket.outstanding.set_asked(state != ReplyState::Clear);
+        self.state = ReplyState::Clear;
         #[cfg(feature = "cluster")]
         if let Some(cluster) = self.cluster {
-            crate::cluster::note_redirections(cluster, &result);
+            crate::cluster::note_redirections(cluster, &answer);
         }
-        let news = ReplyClass::of(&result, asked);
+        let news = ReplyClass::of(&answer, request, author);
         if news == ReplyClass::AllWell {
-            self.session.traces = self.session.traces.without(request.ends | DirtyFlags::UNSURE);
+            self.session.traces = self.session.traces.without(profile.ends | DirtyFlags::UNSURE);
         } else if !self.session.traces.has(DirtyFlags::LASTING) {
             // A borrower that has logged out gets errors that say nothing about the node.
             self.socket.tell(&news, self.runtime.now());
         }
-        result
+        Ok(answer)
     }
 
     /// A transaction that begins with `watch`, among those of the node.
@@ -309,7 +302,7 @@ impl RedisConnection {
     /// Whether anything has been received since the last command was sent: its reply, which no caller waits for any more, or
     /// a push, which is no reply but shows that the server is there. Cleaning shows whether it answers.
     fn has_heard(&self) -> bool {
-        self.socket.received.mark().is_beyond(self.asked_at)
+        self.socket.has_heard()
     }
 
     /// Whether nothing has been received for so long.
@@ -344,28 +337,27 @@ impl CloseUnlessAnswered<'_> {
 impl Drop for CloseUnlessAnswered<'_> {
     fn drop(&mut self) {
         if let Some(socket) = self.0 {
-            socket.close();
+            socket.end(SocketEnd::Lost);
         }
     }
 }
 
-/// Whether the stream can no longer be trusted to be in step. Errors of the server do not come this way.
-pub(crate) fn is_fatal(error: &RedisError) -> bool {
-    matches!(error.kind(), ErrorKind::Io | ErrorKind::Parse) || error.is_unrecoverable_error()
-}
-
-/// What a command gets that may have been sent before its connection ended. The error may quote what the server has sent,
-/// which may be what we have sent.
-pub(crate) fn outcome_unknown(error: &RedisError, socket: &Socket) -> RedisError {
-    let unknown = |outage, text: &str| CommandFailure::unknown(Some(socket.node()), outage, text).lost();
-    match socket.why_ended() {
-        Some(SocketEnd::PoolsClosed) => {
-            unknown(Outage::Ours, "connection closed, outcome unknown: the pools were closed, and no reply had come")
-        }
-        Some(SocketEnd::RuntimeEnded) => unknown(Outage::Ours, RUNTIME_ENDED),
-        Some(SocketEnd::Lost) | None => {
-            let words = socket.secrets().clean(&error.to_string());
-            unknown(Outage::Server, &format!("connection lost, outcome unknown: {words}"))
+/// What a command gets whose connection has ended before its reply.
+pub(crate) fn ended(fate: Fate, socket: &Socket) -> RedisError {
+    let why = socket.why_ended();
+    match fate {
+        Fate::Unsent => lost_before(socket.node(), why),
+        Fate::MaybeExecuted => {
+            let unknown = |outage, text: &str| CommandFailure::unknown(Some(socket.node()), outage, text).lost();
+            match why {
+                Some(SocketEnd::PoolsClosed) => {
+                    unknown(Outage::Ours, "connection closed, outcome unknown: the pools were closed, and no reply had come")
+                }
+                Some(SocketEnd::RuntimeEnded) => unknown(Outage::Ours, RUNTIME_ENDED),
+                Some(SocketEnd::Lost) | None => {
+                    unknown(Outage::Server, &format!("connection lost, outcome unknown: {}", socket.fault()))
+                }
+            }
         }
     }
 }
@@ -378,11 +370,6 @@ fn lost_before(node: &str, why: Option<SocketEnd>) -> RedisError {
         Some(SocketEnd::Lost) | None => (Outage::Server, "connection lost"),
     };
     CommandFailure::not_sent(Some(node), outage, why).lost()
-}
-
-/// What a request gets that the redis driver has left without an answer.
-pub(crate) fn unanswered() -> RedisError {
-    RedisError::from(io::Error::new(io::ErrorKind::BrokenPipe, "the connection ended as the command was sent"))
 }
 
 /// What a command gets that was sent and has no reply when the wait for it is over.

@@ -23,6 +23,7 @@ use crate::redis_node::pool_args::PoolArgs;
 use crate::redis_node::roles::Roles;
 use crate::redis_node::secrets::Secrets;
 use crate::redis_node::socket_end::SocketEnd;
+use crate::redis_node::watcher::Watcher;
 
 /// What a node is to its cluster.
 #[cfg(feature = "cluster")]
@@ -46,6 +47,8 @@ pub(crate) struct RedisConnector {
     pub(crate) secrets: Arc<Secrets>,
     pub(crate) roles: Arc<Roles>,
     pub(crate) close_registry: Arc<CloseRegistry>,
+    /// Of its connections.
+    pub(crate) watcher: Watcher,
     dialler: Dialler,
     health_check_timeout: Duration,
     /// Makes every PING one of a kind.
@@ -70,6 +73,7 @@ impl RedisConnector {
             secrets: Arc::new(Secrets::of(&address.login)),
             roles: Arc::default(),
             close_registry: Arc::default(),
+            watcher: Watcher::default(),
             node: Arc::from(address.name.as_str()),
             address,
             args,

@@ -6,14 +6,15 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::aio::ConnectionLike;
 use redis::{Arg, Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value};
 
+use crate::connection::resp::answer::Replies;
+use crate::connection::resp::request::Request;
 use crate::redis_node::command_profile::CommandProfile;
 use crate::redis_node::connection::RedisConnection;
 use crate::redis_node::error::ConnectError;
 use crate::redis_node::metrics::counted_request::ask_counted;
-use crate::redis_node::reply_class::RequestRef;
 use crate::redis_node::secrets::Secrets;
 use crate::redis_node::socket::Socket;
 
@@ -158,23 +159,21 @@ impl ConnectionLike for NewConnection {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
         lock(&self.returned).note(cmd);
         let connection = self.connection_mut();
-        let request = CommandProfile::of_command(cmd, connection.session());
+        let profile = CommandProfile::of_command(cmd, connection.session());
         Box::pin(async move {
-            let checked = refuse_without_reply(cmd).and_then(|()| request.check(cmd)).map(|()| request);
-            let send = async |handle: &mut MultiplexedConnection| handle.send_packed_command(cmd).await;
-            ask_counted(connection, checked, RequestRef::Command(cmd), send).await
+            let checked = refuse_without_reply(cmd).and_then(|()| profile.check(cmd)).map(|()| profile);
+            ask_counted(connection, checked, profile.request(cmd)).await.and_then(Replies::into_value)
         })
     }
 
     fn req_packed_commands<'a>(&'a mut self, pipeline: &'a Pipeline, offset: usize, count: usize) -> RedisFuture<'a, Vec<Value>> {
         pipeline.cmd_iter().for_each(|cmd| lock(&self.returned).note(cmd));
         let connection = self.connection_mut();
-        let request = CommandProfile::of_packed_commands(pipeline, offset, count, connection.session());
-        let asked = RequestRef::Pipeline(pipeline, offset);
+        let profile = CommandProfile::of_packed_commands(pipeline, offset, count, connection.session());
+        let request = Request::Pipeline { pipeline, offset, count };
         Box::pin(async move {
-            let checked = request.check_pipeline(pipeline).map(|()| request);
-            let send = async |handle: &mut MultiplexedConnection| handle.send_packed_commands(pipeline, offset, count).await;
-            ask_counted(connection, checked, asked, send).await
+            let checked = profile.check_pipeline(pipeline).map(|()| profile);
+            ask_counted(connection, checked, request).await.and_then(|answer| answer.into_values(request))
         })
     }
 

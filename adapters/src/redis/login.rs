@@ -1,30 +1,34 @@
 //! The login on a new connection before it is lent: protocol, user, database, and a PING at the end.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Pipeline, ProtocolVersion, PushInfo, RedisConnectionInfo, RedisError, Value};
+use redis::{Pipeline, ProtocolVersion, RedisError, Value};
 use redis_manager_core::Runtime;
 
+use crate::connection::resp::answer::Replies;
+use crate::connection::resp::parser::ReplyLimits;
+use crate::connection::resp::request::Request;
+use crate::connection::resp::wire_limits::WireLimits;
 use crate::redis_node::address::Endpoint;
 use crate::redis_node::command_profile::CommandProfile;
 use crate::redis_node::connection::RedisConnection;
 use crate::redis_node::connector::RedisConnector;
 use crate::redis_node::error::{ConnectError, says};
 use crate::redis_node::pool_args::Handshake;
-use crate::redis_node::reply_class::RequestRef;
+use crate::redis_node::reply_class::Author;
 use crate::redis_node::roles::Role;
 use crate::redis_node::session::Session;
 use crate::redis_node::sign_of_life::judge;
 use crate::redis_node::socket::Socket;
-use crate::redis_node::socket::socket_io::SocketIo;
-use crate::redis_node::socket_end::SocketEnd;
 use crate::stream::BoxStream;
 
-/// Commands that may wait for the redis driver. Senders beyond that wait for each other; this matters for shared clients only.
-const MOST_QUEUED: usize = 1_024;
+/// Requests that may be outstanding on a connection. Senders beyond that wait in order; this matters for shared clients only.
+const MOST_IN_FLIGHT: usize = 16 * 1_024;
+/// Bytes that may wait for the stream. Senders beyond that wait in order.
+const MOST_UNSENT: usize = 4 * 1_024 * 1_024;
+/// How deeply a reply may be nested: as deeply as the redis crate allows.
+const MOST_NESTED: usize = 100;
 /// An error that the server sent before it closed the connection arrives within this time, or not at all.
 const LAST_WORDS_WITHIN: Duration = Duration::from_millis(20);
 
@@ -49,11 +53,16 @@ enum ReplyUse {
 impl RedisConnector {
     /// Everything between the open stream and the usable connection.
     pub(crate) async fn log_in(&self, stream: BoxStream) -> Result<Box<RedisConnection>, ConnectError> {
-        let socket = Socket::new(stream, Arc::clone(&self.secrets), Arc::clone(&self.node), Arc::clone(&self.counters));
-        let greeted = self.greet(&socket).await;
-        // The next step notes anew what is read.
-        let received = socket.has_received();
-        let introduced = match greeted {
+        let limits = WireLimits {
+            reply: ReplyLimits { max_bytes: self.args.max_reply_size, max_depth: MOST_NESTED },
+            in_flight: MOST_IN_FLIGHT,
+            unsent: MOST_UNSENT,
+            kept_buffer: self.args.max_idle_buffer,
+        };
+        self.watcher.start(&*self.network);
+        let (secrets, node, counters) = (Arc::clone(&self.secrets), Arc::clone(&self.node), Arc::clone(&self.counters));
+        let socket = Socket::new(stream, limits, &self.watcher, secrets, node, counters);
+        let introduced = match self.greet(&socket).await {
             Ok(mut conn) => self.introduce(&mut conn).await.map(|()| conn),
             Err(error) => Err(error),
         };
@@ -62,12 +71,12 @@ impl RedisConnector {
                 socket.logged_in();
                 Ok(conn)
             }
-            Err(error) => Err(self.explain(error, &socket, received || socket.has_received()).await),
+            Err(error) => Err(self.explain(error, &socket).await),
         }
     }
 
     /// Explains a failed login if the error itself does not.
-    async fn explain(&self, error: ConnectError, socket: &Socket, received: bool) -> ConnectError {
+    async fn explain(&self, error: ConnectError, socket: &Socket) -> ConnectError {
         let ConnectError::Redis { step, source } = error else { return error };
         let is_plain = matches!(self.address.place, Endpoint::Tcp { tls: None, .. });
         if is_plain && socket.speaks_tls() {
@@ -80,7 +89,7 @@ impl RedisConnector {
             return ConnectError::LastWords { step, words };
         }
         let bends = self.args.handshake != Handshake::Least || self.address.login.protocol() != ProtocolVersion::RESP2;
-        match (received, is_plain, bends) {
+        match (socket.has_received(), is_plain, bends) {
             (false, true, true) => ConnectError::NoAnswer { step, meaning: WANTS_TLS_OR_IS_A_PROXY, source },
             (false, true, false) => ConnectError::NoAnswer { step, meaning: WANTS_TLS, source },
             (false, false, true) => ConnectError::NoAnswer { step, meaning: IS_A_PROXY, source },
@@ -88,17 +97,31 @@ impl RedisConnector {
         }
     }
 
-    /// Sends HELLO if RESP3 is wanted. If the server does not support it, RESP2 is used on the same stream.
+    /// Makes a connection of the stream. Sends HELLO with the login if RESP3 is wanted. If the server does not support it, RESP2
+    /// is used on the same stream, without any command.
     async fn greet(&self, socket: &Arc<Socket>) -> Result<Box<RedisConnection>, ConnectError> {
         let protocol = self.address.login.protocol();
-        match self.open(socket, protocol).await {
-            Err(ConnectError::Redis { source, .. }) if protocol != ProtocolVersion::RESP2 && self.is_unknown_hello(&source) => {
-                match self.address.demands_resp3 {
-                    true => Err(ConnectError::NoResp3),
-                    false => self.open(socket, ProtocolVersion::RESP2).await,
-                }
+        if protocol == ProtocolVersion::RESP2 {
+            return Ok(self.connection_on(socket, protocol));
+        }
+        let mut conn = self.connection_on(socket, protocol);
+        let mut hello = redis::cmd("HELLO");
+        hello.arg(3);
+        if let Some(password) = self.address.login.password() {
+            hello.arg("AUTH").arg(self.address.login.username().unwrap_or("default")).arg(password);
+        }
+        let greeted = conn.ask(CommandProfile::UNBOUNDED, Request::Command(&hello), Author::Ours).await;
+        let source = match greeted.and_then(Replies::into_value).and_then(Value::extract_error) {
+            Ok(_) => return Ok(conn),
+            Err(source) => source,
+        };
+        match self.is_unknown_hello(&source) {
+            true if self.address.demands_resp3 => Err(ConnectError::NoResp3),
+            true => {
+                conn.speak(ProtocolVersion::RESP2);
+                Ok(conn)
             }
-            opened => opened,
+            false => Err(ConnectError::Redis { step: "handshake", source }),
         }
     }
 
@@ -108,40 +131,11 @@ impl RedisConnector {
         says::unknown_hello(error) || (self.address.login.password().is_some() && error.code() == Some("NOAUTH"))
     }
 
-    /// Makes a connection of the stream: with HELLO and the login for RESP3, without any command for RESP2. From then on the
-    /// redis driver runs as a task of its own.
-    async fn open(&self, socket: &Arc<Socket>, protocol: ProtocolVersion) -> Result<Box<RedisConnection>, ConnectError> {
-        // No timeouts of the redis crate: it would look up a runtime for every command.
-        let mut config = AsyncConnectionConfig::new()
-            .set_response_timeout(None)
-            .set_connection_timeout(None)
-            .set_pipeline_buffer_size(MOST_QUEUED);
-        // All commands but HELLO are sent by this crate: the redis crate hides the server's errors, or sends more than is
-        // wanted.
-        let mut hello = RedisConnectionInfo::default().set_skip_set_lib_name().set_protocol(protocol);
-        if protocol != ProtocolVersion::RESP2 {
-            let inbox = Arc::clone(socket);
-            config = config.set_push_sender(move |push: PushInfo| -> Result<(), Infallible> {
-                inbox.push(push);
-                Ok(())
-            });
-            hello = self.address.login.clone().set_skip_set_lib_name().set_db(0);
-        }
-        socket.buffers().set_bound(self.args.max_idle_buffer);
-        let stream = SocketIo::new(Arc::clone(socket));
-        let greeting = MultiplexedConnection::new_with_config(&hello, stream, config);
-        let (handle, driver) =
-            socket.received.in_turns(greeting).await.map_err(|source| ConnectError::Redis { step: "handshake", source })?;
-        let end = EndOfDriver { socket: Arc::clone(socket), why: SocketEnd::RuntimeEnded };
-        self.network.spawn(Box::pin(async move {
-            let mut end = end;
-            end.socket.received.in_turns(driver).await;
-            end.why = SocketEnd::Lost;
-        }));
+    fn connection_on(&self, socket: &Arc<Socket>, protocol: ProtocolVersion) -> Box<RedisConnection> {
         let runtime = Arc::clone(&self.network) as Arc<dyn Runtime>;
         let (registry, contention) = (Arc::clone(&self.close_registry), Arc::clone(&self.contention));
         let session = Session::fresh(&self.args, protocol, self.address.login.db());
-        Ok(Box::new(RedisConnection::new(handle, Arc::clone(socket), registry, runtime, contention, session)))
+        Box::new(RedisConnection::new(Arc::clone(socket), registry, runtime, contention, session))
     }
 
     async fn introduce(&self, conn: &mut RedisConnection) -> Result<(), ConnectError> {
@@ -192,9 +186,9 @@ impl RedisConnector {
         }
         let nonce = self.nonce_of_ping();
         pipeline.cmd("PING").arg(nonce.as_deref());
-        let count = pipeline.len();
-        let send = async |handle: &mut MultiplexedConnection| handle.send_packed_commands(&pipeline, 0, count).await;
-        let replies = conn.ask(CommandProfile::UNBOUNDED, RequestRef::Ours, send).await;
+        let request = Request::whole(&pipeline);
+        let replies = conn.ask(CommandProfile::UNBOUNDED, request, Author::Ours).await;
+        let replies = replies.and_then(|answer| answer.into_values(request));
         let mut replies = replies.map_err(|source| ConnectError::Redis { step: "handshake", source })?;
         let pong = replies.pop().unwrap_or(Value::Nil);
         let mut role = Role::Unknown;
@@ -230,9 +224,8 @@ impl RedisConnector {
         let mut cmd = redis::cmd("PING");
         cmd.arg(nonce.as_deref());
         // Limited by the caller of the check.
-        let reply =
-            conn.ask(CommandProfile::UNBOUNDED, RequestRef::Ours, async |handle| handle.send_packed_command(&cmd).await).await;
-        let reply = reply.map_err(|source| ConnectError::Redis { step: "PING", source })?;
+        let reply = conn.ask(CommandProfile::UNBOUNDED, Request::Command(&cmd), Author::Ours).await;
+        let reply = reply.and_then(Replies::into_value).map_err(|source| ConnectError::Redis { step: "PING", source })?;
         conn.echo = judge(reply, nonce.as_deref(), conn.echo)?;
         Ok(())
     }
@@ -243,18 +236,5 @@ impl RedisConnector {
             Handshake::Full => Some(self.nonce()),
             Handshake::Least => None,
         }
-    }
-}
-
-/// Marks the socket as dead when the driver ends. A driver that is dropped before its end has ended with its runtime.
-struct EndOfDriver {
-    socket: Arc<Socket>,
-    why: SocketEnd,
-}
-
-impl Drop for EndOfDriver {
-    fn drop(&mut self) {
-        // A panic of the driver's is not the end of its runtime.
-        self.socket.driver_ended(if std::thread::panicking() { SocketEnd::Lost } else { self.why });
     }
 }

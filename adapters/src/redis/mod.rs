@@ -2,7 +2,6 @@
 
 mod address;
 mod addresses;
-mod buffers;
 mod client;
 mod close_registry;
 mod command_name;
@@ -20,13 +19,11 @@ mod hooks;
 mod last_words;
 mod login;
 mod metrics;
-mod outstanding;
 mod padded;
 mod parameters;
 mod pool_args;
 mod pub_sub;
 mod pub_sub_end;
-mod received;
 mod redact;
 mod replies;
 mod reply_class;
@@ -50,6 +47,7 @@ mod tls;
 mod tls;
 mod transaction;
 mod verification;
+mod watcher;
 mod written_keys;
 
 pub(crate) use address::Address;
@@ -76,8 +74,6 @@ pub use pool_args::{Handshake, PoolArgs, UnknownCommands};
 pub use pub_sub::PubSub;
 pub use pub_sub_end::PubSubEnd;
 pub(crate) use redact::redact;
-#[cfg(feature = "cluster")]
-pub(crate) use reply_class::{ReplyValues, RequestRef};
 #[cfg(feature = "cluster")]
 pub(crate) use reply_timeout::ReusableSleep;
 #[cfg(feature = "cluster")]

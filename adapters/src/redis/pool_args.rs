@@ -18,6 +18,7 @@ const KEEPALIVE_RETRIES: RangeInclusive<u32> = 1..=127;
 
 /// Less would close what has carried nothing large; the redis crate begins with 8 KiB.
 const IDLE_BUFFER: RangeInclusive<usize> = (64 << 10)..=(1 << 30);
+const REPLY_SIZE: RangeInclusive<usize> = 64 * 1_024..=1 << 31;
 
 /// How the connections of a manager are made. Begin with [`PoolArgs::default`], and set fields or call setters; `build`
 /// checks them.
@@ -60,10 +61,13 @@ pub struct PoolArgs {
     pub handshake: Handshake,
     /// What `CLIENT LIST` shows for the connections. Default none. Printable ASCII without spaces.
     pub client_name: Option<String>,
-    /// The most that a buffer of a connection may hold when the connection is given back, in bytes. A large value enlarges
-    /// the buffer for the life of the connection, so the connection is closed then. A buffer of up to twice this size may be
-    /// missed. Default 1 MiB, 64 KiB to 1 GiB.
+    /// The most memory that a connection keeps for requests while nothing is to be sent, in bytes. A large request enlarges its
+    /// buffer, and a buffer above this is given back once the request is sent. For replies no memory is kept. Default 1 MiB,
+    /// 64 KiB to 1 GiB.
     pub max_idle_buffer: usize,
+    /// The largest reply, in bytes as the server sends it; each value in it counts 56 bytes more, for its place in memory. A
+    /// larger reply ends the connection, with an error that names this setting. Default 1 GiB, 64 KiB to 2 GiB.
+    pub max_reply_size: usize,
     /// How commands are treated that are in no list of this crate. Default [`Check`](UnknownCommands::Check).
     pub unknown_commands: UnknownCommands,
     /// TLS of `rediss://` and `valkeys://` nodes. Default: the platform's roots, no client certificate.
@@ -113,6 +117,7 @@ impl Default for PoolArgs {
             handshake: Handshake::default(),
             client_name: None,
             max_idle_buffer: 1 << 20,
+            max_reply_size: 1 << 30,
             unknown_commands: UnknownCommands::default(),
             #[cfg(feature = "tls-rustls")]
             tls: TlsArgs::default(),
@@ -129,6 +134,7 @@ impl PoolArgs {
         protocol: ProtocolVersion,
         handshake: Handshake,
         max_idle_buffer: usize,
+        max_reply_size: usize,
         unknown_commands: UnknownCommands,
         #[cfg(feature = "tls-rustls")]
         tls: TlsArgs,
@@ -161,9 +167,13 @@ impl PoolArgs {
                 return Err(ConfigError::OutOfRange { setting: "keepalive retries", value: retries.to_string(), range });
             }
         }
-        if !IDLE_BUFFER.contains(&self.max_idle_buffer) {
-            let range = format!("{} to {}", IDLE_BUFFER.start(), IDLE_BUFFER.end());
-            return Err(ConfigError::OutOfRange { setting: "max_idle_buffer", value: self.max_idle_buffer.to_string(), range });
+        for (setting, value, range) in
+            [("max_idle_buffer", self.max_idle_buffer, IDLE_BUFFER), ("max_reply_size", self.max_reply_size, REPLY_SIZE)]
+        {
+            if !range.contains(&value) {
+                let range = format!("{} to {}", range.start(), range.end());
+                return Err(ConfigError::OutOfRange { setting, value: value.to_string(), range });
+            }
         }
         match &self.client_name {
             Some(name) if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic()) => Err(ConfigError::Unreadable {
@@ -193,6 +203,7 @@ impl PoolArgs {
             handshake,
             client_name: _,
             max_idle_buffer,
+            max_reply_size,
             unknown_commands,
             #[cfg(feature = "tls-rustls")]
                 tls: _,
@@ -256,7 +267,14 @@ impl PoolArgs {
                 "bytes",
                 max_idle_buffer.to_string(),
                 format!("{} to {}", IDLE_BUFFER.start(), IDLE_BUFFER.end()),
-                "a connection with larger buffers is closed when it comes back",
+                "a larger buffer for requests is given back once it is empty",
+            ),
+            Setting::new(
+                "pool_args.max_reply_size",
+                "bytes",
+                max_reply_size.to_string(),
+                format!("{} to {}", REPLY_SIZE.start(), REPLY_SIZE.end()),
+                "a larger reply ends its connection",
             ),
             Setting::new(
                 "pool_args.unknown_commands",
@@ -288,6 +306,7 @@ mod tests {
         assert!(message(|args| args.dial_timeout = Duration::MAX).starts_with("dial_timeout is "));
         assert!(message(|args| args.command_timeout = Duration::from_millis(9)).starts_with("command_timeout is 9ms"));
         assert!(message(|args| args.max_idle_buffer = 65_535).starts_with("max_idle_buffer is 65535"));
+        assert!(message(|args| args.max_reply_size = 65_535).starts_with("max_reply_size is 65535"));
         assert!(message(|args| args.tcp_user_timeout = Some(Duration::ZERO)).starts_with("tcp_user_timeout is 0ns"));
         let keepalive = |idle, retries| Some(Keepalive { idle, interval: Duration::from_secs(1), retries });
         assert!(message(|args| args.keepalive = keepalive(Duration::from_millis(1), 3)).starts_with("keepalive idle is 1ms"));

@@ -1,22 +1,23 @@
 //! A client for subscriptions, on a lease.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
-use redis::aio::MultiplexedConnection;
-use redis::{Cmd, ErrorKind, Msg, ProtocolVersion, RedisError, RedisResult, ToRedisArgs};
+use redis::{Arg, ErrorKind, Msg, ProtocolVersion, RedisError, RedisResult, ToRedisArgs};
 use redis_manager_core::Lease;
 
+use crate::connection::resp::answer::Replies;
+use crate::connection::resp::request::Request;
 use crate::redis_node::RedisConnector;
 use crate::redis_node::close_registry::RegistryEntry;
 use crate::redis_node::command_profile::CommandProfile;
 use crate::redis_node::dirty_flags::DirtyFlags;
 use crate::redis_node::metrics::counted_request::{CountsRequests, ask_counted};
 use crate::redis_node::pub_sub_end::PubSubEnd;
-use crate::redis_node::reply_class::RequestRef;
 use crate::redis_node::reply_timeout::ReplyTimeout;
 use crate::redis_node::socket_end::SocketEnd;
 
@@ -44,6 +45,7 @@ pub struct PubSub {
     _entry: Option<RegistryEntry>,
     /// Its end was counted.
     has_ended: bool,
+    subscribed: SubscribedNames,
 }
 
 impl PubSub {
@@ -54,7 +56,7 @@ impl PubSub {
         lease.leave(DirtyFlags::LASTING);
         let entry = lease.listen();
         lease.counters().begin_subscription();
-        Ok(Self { lease, _entry: entry, has_ended: false })
+        Ok(Self { lease, _entry: entry, has_ended: false, subscribed: SubscribedNames::default() })
     }
 
     /// Subscribes to channels. Returns when the server has confirmed it.
@@ -71,7 +73,7 @@ impl PubSub {
     ///
     /// If the future is dropped before its end, the subscription may or may not exist.
     pub async fn subscribe(&mut self, channels: impl ToRedisArgs + Send) -> RedisResult<()> {
-        self.ask("SUBSCRIBE", async |handle| handle.subscribe(channels).await).await
+        self.ask("SUBSCRIBE", channels).await
     }
 
     /// Subscribes to all channels whose names match a pattern. Returns when the server has confirmed it.
@@ -85,7 +87,7 @@ impl PubSub {
     ///
     /// If the future is dropped before its end, the subscription may or may not exist.
     pub async fn psubscribe(&mut self, patterns: impl ToRedisArgs + Send) -> RedisResult<()> {
-        self.ask("PSUBSCRIBE", async |handle| handle.psubscribe(patterns).await).await
+        self.ask("PSUBSCRIBE", patterns).await
     }
 
     /// Ends the subscription to these channels. Messages that arrived before are still returned.
@@ -99,7 +101,7 @@ impl PubSub {
     ///
     /// If the future is dropped before its end, the subscription may or may not have ended.
     pub async fn unsubscribe(&mut self, channels: impl ToRedisArgs + Send) -> RedisResult<()> {
-        self.ask("UNSUBSCRIBE", async |handle| handle.unsubscribe(channels).await).await
+        self.ask("UNSUBSCRIBE", channels).await
     }
 
     /// Ends the subscription to these patterns. Messages that arrived before are still returned.
@@ -113,7 +115,7 @@ impl PubSub {
     ///
     /// If the future is dropped before its end, the subscription may or may not have ended.
     pub async fn punsubscribe(&mut self, patterns: impl ToRedisArgs + Send) -> RedisResult<()> {
-        self.ask("PUNSUBSCRIBE", async |handle| handle.punsubscribe(patterns).await).await
+        self.ask("PUNSUBSCRIBE", patterns).await
     }
 
     /// Why no more messages arrive; `None` while they may. Messages that arrived before the end are still returned.
@@ -164,16 +166,53 @@ impl PubSub {
         }
     }
 
-    /// `name` is that of the command.
-    async fn ask(
-        &mut self,
-        name: &str,
-        send: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<()>,
-    ) -> RedisResult<()> {
+    /// `name` is that of the command. The server confirms each of its channels or patterns.
+    async fn ask(&mut self, name: &str, names: impl ToRedisArgs + Send) -> RedisResult<()> {
         let reply_timeout = ReplyTimeout::Ordinary(Some(self.lease.session().command_timeout));
-        let _everything = self.lease.socket().read_on();
-        let (profile, named) = (CommandProfile { reply_timeout, ..CommandProfile::UNBOUNDED }, Cmd::new().arg(name).clone());
-        ask_counted(&mut self.lease, Ok(profile), RequestRef::Command(&named), send).await
+        let profile = CommandProfile { reply_timeout, ..CommandProfile::UNBOUNDED };
+        let mut cmd = redis::cmd(name);
+        cmd.arg(names);
+        let subscribed = self.subscribed.of(name);
+        let names: Vec<Vec<u8>> = cmd.args_iter().skip(1).filter_map(bytes_of).collect();
+        // Without names, all subscriptions of this kind end, and each end is confirmed; or that there was none.
+        let confirmations = if names.is_empty() { subscribed.len().max(1) } else { names.len() };
+        let begins = matches!(name, "SUBSCRIBE" | "PSUBSCRIBE");
+        // It may have begun from now on, also if this future is dropped.
+        let begun: Vec<_> = names.iter().filter(|name| begins && subscribed.insert((*name).clone())).collect();
+        let request = Request::Subscription { cmd: &cmd, confirmations };
+        let answer = ask_counted(&mut self.lease, Ok(profile), request).await.and_then(Replies::into_value)?;
+        let subscribed = self.subscribed.of(name);
+        match answer.extract_error() {
+            Err(refused) => {
+                begun.into_iter().for_each(|name| drop(subscribed.take(name)));
+                return Err(refused);
+            }
+            Ok(_) if begins => {}
+            Ok(_) if names.is_empty() => subscribed.clear(),
+            Ok(_) => names.iter().for_each(|name| drop(subscribed.take(name))),
+        }
+        Ok(())
+    }
+}
+
+/// What was subscribed to, as far as the server has confirmed it or may have.
+#[derive(Default)]
+struct SubscribedNames {
+    channels: BTreeSet<Vec<u8>>,
+    patterns: BTreeSet<Vec<u8>>,
+}
+
+impl SubscribedNames {
+    /// The names of the kind that a command is about.
+    fn of(&mut self, command: &str) -> &mut BTreeSet<Vec<u8>> {
+        if command.starts_with('P') { &mut self.patterns } else { &mut self.channels }
+    }
+}
+
+fn bytes_of(arg: Arg<&[u8]>) -> Option<Vec<u8>> {
+    match arg {
+        Arg::Simple(bytes) => Some(bytes.to_vec()),
+        Arg::Cursor | _ => None,
     }
 }
 

@@ -1,6 +1,9 @@
 //! What a reply says about the node, apart from its meaning for the borrower.
 
-use redis::{Arg, Cmd, Pipeline, RedisError, RedisResult, ServerError, Value};
+use redis::{Arg, Cmd, ServerError, Value};
+
+use crate::connection::resp::answer::{Replies, TransactionStep, cause_of_abort};
+use crate::connection::resp::request::Request;
 
 /// Commands that reply with the text of an application.
 const SPEAKERS: [&[u8]; 7] = [b"DEBUG", b"EVAL", b"EVALSHA", b"EVALSHA_RO", b"EVAL_RO", b"FCALL", b"FCALL_RO"];
@@ -12,31 +15,29 @@ fn speaks_for_others(cmd: &Cmd) -> bool {
     }
 }
 
-/// The request. The author of an error text depends on the command that it answers.
-#[derive(Clone, Copy)]
-pub(crate) enum RequestRef<'a> {
+/// The author of a request. The author of an error text depends on the command that it answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Author {
     /// A request of our own: the server itself answers it.
     Ours,
-    Command(&'a Cmd),
-    /// The replies from this number on.
-    Pipeline(&'a Pipeline, usize),
+    User,
 }
 
-impl<'a> RequestRef<'a> {
-    fn command(self, index: usize) -> Option<&'a Cmd> {
-        match self {
-            Self::Ours => None,
-            Self::Command(cmd) => Some(cmd),
-            Self::Pipeline(pipeline, _) => pipeline.cmd_iter().nth(index),
+impl Author {
+    /// The command of a user that the reply of this number answers; `None` for the reply to the EXEC of a transaction.
+    fn command_of_reply(self, request: Request<'_>, index: usize) -> Option<&Cmd> {
+        match request {
+            _ if self == Self::Ours => None,
+            Request::Pipeline { .. } if request.is_transaction() => None,
+            Request::Pipeline { offset, .. } => request.command(offset.saturating_add(index)),
+            Request::Command(_) | Request::Subscription { .. } => request.command(index),
         }
     }
 
-    /// The command that the reply of this number answers; `None` for the reply to the EXEC of a transaction.
-    fn command_of_reply(self, index: usize) -> Option<&'a Cmd> {
-        match self {
-            Self::Pipeline(pipeline, _) if pipeline.is_transaction() => None,
-            Self::Pipeline(_, offset) => self.command(offset.saturating_add(index)),
-            Self::Ours | Self::Command(_) => self.command(index),
+    fn command_of_step(self, request: Request<'_>, step: TransactionStep) -> Option<&Cmd> {
+        match step {
+            TransactionStep::Command(index) if self == Self::User => request.command(index),
+            TransactionStep::Command(_) | TransactionStep::Multi | TransactionStep::Exec => None,
         }
     }
 }
@@ -54,35 +55,27 @@ pub(crate) enum ReplyClass {
 }
 
 impl ReplyClass {
-    pub(crate) fn of<T: ReplyValues>(result: &RedisResult<T>, asked: RequestRef<'_>) -> Self {
-        match result {
-            Ok(answer) => {
+    pub(crate) fn of(answer: &Replies, request: Request<'_>, author: Author) -> Self {
+        match answer {
+            Replies::One(_) | Replies::Many(_) => {
                 let values = answer.values().iter().enumerate();
-                values.fold(Self::AllWell, |news, (index, value)| news.or(Self::of_value(value, index, asked)))
+                values.fold(Self::AllWell, |news, (index, value)| {
+                    let Value::ServerError(error) = value else { return news };
+                    news.or(Self::of_server_error(error, author.command_of_reply(request, index)))
+                })
             }
-            Err(error) => Self::of_error(error, asked),
+            // It contains the errors of its commands, by number.
+            Replies::Refused(refused) => refused.errors.iter().fold(Self::Refused, |news, (step, error)| {
+                news.or(Self::of_server_error(error, author.command_of_step(request, *step)))
+            }),
         }
-    }
-
-    fn of_value(value: &Value, index: usize, asked: RequestRef<'_>) -> Self {
-        let Value::ServerError(error) = value else { return Self::AllWell };
-        Self::of_server_error(error, asked.command_of_reply(index))
-    }
-
-    /// A refused transaction contains the errors of its commands, by number.
-    fn of_error(error: &RedisError, asked: RequestRef<'_>) -> Self {
-        let refused = error.clone().into_server_errors();
-        let errors = refused.iter().flat_map(|errors| errors.iter());
-        errors.fold(Self::Refused, |news, (index, error)| news.or(Self::of_server_error(error, asked.command(*index))))
     }
 
     /// `cmd` is the answered command, if it was one.
     fn of_server_error(error: &ServerError, cmd: Option<&Cmd>) -> Self {
         let words = || error.to_string();
-        // A refused EXEC names the error that caused it.
-        let cause = error.details().and_then(|details| details.split_once(" because of: "));
-        let code = match cause.and_then(|(_, cause)| cause.split(' ').next()) {
-            Some(code @ ("LOADING" | "MASTERDOWN" | "NOAUTH" | "READONLY")) if error.code() == "EXECABORT" => code,
+        let code = match cause_of_abort(error) {
+            Some(code @ ("LOADING" | "MASTERDOWN" | "NOAUTH" | "READONLY")) => code,
             Some(_) | None => error.code(),
         };
         match code {
@@ -107,6 +100,11 @@ impl ReplyClass {
 /// A reply, or several.
 pub(crate) trait ReplyValues {
     fn values(&self) -> &[Value];
+
+    /// Whether it was a transaction that was not carried out.
+    fn is_refused(&self) -> bool {
+        false
+    }
 }
 
 impl ReplyValues for Value {
@@ -121,8 +119,12 @@ impl ReplyValues for Vec<Value> {
     }
 }
 
-impl ReplyValues for () {
+impl ReplyValues for Replies {
     fn values(&self) -> &[Value] {
-        &[]
+        Self::values(self)
+    }
+
+    fn is_refused(&self) -> bool {
+        matches!(self, Self::Refused(_))
     }
 }

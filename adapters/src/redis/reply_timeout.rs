@@ -10,8 +10,6 @@ use std::time::Duration;
 use redis::{Arg, Cmd};
 use redis_manager_core::{Instant, Runtime, Task};
 
-use crate::redis_node::socket::Socket;
-
 /// How long a reply may take; `None` is without a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReplyTimeout {
@@ -49,9 +47,6 @@ pub(crate) struct ReusableSleep {
     /// The timer and when it ends. The lock is never contended; it makes the owner `Sync`.
     sleep: Mutex<Option<(Instant, Task)>>,
 }
-
-/// How long a request waits for its reply before the first check whether the redis driver still runs.
-const FIRST_LOOK: Duration = Duration::from_millis(100);
 
 impl ReusableSleep {
     /// Waits for a reply, until `deadline` if there is one. `None` after a timeout, or if the runtime has ended.
@@ -91,47 +86,6 @@ impl ReusableSleep {
             }
         })
         .await
-    }
-}
-
-/// The result of a wait for a reply.
-pub(crate) enum Awaited<T> {
-    Reply(T),
-    TimedOut,
-    /// The redis driver has ended without an answer for this request.
-    Unanswered,
-}
-
-impl ReusableSleep {
-    /// Waits for the reply to a request that was sent at `sent_at`, until `deadline` if there is one.
-    ///
-    /// A request that reaches the redis driver at the moment of its end is lost in its queue: it gets neither a reply nor an
-    /// error while anything holds the connection. So the socket is checked after a while, and again after twice as long.
-    pub(crate) async fn reply<T>(
-        &mut self,
-        runtime: &dyn Runtime,
-        sent_at: Instant,
-        deadline: Option<Instant>,
-        socket: &Socket,
-        reply: impl Future<Output = T>,
-    ) -> Awaited<T> {
-        let mut reply = pin!(reply);
-        let mut look_after = FIRST_LOOK;
-        loop {
-            let look_at = sent_at + look_after;
-            let until = deadline.map_or(look_at, |deadline| deadline.min(look_at));
-            if let Some(reply) = self.by(runtime, Some(until), reply.as_mut()).await {
-                return Awaited::Reply(reply);
-            }
-            if socket.has_driver_ended() {
-                // Answers from before its end are still there.
-                return self.by(runtime, Some(until), reply).await.map_or(Awaited::Unanswered, Awaited::Reply);
-            }
-            if runtime.has_ended() || deadline == Some(until) {
-                return Awaited::TimedOut;
-            }
-            look_after = look_after.saturating_mul(2);
-        }
     }
 }
 

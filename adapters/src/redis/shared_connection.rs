@@ -4,22 +4,21 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
-use redis_manager_core::{Instant, Lease};
+use redis_manager_core::{Instant, Lease, Runtime};
 
+use crate::connection::resp::received_mark::ReceivedMark;
 use crate::redis_node::RedisConnector;
+use crate::redis_node::dirty_flags::DirtyFlags;
 use crate::redis_node::padded::Padded;
-use crate::redis_node::received::ReceivedMark;
-use crate::redis_node::socket::{InFlight, Socket};
+use crate::redis_node::socket::Socket;
 
 /// The time of the last use is updated at most once per this many nanoseconds: all tasks write to the same place.
 const NOTED_EVERY: u64 = 1_000_000;
 
 /// One shared connection. After it is retired, its lease is returned when the last command has ended.
 pub(crate) struct SharedConnection {
-    pub(crate) handle: MultiplexedConnection,
     pub(crate) socket: Arc<Socket>,
-    in_flight: Arc<InFlight>,
+    in_flight: Padded<AtomicUsize>,
     /// When a command was last sent, in nanoseconds of the runtime's clock, approximately.
     used_at: AtomicU64,
     /// The data that the server had sent by then.
@@ -34,6 +33,8 @@ pub(crate) struct SharedConnection {
     retired: AtomicBool,
     /// A command was dropped before its reply.
     outstanding: AtomicBool,
+    /// The connection must be checked before it is lent again.
+    unchecked: AtomicBool,
     /// A command got no reply in time.
     silent: AtomicBool,
     /// `None` after the lease was returned.
@@ -42,20 +43,19 @@ pub(crate) struct SharedConnection {
 
 impl SharedConnection {
     /// The connection is silent if no data arrives for `reply_timeout` while commands are sent.
-    pub(crate) fn new(lease: Lease<RedisConnector>, now: Instant, reply_timeout: Duration) -> Arc<Self> {
-        let in_flight = Arc::new(Padded(AtomicUsize::new(0)));
-        lease.socket().share(Arc::clone(&in_flight));
+    pub(crate) fn new(lease: Lease<RedisConnector>, runtime: &dyn Runtime, now: Instant, reply_timeout: Duration) -> Arc<Self> {
+        lease.socket().share(runtime);
         let connection = Arc::new(Self {
-            handle: lease.handle(),
             socket: Arc::clone(lease.socket()),
-            in_flight,
+            in_flight: Padded(AtomicUsize::new(0)),
             used_at: AtomicU64::new(now.as_nanos()),
-            received: Mutex::new(lease.socket().received.mark()),
+            received: Mutex::new(lease.socket().received()),
             answered: AtomicBool::new(false),
             unanswered_since: AtomicU64::new(now.as_nanos()),
             reply_timeout,
             retired: AtomicBool::new(false),
             outstanding: AtomicBool::new(false),
+            unchecked: AtomicBool::new(false),
             silent: AtomicBool::new(false),
             lease: Mutex::new(Some(lease)),
         });
@@ -106,7 +106,7 @@ impl SharedConnection {
     /// Whether commands were sent and no reply came for `reply_timeout`. A part of a reply is a sign of life. A push is not: it
     /// answers no command.
     fn has_fallen_silent(&self, now: Instant) -> bool {
-        let mark = self.socket.received.mark();
+        let mark = self.socket.received();
         let before = std::mem::replace(&mut *self.received.lock().unwrap_or_else(PoisonError::into_inner), mark);
         if self.answered.swap(false, Ordering::Relaxed) || mark.has_reply_since(before) {
             self.unanswered_since.store(now.as_nanos(), Ordering::Relaxed);
@@ -116,23 +116,21 @@ impl SharedConnection {
         now.saturating_duration_since(since) >= self.reply_timeout
     }
 
-    /// A command that began at `begun_at` got its reply.
-    pub(crate) fn answer(&self, begun_at: Instant) {
+    /// A command got its reply.
+    pub(crate) fn answer(&self) {
         // The flag is set already in most cases, and other tasks read it.
         if !self.answered.load(Ordering::Relaxed) {
             self.answered.store(true, Ordering::Relaxed);
         }
-        self.socket.outstanding.answered(begun_at);
     }
 
     /// The connection is checked when it returns to the pool.
     pub(crate) fn check_later(&self) {
-        self.outstanding.store(true, Ordering::SeqCst);
+        self.unchecked.store(true, Ordering::SeqCst);
     }
 
     /// A command in flight is dropped, or times out, before its reply.
-    pub(crate) fn abandon(&self, now: Instant) {
-        self.socket.outstanding.leave(now);
+    pub(crate) fn abandon(&self) {
         self.outstanding.store(true, Ordering::SeqCst);
     }
 
@@ -143,10 +141,6 @@ impl SharedConnection {
 
     pub(crate) fn end(&self) {
         if self.in_flight.0.fetch_sub(1, Ordering::SeqCst) == 1 {
-            if self.socket.buffers().have_outgrown() {
-                // The connection is usable while commands follow each other, but must not idle with large buffers.
-                self.retired.store(true, Ordering::SeqCst);
-            }
             self.give_back_if_idle();
         }
     }
@@ -157,7 +151,7 @@ impl SharedConnection {
         let used_at = Instant::from_nanos(self.used_at.load(Ordering::Relaxed));
         if sound && self.in_flight() == 0 && now.saturating_duration_since(used_at) > trusted_for {
             // It returns to the pool, which checks it before it is lent again.
-            self.outstanding.store(true, Ordering::Relaxed);
+            self.unchecked.store(true, Ordering::Relaxed);
             return false;
         }
         sound
@@ -177,9 +171,11 @@ impl SharedConnection {
         let lease = self.lease.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(mut lease) = lease {
             let silent = self.silent.load(Ordering::SeqCst);
-            let outstanding = silent || self.outstanding.load(Ordering::SeqCst);
-            lease.socket().unshare(outstanding);
-            if outstanding {
+            lease.socket().unshare();
+            if self.unchecked.load(Ordering::SeqCst) {
+                lease.leave(DirtyFlags::CHECK);
+            }
+            if silent || self.outstanding.load(Ordering::SeqCst) {
                 lease.note_outstanding(silent);
             }
         }

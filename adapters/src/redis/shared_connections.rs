@@ -133,7 +133,7 @@ impl SharedConnections {
     /// Begins a command on a connection that was just leased. `None` if it has died, or if all are closed.
     fn put(&self, lane: &SharedSlot, lease: Lease<RedisConnector>) -> Option<Arc<SharedConnection>> {
         let now = self.runtime.now();
-        let connection = SharedConnection::new(lease, now, self.session.command_timeout);
+        let connection = SharedConnection::new(lease, &*self.runtime, now, self.session.command_timeout);
         let replaced = lane.connection().replace(Arc::clone(&connection));
         if let Some(replaced) = replaced {
             replaced.retire();

@@ -9,15 +9,17 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::aio::ConnectionLike;
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value};
 use redis_manager_core::{Instant, Runtime};
 
 #[cfg(feature = "cluster")]
 use crate::cluster::RetryBudget;
+use crate::connection::resp::answer::{Fate, Outcome, Replies};
+use crate::connection::resp::request::Request;
 use crate::error::GetClientError;
 use crate::redis_node::command_profile::CommandProfile;
-use crate::redis_node::connection::{is_fatal, outcome_unknown, timed_out, unanswered};
+use crate::redis_node::connection::{ended, timed_out};
 use crate::redis_node::dirty_flags::DirtyFlags;
 use crate::redis_node::metrics::RequestWay;
 use crate::redis_node::metrics::counted_request::{CountedRequest, CountsRequests};
@@ -25,32 +27,35 @@ use crate::redis_node::metrics::node_counters::NodeCounters;
 #[cfg(feature = "cluster")]
 use crate::redis_node::metrics::request_result::RequestEnd;
 use crate::redis_node::replies::name_of;
-use crate::redis_node::reply_class::{ReplyClass, ReplyValues, RequestRef};
-use crate::redis_node::reply_timeout::{Awaited, ReusableSleep};
+use crate::redis_node::reply_class::{Author, ReplyClass};
+use crate::redis_node::reply_timeout::ReusableSleep;
 use crate::redis_node::session::Session;
 use crate::redis_node::shared_connection::SharedConnection;
 use crate::redis_node::shared_connections::SharedConnections;
+use crate::redis_node::socket_end::SocketEnd;
 
 /// A client of the shared connections of one node.
 pub(crate) struct SharedHandle {
     connections: Arc<SharedConnections>,
-    seat: Option<PinnedConnection>,
+    /// The connection that it used last. It does not keep the lease.
+    pinned: Option<Arc<SharedConnection>>,
     timer: ReusableSleep,
 }
 
-/// The connection that a shared client used last. It does not keep the lease.
-#[derive(Clone)]
-struct PinnedConnection {
-    connection: Arc<SharedConnection>,
-    handle: MultiplexedConnection,
+/// A request, and how it is to be judged.
+#[derive(Clone, Copy)]
+pub(crate) struct SharedRequest<'a> {
+    pub(crate) profile: CommandProfile,
+    pub(crate) request: Request<'a>,
+    pub(crate) author: Author,
 }
 
 impl SharedHandle {
     /// Waits until the node has a connection to share.
     pub(crate) async fn ready(connections: Arc<SharedConnections>, timeout: Duration) -> Result<Self, GetClientError> {
-        let mut client = Self { connections, seat: None, timer: ReusableSleep::default() };
+        let mut client = Self { connections, pinned: None, timer: ReusableSleep::default() };
         let now = client.connections.runtime.now();
-        client.board(now, now + timeout).await?.arrive();
+        client.reserve(now, now + timeout).await?.release();
         Ok(client)
     }
 
@@ -61,15 +66,15 @@ impl SharedHandle {
     /// A client that waits for a connection at its first command.
     #[cfg(feature = "cluster")]
     pub(crate) fn unready(connections: Arc<SharedConnections>) -> Self {
-        Self { connections, seat: None, timer: ReusableSleep::default() }
+        Self { connections, pinned: None, timer: ReusableSleep::default() }
     }
 
     /// Begins a command by `deadline`: on the connection of the previous one, if that is the only one, or on the least busy
     /// one.
-    async fn board(&mut self, now: Instant, deadline: Instant) -> Result<InFlight<'_>, GetClientError> {
+    async fn reserve(&mut self, now: Instant, deadline: Instant) -> Result<InFlight<'_>, GetClientError> {
         let mut begun_at = now;
         let alone = self.connections.is_single();
-        let kept = self.seat.as_ref().is_some_and(|seat| alone && seat.connection.begin(now, self.connections.trusted_for));
+        let kept = self.pinned.as_ref().is_some_and(|pinned| alone && pinned.begin(now, self.connections.trusted_for));
         if !kept {
             let connection = match self.connections.quietest(now) {
                 Some(connection) => connection,
@@ -79,148 +84,130 @@ impl SharedHandle {
                     opened
                 }
             };
-            let known = self.seat.as_ref().is_some_and(|seat| Arc::ptr_eq(&seat.connection, &connection));
-            if !known {
-                let handle = connection.handle.clone();
-                self.seat = Some(PinnedConnection { connection, handle });
-            }
+            self.pinned = Some(connection);
         }
-        let PinnedConnection { connection, handle } = self.seat.as_mut().expect("it was taken just now");
-        Ok(InFlight {
-            connection,
-            handle,
-            timer: &mut self.timer,
-            runtime: &*self.connections.runtime,
-            begun_at,
-            answered: false,
-        })
+        let connection = self.pinned.as_ref().expect("it was pinned just now");
+        Ok(InFlight { connection, timer: &mut self.timer, runtime: &*self.connections.runtime, begun_at, answered: false })
     }
 
     /// Sends a request of a user, unless it is refused.
-    async fn ask_counted<T: ReplyValues>(
-        &mut self,
-        checked: RedisResult<CommandProfile>,
-        asked: RequestRef<'_>,
-        send: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
-    ) -> RedisResult<T> {
-        let counted = CountedRequest::begin(self, RequestWay::Shared, asked);
+    async fn ask_counted(&mut self, checked: RedisResult<CommandProfile>, request: Request<'_>) -> RedisResult<Replies> {
+        let counted = CountedRequest::begin(self, RequestWay::Shared, request);
         let result = match checked {
-            Ok(request) => counted.sender.ask(request, asked, send).await,
+            Ok(profile) => counted.sender.ask(SharedRequest { profile, request, author: Author::User }).await,
             Err(refused) => Err(refused),
         };
-        counted.end(&result, asked);
+        counted.end(&result, request);
         result
     }
 
     /// Sends a command of our own, which is not counted.
     #[cfg(feature = "cluster")]
     pub(crate) async fn ask_ours(&mut self, cmd: &Cmd) -> RedisResult<Value> {
-        let request = CommandProfile::of_command(cmd, self.connections.session);
-        self.ask(request, RequestRef::Ours, async |handle| handle.send_packed_command(cmd).await).await
+        let profile = CommandProfile::of_command(cmd, self.connections.session);
+        let asked = SharedRequest { profile, request: Request::Command(cmd), author: Author::Ours };
+        self.ask(asked).await.and_then(Replies::into_value)
     }
 
-    async fn ask<T: ReplyValues>(
-        &mut self,
-        request: CommandProfile,
-        asked: RequestRef<'_>,
-        send: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
-    ) -> RedisResult<T> {
-        let now = self.connections.runtime.now();
-        let deadline = request.reply_timeout.limit().map_or(Instant::from_nanos(u64::MAX), |limit| now + limit);
-        let flight = self.board(now, deadline).await?;
-        flight.fly(request, deadline, asked, send).await
+    /// Sends a request. What its connection did not send before it ended is sent on another one, until the deadline.
+    async fn ask(&mut self, asked: SharedRequest<'_>) -> RedisResult<Replies> {
+        let mut now = self.connections.runtime.now();
+        let deadline = asked.profile.reply_timeout.limit().map_or(Instant::from_nanos(u64::MAX), |limit| now + limit);
+        loop {
+            if let Some(result) = self.reserve(now, deadline).await?.send(asked, deadline).await {
+                return result;
+            }
+            now = self.connections.runtime.now();
+        }
     }
 
     /// The same, but the wait for a connection may be cancelled: `elsewhere` ends when the command must not be sent here any
     /// more. Then, and only if nothing was sent, there is no result.
     #[cfg(feature = "cluster")]
-    pub(crate) async fn ask_unless<T: ReplyValues>(
+    pub(crate) async fn ask_unless(
         &mut self,
         attempt: &RetryBudget,
         elsewhere: impl Future<Output = ()>,
-        asked: RequestRef<'_>,
-        send: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
-    ) -> Result<Option<RedisResult<T>>, GetClientError> {
-        let counted = CountedRequest::begin(self, RequestWay::Shared, asked);
-        let outcome = counted.sender.ask_here_or(attempt, elsewhere, asked, send).await;
+        request: Request<'_>,
+    ) -> Result<Option<RedisResult<Replies>>, GetClientError> {
+        let counted = CountedRequest::begin(self, RequestWay::Shared, request);
+        let outcome = counted.sender.ask_here_or(attempt, elsewhere, request).await;
         match &outcome {
-            Ok(Some(result)) => counted.end(result, asked),
-            Ok(None) | Err(_) => counted.end_as(RequestEnd::NotSent, asked),
+            Ok(Some(result)) => counted.end(result, request),
+            Ok(None) | Err(_) => counted.end_as(RequestEnd::NotSent, request),
         }
         outcome
     }
 
     #[cfg(feature = "cluster")]
-    async fn ask_here_or<T: ReplyValues>(
+    async fn ask_here_or(
         &mut self,
         attempt: &RetryBudget,
         elsewhere: impl Future<Output = ()>,
-        asked: RequestRef<'_>,
-        send: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
-    ) -> Result<Option<RedisResult<T>>, GetClientError> {
-        let now = self.connections.runtime.now();
-        let boarded = {
-            let (mut boarding, mut elsewhere) = (pin!(self.board(now, attempt.begin_by)), pin!(elsewhere));
-            poll_fn(|cx| match boarding.as_mut().poll(cx) {
-                Poll::Ready(boarded) => Poll::Ready(Some(boarded)),
-                Poll::Pending => elsewhere.as_mut().poll(cx).map(|()| None),
-            })
-            .await
-        };
-        let Some(flight) = boarded.transpose()? else { return Ok(None) };
-        Ok(Some(flight.fly(attempt.request, attempt.deadline, asked, send).await))
+        request: Request<'_>,
+    ) -> Result<Option<RedisResult<Replies>>, GetClientError> {
+        let asked = SharedRequest { profile: attempt.request, request, author: Author::User };
+        let mut elsewhere = pin!(elsewhere);
+        loop {
+            let now = self.connections.runtime.now();
+            let reserved = {
+                let mut reserving = pin!(self.reserve(now, attempt.begin_by));
+                poll_fn(|cx| match reserving.as_mut().poll(cx) {
+                    Poll::Ready(reserved) => Poll::Ready(Some(reserved)),
+                    Poll::Pending => elsewhere.as_mut().poll(cx).map(|()| None),
+                })
+                .await
+            };
+            let Some(flight) = reserved.transpose()? else { return Ok(None) };
+            if let Some(result) = flight.send(asked, attempt.deadline).await {
+                return Ok(Some(result));
+            }
+        }
     }
 }
 
 impl InFlight<'_> {
-    /// Sends, and waits for the reply until `deadline`.
-    async fn fly<T: ReplyValues>(
-        mut self,
-        request: CommandProfile,
-        deadline: Instant,
-        asked: RequestRef<'_>,
-        send: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
-    ) -> RedisResult<T> {
+    /// Sends, and waits for the reply until `deadline`. `None` if the connection has ended, and nothing was sent.
+    async fn send(mut self, asked: SharedRequest<'_>, deadline: Instant) -> Option<RedisResult<Replies>> {
         let flight = &mut self;
-        let (sent_at, received) = (flight.begun_at, flight.connection.socket.received.mark());
-        let socket = &flight.connection.socket;
-        let answered = match flight.timer.reply(flight.runtime, sent_at, Some(deadline), socket, send(flight.handle)).await {
-            Awaited::Reply(answered) => Some(answered),
-            Awaited::TimedOut => None,
-            Awaited::Unanswered => Some(Err(unanswered())),
-        };
-        flight.answered = answered.is_some();
-        let (connection, reply_timeout) = (flight.connection, request.reply_timeout);
-        if request.leaves.has(DirtyFlags::CHECK) {
+        let SharedRequest { profile, request, author } = asked;
+        let (sent_at, connection) = (flight.begun_at, flight.connection);
+        let socket = &connection.socket;
+        let mut asking = socket.ask(request);
+        let outcome = flight.timer.by(flight.runtime, Some(deadline), &mut asking).await;
+        flight.answered = outcome.is_some();
+        if profile.leaves.has(DirtyFlags::CHECK) {
             // The connection is checked when it returns to the pool.
             connection.check_later();
         }
-        let Some(result) = answered else {
-            // The time before it was sent is no wait for a reply.
-            let waited = flight.runtime.now().saturating_duration_since(sent_at);
-            if reply_timeout.limit().is_none_or(|limit| waited >= limit / 2) {
-                // A server is not silent if it answers other commands, or sends a reply that takes long.
-                if !connection.socket.received.mark().has_reply_since(received) {
-                    connection.fall_silent();
-                }
+        let answer = match outcome {
+            Some(Outcome::Answered(answer)) => answer,
+            Some(Outcome::Ended(fate)) => {
                 connection.retire();
+                let is_lost = matches!(socket.why_ended(), None | Some(SocketEnd::Lost));
+                let goes_on = fate == Fate::Unsent && is_lost;
+                return (!goes_on).then(|| Err(ended(fate, socket)));
             }
-            return Err(timed_out(Some(connection.socket.node()), reply_timeout, flight.runtime));
+            None => {
+                let reply_timeout = profile.reply_timeout;
+                // The time before it was sent is no wait for a reply.
+                let waited = flight.runtime.now().saturating_duration_since(sent_at);
+                if reply_timeout.limit().is_none_or(|limit| waited >= limit / 2) {
+                    // A server is not silent if it answers other commands, or sends a reply that takes long.
+                    if !asking.has_heard() {
+                        connection.fall_silent();
+                    }
+                    connection.retire();
+                }
+                return Some(Err(timed_out(Some(socket.node()), reply_timeout, flight.runtime)));
+            }
         };
-        connection.answer(sent_at);
-        let result = result.map_err(|error| match is_fatal(&error) {
-            true => {
-                // Other commands in flight could get wrong replies.
-                connection.socket.close();
-                outcome_unknown(&error, &connection.socket)
-            }
-            false => error,
-        });
-        let news = ReplyClass::of(&result, asked);
-        if !matches!(news, ReplyClass::AllWell | ReplyClass::Refused) && connection.socket.tell(&news, flight.runtime.now()) {
+        connection.answer();
+        let news = ReplyClass::of(&answer, request, author);
+        if !matches!(news, ReplyClass::AllWell | ReplyClass::Refused) && socket.tell(&news, flight.runtime.now()) {
             connection.retire();
         }
-        result
+        Some(Ok(answer))
     }
 }
 
@@ -232,14 +219,13 @@ impl CountsRequests for SharedHandle {
 
 impl Clone for SharedHandle {
     fn clone(&self) -> Self {
-        Self { connections: Arc::clone(&self.connections), seat: self.seat.clone(), timer: ReusableSleep::default() }
+        Self { connections: Arc::clone(&self.connections), pinned: self.pinned.clone(), timer: ReusableSleep::default() }
     }
 }
 
 /// A command in flight, from its beginning to its end.
 struct InFlight<'a> {
     connection: &'a SharedConnection,
-    handle: &'a mut MultiplexedConnection,
     timer: &'a mut ReusableSleep,
     runtime: &'a dyn Runtime,
     begun_at: Instant,
@@ -248,7 +234,7 @@ struct InFlight<'a> {
 
 impl InFlight<'_> {
     /// Nothing was sent.
-    fn arrive(mut self) {
+    fn release(mut self) {
         self.answered = true;
     }
 }
@@ -256,7 +242,7 @@ impl InFlight<'_> {
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         if !self.answered {
-            self.connection.abandon(self.runtime.now());
+            self.connection.abandon();
         }
         self.connection.end();
     }
@@ -264,20 +250,18 @@ impl Drop for InFlight<'_> {
 
 impl ConnectionLike for SharedHandle {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
-        let request = CommandProfile::of_command(cmd, self.connections.session);
+        let profile = CommandProfile::of_command(cmd, self.connections.session);
         Box::pin(async move {
-            let checked = refuse_unless_plain(cmd, request).map(|()| request);
-            let send = async |handle: &mut MultiplexedConnection| handle.send_packed_command(cmd).await;
-            self.ask_counted(checked, RequestRef::Command(cmd), send).await
+            let checked = refuse_unless_plain(cmd, profile).map(|()| profile);
+            self.ask_counted(checked, Request::Command(cmd)).await.and_then(Replies::into_value)
         })
     }
 
     fn req_packed_commands<'a>(&'a mut self, pipeline: &'a Pipeline, offset: usize, count: usize) -> RedisFuture<'a, Vec<Value>> {
         Box::pin(async move {
             let checked = refuse_unless_plain_pipeline(pipeline, offset, count, self.connections.session);
-            let asked = RequestRef::Pipeline(pipeline, offset);
-            let send = async |handle: &mut MultiplexedConnection| handle.send_packed_commands(pipeline, offset, count).await;
-            self.ask_counted(checked, asked, send).await
+            let request = Request::Pipeline { pipeline, offset, count };
+            self.ask_counted(checked, request).await.and_then(|answer| answer.into_values(request))
         })
     }
 

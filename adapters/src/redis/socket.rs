@@ -1,47 +1,43 @@
-//! The stream of a connection. Every holder of the socket can close it at once, from any thread.
+//! The stream of a connection and the machine that speaks on it. Every holder can close it at once, from any thread.
+//!
+//! A borrower that waits for a reply reads and writes itself. While none waits, the [watcher](Watcher) of the node notices
+//! what the server sends, or that it is gone. For shared clients a task reads and writes.
 
-mod inbox;
+mod asking;
+mod fault;
 mod pushes;
-pub(crate) mod socket_io;
+mod scratch;
+mod shared_task;
+mod state;
 
 use std::fmt;
-use std::io;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::task::{Context, Waker};
 
 use redis_manager_core::{ConnectionMonitor, Instant, Task};
-use tokio::io::AsyncWrite;
 
-use crate::redis_node::buffers::Buffers;
-use crate::redis_node::last_words::LastWords;
+use crate::connection::resp::machine::Machine;
+use crate::connection::resp::received_mark::ReceivedMark;
+use crate::connection::resp::wire_limits::WireLimits;
 use crate::redis_node::metrics::node_counters::NodeCounters;
-use crate::redis_node::outstanding::Outstanding;
 use crate::redis_node::padded::Padded;
-use crate::redis_node::received::{Received, ReceivedMark};
 use crate::redis_node::reply_class::ReplyClass;
 use crate::redis_node::roles::{Role, Roles};
 use crate::redis_node::secrets::Secrets;
 use crate::redis_node::socket_end::SocketEnd;
+use crate::redis_node::watcher::{WatchHandle, Watched, Watcher};
 use crate::stream::BoxStream;
 
-use self::inbox::Inbox;
+use self::state::{SocketDriver, SocketState, Turn};
 
-/// The first byte of a TLS alert, which a TLS server sends when it gets Redis commands. No Redis reply begins with it.
-const TLS_ALERT: u8 = 0x15;
-
-/// The one owner of a socket: dead as soon as the server, the redis driver or this crate has ended it.
+/// The one owner of a stream.
 pub(crate) struct Socket {
     dead: Padded<AtomicBool>,
-    /// The redis driver has ended: requests without an answer will not get one.
-    driver_ended: AtomicBool,
-    /// Whether many tasks send on it at the same time.
-    shared: AtomicBool,
-    pub(crate) received: Received,
-    pub(crate) outstanding: Outstanding,
-    /// Whether the first data from the server was a TLS alert, on a stream without TLS.
-    speaks_tls: AtomicBool,
+    state: Mutex<SocketState>,
+    watch: WatchHandle,
+    /// The number of the last task that was spawned for it.
+    tasks: AtomicU64,
     /// The secrets that were sent on it; no text may show them.
     secrets: Arc<Secrets>,
     /// The name of its node in errors.
@@ -51,8 +47,6 @@ pub(crate) struct Socket {
     /// The role of the server when the connection was made, and the roles of the node's other connections; empty before the
     /// login.
     role: OnceLock<(Role, Arc<Roles>)>,
-    buffers: Buffers,
-    socket: Mutex<SocketState>,
     monitor: Mutex<Option<ConnectionMonitor>>,
     /// Called when the socket has died.
     at_end: Mutex<Option<AtEnd>>,
@@ -60,84 +54,24 @@ pub(crate) struct Socket {
 
 type AtEnd = Box<dyn FnOnce() + Send>;
 
-/// The sending side of a socket.
-///
-/// ```text
-///  Open --- finish ---> Finishing --- the end was sent ---> Finished
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum SendingSide {
-    Open,
-    /// It is shut down at the next read.
-    Finishing,
-    Finished,
-}
-
-struct SocketState {
-    /// Number of requests of shared clients in flight; `None` while there are no such clients.
-    in_flight: Option<Arc<InFlight>>,
-    /// `None` after it was closed.
-    stream: Option<BoxStream>,
-    sending: SendingSide,
-    /// The first reason for its end.
-    end: Option<SocketEnd>,
-    /// The task that reads, to be woken at the end.
-    reader: Option<Waker>,
-    /// `None` without a subscriber.
-    inbox: Option<Inbox>,
-    /// `None` after the login.
-    last_words: Option<LastWords>,
-}
-
-impl SocketState {
-    /// A failed write loses its data. During the login the stream is kept for data that can still be read.
-    fn note_written<T>(&mut self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if let (Poll::Ready(Err(_)), Some(words)) = (&polled, &mut self.last_words) {
-            words.keep(self.stream.take());
-        }
-        polled
-    }
-
-    fn has_in_flight(&self) -> bool {
-        self.in_flight.as_ref().is_some_and(|in_flight| in_flight.0.load(Ordering::SeqCst) > 0)
-    }
-
-    fn finish_sending(&mut self, cx: &mut Context<'_>) {
-        let Some(stream) = &mut self.stream else { return };
-        // If it fails, the socket is broken, and the next read fails.
-        if Pin::new(stream).poll_shutdown(cx).is_ready() {
-            self.sending = SendingSide::Finished;
-        }
-    }
-}
-
-/// Requests that wait for their replies.
-pub(crate) type InFlight = Padded<AtomicUsize>;
-
 impl Socket {
-    pub(crate) fn new(stream: BoxStream, secrets: Arc<Secrets>, node: Arc<str>, counters: Arc<NodeCounters>) -> Arc<Self> {
-        let socket = Mutex::new(SocketState {
-            in_flight: None,
-            stream: Some(stream),
-            sending: SendingSide::Open,
-            end: None,
-            reader: None,
-            inbox: None,
-            last_words: Some(LastWords::default()),
-        });
-        Arc::new(Self {
+    pub(crate) fn new(
+        stream: BoxStream,
+        limits: WireLimits,
+        watcher: &Watcher,
+        secrets: Arc<Secrets>,
+        node: Arc<str>,
+        counters: Arc<NodeCounters>,
+    ) -> Arc<Self> {
+        Arc::new_cyclic(|this: &Weak<Self>| Self {
             dead: Padded(AtomicBool::new(false)),
-            driver_ended: AtomicBool::new(false),
-            shared: AtomicBool::new(false),
-            received: Received::new(),
-            outstanding: Outstanding::new(),
-            speaks_tls: AtomicBool::new(false),
-            buffers: Buffers::new(),
+            state: Mutex::new(SocketState::new(stream, Machine::new(limits))),
+            watch: watcher.watch(Weak::clone(this) as Weak<dyn Watched>),
+            tasks: AtomicU64::new(0),
             secrets,
             node,
             counters,
             role: OnceLock::new(),
-            socket,
             monitor: Mutex::new(None),
             at_end: Mutex::new(None),
         })
@@ -148,68 +82,111 @@ impl Socket {
         self.dead.0.load(Ordering::Acquire)
     }
 
-    /// The redis driver has ended.
-    pub(crate) fn driver_ended(&self, why: SocketEnd) {
-        self.driver_ended.store(true, Ordering::Release);
-        self.died(why);
+    /// Peeks at the stream: whether it has ended, or has data that no request has asked for, though its runtime has not noticed
+    /// it. It is dead from then on.
+    pub(crate) fn is_found_dead(&self) -> bool {
+        let is_dead = self.state().is_found_dead();
+        if is_dead {
+            self.end(SocketEnd::Lost);
+        }
+        is_dead
     }
 
-    pub(crate) fn has_driver_ended(&self) -> bool {
-        self.driver_ended.load(Ordering::Acquire)
+    /// Whether replies are outstanding.
+    pub(crate) fn has_in_flight(&self) -> bool {
+        self.state().machine.in_flight() > 0
     }
 
-    /// From now on many tasks send on it, and count their requests here.
-    pub(crate) fn share(&self, in_flight: Arc<InFlight>) {
-        self.socket().in_flight = Some(in_flight);
-        self.shared.store(true, Ordering::Relaxed);
+    /// What was received so far.
+    pub(crate) fn received(&self) -> ReceivedMark {
+        self.state().machine.received()
     }
 
-    /// From now on one task sends on it. `outstanding`: replies to earlier requests may still arrive.
-    pub(crate) fn unshare(&self, outstanding: bool) {
-        self.outstanding.take_over(outstanding);
-        self.shared.store(false, Ordering::Relaxed);
-        self.socket().in_flight = None;
+    /// Whether anything has been received since the last request was sent.
+    pub(crate) fn has_heard(&self) -> bool {
+        self.state().machine.has_heard()
     }
 
-    /// The buffers of the redis crate.
-    pub(crate) fn buffers(&self) -> &Buffers {
-        &self.buffers
+    /// From now on, until something is received, nothing has been.
+    pub(crate) fn forget_heard(&self) {
+        self.state().machine.forget_heard();
+    }
+
+    /// Whether data may come without a request.
+    pub(crate) fn set_open_ended(&self, open_ended: bool) {
+        self.state().machine.set_open_ended(open_ended);
     }
 
     /// Whether the server has ever sent anything.
     pub(crate) fn has_received(&self) -> bool {
-        self.received.mark() != ReceivedMark::default()
+        self.state().is_greeted
     }
 
     /// Whether the server sent a TLS alert on a stream without TLS.
     pub(crate) fn speaks_tls(&self) -> bool {
-        self.speaks_tls.load(Ordering::Relaxed)
+        self.state().speaks_tls
+    }
+
+    /// Why the stream was lost, without secrets.
+    pub(crate) fn fault(&self) -> String {
+        let text = self.state().fault.as_ref().map(ToString::to_string);
+        text.map_or_else(|| String::from("the connection was closed"), |text| self.secrets.clean(&text))
     }
 
     /// The error that the server sent last in a failed login, if there was one; read for at most `reply_timeout`.
     pub(crate) async fn last_words(&self, reply_timeout: Task) -> Option<String> {
-        let words = self.socket().last_words.take();
+        let words = self.state().last_words.take();
         words?.tell(reply_timeout).await
     }
 
     /// The login has succeeded: the last data is not kept any more.
     pub(crate) fn logged_in(&self) {
-        let words = self.socket().last_words.take();
+        let words = self.state().last_words.take();
         drop(words);
+    }
+
+    /// No caller waits for replies on it any more: from now on the watcher notices what happens to it.
+    fn rest(&self) {
+        self.rest_with(self.state());
+    }
+
+    fn rest_with(&self, mut state: MutexGuard<'_, SocketState>) {
+        let waker = self.watch.waker();
+        state.driver = SocketDriver::Watcher;
+        self.watch.set_off(false);
+        let turn = state.turn(&mut Context::from_waker(waker), false);
+        self.conclude(state, turn);
+    }
+
+    /// After a turn for the watcher.
+    fn conclude(&self, mut state: MutexGuard<'_, SocketState>, turn: Turn) {
+        let mut woken = Vec::new();
+        state.collect_ready(&mut woken);
+        drop(state);
+        woken.into_iter().for_each(Waker::wake);
+        match turn {
+            Turn::Waits | Turn::Idle => {}
+            Turn::Yields => self.watch.waker().wake_by_ref(),
+            Turn::Ended => self.end(SocketEnd::Lost),
+        }
+    }
+
+    fn next_task(&self) -> u64 {
+        self.tasks.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Notifies the monitor when the socket dies by itself; at once if it has died.
     pub(crate) fn watch(&self, monitor: ConnectionMonitor) {
         *self.monitor() = Some(monitor);
         if self.is_dead() {
-            self.died(SocketEnd::Lost);
+            self.end(SocketEnd::Lost);
         }
     }
 
-    /// The server or the redis driver has ended the socket, or the driver was aborted.
-    pub(crate) fn died(&self, why: SocketEnd) {
+    /// Closes the socket at once, with a reason unless there is one already, and tells the pool.
+    pub(crate) fn end(&self, why: SocketEnd) {
         // In this order: a monitor that is set afterwards finds the socket dead.
-        self.end(why);
+        self.shut(why);
         let monitor = self.monitor().take();
         if let Some(monitor) = monitor {
             monitor.closed();
@@ -232,22 +209,26 @@ impl Socket {
         }
     }
 
-    /// Closes the socket at once: commands in flight are lost.
+    /// Closes the socket at once: commands in flight are lost. The pool is not told.
     pub(crate) fn close(&self) {
-        self.end(SocketEnd::Lost);
+        self.shut(SocketEnd::Lost);
     }
 
-    /// The same, with a reason, unless there is one already.
-    pub(crate) fn end(&self, why: SocketEnd) {
+    fn shut(&self, why: SocketEnd) {
         self.dead.0.store(true, Ordering::Release);
-        let (stream, reader, listener) = {
-            let mut socket = self.socket();
-            socket.end.get_or_insert(why);
-            let listener = socket.inbox.as_mut().and_then(Inbox::take_listener);
-            (socket.stream.take(), socket.reader.take(), listener)
+        let mut woken = Vec::new();
+        let stream = {
+            let mut state = self.state();
+            let stream = state.close(why);
+            state.collect_ready(&mut woken);
+            woken.extend(state.reader.take());
+            if let SocketDriver::Task(task) = &mut state.driver {
+                woken.extend(task.waker.clone());
+            }
+            stream
         };
         drop(stream);
-        reader.into_iter().chain(listener).for_each(Waker::wake);
+        woken.into_iter().for_each(Waker::wake);
     }
 
     /// Shuts down the sending side, which the server notices. Data that it has sent by then is still read, until it closes its
@@ -255,29 +236,20 @@ impl Socket {
     pub(crate) fn finish(&self, why: SocketEnd) {
         self.dead.0.store(true, Ordering::Release);
         let reader = {
-            let mut socket = self.socket();
-            socket.end.get_or_insert(why);
-            if socket.sending == SendingSide::Open {
-                socket.sending = SendingSide::Finishing;
-            }
-            socket.reader.take()
+            let mut state = self.state();
+            state.finish(why);
+            state.reader.take()
         };
-        if let Some(reader) = reader {
-            reader.wake();
-        }
+        reader.into_iter().for_each(Waker::wake);
     }
 
     /// Why the socket has ended; `None` while it is usable.
     pub(crate) fn why_ended(&self) -> Option<SocketEnd> {
-        if self.is_dead() { Some(self.socket().end.unwrap_or(SocketEnd::Lost)) } else { None }
+        if self.is_dead() { Some(self.state().end.unwrap_or(SocketEnd::Lost)) } else { None }
     }
 
     pub(crate) fn node(&self) -> &str {
         &self.node
-    }
-
-    pub(crate) fn secrets(&self) -> &Secrets {
-        &self.secrets
     }
 
     /// Notes the role of the server, and the roles of the node's other connections.
@@ -306,8 +278,8 @@ impl Socket {
         }
     }
 
-    fn socket(&self) -> MutexGuard<'_, SocketState> {
-        self.socket.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, SocketState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn at_end(&self) -> MutexGuard<'_, Option<AtEnd>> {
@@ -319,11 +291,26 @@ impl Socket {
     }
 }
 
+impl Watched for Socket {
+    fn look(&self) {
+        let mut state = self.state();
+        if !matches!(state.driver, SocketDriver::Watcher) || self.is_dead() {
+            return;
+        }
+        let turn = state.turn(&mut Context::from_waker(self.watch.waker()), false);
+        self.conclude(state, turn);
+    }
+
+    fn runtime_ended(&self) {
+        self.end(SocketEnd::RuntimeEnded);
+    }
+}
+
 impl fmt::Debug for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Socket").field("dead", &self.is_dead()).finish_non_exhaustive()
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "smol"))]
 mod tests;

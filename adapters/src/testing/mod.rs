@@ -16,7 +16,7 @@ mod tests;
 
 #[cfg(any(feature = "tokio", feature = "smol"))]
 #[doc(hidden)]
-pub use crate::connection::resp::check_reply_parser;
+pub use crate::connection::resp::{check_connection_machine, check_reply_parser};
 #[cfg(any(feature = "tokio", feature = "smol"))]
 pub use fake_network::{Cut, Direction, FakeHost, FakeListener, FakeNetwork, FakeStream, LinkConditions};
 pub use fake_redis::{Behaviour, ConnectionSeen, FakeUser, Script, Seen};

@@ -2,8 +2,8 @@
 
 use redis::{Arg, Cmd};
 
+use crate::connection::resp::request::Request;
 use crate::redis_node::commands::{name_of_number, names, number_of_name};
-use crate::redis_node::reply_class::RequestRef;
 
 /// Those that are no names of commands.
 const OTHERS: [&str; 3] = ["other", "pipeline", "transaction"];
@@ -17,12 +17,11 @@ pub(crate) fn labels() -> usize {
 }
 
 /// The number of the label of a request.
-pub(crate) fn label_of(asked: RequestRef<'_>) -> usize {
-    match asked {
-        RequestRef::Ours => OTHER,
-        RequestRef::Command(cmd) => label_of_command(cmd),
-        RequestRef::Pipeline(pipeline, _) if pipeline.is_transaction() => TRANSACTION,
-        RequestRef::Pipeline(..) => PIPELINE,
+pub(crate) fn label_of(request: Request<'_>) -> usize {
+    match request {
+        Request::Command(cmd) | Request::Subscription { cmd, .. } => label_of_command(cmd),
+        Request::Pipeline { .. } if request.is_transaction() => TRANSACTION,
+        Request::Pipeline { .. } => PIPELINE,
     }
 }
 
@@ -54,14 +53,14 @@ mod tests {
         let texts: BTreeSet<_> = (0..labels()).map(text_of_label).collect();
         assert_eq!(texts.len(), labels());
         for name in ["GET", "get", "XREADGROUP", "Tdigest.Trimmed_Mean", "CLIENT", "ZUNIONSTORE", "ACL"] {
-            assert_eq!(text_of_label(label_of(RequestRef::Command(&redis::cmd(name)))), name.to_lowercase());
+            assert_eq!(text_of_label(label_of(Request::Command(&redis::cmd(name)))), name.to_lowercase());
         }
         for text in ["user:4711", "", "GET\0", "other", "pipeline"] {
-            assert_eq!(label_of(RequestRef::Command(&redis::cmd(text))), OTHER, "{text}");
+            assert_eq!(label_of(Request::Command(&redis::cmd(text))), OTHER, "{text}");
         }
         let mut pipeline = redis::pipe();
-        assert_eq!(text_of_label(label_of(RequestRef::Pipeline(&pipeline, 0))), "pipeline");
+        assert_eq!(text_of_label(label_of(Request::whole(&pipeline))), "pipeline");
         pipeline.atomic();
-        assert_eq!(text_of_label(label_of(RequestRef::Pipeline(&pipeline, 0))), "transaction");
+        assert_eq!(text_of_label(label_of(Request::whole(&pipeline))), "transaction");
     }
 }

@@ -1,16 +1,17 @@
 //! One request while it is counted: however it ends, also when its future is dropped, it ends once.
 
-use redis::aio::MultiplexedConnection;
 use redis::{RedisError, RedisResult, Value};
 use redis_manager_core::Instant;
 
+use crate::connection::resp::answer::Replies;
+use crate::connection::resp::request::Request;
 use crate::error::{CommandFailure, RedisErrorExt, Sent};
 use crate::redis_node::command_profile::CommandProfile;
 use crate::redis_node::connection::RedisConnection;
 use crate::redis_node::metrics::command_label::label_of;
 use crate::redis_node::metrics::node_counters::NodeCounters;
 use crate::redis_node::metrics::request_result::{RequestEnd, RequestWay, ServerErrorCode};
-use crate::redis_node::reply_class::{ReplyValues, RequestRef};
+use crate::redis_node::reply_class::{Author, ReplyValues};
 
 /// Sends requests that are counted.
 pub(crate) trait CountsRequests {
@@ -35,24 +36,20 @@ pub(crate) struct CountedRequest<'a, S: CountsRequests> {
 
 impl<'a, S: CountsRequests> CountedRequest<'a, S> {
     #[inline]
-    pub(crate) fn begin(sender: &'a mut S, way: RequestWay, asked: RequestRef<'_>) -> Self {
-        let commands = match asked {
-            RequestRef::Ours | RequestRef::Command(_) => 1,
-            RequestRef::Pipeline(pipeline, _) => pipeline.len(),
-        };
-        let timed_from = sender.counters().begin(way, commands);
+    pub(crate) fn begin(sender: &'a mut S, way: RequestWay, request: Request<'_>) -> Self {
+        let timed_from = sender.counters().begin(way, request.len());
         Self { sender, way, timed_from, has_ended: false }
     }
 
     #[inline]
-    pub(crate) fn end<T: ReplyValues>(self, result: &RedisResult<T>, asked: RequestRef<'_>) {
-        self.end_as(end_of(result, asked), asked);
+    pub(crate) fn end<T: ReplyValues>(self, result: &RedisResult<T>, request: Request<'_>) {
+        self.end_as(end_of(result, request), request);
     }
 
     #[inline]
-    pub(crate) fn end_as(mut self, end: RequestEnd, asked: RequestRef<'_>) {
+    pub(crate) fn end_as(mut self, end: RequestEnd, request: Request<'_>) {
         self.has_ended = true;
-        self.sender.counters().end(self.way, end, self.timed_from, || label_of(asked));
+        self.sender.counters().end(self.way, end, self.timed_from, || label_of(request));
     }
 }
 
@@ -65,26 +62,27 @@ impl<S: CountsRequests> Drop for CountedRequest<'_, S> {
 }
 
 /// Sends a request of an exclusive client, unless it is refused.
-pub(crate) async fn ask_counted<T: ReplyValues>(
+pub(crate) async fn ask_counted(
     connection: &mut RedisConnection,
     checked: RedisResult<CommandProfile>,
-    asked: RequestRef<'_>,
-    send: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
-) -> RedisResult<T> {
-    let counted = CountedRequest::begin(connection, RequestWay::Exclusive, asked);
+    request: Request<'_>,
+) -> RedisResult<Replies> {
+    let counted = CountedRequest::begin(connection, RequestWay::Exclusive, request);
     let result = match checked {
-        Ok(request) => counted.sender.ask(request, asked, send).await,
+        Ok(profile) => counted.sender.ask(profile, request, Author::User).await,
         Err(refused) => Err(refused),
     };
-    counted.end(&result, asked);
+    counted.end(&result, request);
     result
 }
 
-fn end_of<T: ReplyValues>(result: &RedisResult<T>, asked: RequestRef<'_>) -> RequestEnd {
+fn end_of<T: ReplyValues>(result: &RedisResult<T>, request: Request<'_>) -> RequestEnd {
     match result {
         Ok(answer) => {
-            let is_transaction = matches!(asked, RequestRef::Pipeline(pipeline, _) if pipeline.is_transaction());
-            let code = answer.values().iter().find_map(|value| code_of(value, is_transaction));
+            if answer.is_refused() {
+                return RequestEnd::ServerError(ServerErrorCode::ExecAbort);
+            }
+            let code = answer.values().iter().find_map(|value| code_of(value, request.is_transaction()));
             code.map_or(RequestEnd::Ok, RequestEnd::ServerError)
         }
         Err(error) => end_of_error(error),

@@ -25,7 +25,7 @@ fn no_command_begins_on_a_connection_that_has_gone_back() {
         for round in 0..1_000 {
             let lease = connections.pool.get().await.expect("it is free");
             let now = connections.runtime.now();
-            let connection = SharedConnection::new(lease, now, LONG);
+            let connection = SharedConnection::new(lease, &*connections.runtime, now, LONG);
             let (other, begun) = (Arc::clone(&connection), Arc::new(AtomicBool::new(false)));
             let flag = Arc::clone(&begun);
             let sending = thread::spawn(move || {

@@ -1,31 +1,102 @@
-//! The stream of a connection, driven by hand: turns, data without a request, and the limit of the inbox.
+//! A socket on a stream that is moved by hand: turns, the watcher, the limit of the inbox, and what a close leaves.
 
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
 use std::sync::atomic::AtomicUsize;
-use std::task::Wake;
+use std::task::{Poll, Wake};
 
-use redis::{PushInfo, PushKind};
+use redis::Value;
+use redis_manager_core::Spawn;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use tokio::io::{AsyncRead, ReadBuf};
-
-use super::inbox::MOST_PUSHES;
-use super::socket_io::SocketIo;
+use super::state::{BYTES_A_TURN, MOST_PUSHES};
 use super::*;
-use crate::redis_node::received::BYTES_A_TURN;
+use crate::connection::resp::answer::{Fate, Outcome, Replies};
+use crate::connection::resp::parser::ReplyLimits;
+use crate::connection::resp::request::Request;
 use crate::smol::SmolRuntime;
 
-/// A stream that always has something to read.
-struct Endless;
+const LIMITS: WireLimits = WireLimits {
+    reply: ReplyLimits { max_bytes: 1 << 20, max_depth: 10 },
+    in_flight: 100,
+    unsent: 1 << 20,
+    kept_buffer: 1 << 16,
+};
 
-impl AsyncRead for Endless {
-    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        buffer.put_slice(&b"+OK\r\n".repeat(1_000)[..buffer.remaining().min(5_000)]);
+/// What the server has sent, and what it has got.
+#[derive(Default)]
+struct Wire {
+    incoming: VecDeque<u8>,
+    has_ended: bool,
+    /// Every read brings something.
+    is_endless: bool,
+    read: usize,
+    outgoing: Vec<u8>,
+    writes: usize,
+    /// Bytes that may still be written; the rest waits.
+    window: Option<usize>,
+    reader: Option<Waker>,
+}
+
+#[derive(Clone, Default)]
+struct FakeWire(Arc<Mutex<Wire>>);
+
+impl FakeWire {
+    fn lock(&self) -> MutexGuard<'_, Wire> {
+        self.0.lock().expect("not poisoned")
+    }
+
+    /// The server sends something, or ends the stream.
+    fn say(&self, bytes: Option<&[u8]>) {
+        let reader = {
+            let mut wire = self.lock();
+            match bytes {
+                Some(bytes) => wire.incoming.extend(bytes),
+                None => wire.has_ended = true,
+            }
+            wire.reader.take()
+        };
+        reader.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl crate::runtime::Stream for FakeWire {}
+
+impl AsyncRead for FakeWire {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let mut wire = self.lock();
+        if wire.is_endless {
+            let bytes = b"+OK\r\n".repeat(1_000);
+            let count = bytes.len().min(buffer.remaining());
+            wire.read += count;
+            buffer.put_slice(&bytes[..count]);
+            return Poll::Ready(Ok(()));
+        }
+        if wire.incoming.is_empty() && !wire.has_ended {
+            wire.reader = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let count = wire.incoming.len().min(buffer.remaining());
+        let bytes: Vec<u8> = wire.incoming.drain(..count).collect();
+        wire.read += count;
+        buffer.put_slice(&bytes);
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for Endless {
+impl AsyncWrite for FakeWire {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Poll::Ready(Ok(bytes.len()))
+        let mut wire = self.lock();
+        let count = wire.window.map_or(bytes.len(), |window| window.min(bytes.len()));
+        if count == 0 {
+            return Poll::Pending;
+        }
+        wire.window = wire.window.map(|window| window - count);
+        wire.writes += 1;
+        wire.outgoing.extend_from_slice(&bytes[..count]);
+        Poll::Ready(Ok(count))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -52,148 +123,178 @@ impl Wakes {
     }
 }
 
-/// A socket, and what reads from it; what is woken counts.
-fn reading() -> (Arc<Socket>, SocketIo, Arc<Wakes>) {
+/// Keeps the tasks that are spawned, to be polled by hand.
+#[derive(Default)]
+struct HeldTasks {
+    tasks: Mutex<Vec<Task>>,
+    wakes: Arc<Wakes>,
+}
+
+impl Spawn for HeldTasks {
+    fn spawn(&self, task: Task) {
+        self.tasks.lock().expect("not poisoned").push(task);
+    }
+}
+
+impl HeldTasks {
+    /// Gives each task a turn.
+    fn poll(&self) {
+        let waker = Waker::from(Arc::clone(&self.wakes));
+        let mut cx = Context::from_waker(&waker);
+        self.tasks.lock().expect("not poisoned").retain_mut(|task| task.as_mut().poll(&mut cx).is_pending());
+    }
+}
+
+struct Rig {
+    socket: Arc<Socket>,
+    wire: FakeWire,
+    tasks: HeldTasks,
+    _watcher: Watcher,
+}
+
+fn rig() -> Rig {
+    let (wire, tasks, watcher) = (FakeWire::default(), HeldTasks::default(), Watcher::default());
+    watcher.start(&tasks);
     let counters = Arc::new(NodeCounters::new(Arc::new(SmolRuntime::new()), 0, 0));
-    let socket = Socket::new(Box::new(Endless), Arc::default(), Arc::from("redis://node"), counters);
-    (Arc::clone(&socket), SocketIo::new(socket), Arc::new(Wakes::default()))
+    let stream = Box::new(wire.clone());
+    let socket = Socket::new(stream, LIMITS, &watcher, Arc::default(), Arc::from("redis://node"), counters);
+    socket.rest();
+    tasks.poll();
+    Rig { socket, wire, tasks, _watcher: watcher }
 }
 
-/// How many bytes one read brings; none if there is nothing to be had now.
-fn read(stream: &mut SocketIo, wakes: &Arc<Wakes>) -> Option<usize> {
+fn poll<F: Future + Unpin>(future: &mut F, wakes: &Arc<Wakes>) -> Poll<F::Output> {
     let waker = Waker::from(Arc::clone(wakes));
-    let mut bytes = [0; 8_192];
-    let mut buffer = ReadBuf::new(&mut bytes);
-    match Pin::new(stream).poll_read(&mut Context::from_waker(&waker), &mut buffer) {
-        Poll::Ready(read) => {
-            read.expect("no error");
-            Some(buffer.filled().len())
-        }
-        Poll::Pending => None,
-    }
+    Pin::new(future).poll(&mut Context::from_waker(&waker))
 }
 
-/// Lets what reads have one turn; returns how many bytes it gets.
-fn turn(socket: &Arc<Socket>, stream: &mut SocketIo, wakes: &Arc<Wakes>) -> usize {
-    let mut sum = 0;
-    {
-        let turn = std::future::poll_fn(|_| {
-            while let Some(bytes) = read(stream, wakes) {
-                sum += bytes;
-            }
-            Poll::Ready(())
-        });
-        let mut turn = std::pin::pin!(socket.received.in_turns(turn));
-        assert!(turn.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready());
-    }
-    sum
+fn answered(text: &str) -> Poll<Outcome> {
+    Poll::Ready(Outcome::Answered(Replies::One(Value::SimpleString(String::from(text)))))
 }
 
-fn message() -> PushInfo {
-    PushInfo { kind: PushKind::Message, data: Vec::new() }
-}
-
+/// Guards against: a reader that goes on for as long as there is something.
 #[test]
 fn a_turn_reads_so_much_and_asks_for_the_next_one() {
-    let (socket, mut stream, wakes) = reading();
+    let rig = rig();
+    rig.socket.set_open_ended(true);
+    rig.wire.say(Some(b"+OK\r\n"));
+    rig.wire.lock().is_endless = true;
     for round in 1..4 {
-        let bytes = turn(&socket, &mut stream, &wakes);
-        assert!((BYTES_A_TURN..BYTES_A_TURN + 8_192).contains(&bytes), "{bytes} bytes");
-        assert_eq!(wakes.count(), round, "one more turn is asked for");
+        rig.tasks.poll();
+        let read = rig.wire.lock().read;
+        assert!((round * BYTES_A_TURN..round * (BYTES_A_TURN + 33_000)).contains(&read), "{read} bytes after {round}");
     }
+    assert!(!rig.socket.is_dead());
 }
 
-/// What is done to a socket before bytes come.
-type SocketSetup = fn(&Socket);
-
+/// Guards against: a stream that is not watched after its first command; a watcher that is woken while the borrower reads.
 #[test]
-fn bytes_end_a_link_unless_a_reply_may_come() {
-    let may_come: [(&str, SocketSetup); 5] = [
-        ("hello is said", |_| {}),
-        ("one borrower has asked", |socket| socket.outstanding.set_asked(true)),
-        ("pushes were asked for", |socket| {
-            socket.outstanding.set_asked(false);
-            socket.outstanding.set_open_ended(true);
-        }),
-        ("shared clients have asked", |socket| {
-            socket.outstanding.set_asked(false);
-            socket.share(Arc::new(Padded(AtomicUsize::new(1))));
-        }),
-        ("a shared client has left its request", |socket| {
-            socket.outstanding.set_asked(false);
-            socket.share(Arc::new(Padded(AtomicUsize::new(0))));
-            socket.outstanding.leave(redis_manager_core::Instant::from_nanos(7));
-        }),
-    ];
-    for (why, prepare) in may_come {
-        let (socket, mut stream, wakes) = reading();
-        prepare(&socket);
-        assert!(read(&mut stream, &wakes) > Some(0) && !socket.is_dead(), "{why}");
+fn the_end_of_an_idle_connection_is_noticed_by_the_watcher_and_its_replies_by_the_borrower() {
+    let rig = rig();
+    let (ping, wakes) = (redis::cmd("PING"), Arc::new(Wakes::default()));
+    for _ in 0..3 {
+        let mut asking = rig.socket.ask(Request::Command(&ping));
+        assert!(poll(&mut asking, &wakes).is_pending());
+        let before = (wakes.count(), rig.tasks.wakes.count());
+        rig.wire.say(Some(b"+PONG\r\n"));
+        assert_eq!((wakes.count(), rig.tasks.wakes.count()), (before.0 + 1, before.1), "the borrower reads itself");
+        assert_eq!(poll(&mut asking, &wakes), answered("PONG"));
     }
-    let none: [(&str, SocketSetup); 4] = [
-        ("nothing was asked", |socket| socket.outstanding.set_asked(false)),
-        ("the shared clients have their replies", |socket| {
-            socket.outstanding.set_asked(false);
-            socket.share(Arc::new(Padded(AtomicUsize::new(0))));
-        }),
-        ("a later request than the one that was left has its reply", |socket| {
-            socket.outstanding.set_asked(false);
-            socket.outstanding.leave(redis_manager_core::Instant::from_nanos(7));
-            socket.outstanding.answered(redis_manager_core::Instant::from_nanos(8));
-        }),
-        ("the shared clients are gone, and owe nothing", |socket| {
-            socket.share(Arc::new(Padded(AtomicUsize::new(1))));
-            socket.unshare(false);
-        }),
-    ];
-    for (why, prepare) in none {
-        let (socket, mut stream, wakes) = reading();
-        prepare(&socket);
-        assert_eq!(read(&mut stream, &wakes), Some(0), "the end of the stream: {why}");
-        assert!(socket.is_dead(), "{why}");
-    }
-    let (socket, mut stream, wakes) = reading();
-    socket.outstanding.leave(redis_manager_core::Instant::from_nanos(7));
-    socket.outstanding.answered(redis_manager_core::Instant::from_nanos(7));
-    socket.unshare(true);
-    assert!(read(&mut stream, &wakes) > Some(0), "what shared clients have left is still to come");
+    let before = rig.tasks.wakes.count();
+    rig.wire.say(None);
+    assert_eq!(rig.tasks.wakes.count(), before + 1, "the watcher is woken");
+    rig.tasks.poll();
+    assert!(rig.socket.is_dead());
+    assert_eq!(poll(&mut rig.socket.ask(Request::Command(&ping)), &wakes), Poll::Ready(Outcome::Ended(Fate::Unsent)));
 }
 
+/// Guards against: a reply that is left, and is not read before the next command.
+#[test]
+fn what_a_borrower_has_left_is_read_by_the_watcher() {
+    let rig = rig();
+    let (ping, wakes) = (redis::cmd("PING"), Arc::new(Wakes::default()));
+    let mut asking = rig.socket.ask(Request::Command(&ping));
+    assert!(poll(&mut asking, &wakes).is_pending());
+    drop(asking);
+    assert!(rig.socket.has_in_flight());
+    rig.wire.say(Some(b"+PONG\r\n"));
+    rig.tasks.poll();
+    assert!(!rig.socket.has_in_flight() && !rig.socket.is_dead());
+    rig.wire.say(Some(b"+PONG\r\n"));
+    rig.tasks.poll();
+    assert!(rig.socket.is_dead(), "one reply too many");
+}
+
+/// Guards against: no limit, and a reader that is not resumed.
 #[test]
 fn the_inbox_of_a_listener_has_a_bound() {
-    let (socket, mut stream, wakes) = reading();
-    socket.listen();
-    for _ in 0..MOST_PUSHES - 1 {
-        socket.push(message());
+    let rig = rig();
+    rig.socket.listen();
+    let push = b">3\r\n+message\r\n+a\r\n+b\r\n";
+    for _ in 0..MOST_PUSHES + 500 {
+        rig.wire.say(Some(push));
+        rig.tasks.poll();
     }
-    assert!(read(&mut stream, &wakes) > Some(0), "there is room for one");
-    socket.push(message());
-    assert_eq!(read(&mut stream, &wakes), None, "it is full");
-    let everything = socket.read_on();
-    assert_eq!(wakes.count(), 1, "a reply is waited for");
-    assert!(read(&mut stream, &wakes) > Some(0));
-    drop(everything);
-    assert_eq!(read(&mut stream, &wakes), None);
+    assert_eq!(rig.socket.state().machine.kept_pushes(), MOST_PUSHES);
     let mut cx = Context::from_waker(Waker::noop());
-    for left in (0..MOST_PUSHES).rev() {
-        assert_eq!(wakes.count(), if left < MOST_PUSHES / 2 { 2 } else { 1 }, "{left} left");
-        assert!(matches!(socket.poll_push(&mut cx), Poll::Ready(Some(_))));
+    for taken in 1..=MOST_PUSHES / 2 {
+        assert!(matches!(rig.socket.poll_push(&mut cx), Poll::Ready(Some(_))));
+        let is_resumed = rig.socket.state().machine.kept_pushes() > MOST_PUSHES - taken;
+        assert_eq!(is_resumed, taken == MOST_PUSHES / 2, "{taken} taken");
     }
-    assert!(socket.poll_push(&mut cx).is_pending());
-    assert!(read(&mut stream, &wakes) > Some(0));
+    let left = std::iter::from_fn(|| match rig.socket.poll_push(&mut cx) {
+        Poll::Ready(push) => push,
+        Poll::Pending => None,
+    });
+    assert_eq!(left.count(), MOST_PUSHES / 2 + 500, "none is lost");
 }
 
+/// Guards against: a write for each command; a task that is not woken for what the callers add.
 #[test]
-fn pushes_are_told_from_replies() {
-    let (socket, mut stream, wakes) = reading();
-    let start = socket.received.mark();
-    assert!(!socket.has_received());
-    let _ = read(&mut stream, &wakes);
-    let replied = socket.received.mark();
-    assert!(socket.has_received() && replied.is_beyond(start) && replied.has_reply_since(start));
-    let _ = read(&mut stream, &wakes);
-    socket.push(message());
-    let pushed = socket.received.mark();
-    assert!(pushed.is_beyond(replied) && !pushed.has_reply_since(replied));
-    assert!(!pushed.is_beyond(pushed));
+fn the_commands_of_many_callers_are_written_together() {
+    let rig = rig();
+    rig.socket.share(&rig.tasks);
+    rig.tasks.poll();
+    let (ping, wakes) = (redis::cmd("PING"), Arc::new(Wakes::default()));
+    let mut askings: Vec<_> = (0..10).map(|_| rig.socket.ask(Request::Command(&ping))).collect();
+    askings.iter_mut().for_each(|asking| assert!(poll(asking, &wakes).is_pending()));
+    assert_eq!(rig.wire.lock().writes, 1, "the first one at once");
+    rig.tasks.poll();
+    assert_eq!(rig.wire.lock().writes, 2, "the others by the task");
+    rig.wire.say(Some(&b"+PONG\r\n".repeat(10)));
+    rig.tasks.poll();
+    assert_eq!(wakes.count(), 10);
+    askings.iter_mut().for_each(|asking| assert_eq!(poll(asking, &wakes), answered("PONG")));
+    // The task has a turn in any case after so many replies: it is not prompted, and writes all of it.
+    let mut askings: Vec<_> = (0..10).map(|_| rig.socket.ask(Request::Command(&ping))).collect();
+    askings.iter_mut().for_each(|asking| assert!(poll(asking, &wakes).is_pending()));
+    assert_eq!(rig.wire.lock().writes, 2);
+    rig.tasks.poll();
+    assert_eq!(rig.wire.lock().writes, 3);
+}
+
+/// Guards against: a fate by what was put into the buffer.
+#[test]
+fn the_end_says_of_each_caller_whether_its_command_was_written() {
+    let rig = rig();
+    rig.socket.share(&rig.tasks);
+    rig.tasks.poll();
+    rig.wire.lock().window = Some(14 + 13);
+    let (ping, wakes) = (redis::cmd("PING"), Arc::new(Wakes::default()));
+    let mut askings: Vec<_> = (0..3).map(|_| rig.socket.ask(Request::Command(&ping))).collect();
+    askings.iter_mut().for_each(|asking| assert!(poll(asking, &wakes).is_pending()));
+    rig.tasks.poll();
+    rig.socket.close();
+    let fates: Vec<_> = askings.iter_mut().map(|asking| poll(asking, &wakes)).collect();
+    let ended = |fate| Poll::Ready(Outcome::Ended(fate));
+    assert_eq!(fates, [ended(Fate::MaybeExecuted), ended(Fate::Unsent), ended(Fate::Unsent)]);
+    assert_eq!(wakes.count(), 3, "each is woken");
+}
+
+/// Guards against: the end of the runtime taken for a lost connection.
+#[test]
+fn the_end_of_the_watchers_task_is_the_end_of_the_runtime() {
+    let rig = rig();
+    rig.tasks.tasks.lock().expect("not poisoned").clear();
+    assert_eq!(rig.socket.why_ended(), Some(SocketEnd::RuntimeEnded));
 }

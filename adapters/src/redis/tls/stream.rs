@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::client::TlsStream;
 
 use crate::redis_node::tls::error::{TlsError, refusal};
-use crate::stream::BoxStream;
+use crate::stream::{BoxStream, Peeked, Stream};
 
 /// The TLS error that ended an encrypted stream, if there was one. In TLS 1.3 the client is done before the server has checked
 /// its certificate: a rejection arrives as the answer to the first command.
@@ -51,6 +51,16 @@ pub(super) struct WatchedStream {
 impl WatchedStream {
     pub(super) fn new(stream: TlsStream<BoxStream>, verdict: TlsVerdict) -> Self {
         Self { stream, verdict }
+    }
+}
+
+impl Stream for WatchedStream {
+    /// What has come may be no more than a message of TLS.
+    fn peek(&self) -> Peeked {
+        match self.stream.get_ref().0.peek() {
+            Peeked::Data | Peeked::Nothing => Peeked::Nothing,
+            Peeked::End => Peeked::End,
+        }
     }
 }
 

@@ -70,6 +70,8 @@ impl FakeSender {
     }
 }
 
+impl crate::runtime::Stream for FakeStream {}
+
 impl AsyncRead for FakeStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;

@@ -1,0 +1,228 @@
+//! The machine beside a model of a server that answers whole commands in order. For tests, and for fuzzing.
+
+use std::collections::VecDeque;
+
+use redis::{Cmd, Pipeline, Value};
+
+use super::answer::{Fate, Outcome, Replies};
+use super::machine::{Machine, RequestId};
+use super::parser::ReplyLimits;
+use super::request::Request;
+use super::wire_limits::WireLimits;
+
+/// What a story of the model sends: commands that echo words, alone, in pipelines and in transactions.
+enum Sent {
+    Alone(Cmd),
+    Together(Pipeline),
+}
+
+impl Sent {
+    fn chosen(choose: &mut dyn FnMut(usize) -> usize, number: usize) -> (Self, Vec<String>) {
+        let long = "x".repeat(if choose(8) == 0 { 300 } else { choose(20) });
+        let count = choose(4);
+        let words: Vec<_> = (0..count.max(1)).map(|part| format!("{number}-{part}-{long}")).collect();
+        if count == 0 {
+            return (Self::Alone(echo(&words[0])), words);
+        }
+        let mut pipeline = Pipeline::new();
+        if choose(2) == 0 {
+            pipeline.atomic();
+        }
+        words.iter().for_each(|word| {
+            pipeline.add_command(echo(word));
+        });
+        (Self::Together(pipeline), words)
+    }
+
+    fn request(&self) -> Request<'_> {
+        match self {
+            Self::Alone(cmd) => Request::Command(cmd),
+            Self::Together(pipeline) if pipeline.is_transaction() => {
+                Request::Pipeline { pipeline, offset: pipeline.len() + 1, count: 1 }
+            }
+            Self::Together(pipeline) => Request::whole(pipeline),
+        }
+    }
+
+    fn answer(&self, words: &[String]) -> Replies {
+        let values: Vec<_> = words.iter().map(|word| bulk(word)).collect();
+        match self {
+            Self::Alone(_) => Replies::One(values[0].clone()),
+            Self::Together(pipeline) if pipeline.is_transaction() => Replies::Many(vec![Value::Array(values)]),
+            Self::Together(_) => Replies::Many(values),
+        }
+    }
+}
+
+/// A server that carries out every command that it has got whole.
+#[derive(Default)]
+struct ModelServer {
+    written: usize,
+    /// Where each command ends, what is answered, and whether the request counts as begun with it.
+    commands: VecDeque<(usize, String, Option<usize>)>,
+    replies: VecDeque<u8>,
+    /// Requests that were carried out, in part or as a whole.
+    executed: Vec<usize>,
+    ends_at: usize,
+}
+
+impl ModelServer {
+    fn note(&mut self, number: usize, sent: &Sent, words: &[String]) {
+        let mut add = |length: usize, reply: String, begins: bool| {
+            self.ends_at += length;
+            self.commands.push_back((self.ends_at, reply, begins.then_some(number)));
+        };
+        let bulk_of = |word: &String| format!("${}\r\n{word}\r\n", word.len());
+        let is_atomic = sent.request().is_transaction();
+        if is_atomic {
+            add(15, String::from("+OK\r\n"), false);
+        }
+        for (index, word) in words.iter().enumerate() {
+            let reply = if is_atomic { String::from("+QUEUED\r\n") } else { bulk_of(word) };
+            add(echo(word).get_packed_command().len(), reply, index == 0 && !is_atomic);
+        }
+        if is_atomic {
+            let replies: String = words.iter().map(bulk_of).collect();
+            add(14, format!("*{}\r\n{replies}", words.len()), true);
+        }
+    }
+
+    fn take(&mut self, count: usize) {
+        self.written += count;
+        while self.commands.front().is_some_and(|(end, ..)| *end <= self.written) {
+            let (_, reply, begun) = self.commands.pop_front().expect("it was there");
+            self.replies.extend(reply.bytes());
+            self.executed.extend(begun);
+        }
+    }
+}
+
+/// A request that has begun, and what it sends once it is admitted.
+struct OpenRequest {
+    number: usize,
+    id: RequestId,
+    sent: Option<(Sent, Vec<String>)>,
+}
+
+/// How the requests of a story ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct StorySeen {
+    pub(super) answered: usize,
+    /// Not admitted before the end.
+    pub(super) unbegun: usize,
+    pub(super) unsent: usize,
+    pub(super) maybe_executed: usize,
+}
+
+impl StorySeen {
+    #[cfg(test)]
+    pub(super) fn add(&mut self, other: &Self) {
+        self.answered += other.answered;
+        self.unbegun += other.unbegun;
+        self.unsent += other.unsent;
+        self.maybe_executed += other.maybe_executed;
+    }
+}
+
+/// Runs the machine for so many steps, which `choose` picks, a number below the given one each time, and then ends it. Asserts
+/// that every reply belongs to its request, that requests are admitted in order, and that every fate is exact.
+pub(super) fn run_story(steps: usize, choose: &mut dyn FnMut(usize) -> usize) -> StorySeen {
+    let limits = WireLimits {
+        reply: ReplyLimits { max_bytes: 1 << 20, max_depth: 10 },
+        in_flight: 1 + choose(6),
+        unsent: 50 + choose(400),
+        kept_buffer: 1_000,
+    };
+    let (mut machine, mut server, mut seen) = (Machine::new(limits), ModelServer::default(), StorySeen::default());
+    let (mut open, mut order): (Vec<OpenRequest>, VecDeque<usize>) = Default::default();
+    for number in 0..steps {
+        match choose(6) {
+            0 | 1 => {
+                order.push_back(number);
+                open.push(OpenRequest { number, id: machine.begin(), sent: None });
+            }
+            2 if !open.is_empty() => {
+                let left = open.swap_remove(choose(open.len()));
+                if left.sent.is_none() {
+                    order.retain(|other| *other != left.number);
+                }
+                machine.leave(left.id);
+            }
+            3 => {
+                let count = choose(machine.unsent().len() + 1);
+                machine.wrote(count);
+                server.take(count);
+            }
+            4 | 5 => {
+                let count = choose(server.replies.len() + 1);
+                let bytes: Vec<u8> = server.replies.drain(..count).collect();
+                if !bytes.is_empty() {
+                    machine.receive(&bytes).expect("the server is in step");
+                }
+            }
+            _ => {}
+        }
+        open.sort_by_key(|request| request.number);
+        open = std::mem::take(&mut open)
+            .into_iter()
+            .map(|request| send_if_admitted(request, &mut machine, &mut server, &mut order, choose))
+            .collect();
+        while machine.poll_ready().is_some() {}
+        for OpenRequest { number, id, sent } in std::mem::take(&mut open) {
+            match machine.take_outcome(id) {
+                Ok(outcome) => {
+                    let (request, words) = sent.as_ref().expect("only what was sent is answered");
+                    assert_eq!(outcome, Outcome::Answered(request.answer(words)), "its own reply");
+                    seen.answered += 1;
+                }
+                Err(id) => open.push(OpenRequest { number, id, sent }),
+            }
+        }
+    }
+    machine.end();
+    for OpenRequest { number, id, sent } in open {
+        let Ok(Outcome::Ended(fate)) = machine.take_outcome(id) else { panic!("M1: {number} has no fate") };
+        let is_executed = server.executed.contains(&number);
+        assert_eq!(fate, if is_executed { Fate::MaybeExecuted } else { Fate::Unsent }, "the fate of {number}");
+        match (sent.is_some(), is_executed) {
+            (false, _) => seen.unbegun += 1,
+            (true, false) => seen.unsent += 1,
+            (true, true) => seen.maybe_executed += 1,
+        }
+    }
+    let late = machine.begin();
+    assert_eq!(machine.take_outcome(late), Ok(Outcome::Ended(Fate::Unsent)), "after the end");
+    seen
+}
+
+fn send_if_admitted(
+    mut request: OpenRequest,
+    machine: &mut Machine,
+    server: &mut ModelServer,
+    order: &mut VecDeque<usize>,
+    choose: &mut dyn FnMut(usize) -> usize,
+) -> OpenRequest {
+    if request.sent.is_none() && machine.is_admitted(&request.id) {
+        assert_eq!(order.pop_front(), Some(request.number), "in order");
+        let (sent, words) = Sent::chosen(choose, request.number);
+        server.note(request.number, &sent, &words);
+        request.id = machine.send(request.id, sent.request()).expect("its reply is waited for");
+        request.sent = Some((sent, words));
+    }
+    request
+}
+
+/// Runs a story that the bytes choose, and asserts what must hold of all of them.
+pub fn check_connection_machine(bytes: &[u8]) {
+    let mut bytes = bytes.iter();
+    let steps = bytes.len().min(500);
+    run_story(steps, &mut |count| bytes.next().map_or(0, |byte| usize::from(*byte) * count / 256));
+}
+
+pub(super) fn echo(word: &str) -> Cmd {
+    redis::cmd("ECHO").arg(word).clone()
+}
+
+fn bulk(word: &str) -> Value {
+    Value::BulkString(word.as_bytes().to_vec())
+}
