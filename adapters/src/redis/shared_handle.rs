@@ -190,6 +190,8 @@ impl InFlight<'_> {
             }
             None => {
                 let reply_timeout = profile.reply_timeout;
+                // Even if the reply comes just afterwards.
+                connection.check_later();
                 // The time before it was sent is no wait for a reply.
                 let waited = flight.runtime.now().saturating_duration_since(sent_at);
                 if reply_timeout.limit().is_none_or(|limit| waited >= limit / 2) {
