@@ -9,7 +9,7 @@ use crate::cluster::retry::elsewhere;
 use crate::cluster::routed_client::in_part;
 use crate::cluster::wire::{Wire, behind_asking, note_refusal, spare};
 use crate::connection::resp::answer::Replies;
-use crate::connection::resp::request::Request;
+use crate::connection::resp::request::Outgoing;
 use crate::redis_node::CommandProfile;
 
 /// A pipeline of which some commands may have been executed.
@@ -100,7 +100,7 @@ impl Wire {
             let is_whole = !progress.has_begun() && !asking;
             let rest = (!is_whole).then(|| progress.rest(asking));
             let pipeline = rest.as_ref().unwrap_or(pipeline);
-            let parcel = Request::whole(pipeline);
+            let parcel = Outgoing::whole(pipeline);
             let wire = other.as_mut().unwrap_or(self);
             // Once a part was executed, the redis crate must not send it again: the rest follows the redirection.
             let bound = asking || progress.has_begun();
@@ -144,8 +144,8 @@ impl Wire {
         let led = asking.then(|| transaction_behind_asking(pipeline));
         let parcel = match &led {
             // All replies but the first: a refusal is reported when the command is queued.
-            Some(led) => Request::Pipeline { pipeline: led, offset: 1, count: led.len() - 1 },
-            None => Request::Pipeline { pipeline, offset, count },
+            Some(led) => Outgoing::Pipeline { pipeline: led, offset: 1, count: led.len() - 1 },
+            None => Outgoing::Pipeline { pipeline, offset, count },
         };
         let mut attempt = self.attempt(cluster, |session| CommandProfile::of_pipeline(pipeline, session));
         loop {
@@ -211,7 +211,7 @@ fn error_of(value: &Value) -> Option<&ServerError> {
 }
 
 /// The requested answers; those behind an ASKING are all there.
-fn shown(sent: RedisResult<Replies>, parcel: Request<'_>, offset: usize, count: usize) -> RedisResult<Vec<Value>> {
+fn shown(sent: RedisResult<Replies>, parcel: Outgoing<'_>, offset: usize, count: usize) -> RedisResult<Vec<Value>> {
     let values = sent?.into_values(parcel)?;
     Ok(if parcel.is_transaction() { values } else { values.into_iter().skip(offset).take(count).collect() })
 }

@@ -13,7 +13,7 @@ use crate::cluster::connector::ClusterConnector;
 use crate::cluster::nodes::Cluster;
 use crate::cluster::retry::{OWNER_CHANGED, goes_out_in_parts};
 use crate::cluster::wire::{Wire, refresh_errand};
-use crate::connection::resp::request::Request;
+use crate::connection::resp::request::Outgoing;
 use crate::error::{CommandFailure, Outage, RedisErrorExt, Sent};
 use crate::redis_node::{
     CommandProfile, CountedRequest, CountsRequests, NodeCounters, RequestWay, ReusableSleep, Session, redact,
@@ -131,7 +131,7 @@ impl RoutedConnection {
     }
 
     pub(crate) async fn ask(&mut self, way: RequestWay, cmd: &Cmd) -> RedisResult<Value> {
-        let asked = Request::Command(cmd);
+        let asked = Outgoing::Command(cmd);
         let counted = CountedRequest::begin(self, way, asked);
         let result = counted.sender.route(cmd).await;
         counted.end(&result, asked);
@@ -145,7 +145,7 @@ impl RoutedConnection {
         offset: usize,
         count: usize,
     ) -> RedisResult<Vec<Value>> {
-        let asked = Request::Pipeline { pipeline, offset, count };
+        let asked = Outgoing::Pipeline { pipeline, offset, count };
         let counted = CountedRequest::begin(self, way, asked);
         let result = counted.sender.route_all(pipeline, offset, count).await;
         counted.end(&result, asked);

@@ -21,7 +21,7 @@ use crate::cluster::retry::{elsewhere, please_look_again};
 use crate::cluster::retry_budget::RetryBudget;
 use crate::cluster::routed_client::conceal;
 use crate::connection::resp::answer::Replies;
-use crate::connection::resp::request::Request;
+use crate::connection::resp::request::Outgoing;
 use crate::error::{CommandFailure, GetClientError, Outage};
 use crate::redis_node::{CommandProfile, Session, SharedHandle};
 
@@ -160,8 +160,8 @@ impl Wire {
         let asking = self.take_asking();
         let led = asking.then(|| behind_asking([cmd]));
         let parcel = match &led {
-            Some(pipeline) => Request::Pipeline { pipeline, offset: 1, count: 1 },
-            None => Request::Command(cmd),
+            Some(pipeline) => Outgoing::Pipeline { pipeline, offset: 1, count: 1 },
+            None => Outgoing::Command(cmd),
         };
         let mut attempt = self.attempt(cluster, |session| CommandProfile::of_command(cmd, session));
         loop {
@@ -191,7 +191,7 @@ impl Wire {
     pub(crate) async fn send_once(
         &mut self,
         cluster: &Cluster,
-        parcel: Request<'_>,
+        parcel: Outgoing<'_>,
         attempt: &RetryBudget,
         asking: bool,
     ) -> RedisResult<Option<Replies>> {

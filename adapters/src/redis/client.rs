@@ -12,7 +12,7 @@ use redis_manager_core::Lease;
 #[cfg(feature = "cluster")]
 use crate::cluster::ClusterConnector;
 use crate::connection::resp::answer::Replies;
-use crate::connection::resp::request::Request;
+use crate::connection::resp::request::Outgoing;
 use crate::redis_node::RedisConnector;
 use crate::redis_node::command_profile::CommandProfile;
 use crate::redis_node::contention::Contender;
@@ -209,7 +209,7 @@ impl ConnectionLike for Client {
         match &mut self.lent {
             LeaseKind::Node(lease) => {
                 let profile = CommandProfile::of_packed_commands(pipeline, offset, count, lease.session());
-                let request = Request::Pipeline { pipeline, offset, count };
+                let request = Outgoing::Pipeline { pipeline, offset, count };
                 Box::pin(async move {
                     let allowed = watch.map_or(Ok(()), |watch| check_pipeline_in_body(watch, pipeline));
                     let checked = allowed.and_then(|()| profile.check_pipeline(pipeline));

@@ -2,7 +2,7 @@
 
 use redis::{Cmd, Pipeline, RedisResult};
 
-use crate::connection::resp::request::Request;
+use crate::connection::resp::request::Outgoing;
 use crate::redis_node::commands::{Effect, effect_of};
 use crate::redis_node::dirty_flags::DirtyFlags;
 use crate::redis_node::pool_args::UnknownCommands;
@@ -72,11 +72,11 @@ impl CommandProfile {
     }
 
     /// The command as a request.
-    pub(crate) fn request(self, cmd: &Cmd) -> Request<'_> {
+    pub(crate) fn request(self, cmd: &Cmd) -> Outgoing<'_> {
         if self.leaves.has(DirtyFlags::LISTENS) {
-            Request::Subscription { cmd, confirmations: cmd.args_iter().len().saturating_sub(1) }
+            Outgoing::Subscription { cmd, confirmations: cmd.args_iter().len().saturating_sub(1) }
         } else {
-            Request::Command(cmd)
+            Outgoing::Command(cmd)
         }
     }
 

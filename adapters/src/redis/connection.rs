@@ -9,8 +9,8 @@ use std::time::Duration;
 use redis::{Cmd, Pipeline, ProtocolVersion, RedisError, RedisResult, Value};
 use redis_manager_core::{Condition, Instant, Runtime};
 
-use crate::connection::resp::answer::{Fate, Outcome, Replies};
-use crate::connection::resp::request::Request;
+use crate::connection::resp::answer::{Replies, RequestFate, RequestOutcome};
+use crate::connection::resp::request::Outgoing;
 use crate::error::{CommandFailure, Outage};
 use crate::redis_node::close_registry::{CloseRegistry, RegistryEntry, WaitsFor};
 use crate::redis_node::command_profile::CommandProfile;
@@ -210,7 +210,7 @@ impl RedisConnection {
             pipeline.cmd("SELECT").arg(self.db());
         }
         pipeline.cmd("PING").arg(nonce);
-        let request = Request::whole(&pipeline);
+        let request = Outgoing::whole(&pipeline);
         let mut answers = self.ask(CommandProfile::UNBOUNDED, request, Author::Ours).await?.into_values(request)?;
         let echoed = matches!(answers.pop(), Some(Value::BulkString(bytes)) if bytes == nonce.as_bytes());
         if self.session.traces.has(DirtyFlags::MULTI) {
@@ -226,7 +226,7 @@ impl RedisConnection {
     }
 
     /// Sends something and waits for its reply, no longer than its timeout.
-    pub(crate) async fn ask(&mut self, profile: CommandProfile, request: Request<'_>, author: Author) -> RedisResult<Replies> {
+    pub(crate) async fn ask(&mut self, profile: CommandProfile, request: Outgoing<'_>, author: Author) -> RedisResult<Replies> {
         let now = self.runtime.now();
         let since = match self.state {
             _ if self.socket.is_dead() => return Err(lost_before(self.socket.node(), self.socket.why_ended())),
@@ -259,8 +259,8 @@ impl RedisConnection {
         }
         drop(entry);
         let answer = match outcome {
-            Some(Outcome::Answered(answer)) => answer,
-            Some(Outcome::Ended(fate)) => return Err(ended(fate, &self.socket)),
+            Some(RequestOutcome::Answered(answer)) => answer,
+            Some(RequestOutcome::Ended(fate)) => return Err(ended(fate, &self.socket)),
             None => {
                 self.state = ReplyState::Silent;
                 return Err(timed_out(Some(self.socket.node()), profile.reply_timeout, &*self.runtime));
@@ -343,11 +343,11 @@ impl Drop for CloseUnlessAnswered<'_> {
 }
 
 /// What a command gets whose connection has ended before its reply.
-pub(crate) fn ended(fate: Fate, socket: &Socket) -> RedisError {
+pub(crate) fn ended(fate: RequestFate, socket: &Socket) -> RedisError {
     let why = socket.why_ended();
     match fate {
-        Fate::Unsent => lost_before(socket.node(), why),
-        Fate::MaybeExecuted => {
+        RequestFate::Unsent => lost_before(socket.node(), why),
+        RequestFate::MaybeExecuted => {
             let unknown = |outage, text: &str| CommandFailure::unknown(Some(socket.node()), outage, text).lost();
             match why {
                 Some(SocketEnd::PoolsClosed) => {

@@ -10,7 +10,7 @@ use redis::aio::ConnectionLike;
 use redis::{Arg, Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value};
 
 use crate::connection::resp::answer::Replies;
-use crate::connection::resp::request::Request;
+use crate::connection::resp::request::Outgoing;
 use crate::redis_node::command_profile::CommandProfile;
 use crate::redis_node::connection::RedisConnection;
 use crate::redis_node::error::ConnectError;
@@ -170,7 +170,7 @@ impl ConnectionLike for NewConnection {
         pipeline.cmd_iter().for_each(|cmd| lock(&self.returned).note(cmd));
         let connection = self.connection_mut();
         let profile = CommandProfile::of_packed_commands(pipeline, offset, count, connection.session());
-        let request = Request::Pipeline { pipeline, offset, count };
+        let request = Outgoing::Pipeline { pipeline, offset, count };
         Box::pin(async move {
             let checked = profile.check_pipeline(pipeline).map(|()| profile);
             ask_counted(connection, checked, request).await.and_then(|answer| answer.into_values(request))

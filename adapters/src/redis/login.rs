@@ -8,7 +8,7 @@ use redis_manager_core::Runtime;
 
 use crate::connection::resp::answer::Replies;
 use crate::connection::resp::parser::ReplyLimits;
-use crate::connection::resp::request::Request;
+use crate::connection::resp::request::Outgoing;
 use crate::connection::resp::wire_limits::WireLimits;
 use crate::redis_node::address::Endpoint;
 use crate::redis_node::command_profile::CommandProfile;
@@ -110,7 +110,7 @@ impl RedisConnector {
         if let Some(password) = self.address.login.password() {
             hello.arg("AUTH").arg(self.address.login.username().unwrap_or("default")).arg(password);
         }
-        let greeted = conn.ask(CommandProfile::UNBOUNDED, Request::Command(&hello), Author::Ours).await;
+        let greeted = conn.ask(CommandProfile::UNBOUNDED, Outgoing::Command(&hello), Author::Ours).await;
         let source = match greeted.and_then(Replies::into_value).and_then(Value::extract_error) {
             Ok(_) => return Ok(conn),
             Err(source) => source,
@@ -186,7 +186,7 @@ impl RedisConnector {
         }
         let nonce = self.nonce_of_ping();
         pipeline.cmd("PING").arg(nonce.as_deref());
-        let request = Request::whole(&pipeline);
+        let request = Outgoing::whole(&pipeline);
         let replies = conn.ask(CommandProfile::UNBOUNDED, request, Author::Ours).await;
         let replies = replies.and_then(|answer| answer.into_values(request));
         let mut replies = replies.map_err(|source| ConnectError::Redis { step: "handshake", source })?;
@@ -224,7 +224,7 @@ impl RedisConnector {
         let mut cmd = redis::cmd("PING");
         cmd.arg(nonce.as_deref());
         // Limited by the caller of the check.
-        let reply = conn.ask(CommandProfile::UNBOUNDED, Request::Command(&cmd), Author::Ours).await;
+        let reply = conn.ask(CommandProfile::UNBOUNDED, Outgoing::Command(&cmd), Author::Ours).await;
         let reply = reply.and_then(Replies::into_value).map_err(|source| ConnectError::Redis { step: "PING", source })?;
         conn.echo = judge(reply, nonce.as_deref(), conn.echo)?;
         Ok(())

@@ -11,7 +11,7 @@ use redis::{Arg, ErrorKind, Msg, ProtocolVersion, RedisError, RedisResult, ToRed
 use redis_manager_core::Lease;
 
 use crate::connection::resp::answer::Replies;
-use crate::connection::resp::request::Request;
+use crate::connection::resp::request::Outgoing;
 use crate::redis_node::RedisConnector;
 use crate::redis_node::close_registry::RegistryEntry;
 use crate::redis_node::command_profile::CommandProfile;
@@ -179,7 +179,7 @@ impl PubSub {
         let begins = matches!(name, "SUBSCRIBE" | "PSUBSCRIBE");
         // It may have begun from now on, also if this future is dropped.
         let begun: Vec<_> = names.iter().filter(|name| begins && subscribed.insert((*name).clone())).collect();
-        let request = Request::Subscription { cmd: &cmd, confirmations };
+        let request = Outgoing::Subscription { cmd: &cmd, confirmations };
         let answer = ask_counted(&mut self.lease, Ok(profile), request).await.and_then(Replies::into_value)?;
         let subscribed = self.subscribed.of(name);
         match answer.extract_error() {

@@ -3,7 +3,7 @@
 use redis::{Arg, Cmd, ServerError, Value};
 
 use crate::connection::resp::answer::{Replies, TransactionStep, cause_of_abort};
-use crate::connection::resp::request::Request;
+use crate::connection::resp::request::Outgoing;
 
 /// Commands that reply with the text of an application.
 const SPEAKERS: [&[u8]; 7] = [b"DEBUG", b"EVAL", b"EVALSHA", b"EVALSHA_RO", b"EVAL_RO", b"FCALL", b"FCALL_RO"];
@@ -25,16 +25,16 @@ pub(crate) enum Author {
 
 impl Author {
     /// The command of a user that the reply of this number answers; `None` for the reply to the EXEC of a transaction.
-    fn command_of_reply(self, request: Request<'_>, index: usize) -> Option<&Cmd> {
+    fn command_of_reply(self, request: Outgoing<'_>, index: usize) -> Option<&Cmd> {
         match request {
             _ if self == Self::Ours => None,
-            Request::Pipeline { .. } if request.is_transaction() => None,
-            Request::Pipeline { offset, .. } => request.command(offset.saturating_add(index)),
-            Request::Command(_) | Request::Subscription { .. } => request.command(index),
+            Outgoing::Pipeline { .. } if request.is_transaction() => None,
+            Outgoing::Pipeline { offset, .. } => request.command(offset.saturating_add(index)),
+            Outgoing::Command(_) | Outgoing::Subscription { .. } => request.command(index),
         }
     }
 
-    fn command_of_step(self, request: Request<'_>, step: TransactionStep) -> Option<&Cmd> {
+    fn command_of_step(self, request: Outgoing<'_>, step: TransactionStep) -> Option<&Cmd> {
         match step {
             TransactionStep::Command(index) if self == Self::User => request.command(index),
             TransactionStep::Command(_) | TransactionStep::Multi | TransactionStep::Exec => None,
@@ -55,7 +55,7 @@ pub(crate) enum ReplyClass {
 }
 
 impl ReplyClass {
-    pub(crate) fn of(answer: &Replies, request: Request<'_>, author: Author) -> Self {
+    pub(crate) fn of(answer: &Replies, request: Outgoing<'_>, author: Author) -> Self {
         match answer {
             Replies::One(_) | Replies::Many(_) => {
                 let values = answer.values().iter().enumerate();

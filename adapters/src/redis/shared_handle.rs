@@ -15,8 +15,8 @@ use redis_manager_core::{Instant, Runtime};
 
 #[cfg(feature = "cluster")]
 use crate::cluster::RetryBudget;
-use crate::connection::resp::answer::{Fate, Outcome, Replies};
-use crate::connection::resp::request::Request;
+use crate::connection::resp::answer::{Replies, RequestFate, RequestOutcome};
+use crate::connection::resp::request::Outgoing;
 use crate::error::GetClientError;
 use crate::redis_node::command_profile::CommandProfile;
 use crate::redis_node::connection::{ended, timed_out};
@@ -46,7 +46,7 @@ pub(crate) struct SharedHandle {
 #[derive(Clone, Copy)]
 pub(crate) struct SharedRequest<'a> {
     pub(crate) profile: CommandProfile,
-    pub(crate) request: Request<'a>,
+    pub(crate) request: Outgoing<'a>,
     pub(crate) author: Author,
 }
 
@@ -91,7 +91,7 @@ impl SharedHandle {
     }
 
     /// Sends a request of a user, unless it is refused.
-    async fn ask_counted(&mut self, checked: RedisResult<CommandProfile>, request: Request<'_>) -> RedisResult<Replies> {
+    async fn ask_counted(&mut self, checked: RedisResult<CommandProfile>, request: Outgoing<'_>) -> RedisResult<Replies> {
         let counted = CountedRequest::begin(self, RequestWay::Shared, request);
         let result = match checked {
             Ok(profile) => counted.sender.ask(SharedRequest { profile, request, author: Author::User }).await,
@@ -105,7 +105,7 @@ impl SharedHandle {
     #[cfg(feature = "cluster")]
     pub(crate) async fn ask_ours(&mut self, cmd: &Cmd) -> RedisResult<Value> {
         let profile = CommandProfile::of_command(cmd, self.connections.session);
-        let asked = SharedRequest { profile, request: Request::Command(cmd), author: Author::Ours };
+        let asked = SharedRequest { profile, request: Outgoing::Command(cmd), author: Author::Ours };
         self.ask(asked).await.and_then(Replies::into_value)
     }
 
@@ -128,7 +128,7 @@ impl SharedHandle {
         &mut self,
         attempt: &RetryBudget,
         elsewhere: impl Future<Output = ()>,
-        request: Request<'_>,
+        request: Outgoing<'_>,
     ) -> Result<Option<RedisResult<Replies>>, GetClientError> {
         let counted = CountedRequest::begin(self, RequestWay::Shared, request);
         let outcome = counted.sender.ask_here_or(attempt, elsewhere, request).await;
@@ -144,7 +144,7 @@ impl SharedHandle {
         &mut self,
         attempt: &RetryBudget,
         elsewhere: impl Future<Output = ()>,
-        request: Request<'_>,
+        request: Outgoing<'_>,
     ) -> Result<Option<RedisResult<Replies>>, GetClientError> {
         let asked = SharedRequest { profile: attempt.request, request, author: Author::User };
         let mut elsewhere = pin!(elsewhere);
@@ -181,11 +181,11 @@ impl InFlight<'_> {
             connection.check_later();
         }
         let answer = match outcome {
-            Some(Outcome::Answered(answer)) => answer,
-            Some(Outcome::Ended(fate)) => {
+            Some(RequestOutcome::Answered(answer)) => answer,
+            Some(RequestOutcome::Ended(fate)) => {
                 connection.retire();
                 let is_lost = matches!(socket.why_ended(), None | Some(SocketEnd::Lost));
-                let goes_on = fate == Fate::Unsent && is_lost;
+                let goes_on = fate == RequestFate::Unsent && is_lost;
                 return (!goes_on).then(|| Err(ended(fate, socket)));
             }
             None => {
@@ -255,14 +255,14 @@ impl ConnectionLike for SharedHandle {
         let profile = CommandProfile::of_command(cmd, self.connections.session);
         Box::pin(async move {
             let checked = refuse_unless_plain(cmd, profile).map(|()| profile);
-            self.ask_counted(checked, Request::Command(cmd)).await.and_then(Replies::into_value)
+            self.ask_counted(checked, Outgoing::Command(cmd)).await.and_then(Replies::into_value)
         })
     }
 
     fn req_packed_commands<'a>(&'a mut self, pipeline: &'a Pipeline, offset: usize, count: usize) -> RedisFuture<'a, Vec<Value>> {
         Box::pin(async move {
             let checked = refuse_unless_plain_pipeline(pipeline, offset, count, self.connections.session);
-            let request = Request::Pipeline { pipeline, offset, count };
+            let request = Outgoing::Pipeline { pipeline, offset, count };
             self.ask_counted(checked, request).await.and_then(|answer| answer.into_values(request))
         })
     }

@@ -26,7 +26,7 @@ use crate::redis_node::reply_class::ReplyClass;
 use crate::redis_node::roles::{Role, Roles};
 use crate::redis_node::secrets::Secrets;
 use crate::redis_node::socket_end::SocketEnd;
-use crate::redis_node::watcher::{WatchHandle, Watched, Watcher};
+use crate::redis_node::watcher::{WatchHandle, WatchTarget, Watcher};
 use crate::stream::BoxStream;
 
 use self::state::{SocketDriver, SocketState, Turn};
@@ -66,7 +66,7 @@ impl Socket {
         Arc::new_cyclic(|this: &Weak<Self>| Self {
             dead: Padded(AtomicBool::new(false)),
             state: Mutex::new(SocketState::new(stream, Machine::new(limits))),
-            watch: watcher.watch(Weak::clone(this) as Weak<dyn Watched>),
+            watch: watcher.watch(Weak::clone(this) as Weak<dyn WatchTarget>),
             tasks: AtomicU64::new(0),
             secrets,
             node,
@@ -291,7 +291,7 @@ impl Socket {
     }
 }
 
-impl Watched for Socket {
+impl WatchTarget for Socket {
     fn look(&self) {
         let mut state = self.state();
         if !matches!(state.driver, SocketDriver::Watcher) || self.is_dead() {

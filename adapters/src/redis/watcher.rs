@@ -14,7 +14,7 @@ use redis_manager_core::Spawn;
 const LOOKS_A_TURN: usize = 16;
 
 /// What is watched.
-pub(crate) trait Watched: Send + Sync {
+pub(crate) trait WatchTarget: Send + Sync {
     /// Its stream may have something to read, or may have ended.
     fn look(&self);
     /// The watcher's task was dropped before its end: the runtime has ended.
@@ -36,7 +36,7 @@ impl Watcher {
     }
 
     /// Watches `target` from now on, until the result is dropped.
-    pub(crate) fn watch(&self, target: Weak<dyn Watched>) -> WatchHandle {
+    pub(crate) fn watch(&self, target: Weak<dyn WatchTarget>) -> WatchHandle {
         let mut state = self.queue.state();
         state.next_number += 1;
         let number = state.next_number;
@@ -90,7 +90,7 @@ impl Drop for WatchHandle {
 }
 
 struct Alarm {
-    target: Weak<dyn Watched>,
+    target: Weak<dyn WatchTarget>,
     queue: Arc<WatchQueue>,
     is_off: AtomicBool,
     /// It is in the list already.
@@ -125,7 +125,7 @@ struct WatchState {
     due: Vec<Arc<Alarm>>,
     /// The task, while it waits.
     task: Option<Waker>,
-    all: BTreeMap<u64, Weak<dyn Watched>>,
+    all: BTreeMap<u64, Weak<dyn WatchTarget>>,
     next_number: u64,
     is_started: bool,
     is_closed: bool,

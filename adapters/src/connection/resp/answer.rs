@@ -2,7 +2,7 @@
 
 use redis::{Cmd, ErrorKind, RedisError, RedisResult, ServerError, ServerErrorKind, Value};
 
-use super::request::Request;
+use super::request::Outgoing;
 
 /// The replies to a request.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,7 +32,7 @@ pub(crate) enum TransactionStep {
 
 /// How the end of a connection leaves a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub(crate) enum RequestFate {
     /// The server has not got a whole command of it: it may be sent again elsewhere.
     Unsent,
     MaybeExecuted,
@@ -40,9 +40,9 @@ pub(crate) enum Fate {
 
 /// The end of a request.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Outcome {
+pub(crate) enum RequestOutcome {
     Answered(Replies),
-    Ended(Fate),
+    Ended(RequestFate),
 }
 
 impl Replies {
@@ -64,7 +64,7 @@ impl Replies {
     }
 
     /// The replies to the pipeline of a request.
-    pub(crate) fn into_values(self, request: Request<'_>) -> RedisResult<Vec<Value>> {
+    pub(crate) fn into_values(self, request: Outgoing<'_>) -> RedisResult<Vec<Value>> {
         match self {
             Self::One(value) => Ok(vec![value]),
             Self::Many(values) => Ok(values),
@@ -75,7 +75,7 @@ impl Replies {
 
 impl RefusedTransaction {
     /// The error names the first step that was refused, and gives the server's words for it.
-    fn into_error(self, request: Option<Request<'_>>) -> RedisError {
+    fn into_error(self, request: Option<Outgoing<'_>>) -> RedisError {
         let Some((step, error)) = self.errors.into_iter().next() else {
             return RedisError::from((ErrorKind::Server(ServerErrorKind::ExecAbort), "the transaction was refused"));
         };

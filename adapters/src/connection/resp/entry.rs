@@ -1,6 +1,6 @@
 //! One request within the machine.
 
-use super::answer::Outcome;
+use super::answer::RequestOutcome;
 use super::progress::Progress;
 
 /// The state of one request.
@@ -11,14 +11,14 @@ use super::progress::Progress;
 ///    '------ leave --------'                    '--- leave ---> Left --- last reply       '--- taken, or left
 /// ```
 #[derive(Debug)]
-pub(super) enum Entry {
+pub(super) enum RequestEntry {
     Free,
     InLine,
     Admitted,
     Sent(SentRequest),
     /// Nobody waits for its replies.
     Left(SentRequest),
-    Done(Outcome),
+    Done(RequestOutcome),
 }
 
 #[derive(Debug)]

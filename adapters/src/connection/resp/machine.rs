@@ -17,13 +17,13 @@ use std::collections::VecDeque;
 
 use redis::{PushInfo, PushKind, Value};
 
-use super::answer::{Fate, Outcome, Replies};
-use super::entry::{Entry, SentRequest};
+use super::answer::{Replies, RequestFate, RequestOutcome};
+use super::entry::{RequestEntry, SentRequest};
 use super::out_buffer::OutBuffer;
 use super::parser::Parser;
-use super::progress::Progress;
+use super::progress::{Progress, is_confirmation};
 use super::received_mark::ReceivedMark;
-use super::request::Request;
+use super::request::Outgoing;
 use super::stream_fault::StreamFault;
 use super::wire_limits::WireLimits;
 
@@ -45,7 +45,7 @@ pub(crate) struct Machine {
     limits: WireLimits,
     parser: Parser,
     out: OutBuffer,
-    entries: Vec<Entry>,
+    entries: Vec<RequestEntry>,
     free: Vec<u32>,
     /// Sent, and not answered.
     in_flight: VecDeque<u32>,
@@ -95,14 +95,14 @@ impl Machine {
     pub(crate) fn begin(&mut self) -> RequestId {
         let entry = if self.ended {
             self.done += 1;
-            Entry::Done(Outcome::Ended(Fate::Unsent))
+            RequestEntry::Done(RequestOutcome::Ended(RequestFate::Unsent))
         } else if self.line.is_empty() && self.has_room() {
             self.admitted += 1;
-            Entry::Admitted
+            RequestEntry::Admitted
         } else {
-            Entry::InLine
+            RequestEntry::InLine
         };
-        let waits = matches!(entry, Entry::InLine);
+        let waits = matches!(entry, RequestEntry::InLine);
         let index = match self.free.pop() {
             Some(index) => {
                 self.entries[index as usize] = entry;
@@ -121,15 +121,15 @@ impl Machine {
     }
 
     /// An admitted caller sends its request. None comes back if it waits for no reply. After the end nothing is sent.
-    pub(crate) fn send(&mut self, id: RequestId, request: Request<'_>) -> Option<RequestId> {
+    pub(crate) fn send(&mut self, id: RequestId, request: Outgoing<'_>) -> Option<RequestId> {
         if !self.is_admitted(&id) {
-            debug_assert!(matches!(self.entries[id.index()], Entry::Done(_)), "only admitted requests are sent");
+            debug_assert!(matches!(self.entries[id.index()], RequestEntry::Done(_)), "only admitted requests are sent");
             return Some(id);
         }
         let (position, length) = self.out.append(|out| request.encode(out));
         let sent = SentRequest { starts_at: position, executable_at: position + length as u64, progress: Progress::of(request) };
         let waits = !request.is_unanswered();
-        self.entries[id.index()] = if waits { Entry::Sent(sent) } else { Entry::Left(sent) };
+        self.entries[id.index()] = if waits { RequestEntry::Sent(sent) } else { RequestEntry::Left(sent) };
         self.admitted -= 1;
         self.heard = false;
         self.sent += 1;
@@ -141,21 +141,21 @@ impl Machine {
     /// A caller does not wait any more. What was sent is answered all the same, and the replies are dropped.
     pub(crate) fn leave(&mut self, id: RequestId) {
         let entry = &mut self.entries[id.index()];
-        match std::mem::replace(entry, Entry::Free) {
-            Entry::Sent(sent) => *entry = Entry::Left(sent),
-            Entry::InLine => {
+        match std::mem::replace(entry, RequestEntry::Free) {
+            RequestEntry::Sent(sent) => *entry = RequestEntry::Left(sent),
+            RequestEntry::InLine => {
                 self.line.retain(|waiting| *waiting != id.0);
                 self.free.push(id.0);
             }
-            Entry::Admitted => {
+            RequestEntry::Admitted => {
                 self.admitted -= 1;
                 self.free.push(id.0);
             }
-            Entry::Done(_) => {
+            RequestEntry::Done(_) => {
                 self.done -= 1;
                 self.free.push(id.0);
             }
-            Entry::Free | Entry::Left(_) => unreachable!("an id exists only as long as its caller waits"),
+            RequestEntry::Free | RequestEntry::Left(_) => unreachable!("an id exists only as long as its caller waits"),
         }
         self.admit();
         self.check();
@@ -188,17 +188,17 @@ impl Machine {
         for (index, entry) in self.entries.iter_mut().enumerate() {
             let index = u32::try_from(index).expect("there are no more entries");
             let fate = match entry {
-                Entry::Free | Entry::Done(_) => continue,
-                Entry::Left(_) => {
-                    *entry = Entry::Free;
+                RequestEntry::Free | RequestEntry::Done(_) => continue,
+                RequestEntry::Left(_) => {
+                    *entry = RequestEntry::Free;
                     self.free.push(index);
                     continue;
                 }
-                Entry::InLine | Entry::Admitted => Fate::Unsent,
-                Entry::Sent(sent) if written_to < sent.executable_at => Fate::Unsent,
-                Entry::Sent(_) => Fate::MaybeExecuted,
+                RequestEntry::InLine | RequestEntry::Admitted => RequestFate::Unsent,
+                RequestEntry::Sent(sent) if written_to < sent.executable_at => RequestFate::Unsent,
+                RequestEntry::Sent(_) => RequestFate::MaybeExecuted,
             };
-            *entry = Entry::Done(Outcome::Ended(fate));
+            *entry = RequestEntry::Done(RequestOutcome::Ended(fate));
             self.done += 1;
             self.ready.push(index);
         }
@@ -237,16 +237,16 @@ impl Machine {
     }
 
     pub(crate) fn is_admitted(&self, id: &RequestId) -> bool {
-        matches!(self.entries[id.index()], Entry::Admitted)
+        matches!(self.entries[id.index()], RequestEntry::Admitted)
     }
 
     /// The outcome, once there is one; the request has ended then.
-    pub(crate) fn take_outcome(&mut self, id: RequestId) -> Result<Outcome, RequestId> {
+    pub(crate) fn take_outcome(&mut self, id: RequestId) -> Result<RequestOutcome, RequestId> {
         let entry = &mut self.entries[id.index()];
-        if !matches!(entry, Entry::Done(_)) {
+        if !matches!(entry, RequestEntry::Done(_)) {
             return Err(id);
         }
-        let Entry::Done(outcome) = std::mem::replace(entry, Entry::Free) else { unreachable!("it was one") };
+        let RequestEntry::Done(outcome) = std::mem::replace(entry, RequestEntry::Free) else { unreachable!("it was one") };
         self.done -= 1;
         self.free.push(id.0);
         Ok(outcome)
@@ -297,7 +297,7 @@ impl Machine {
     fn admit(&mut self) {
         while !self.line.is_empty() && self.has_room() {
             let Some(index) = self.line.pop_front() else { break };
-            self.entries[index as usize] = Entry::Admitted;
+            self.entries[index as usize] = RequestEntry::Admitted;
             self.admitted += 1;
             self.ready.push(index);
         }
@@ -321,8 +321,8 @@ impl Machine {
         self.received.pushes = self.received.pushes.wrapping_add(1);
         if is_confirmation(&kind) {
             let awaited = self.in_flight.front().is_some_and(|index| match &self.entries[*index as usize] {
-                Entry::Sent(sent) | Entry::Left(sent) => sent.progress.takes_pushes(),
-                Entry::Free | Entry::InLine | Entry::Admitted | Entry::Done(_) => false,
+                RequestEntry::Sent(sent) | RequestEntry::Left(sent) => sent.progress.takes_pushes(),
+                RequestEntry::Free | RequestEntry::InLine | RequestEntry::Admitted | RequestEntry::Done(_) => false,
             });
             if awaited {
                 self.take_for_first(Value::Push { kind, data });
@@ -339,8 +339,15 @@ impl Machine {
         let Some(index) = self.in_flight.front() else { return Ok(()) };
         let written_to = self.out.written_to();
         match &self.entries[*index as usize] {
-            Entry::Sent(sent) | Entry::Left(sent) if written_to <= sent.starts_at => return Err(StreamFault::Early),
-            Entry::Sent(_) | Entry::Left(_) | Entry::Free | Entry::InLine | Entry::Admitted | Entry::Done(_) => {}
+            RequestEntry::Sent(sent) | RequestEntry::Left(sent) if written_to <= sent.starts_at => {
+                return Err(StreamFault::Early);
+            }
+            RequestEntry::Sent(_)
+            | RequestEntry::Left(_)
+            | RequestEntry::Free
+            | RequestEntry::InLine
+            | RequestEntry::Admitted
+            | RequestEntry::Done(_) => {}
         }
         self.take_for_first(value);
         Ok(())
@@ -351,18 +358,20 @@ impl Machine {
         let Some(&index) = self.in_flight.front() else { return };
         let entry = &mut self.entries[index as usize];
         let (answer, waits): (Option<Replies>, bool) = match entry {
-            Entry::Sent(sent) => (sent.progress.take(value), true),
-            Entry::Left(sent) => (sent.progress.take(value), false),
-            Entry::Free | Entry::InLine | Entry::Admitted | Entry::Done(_) => unreachable!("what is in flight was sent"),
+            RequestEntry::Sent(sent) => (sent.progress.take(value), true),
+            RequestEntry::Left(sent) => (sent.progress.take(value), false),
+            RequestEntry::Free | RequestEntry::InLine | RequestEntry::Admitted | RequestEntry::Done(_) => {
+                unreachable!("what is in flight was sent")
+            }
         };
         let Some(answer) = answer else { return };
         self.in_flight.pop_front();
         if waits {
-            *entry = Entry::Done(Outcome::Answered(answer));
+            *entry = RequestEntry::Done(RequestOutcome::Answered(answer));
             self.done += 1;
             self.ready.push(index);
         } else {
-            *entry = Entry::Free;
+            *entry = RequestEntry::Free;
             self.free.push(index);
         }
     }
@@ -375,19 +384,6 @@ impl Machine {
         let at_rest = self.in_flight.is_empty() && self.line.is_empty() && self.out.unsent().is_empty();
         debug_assert!(!self.ended || at_rest, "M5: after the end nothing is in flight, and nothing is to be written");
     }
-}
-
-/// Whether a push confirms a command.
-fn is_confirmation(kind: &PushKind) -> bool {
-    matches!(
-        kind,
-        PushKind::Subscribe
-            | PushKind::PSubscribe
-            | PushKind::SSubscribe
-            | PushKind::Unsubscribe
-            | PushKind::PUnsubscribe
-            | PushKind::SUnsubscribe
-    )
 }
 
 #[cfg(all(test, feature = "testing"))]

@@ -4,19 +4,19 @@ use std::collections::VecDeque;
 
 use redis::{Cmd, Pipeline, Value};
 
-use super::answer::{Fate, Outcome, Replies};
+use super::answer::{Replies, RequestFate, RequestOutcome};
 use super::machine::{Machine, RequestId};
 use super::parser::ReplyLimits;
-use super::request::Request;
+use super::request::Outgoing;
 use super::wire_limits::WireLimits;
 
 /// What a story of the model sends: commands that echo words, alone, in pipelines and in transactions.
-enum Sent {
+enum ChosenRequest {
     Alone(Cmd),
     Together(Pipeline),
 }
 
-impl Sent {
+impl ChosenRequest {
     fn chosen(choose: &mut dyn FnMut(usize) -> usize, number: usize) -> (Self, Vec<String>) {
         let long = "x".repeat(if choose(8) == 0 { 300 } else { choose(20) });
         let count = choose(4);
@@ -34,13 +34,13 @@ impl Sent {
         (Self::Together(pipeline), words)
     }
 
-    fn request(&self) -> Request<'_> {
+    fn request(&self) -> Outgoing<'_> {
         match self {
-            Self::Alone(cmd) => Request::Command(cmd),
+            Self::Alone(cmd) => Outgoing::Command(cmd),
             Self::Together(pipeline) if pipeline.is_transaction() => {
-                Request::Pipeline { pipeline, offset: pipeline.len() + 1, count: 1 }
+                Outgoing::Pipeline { pipeline, offset: pipeline.len() + 1, count: 1 }
             }
-            Self::Together(pipeline) => Request::whole(pipeline),
+            Self::Together(pipeline) => Outgoing::whole(pipeline),
         }
     }
 
@@ -56,7 +56,7 @@ impl Sent {
 
 /// A server that carries out every command that it has got whole.
 #[derive(Default)]
-struct ModelServer {
+struct OrderedServer {
     written: usize,
     /// Where each command ends, what is answered, and whether the request counts as begun with it.
     commands: VecDeque<(usize, String, Option<usize>)>,
@@ -66,8 +66,8 @@ struct ModelServer {
     ends_at: usize,
 }
 
-impl ModelServer {
-    fn note(&mut self, number: usize, sent: &Sent, words: &[String]) {
+impl OrderedServer {
+    fn note(&mut self, number: usize, sent: &ChosenRequest, words: &[String]) {
         let mut add = |length: usize, reply: String, begins: bool| {
             self.ends_at += length;
             self.commands.push_back((self.ends_at, reply, begins.then_some(number)));
@@ -101,7 +101,7 @@ impl ModelServer {
 struct OpenRequest {
     number: usize,
     id: RequestId,
-    sent: Option<(Sent, Vec<String>)>,
+    sent: Option<(ChosenRequest, Vec<String>)>,
 }
 
 /// How the requests of a story ended.
@@ -133,7 +133,7 @@ pub(super) fn run_story(steps: usize, choose: &mut dyn FnMut(usize) -> usize) ->
         unsent: 50 + choose(400),
         kept_buffer: 1_000,
     };
-    let (mut machine, mut server, mut seen) = (Machine::new(limits), ModelServer::default(), StorySeen::default());
+    let (mut machine, mut server, mut seen) = (Machine::new(limits), OrderedServer::default(), StorySeen::default());
     let (mut open, mut order): (Vec<OpenRequest>, VecDeque<usize>) = Default::default();
     for number in 0..steps {
         match choose(6) {
@@ -172,7 +172,7 @@ pub(super) fn run_story(steps: usize, choose: &mut dyn FnMut(usize) -> usize) ->
             match machine.take_outcome(id) {
                 Ok(outcome) => {
                     let (request, words) = sent.as_ref().expect("only what was sent is answered");
-                    assert_eq!(outcome, Outcome::Answered(request.answer(words)), "its own reply");
+                    assert_eq!(outcome, RequestOutcome::Answered(request.answer(words)), "its own reply");
                     seen.answered += 1;
                 }
                 Err(id) => open.push(OpenRequest { number, id, sent }),
@@ -181,9 +181,9 @@ pub(super) fn run_story(steps: usize, choose: &mut dyn FnMut(usize) -> usize) ->
     }
     machine.end();
     for OpenRequest { number, id, sent } in open {
-        let Ok(Outcome::Ended(fate)) = machine.take_outcome(id) else { panic!("M1: {number} has no fate") };
+        let Ok(RequestOutcome::Ended(fate)) = machine.take_outcome(id) else { panic!("M1: {number} has no fate") };
         let is_executed = server.executed.contains(&number);
-        assert_eq!(fate, if is_executed { Fate::MaybeExecuted } else { Fate::Unsent }, "the fate of {number}");
+        assert_eq!(fate, if is_executed { RequestFate::MaybeExecuted } else { RequestFate::Unsent }, "the fate of {number}");
         match (sent.is_some(), is_executed) {
             (false, _) => seen.unbegun += 1,
             (true, false) => seen.unsent += 1,
@@ -191,20 +191,20 @@ pub(super) fn run_story(steps: usize, choose: &mut dyn FnMut(usize) -> usize) ->
         }
     }
     let late = machine.begin();
-    assert_eq!(machine.take_outcome(late), Ok(Outcome::Ended(Fate::Unsent)), "after the end");
+    assert_eq!(machine.take_outcome(late), Ok(RequestOutcome::Ended(RequestFate::Unsent)), "after the end");
     seen
 }
 
 fn send_if_admitted(
     mut request: OpenRequest,
     machine: &mut Machine,
-    server: &mut ModelServer,
+    server: &mut OrderedServer,
     order: &mut VecDeque<usize>,
     choose: &mut dyn FnMut(usize) -> usize,
 ) -> OpenRequest {
     if request.sent.is_none() && machine.is_admitted(&request.id) {
         assert_eq!(order.pop_front(), Some(request.number), "in order");
-        let (sent, words) = Sent::chosen(choose, request.number);
+        let (sent, words) = ChosenRequest::chosen(choose, request.number);
         server.note(request.number, &sent, &words);
         request.id = machine.send(request.id, sent.request()).expect("its reply is waited for");
         request.sent = Some((sent, words));

@@ -1,9 +1,9 @@
 //! The replies to one request as they come: how many are still to come, and those that are kept.
 
-use redis::{ServerError, Value};
+use redis::{PushKind, ServerError, Value};
 
 use super::answer::{RefusedTransaction, Replies, TransactionStep};
-use super::request::Request;
+use super::request::Outgoing;
 
 /// Replies for which memory is set aside before they come; more of them make the list grow.
 const MOST_SET_ASIDE: usize = 1_024;
@@ -29,14 +29,14 @@ pub(super) enum Progress {
 }
 
 impl Progress {
-    pub(super) fn of(request: Request<'_>) -> Self {
+    pub(super) fn of(request: Outgoing<'_>) -> Self {
         match request {
-            Request::Command(_) => Self::One,
-            Request::Pipeline { pipeline, .. } if pipeline.is_transaction() => {
+            Outgoing::Command(_) => Self::One,
+            Outgoing::Pipeline { pipeline, .. } if pipeline.is_transaction() => {
                 Self::Transaction { commands: pipeline.len(), seen: 0, errors: Vec::new() }
             }
-            Request::Pipeline { offset, count, .. } => Self::Many { skip: offset, keep: count, values: Vec::new() },
-            Request::Subscription { confirmations, .. } => Self::Confirmations(confirmations.max(1)),
+            Outgoing::Pipeline { offset, count, .. } => Self::Many { skip: offset, keep: count, values: Vec::new() },
+            Outgoing::Subscription { confirmations, .. } => Self::Confirmations(confirmations.max(1)),
         }
     }
 
@@ -87,6 +87,19 @@ impl Progress {
     }
 }
 
+/// Whether a push confirms a command.
+pub(super) fn is_confirmation(kind: &PushKind) -> bool {
+    matches!(
+        kind,
+        PushKind::Subscribe
+            | PushKind::PSubscribe
+            | PushKind::SSubscribe
+            | PushKind::Unsubscribe
+            | PushKind::PUnsubscribe
+            | PushKind::SUnsubscribe
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use redis::Pipeline;
@@ -99,7 +112,7 @@ mod tests {
         (0..4).for_each(|_| {
             pipeline.cmd("PING");
         });
-        let mut progress = Progress::of(Request::Pipeline { pipeline: &pipeline, offset: 1, count: 3 });
+        let mut progress = Progress::of(Outgoing::Pipeline { pipeline: &pipeline, offset: 1, count: 3 });
         let replies: Vec<_> = (0..4).map(|n| progress.take(Value::Int(n))).collect();
         assert_eq!(replies[..3], [None, None, None]);
         assert_eq!(replies[3], Some(Replies::Many(vec![Value::Int(1), Value::Int(2), Value::Int(3)])));

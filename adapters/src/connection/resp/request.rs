@@ -7,7 +7,7 @@ const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
 
 /// A request for a connection.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Request<'a> {
+pub(crate) enum Outgoing<'a> {
     /// It has one reply, or none if it is marked so.
     Command(&'a Cmd),
     /// It has a reply for each command, and one more each for MULTI and EXEC if it is atomic. The first `offset` are skipped,
@@ -17,7 +17,7 @@ pub(crate) enum Request<'a> {
     Subscription { cmd: &'a Cmd, confirmations: usize },
 }
 
-impl<'a> Request<'a> {
+impl<'a> Outgoing<'a> {
     /// A pipeline that is not atomic, with all of its replies.
     pub(crate) fn whole(pipeline: &'a Pipeline) -> Self {
         Self::Pipeline { pipeline, offset: 0, count: pipeline.len() }

@@ -2,7 +2,7 @@
 
 use redis::{Arg, Cmd};
 
-use crate::connection::resp::request::Request;
+use crate::connection::resp::request::Outgoing;
 use crate::redis_node::commands::{name_of_number, names, number_of_name};
 
 /// Those that are no names of commands.
@@ -17,11 +17,11 @@ pub(crate) fn labels() -> usize {
 }
 
 /// The number of the label of a request.
-pub(crate) fn label_of(request: Request<'_>) -> usize {
+pub(crate) fn label_of(request: Outgoing<'_>) -> usize {
     match request {
-        Request::Command(cmd) | Request::Subscription { cmd, .. } => label_of_command(cmd),
-        Request::Pipeline { .. } if request.is_transaction() => TRANSACTION,
-        Request::Pipeline { .. } => PIPELINE,
+        Outgoing::Command(cmd) | Outgoing::Subscription { cmd, .. } => label_of_command(cmd),
+        Outgoing::Pipeline { .. } if request.is_transaction() => TRANSACTION,
+        Outgoing::Pipeline { .. } => PIPELINE,
     }
 }
 
@@ -53,14 +53,14 @@ mod tests {
         let texts: BTreeSet<_> = (0..labels()).map(text_of_label).collect();
         assert_eq!(texts.len(), labels());
         for name in ["GET", "get", "XREADGROUP", "Tdigest.Trimmed_Mean", "CLIENT", "ZUNIONSTORE", "ACL"] {
-            assert_eq!(text_of_label(label_of(Request::Command(&redis::cmd(name)))), name.to_lowercase());
+            assert_eq!(text_of_label(label_of(Outgoing::Command(&redis::cmd(name)))), name.to_lowercase());
         }
         for text in ["user:4711", "", "GET\0", "other", "pipeline"] {
-            assert_eq!(label_of(Request::Command(&redis::cmd(text))), OTHER, "{text}");
+            assert_eq!(label_of(Outgoing::Command(&redis::cmd(text))), OTHER, "{text}");
         }
         let mut pipeline = redis::pipe();
-        assert_eq!(text_of_label(label_of(Request::whole(&pipeline))), "pipeline");
+        assert_eq!(text_of_label(label_of(Outgoing::whole(&pipeline))), "pipeline");
         pipeline.atomic();
-        assert_eq!(text_of_label(label_of(Request::whole(&pipeline))), "transaction");
+        assert_eq!(text_of_label(label_of(Outgoing::whole(&pipeline))), "transaction");
     }
 }

@@ -4,7 +4,7 @@ use redis::{RedisError, RedisResult, Value};
 use redis_manager_core::Instant;
 
 use crate::connection::resp::answer::Replies;
-use crate::connection::resp::request::Request;
+use crate::connection::resp::request::Outgoing;
 use crate::error::{CommandFailure, RedisErrorExt, Sent};
 use crate::redis_node::command_profile::CommandProfile;
 use crate::redis_node::connection::RedisConnection;
@@ -36,18 +36,18 @@ pub(crate) struct CountedRequest<'a, S: CountsRequests> {
 
 impl<'a, S: CountsRequests> CountedRequest<'a, S> {
     #[inline]
-    pub(crate) fn begin(sender: &'a mut S, way: RequestWay, request: Request<'_>) -> Self {
+    pub(crate) fn begin(sender: &'a mut S, way: RequestWay, request: Outgoing<'_>) -> Self {
         let timed_from = sender.counters().begin(way, request.len());
         Self { sender, way, timed_from, has_ended: false }
     }
 
     #[inline]
-    pub(crate) fn end<T: ReplyValues>(self, result: &RedisResult<T>, request: Request<'_>) {
+    pub(crate) fn end<T: ReplyValues>(self, result: &RedisResult<T>, request: Outgoing<'_>) {
         self.end_as(end_of(result, request), request);
     }
 
     #[inline]
-    pub(crate) fn end_as(mut self, end: RequestEnd, request: Request<'_>) {
+    pub(crate) fn end_as(mut self, end: RequestEnd, request: Outgoing<'_>) {
         self.has_ended = true;
         self.sender.counters().end(self.way, end, self.timed_from, || label_of(request));
     }
@@ -65,7 +65,7 @@ impl<S: CountsRequests> Drop for CountedRequest<'_, S> {
 pub(crate) async fn ask_counted(
     connection: &mut RedisConnection,
     checked: RedisResult<CommandProfile>,
-    request: Request<'_>,
+    request: Outgoing<'_>,
 ) -> RedisResult<Replies> {
     let counted = CountedRequest::begin(connection, RequestWay::Exclusive, request);
     let result = match checked {
@@ -76,7 +76,7 @@ pub(crate) async fn ask_counted(
     result
 }
 
-fn end_of<T: ReplyValues>(result: &RedisResult<T>, request: Request<'_>) -> RequestEnd {
+fn end_of<T: ReplyValues>(result: &RedisResult<T>, request: Outgoing<'_>) -> RequestEnd {
     match result {
         Ok(answer) => {
             if answer.is_refused() {

@@ -7,22 +7,22 @@ use redis::Value;
 
 use super::Socket;
 use super::state::{SocketDriver, SocketState, Turn};
-use crate::connection::resp::answer::{Outcome, Replies};
+use crate::connection::resp::answer::{Replies, RequestOutcome};
 use crate::connection::resp::machine::RequestId;
 use crate::connection::resp::received_mark::ReceivedMark;
-use crate::connection::resp::request::Request;
+use crate::connection::resp::request::Outgoing;
 
 /// A request that is sent as soon as there is room, and waits for its replies.
 #[must_use = "a request does nothing until it is polled"]
 pub(crate) struct Asking<'a> {
     socket: &'a Socket,
-    request: Request<'a>,
-    stage: Stage,
+    request: Outgoing<'a>,
+    stage: AskingStage,
     /// What was received when it was sent.
     received: ReceivedMark,
 }
 
-enum Stage {
+enum AskingStage {
     New,
     InLine(RequestId),
     Sent(RequestId),
@@ -30,8 +30,8 @@ enum Stage {
 }
 
 impl Socket {
-    pub(crate) fn ask<'a>(&'a self, request: Request<'a>) -> Asking<'a> {
-        Asking { socket: self, request, stage: Stage::New, received: ReceivedMark::default() }
+    pub(crate) fn ask<'a>(&'a self, request: Outgoing<'a>) -> Asking<'a> {
+        Asking { socket: self, request, stage: AskingStage::New, received: ReceivedMark::default() }
     }
 }
 
@@ -43,9 +43,9 @@ impl Asking<'_> {
 }
 
 impl Future for Asking<'_> {
-    type Output = Outcome;
+    type Output = RequestOutcome;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<RequestOutcome> {
         let this = &mut *self;
         let socket = this.socket;
         let mut state = socket.state();
@@ -56,13 +56,13 @@ impl Future for Asking<'_> {
         let is_borrowed = matches!(state.driver, SocketDriver::Borrower);
         let mut has_turned = false;
         let outcome = loop {
-            let id = match std::mem::replace(&mut this.stage, Stage::Ended) {
-                Stage::New => {
+            let id = match std::mem::replace(&mut this.stage, AskingStage::Ended) {
+                AskingStage::New => {
                     let id = state.machine.begin();
-                    this.stage = Stage::InLine(id);
+                    this.stage = AskingStage::InLine(id);
                     continue;
                 }
-                Stage::InLine(id) if state.machine.is_admitted(&id) => {
+                AskingStage::InLine(id) if state.machine.is_admitted(&id) => {
                     this.received = state.machine.received();
                     let Some(id) = state.machine.send(id, this.request) else {
                         // Nothing is waited for, but it is to be written.
@@ -72,28 +72,28 @@ impl Future for Asking<'_> {
                             let woken = prompt(&mut state);
                             drop(state);
                             woken.into_iter().for_each(Waker::wake);
-                            return Poll::Ready(Outcome::Answered(Replies::One(Value::Nil)));
+                            return Poll::Ready(RequestOutcome::Answered(Replies::One(Value::Nil)));
                         }
-                        break Outcome::Answered(Replies::One(Value::Nil));
+                        break RequestOutcome::Answered(Replies::One(Value::Nil));
                     };
-                    this.stage = Stage::Sent(id);
+                    this.stage = AskingStage::Sent(id);
                     continue;
                 }
-                Stage::InLine(id) => match state.machine.take_outcome(id) {
+                AskingStage::InLine(id) => match state.machine.take_outcome(id) {
                     Ok(outcome) => break outcome,
                     Err(id) => {
-                        this.stage = Stage::InLine(id);
+                        this.stage = AskingStage::InLine(id);
                         this.stage.id()
                     }
                 },
-                Stage::Sent(id) => match state.machine.take_outcome(id) {
+                AskingStage::Sent(id) => match state.machine.take_outcome(id) {
                     Ok(outcome) => break outcome,
                     Err(id) => {
-                        this.stage = Stage::Sent(id);
+                        this.stage = AskingStage::Sent(id);
                         this.stage.id()
                     }
                 },
-                Stage::Ended => unreachable!("it is polled no more after its outcome"),
+                AskingStage::Ended => unreachable!("it is polled no more after its outcome"),
             };
             if !is_borrowed {
                 state.wait(id, cx.waker());
@@ -123,7 +123,7 @@ impl Future for Asking<'_> {
     }
 }
 
-impl Stage {
+impl AskingStage {
     /// The place of its waker.
     fn id(&self) -> usize {
         match self {
@@ -165,7 +165,9 @@ fn keep(place: &mut Option<Waker>, waker: &Waker) {
 
 impl Drop for Asking<'_> {
     fn drop(&mut self) {
-        let (Stage::InLine(id) | Stage::Sent(id)) = std::mem::replace(&mut self.stage, Stage::Ended) else { return };
+        let (AskingStage::InLine(id) | AskingStage::Sent(id)) = std::mem::replace(&mut self.stage, AskingStage::Ended) else {
+            return;
+        };
         let mut woken = Vec::new();
         let is_borrowed = {
             let mut state = self.socket.state();

@@ -13,9 +13,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::state::{BYTES_A_TURN, MOST_PUSHES};
 use super::*;
-use crate::connection::resp::answer::{Fate, Outcome, Replies};
+use crate::connection::resp::answer::{Replies, RequestFate, RequestOutcome};
 use crate::connection::resp::parser::ReplyLimits;
-use crate::connection::resp::request::Request;
+use crate::connection::resp::request::Outgoing;
 use crate::smol::SmolRuntime;
 
 const LIMITS: WireLimits = WireLimits {
@@ -27,7 +27,7 @@ const LIMITS: WireLimits = WireLimits {
 
 /// What the server has sent, and what it has got.
 #[derive(Default)]
-struct Wire {
+struct WireState {
     incoming: VecDeque<u8>,
     has_ended: bool,
     /// Every read brings something.
@@ -41,10 +41,10 @@ struct Wire {
 }
 
 #[derive(Clone, Default)]
-struct FakeWire(Arc<Mutex<Wire>>);
+struct FakeWire(Arc<Mutex<WireState>>);
 
 impl FakeWire {
-    fn lock(&self) -> MutexGuard<'_, Wire> {
+    fn lock(&self) -> MutexGuard<'_, WireState> {
         self.0.lock().expect("not poisoned")
     }
 
@@ -168,8 +168,8 @@ fn poll<F: Future + Unpin>(future: &mut F, wakes: &Arc<Wakes>) -> Poll<F::Output
     Pin::new(future).poll(&mut Context::from_waker(&waker))
 }
 
-fn answered(text: &str) -> Poll<Outcome> {
-    Poll::Ready(Outcome::Answered(Replies::One(Value::SimpleString(String::from(text)))))
+fn answered(text: &str) -> Poll<RequestOutcome> {
+    Poll::Ready(RequestOutcome::Answered(Replies::One(Value::SimpleString(String::from(text)))))
 }
 
 /// Guards against: a reader that goes on for as long as there is something.
@@ -193,7 +193,7 @@ fn the_end_of_an_idle_connection_is_noticed_by_the_watcher_and_its_replies_by_th
     let rig = rig();
     let (ping, wakes) = (redis::cmd("PING"), Arc::new(Wakes::default()));
     for _ in 0..3 {
-        let mut asking = rig.socket.ask(Request::Command(&ping));
+        let mut asking = rig.socket.ask(Outgoing::Command(&ping));
         assert!(poll(&mut asking, &wakes).is_pending());
         let before = (wakes.count(), rig.tasks.wakes.count());
         rig.wire.say(Some(b"+PONG\r\n"));
@@ -205,7 +205,10 @@ fn the_end_of_an_idle_connection_is_noticed_by_the_watcher_and_its_replies_by_th
     assert_eq!(rig.tasks.wakes.count(), before + 1, "the watcher is woken");
     rig.tasks.poll();
     assert!(rig.socket.is_dead());
-    assert_eq!(poll(&mut rig.socket.ask(Request::Command(&ping)), &wakes), Poll::Ready(Outcome::Ended(Fate::Unsent)));
+    assert_eq!(
+        poll(&mut rig.socket.ask(Outgoing::Command(&ping)), &wakes),
+        Poll::Ready(RequestOutcome::Ended(RequestFate::Unsent))
+    );
 }
 
 /// Guards against: a reply that is left, and is not read before the next command.
@@ -213,7 +216,7 @@ fn the_end_of_an_idle_connection_is_noticed_by_the_watcher_and_its_replies_by_th
 fn what_a_borrower_has_left_is_read_by_the_watcher() {
     let rig = rig();
     let (ping, wakes) = (redis::cmd("PING"), Arc::new(Wakes::default()));
-    let mut asking = rig.socket.ask(Request::Command(&ping));
+    let mut asking = rig.socket.ask(Outgoing::Command(&ping));
     assert!(poll(&mut asking, &wakes).is_pending());
     drop(asking);
     assert!(rig.socket.has_in_flight());
@@ -256,7 +259,7 @@ fn the_commands_of_many_callers_are_written_together() {
     rig.socket.share(&rig.tasks);
     rig.tasks.poll();
     let (ping, wakes) = (redis::cmd("PING"), Arc::new(Wakes::default()));
-    let mut askings: Vec<_> = (0..10).map(|_| rig.socket.ask(Request::Command(&ping))).collect();
+    let mut askings: Vec<_> = (0..10).map(|_| rig.socket.ask(Outgoing::Command(&ping))).collect();
     askings.iter_mut().for_each(|asking| assert!(poll(asking, &wakes).is_pending()));
     assert_eq!(rig.wire.lock().writes, 1, "the first one at once");
     rig.tasks.poll();
@@ -266,7 +269,7 @@ fn the_commands_of_many_callers_are_written_together() {
     assert_eq!(wakes.count(), 10);
     askings.iter_mut().for_each(|asking| assert_eq!(poll(asking, &wakes), answered("PONG")));
     // The task has a turn in any case after so many replies: it is not prompted, and writes all of it.
-    let mut askings: Vec<_> = (0..10).map(|_| rig.socket.ask(Request::Command(&ping))).collect();
+    let mut askings: Vec<_> = (0..10).map(|_| rig.socket.ask(Outgoing::Command(&ping))).collect();
     askings.iter_mut().for_each(|asking| assert!(poll(asking, &wakes).is_pending()));
     assert_eq!(rig.wire.lock().writes, 2);
     rig.tasks.poll();
@@ -281,13 +284,13 @@ fn the_end_says_of_each_caller_whether_its_command_was_written() {
     rig.tasks.poll();
     rig.wire.lock().window = Some(14 + 13);
     let (ping, wakes) = (redis::cmd("PING"), Arc::new(Wakes::default()));
-    let mut askings: Vec<_> = (0..3).map(|_| rig.socket.ask(Request::Command(&ping))).collect();
+    let mut askings: Vec<_> = (0..3).map(|_| rig.socket.ask(Outgoing::Command(&ping))).collect();
     askings.iter_mut().for_each(|asking| assert!(poll(asking, &wakes).is_pending()));
     rig.tasks.poll();
     rig.socket.close();
     let fates: Vec<_> = askings.iter_mut().map(|asking| poll(asking, &wakes)).collect();
-    let ended = |fate| Poll::Ready(Outcome::Ended(fate));
-    assert_eq!(fates, [ended(Fate::MaybeExecuted), ended(Fate::Unsent), ended(Fate::Unsent)]);
+    let ended = |fate| Poll::Ready(RequestOutcome::Ended(fate));
+    assert_eq!(fates, [ended(RequestFate::MaybeExecuted), ended(RequestFate::Unsent), ended(RequestFate::Unsent)]);
     assert_eq!(wakes.count(), 3, "each is woken");
 }
 

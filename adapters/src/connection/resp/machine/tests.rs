@@ -22,14 +22,14 @@ fn bulk(word: &str) -> Value {
     Value::BulkString(word.as_bytes().to_vec())
 }
 
-fn send(machine: &mut Machine, request: Request<'_>) -> RequestId {
+fn send(machine: &mut Machine, request: Outgoing<'_>) -> RequestId {
     let id = machine.begin();
     machine.send(id, request).expect("its reply is waited for")
 }
 
 /// Sends a command, and has all of it written.
 fn ask(machine: &mut Machine, cmd: &Cmd) -> RequestId {
-    let id = send(machine, Request::Command(cmd));
+    let id = send(machine, Outgoing::Command(cmd));
     write_all(machine);
     id
 }
@@ -38,8 +38,8 @@ fn write_all(machine: &mut Machine) {
     machine.wrote(machine.unsent().len());
 }
 
-fn answered(value: Value) -> Result<Outcome, RequestId> {
-    Ok(Outcome::Answered(Replies::One(value)))
+fn answered(value: Value) -> Result<RequestOutcome, RequestId> {
+    Ok(RequestOutcome::Answered(Replies::One(value)))
 }
 
 /// Guards against: a fate by the bytes of the whole pipeline, or by its first byte; replies to the one who has left given to the
@@ -74,16 +74,16 @@ fn data_that_no_request_has_asked_for_is_a_fault_at_its_first_byte() {
 #[test]
 fn a_reply_before_its_request_was_written_is_a_fault() {
     let mut machine = Machine::new(wide());
-    let id = send(&mut machine, Request::Command(&echo("a")));
+    let id = send(&mut machine, Outgoing::Command(&echo("a")));
     assert_eq!(machine.receive(b"+OK\r\n"), Err(StreamFault::Early));
     machine.end();
-    assert_eq!(machine.take_outcome(id), Ok(Outcome::Ended(Fate::Unsent)));
+    assert_eq!(machine.take_outcome(id), Ok(RequestOutcome::Ended(RequestFate::Unsent)));
     // An error may come before the rest of a large request.
     let mut machine = Machine::new(wide());
-    let id = send(&mut machine, Request::Command(&echo("a")));
+    let id = send(&mut machine, Outgoing::Command(&echo("a")));
     machine.wrote(1);
     assert_eq!(machine.receive(b"-ERR Protocol error\r\n"), Ok(()));
-    assert!(matches!(machine.take_outcome(id), Ok(Outcome::Answered(Replies::One(Value::ServerError(_))))));
+    assert!(matches!(machine.take_outcome(id), Ok(RequestOutcome::Answered(Replies::One(Value::ServerError(_))))));
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn what_cannot_be_read_is_a_fault() {
     assert_eq!(fault, Err(StreamFault::Protocol(ProtocolError::UnknownType { byte: b'?' })));
     machine.end();
     assert_eq!(machine.take_outcome(first), answered(bulk("a")), "it came before");
-    assert_eq!(machine.take_outcome(second), Ok(Outcome::Ended(Fate::MaybeExecuted)));
+    assert_eq!(machine.take_outcome(second), Ok(RequestOutcome::Ended(RequestFate::MaybeExecuted)));
 }
 
 /// Guards against: a caller that begins later and is admitted while others wait.
@@ -121,7 +121,7 @@ fn beyond_the_bounds_callers_wait_in_order() {
     assert_eq!(machine.in_flight(), 0);
     // By bytes: one request may be larger.
     let mut machine = Machine::new(LIMITS);
-    let large = send(&mut machine, Request::Command(&echo(&"x".repeat(1_000))));
+    let large = send(&mut machine, Outgoing::Command(&echo(&"x".repeat(1_000))));
     let next = machine.begin();
     assert!(!machine.is_admitted(&next));
     machine.wrote(900);
@@ -137,7 +137,7 @@ fn a_request_without_response_is_answered_for_nobody() {
     let mut silent = echo("nobody");
     silent.set_no_response(true);
     let id = machine.begin();
-    assert_eq!(machine.send(id, Request::Command(&silent)), None);
+    assert_eq!(machine.send(id, Outgoing::Command(&silent)), None);
     let id = ask(&mut machine, &echo("a"));
     assert_eq!(machine.receive(b"$6\r\nnobody\r\n$1\r\na\r\n"), Ok(()));
     assert_eq!(machine.take_outcome(id), answered(bulk("a")));
@@ -149,7 +149,7 @@ fn subscriptions_are_confirmed_by_pushes_and_other_pushes_go_aside() {
     let mut machine = Machine::new(wide());
     machine.listen();
     let subscribe = redis::cmd("SUBSCRIBE").arg("a").arg("b").clone();
-    let request = Request::Subscription { cmd: &subscribe, confirmations: 2 };
+    let request = Outgoing::Subscription { cmd: &subscribe, confirmations: 2 };
     let (before, id) = (ask(&mut machine, &echo("x")), send(&mut machine, request));
     write_all(&mut machine);
     let message = b">3\r\n+message\r\n+a\r\n+hello\r\n";
@@ -160,13 +160,13 @@ fn subscriptions_are_confirmed_by_pushes_and_other_pushes_go_aside() {
     assert_eq!(machine.receive(&[&confirmed("a")[..], message].concat()), Ok(()));
     let id = machine.take_outcome(id).expect_err("one is missing");
     assert_eq!(machine.receive(&confirmed("b")), Ok(()));
-    assert!(matches!(machine.take_outcome(id), Ok(Outcome::Answered(Replies::One(Value::Push { .. })))));
+    assert!(matches!(machine.take_outcome(id), Ok(RequestOutcome::Answered(Replies::One(Value::Push { .. })))));
     let pushes: Vec<_> = std::iter::from_fn(|| machine.poll_push()).map(|push| push.kind).collect();
     assert_eq!(pushes, [PushKind::Subscribe, PushKind::Message]);
     let id = send(&mut machine, request);
     write_all(&mut machine);
     assert_eq!(machine.receive(b"-NOPERM no\r\n"), Ok(()));
-    assert!(matches!(machine.take_outcome(id), Ok(Outcome::Answered(Replies::One(Value::ServerError(_))))));
+    assert!(matches!(machine.take_outcome(id), Ok(RequestOutcome::Answered(Replies::One(Value::ServerError(_))))));
 }
 
 /// Guards against: the number of a reply taken for that of its command; an EXEC that is not looked at.
@@ -188,13 +188,13 @@ fn a_refused_transaction_says_which_of_its_commands_was_refused() {
     ];
     let mut pipeline = Pipeline::new();
     pipeline.atomic().add_command(echo("a")).add_command(echo("b"));
-    let request = Request::Pipeline { pipeline: &pipeline, offset: 3, count: 1 };
+    let request = Outgoing::Pipeline { pipeline: &pipeline, offset: 3, count: 1 };
     for (replies, step, words) in rows {
         let mut machine = Machine::new(wide());
         let id = send(&mut machine, request);
         write_all(&mut machine);
         assert_eq!(machine.receive(replies.as_bytes()), Ok(()));
-        let Ok(Outcome::Answered(answer)) = machine.take_outcome(id) else { panic!("{replies}: it is not answered") };
+        let Ok(RequestOutcome::Answered(answer)) = machine.take_outcome(id) else { panic!("{replies}: it is not answered") };
         let Replies::Refused(refused) = &answer else { panic!("{replies}: {answer:?}") };
         assert_eq!(refused.errors[0].0, step, "{replies}");
         let error = answer.into_values(request).expect_err("it was refused");
