@@ -52,6 +52,37 @@ fn allocations_of_gets(server: &RedisServer, use_time_sampling: usize) -> [u64; 
     [exclusive, shared]
 }
 
+/// The command, its arguments, the future that the redis crate boxes, and the value.
+///
+/// Seen to bite: with a `Vec` for the wakers of each turn of a shared connection's task.
+#[test]
+fn a_get_of_a_value_allocates_four_times() {
+    let server = RedisServer::start();
+    server.command(&["SET", "key", "value"]);
+    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("tokio starts");
+    let (_manager, mut client, mut shared) = tokio.block_on(async {
+        let runtime = TokioRuntime::current().expect("inside tokio");
+        let manager = RedisManager::builder().build(runtime).expect("valid settings");
+        let node = manager.add_node_pool(&server.url()).await.expect("the server is up");
+        let client = node.get_client().await.expect("a client");
+        let shared = node.get_shared_client().await.expect("a shared client");
+        (manager, client, shared)
+    });
+    let fewest = |client: &mut dyn FnMut() -> Vec<u8>| {
+        assert_eq!(client(), b"value");
+        let rounds = (0..5).map(|_| allocation_counter::measure(|| (0..200).for_each(|_| drop(client()))).count_total);
+        rounds.min().expect("five")
+    };
+    let get = || {
+        let mut cmd = redis::cmd("GET");
+        cmd.arg("key");
+        cmd
+    };
+    let exclusive = fewest(&mut || tokio.block_on(get().query_async(&mut client)).expect("GET"));
+    let shared = fewest(&mut || tokio.block_on(get().query_async(&mut shared)).expect("GET"));
+    assert!(exclusive <= 800 && shared <= 800, "200 exclusive ones: {exclusive}, 200 shared ones: {shared}");
+}
+
 /// Counts of requests are never off; their times are, and that is the part that could allocate.
 ///
 /// Seen to bite: with a `Box` that is made at each `record`.

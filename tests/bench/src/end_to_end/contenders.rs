@@ -12,6 +12,9 @@ use super::load::{GetLoad, Racer};
 use crate::peers::{Bb8, Check, Deadpool, Ours, RedisPool, Refusal};
 use crate::runner::{BenchExecutor, Handle};
 
+/// Commands of a pipeline.
+pub(super) const PIPELINE_LENGTH: usize = 100;
+
 /// Connections of a pool of exclusive clients.
 pub(super) const POOL_SIZE: usize = 16;
 
@@ -119,6 +122,13 @@ pub(super) async fn shared(kind: BenchExecutor, handle: &Handle, port: u16) -> R
     Ok(all)
 }
 
+/// Those that all tasks use at once, for pipelines.
+pub(super) async fn pipelining(handle: &Handle, port: u16) -> Result<Vec<RaceContender>, Refusal> {
+    let bare = redis::Client::open(url(port, MULTIPLEXED))?.get_multiplexed_async_connection().await?;
+    let ours = Ours::connect(handle, url(port, OURS_SHARED), 1).await?.share().await?;
+    Ok(vec![RaceContender::new(OURS_SHARED, PipelineLoad(ours)), RaceContender::new(MULTIPLEXED, PipelineLoad(bare))])
+}
+
 /// A client of a pool, for one GET.
 #[derive(Clone)]
 struct Borrowed<P>(P);
@@ -137,6 +147,21 @@ struct SharedLoad<C>(C);
 impl<C: ConnectionLike + Clone + Send + Sync + 'static> GetLoad for SharedLoad<C> {
     async fn get(&mut self) -> Result<Vec<u8>, Refusal> {
         Ok(redis::cmd("GET").arg(KEY).query_async(&mut self.0).await?)
+    }
+}
+
+/// The same, for a pipeline of GETs. One operation is one pipeline.
+#[derive(Clone)]
+struct PipelineLoad<C>(C);
+
+impl<C: ConnectionLike + Clone + Send + Sync + 'static> GetLoad for PipelineLoad<C> {
+    async fn get(&mut self) -> Result<Vec<u8>, Refusal> {
+        let mut pipeline = redis::pipe();
+        for _ in 0..PIPELINE_LENGTH {
+            pipeline.cmd("GET").arg(KEY);
+        }
+        let values: Vec<Vec<u8>> = pipeline.query_async(&mut self.0).await?;
+        values.into_iter().next().ok_or_else(|| Refusal::from("no reply"))
     }
 }
 

@@ -22,13 +22,15 @@ use crate::runner::{BenchExecutor, Runner};
 use crate::table;
 use contenders::{
     BB8, BB8_UNCHECKED, CONNECTION_MANAGER, DEADPOOL, FRED_EXCLUSIVE, FRED_POOL, FRED_POOL_16, MULTIPLEXED, OURS, OURS_SHARED,
-    POOL_SIZE, RaceContender,
+    PIPELINE_LENGTH, POOL_SIZE, RUSTIS, RaceContender,
 };
 use load::{Race, RaceSample};
 
 /// What is asked for, of 100 bytes.
 const KEY: &str = "bench";
 const TASKS: [usize; 4] = [1, 16, 64, 512];
+/// Tasks that send pipelines.
+const PIPELINING_TASKS: [usize; 1] = [16];
 
 /// What was seen of one contender with one number of tasks, round by round.
 struct RaceResults {
@@ -56,7 +58,7 @@ pub(crate) fn run(options: &Options, goals: &mut Goals) {
         let port = server.port();
         let contenders = runner.run(async move { contenders::exclusive(kind, &handle, port).await });
         let contenders = contenders.expect("a sound server on this machine accepts connections");
-        let cells = race(&runner, contenders, &server, options);
+        let cells = race(&runner, contenders, &TASKS, &server, options);
         print(&format!("Exclusive clients, pools of {POOL_SIZE}, {kind}"), &cells, OURS);
         if kind == BenchExecutor::TokioTwoWorkers {
             judge_exclusive(&cells, goals);
@@ -64,24 +66,38 @@ pub(crate) fn run(options: &Options, goals: &mut Goals) {
         let handle = runner.handle.clone();
         let contenders = runner.run(async move { contenders::shared(kind, &handle, port).await });
         let contenders = contenders.expect("a sound server on this machine accepts connections");
-        let cells = race(&runner, contenders, &server, options);
+        let cells = race(&runner, contenders, &TASKS, &server, options);
         print(&format!("Shared clients, {kind}"), &cells, MULTIPLEXED);
         if kind == BenchExecutor::TokioTwoWorkers {
             judge_shared(&cells, goals);
         }
+        let handle = runner.handle.clone();
+        let contenders = runner.run(async move { contenders::pipelining(&handle, port).await });
+        let contenders = contenders.expect("a sound server on this machine accepts connections");
+        let cells = race(&runner, contenders, &PIPELINING_TASKS, &server, options);
+        print(&format!("Shared clients, pipelines of {PIPELINE_LENGTH} GETs, {kind}"), &cells, MULTIPLEXED);
+        if kind == BenchExecutor::TokioTwoWorkers {
+            judge_pipelines(&cells, goals);
+        }
     }
 }
 
-fn race(runner: &Runner, contenders: Vec<RaceContender>, server: &Arc<RedisServer>, options: &Options) -> Vec<RaceResults> {
+fn race(
+    runner: &Runner,
+    contenders: Vec<RaceContender>,
+    tasks: &[usize],
+    server: &Arc<RedisServer>,
+    options: &Options,
+) -> Vec<RaceResults> {
     let rounds = if options.quick { 1 } else { 9 };
     let (warm_up, window) = if options.quick { (20, 60) } else { (50, 250) };
-    let mut cells: Vec<RaceResults> = (TASKS.iter())
+    let mut cells: Vec<RaceResults> = (tasks.iter())
         .flat_map(|tasks| {
             contenders.iter().map(|contender| RaceResults { tasks: *tasks, name: contender.name, samples: Vec::new() })
         })
         .collect();
     for round in 0..rounds {
-        for (row, tasks) in TASKS.iter().enumerate() {
+        for (row, tasks) in tasks.iter().enumerate() {
             for turn in 0..contenders.len() {
                 let column = (turn + round) % contenders.len();
                 let contender = &contenders[column];
@@ -144,10 +160,18 @@ fn print(title: &str, cells: &[RaceResults], basis: &str) {
     table::print(title, &head, &rows);
 }
 
+/// The ratio of CPU time for each operation, paired by round.
+fn ratio_of_cpu(cells: &[RaceResults], tasks: usize, ours: &str, theirs: &str) -> Option<Spread> {
+    let ours = find(cells, tasks, ours)?.values(|sample| sample.cpu);
+    let theirs = find(cells, tasks, theirs)?.values(|sample| sample.cpu);
+    Some(Spread::of_ratios(&ours, &theirs))
+}
+
 fn judge_exclusive(cells: &[RaceResults], goals: &mut Goals) {
-    let wanted = [(DEADPOOL, 1.9), (BB8, 1.9), (BB8_UNCHECKED, 0.97), (FRED_EXCLUSIVE, 1.05)];
-    for (peer, bound) in wanted {
-        for tasks in [1, 16, 64] {
+    // For each number of tasks.
+    let wanted = [(DEADPOOL, [2.2; 4]), (BB8, [2.2; 4]), (BB8_UNCHECKED, [1.0, 1.15, 1.15, 1.15]), (FRED_EXCLUSIVE, [1.05; 4])];
+    for (peer, bounds) in wanted {
+        for (tasks, bound) in TASKS.into_iter().zip(bounds) {
             let what = format!("exclusive client, get + GET + drop, {tasks} tasks on {POOL_SIZE}: ops/s to {peer}");
             goals.judge(&what, Want::AtLeast(bound), ratio(cells, tasks, OURS, peer));
         }
@@ -155,10 +179,30 @@ fn judge_exclusive(cells: &[RaceResults], goals: &mut Goals) {
 }
 
 fn judge_shared(cells: &[RaceResults], goals: &mut Goals) {
-    for (peer, bound) in [(MULTIPLEXED, 0.97), (CONNECTION_MANAGER, 1.0), (FRED_POOL, 1.0), (FRED_POOL_16, 1.0)] {
-        for tasks in [16, 64, 512] {
+    let wanted = [
+        (MULTIPLEXED, [1.0, 1.1, 1.3, 1.9]),
+        (CONNECTION_MANAGER, [1.0; 4]),
+        (FRED_POOL, [1.0; 4]),
+        (FRED_POOL_16, [1.0; 4]),
+        (RUSTIS, [1.0; 4]),
+    ];
+    for (peer, bounds) in wanted {
+        for (tasks, bound) in TASKS.into_iter().zip(bounds) {
             let what = format!("shared client, {tasks} tasks: ops/s to {peer}");
             goals.judge(&what, Want::AtLeast(bound), ratio(cells, tasks, OURS_SHARED, peer));
         }
+    }
+    for peer in [FRED_POOL, RUSTIS] {
+        for tasks in TASKS {
+            let what = format!("shared client, {tasks} tasks: CPU for each command to {peer}");
+            goals.judge(&what, Want::AtMost(1.0), ratio_of_cpu(cells, tasks, OURS_SHARED, peer));
+        }
+    }
+}
+
+fn judge_pipelines(cells: &[RaceResults], goals: &mut Goals) {
+    for tasks in PIPELINING_TASKS {
+        let what = format!("shared client, pipelines of {PIPELINE_LENGTH}, {tasks} tasks: ops/s to {MULTIPLEXED}");
+        goals.judge(&what, Want::AtLeast(1.3), ratio(cells, tasks, OURS_SHARED, MULTIPLEXED));
     }
 }

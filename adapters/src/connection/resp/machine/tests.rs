@@ -172,7 +172,7 @@ fn subscriptions_are_confirmed_by_pushes_and_other_pushes_go_aside() {
 /// Guards against: the number of a reply taken for that of its command; an EXEC that is not looked at.
 #[test]
 fn a_refused_transaction_says_which_of_its_commands_was_refused() {
-    let rows: [(&str, TransactionStep, &str); 4] = [
+    let rows: [(&str, TransactionStep, &str); 5] = [
         ("-NOPERM no\r\n$1\r\na\r\n$1\r\nb\r\n-ERR EXEC without MULTI\r\n", TransactionStep::Multi, "MULTI, so that"),
         (
             "+OK\r\n-ERR first\r\n+QUEUED\r\n-EXECABORT x\r\n",
@@ -184,6 +184,8 @@ fn a_refused_transaction_says_which_of_its_commands_was_refused() {
             TransactionStep::Command(1),
             "command 2 (ECHO) because of: LOADING no",
         ),
+        // A proxy that carries out what is left.
+        ("+OK\r\n-ERR first\r\n+QUEUED\r\n*1\r\n$1\r\nb\r\n", TransactionStep::Command(0), "command 1 (ECHO) because of"),
         ("+OK\r\n+QUEUED\r\n+QUEUED\r\n-NOPERM exec\r\n", TransactionStep::Exec, "EXEC because of: NOPERM exec"),
     ];
     let mut pipeline = Pipeline::new();
