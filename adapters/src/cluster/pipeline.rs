@@ -8,7 +8,7 @@ use crate::cluster::redirection::{Redirection, note_moved, read_redirection, tel
 use crate::cluster::retry::elsewhere;
 use crate::cluster::routed_client::in_part;
 use crate::cluster::wire::{Wire, behind_asking, note_refusal, spare};
-use crate::connection::resp::answer::Replies;
+use crate::connection::resp::answer::{Replies, TransactionStep};
 use crate::connection::resp::request::Outgoing;
 use crate::redis_node::CommandProfile;
 
@@ -197,10 +197,13 @@ fn refusal_of_transaction(sent: &RedisResult<Replies>) -> Option<ServerError> {
     let errors: Vec<&ServerError> = match sent.as_ref().ok()? {
         // Behind ASKING. The last one is the answer to EXEC: anything but an error means that it was executed, or that a
         // watched key has changed.
+        // If MULTI was refused, what follows it was carried out.
+        Replies::Many(values) if matches!(values.first(), Some(Value::ServerError(_))) => return None,
         Replies::Many(values) if matches!(values.last(), Some(Value::ServerError(_))) => {
             values.iter().filter_map(error_of).collect()
         }
         Replies::Many(_) | Replies::One(_) => return None,
+        Replies::Refused(refused) if refused.errors.iter().any(|(step, _)| *step == TransactionStep::Multi) => return None,
         Replies::Refused(refused) => refused.errors.iter().map(|(_, error)| error).collect(),
     };
     errors.into_iter().find(|error| Redirection::of_error(error).is_some()).cloned()

@@ -160,7 +160,8 @@ impl RoutedConnection {
         self.look_at_changes(deadline).await;
         let asked = self.connection.req_packed_command(renamed.as_ref().unwrap_or(cmd));
         let answered = self.timer.by(self.cluster.runtime(), deadline, asked).await;
-        let replied = match answered.unwrap_or_else(|| Err(timed_out(None, request.reply_timeout, self.cluster.runtime()))) {
+        let replied = match answered.unwrap_or_else(|| Err(timed_out(None, request.reply_timeout, self.cluster.runtime(), true)))
+        {
             // The failure of one of several nodes is a part of the answer.
             Ok(Value::Map(answers)) => match answers.iter().find_map(|(_, answer)| concealed(answer)) {
                 Some(error) => Err(error),
@@ -179,7 +180,7 @@ impl RoutedConnection {
         let asked = self.connection.req_packed_commands(pipeline, offset, count);
         let answered = self.timer.by(self.cluster.runtime(), deadline, asked).await;
         answered
-            .unwrap_or_else(|| Err(timed_out(None, request.reply_timeout, self.cluster.runtime())))
+            .unwrap_or_else(|| Err(timed_out(None, request.reply_timeout, self.cluster.runtime(), true)))
             .map_err(|error| self.reveal(error))
     }
 

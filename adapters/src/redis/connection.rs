@@ -137,9 +137,8 @@ impl RedisConnection {
             return if self.state == ReplyState::Silent { Condition::Unresponsive } else { Condition::Broken };
         }
         match self.state {
-            ReplyState::Clear if self.has_idled() && self.socket.is_found_dead() => Condition::Broken,
-            ReplyState::Clear => self.session_condition(),
-            ReplyState::Asked(_) if !self.socket.has_in_flight() => self.session_condition(),
+            ReplyState::Clear => self.answered_condition(),
+            ReplyState::Asked(_) if !self.socket.has_in_flight() => self.answered_condition(),
             ReplyState::Asked(Some(since)) if self.has_waited(since, reply_timeout) => Condition::Unresponsive,
             ReplyState::Asked(Some(_)) => match self.session_condition() {
                 Condition::Clean | Condition::Resettable => Condition::Resettable,
@@ -157,6 +156,12 @@ impl RedisConnection {
     }
 
     /// The condition of one whose replies have all come.
+    #[inline]
+    fn answered_condition(&self) -> Condition {
+        if self.has_idled() && self.socket.is_found_dead() { Condition::Broken } else { self.session_condition() }
+    }
+
+    /// The same, by its session alone.
     #[inline]
     fn session_condition(&self) -> Condition {
         if self.session.traces.has(DirtyFlags::LASTING) {
@@ -250,8 +255,10 @@ impl RedisConnection {
         }
         self.state = ReplyState::Asked(if blocking { None } else { Some(since) });
         self.used_at = now;
+        let mut asking = self.socket.ask(request);
+        // In this order: what is not written yet is not written when both are dropped.
         let cancelled = CloseUnlessAnswered(blocking.then_some(&*self.socket));
-        let outcome = self.timer.by(&*self.runtime, deadline, self.socket.ask(request)).await;
+        let outcome = self.timer.by(&*self.runtime, deadline, &mut asking).await;
         if outcome.is_some() {
             cancelled.answered();
         } else {
@@ -262,8 +269,10 @@ impl RedisConnection {
             Some(RequestOutcome::Answered(answer)) => answer,
             Some(RequestOutcome::Ended(fate)) => return Err(ended(fate, &self.socket)),
             None => {
+                let was_sent = asking.was_sent();
+                drop(asking);
                 self.state = ReplyState::Silent;
-                return Err(timed_out(Some(self.socket.node()), profile.reply_timeout, &*self.runtime));
+                return Err(timed_out(Some(self.socket.node()), profile.reply_timeout, &*self.runtime, was_sent));
             }
         };
         self.state = ReplyState::Clear;
@@ -372,12 +381,16 @@ fn lost_before(node: &str, why: Option<SocketEnd>) -> RedisError {
     CommandFailure::not_sent(Some(node), outage, why).lost()
 }
 
-/// What a command gets that was sent and has no reply when the wait for it is over.
-pub(crate) fn timed_out(node: Option<&str>, reply_timeout: ReplyTimeout, runtime: &dyn Runtime) -> RedisError {
+/// What a command gets that has no reply when the wait for it is over.
+pub(crate) fn timed_out(node: Option<&str>, reply_timeout: ReplyTimeout, runtime: &dyn Runtime, was_sent: bool) -> RedisError {
     if runtime.has_ended() {
         return CommandFailure::unknown(node, Outage::Ours, RUNTIME_ENDED).lost();
     }
     let waited = reply_timeout.limit().unwrap_or_default().as_millis();
+    if !was_sent {
+        let why = format!("the connection took no more commands for {waited} ms");
+        return CommandFailure::not_sent(node, Outage::Server, &why).timed_out();
+    }
     let text = format!("no reply within {waited} ms, outcome unknown");
     CommandFailure::unknown(node, Outage::Server, text).timed_out()
 }

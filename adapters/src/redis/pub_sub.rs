@@ -130,7 +130,7 @@ impl PubSub {
 
     /// The next message, in the order in which the server sent them; `None` after the end, see [`end`](PubSub::end).
     ///
-    /// Up to 1 024 messages are kept in memory. When that many wait, the connection is not read until half of them are taken;
+    /// Up to 1 024 messages are kept in memory, and those of the read that brought them. When that many wait, the connection is not read until half of them are taken;
     /// the server's limit on the output of its clients applies meanwhile. While `subscribe` and similar calls wait for a reply,
     /// everything is read and kept.
     ///
@@ -174,8 +174,13 @@ impl PubSub {
         cmd.arg(names);
         let subscribed = self.subscribed.of(name);
         let names: Vec<Vec<u8>> = cmd.args_iter().skip(1).filter_map(bytes_of).collect();
-        // Without names, all subscriptions of this kind end, and each end is confirmed; or that there was none.
-        let confirmations = if names.is_empty() { subscribed.len().max(1) } else { names.len() };
+        let is_for_all = names.is_empty();
+        let names = if is_for_all { subscribed.iter().cloned().collect() } else { names };
+        if is_for_all {
+            // With all names: each of them is confirmed, whether it is subscribed to or not. Without any, one end is confirmed.
+            cmd.arg(&names);
+        }
+        let confirmations = names.len().max(1);
         let begins = matches!(name, "SUBSCRIBE" | "PSUBSCRIBE");
         // It may have begun from now on, also if this future is dropped.
         let begun: Vec<_> = names.iter().filter(|name| begins && subscribed.insert((*name).clone())).collect();
@@ -188,7 +193,6 @@ impl PubSub {
                 return Err(refused);
             }
             Ok(_) if begins => {}
-            Ok(_) if names.is_empty() => subscribed.clear(),
             Ok(_) => names.iter().for_each(|name| drop(subscribed.take(name))),
         }
         Ok(())

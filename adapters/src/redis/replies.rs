@@ -1,6 +1,6 @@
 //! The number of replies to a request: a request with another number than expected is refused before it is sent.
 //!
-//! The redis crate assigns replies by counting. A request with more replies than expected leaves the rest to later requests,
+//! Replies are assigned to requests by counting. A request with more replies than expected leaves the rest to later requests,
 //! and one with fewer takes theirs.
 
 use redis::{Arg, Cmd, ErrorKind, Pipeline, ProtocolVersion, RedisError};

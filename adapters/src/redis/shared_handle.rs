@@ -201,7 +201,7 @@ impl InFlight<'_> {
                     }
                     connection.retire();
                 }
-                return Some(Err(timed_out(Some(socket.node()), reply_timeout, flight.runtime)));
+                return Some(Err(timed_out(Some(socket.node()), reply_timeout, flight.runtime, asking.was_sent())));
             }
         };
         connection.answer();

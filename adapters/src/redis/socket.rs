@@ -154,8 +154,17 @@ impl Socket {
         let waker = self.watch.waker();
         state.driver = SocketDriver::Watcher;
         self.watch.set_off(false);
+        let reader = state.reader.take();
         let turn = state.turn(&mut Context::from_waker(waker), false);
         self.conclude(state, turn);
+        drop(reader);
+    }
+
+    /// The same, but the watcher does all of it.
+    fn rest_later(&self) {
+        self.state().driver = SocketDriver::Watcher;
+        self.watch.set_off(false);
+        self.watch.waker().wake_by_ref();
     }
 
     /// After a turn for the watcher.
@@ -303,6 +312,10 @@ impl WatchTarget for Socket {
 
     fn runtime_ended(&self) {
         self.end(SocketEnd::RuntimeEnded);
+    }
+
+    fn give_up(&self) {
+        self.end(SocketEnd::Lost);
     }
 }
 

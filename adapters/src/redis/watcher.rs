@@ -3,6 +3,7 @@
 //! A connection whose borrower sends nothing has no task. Its stream wakes this one.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -19,6 +20,8 @@ pub(crate) trait WatchTarget: Send + Sync {
     fn look(&self);
     /// The watcher's task was dropped before its end: the runtime has ended.
     fn runtime_ended(&self);
+    /// A look at it has panicked: its stream, or what it wakes.
+    fn give_up(&self);
 }
 
 /// The watcher of a node. Its task ends when this is dropped.
@@ -158,7 +161,11 @@ impl Future for WatchTask {
         for alarm in due {
             alarm.is_due.store(false, Ordering::SeqCst);
             if let Some(target) = alarm.target.upgrade() {
-                target.look();
+                // It costs this connection, and no other.
+                let looked = catch_unwind(AssertUnwindSafe(|| target.look()));
+                if looked.is_err() {
+                    let _ = catch_unwind(AssertUnwindSafe(|| target.give_up()));
+                }
             }
         }
         if is_more {
@@ -172,7 +179,7 @@ impl Drop for WatchTask {
     fn drop(&mut self) {
         let all = {
             let mut state = self.queue.state();
-            if state.is_closed || std::thread::panicking() {
+            if state.is_closed {
                 return;
             }
             std::mem::take(&mut state.all)

@@ -9,15 +9,17 @@
 //!
 //! - M1 A request that has begun has one outcome, or its caller has left.
 //! - M2 Replies belong to requests in the order in which these were sent.
-//! - M3 No request waits for room while there is room.
+//! - M3 No request waits for room while there is room, unless enough others have just been given room.
 //! - M4 No reply is taken before a part of its request was written.
 //! - M5 After the end nothing is in flight, and nothing is to be written.
+
+mod outputs;
 
 use std::collections::VecDeque;
 
 use redis::{PushInfo, PushKind, Value};
 
-use super::answer::{Replies, RequestFate, RequestOutcome};
+use super::answer::{RequestFate, RequestOutcome};
 use super::entry::{RequestEntry, SentRequest};
 use super::out_buffer::OutBuffer;
 use super::parser::Parser;
@@ -26,6 +28,21 @@ use super::received_mark::ReceivedMark;
 use super::request::Outgoing;
 use super::stream_fault::StreamFault;
 use super::wire_limits::WireLimits;
+
+/// Callers that may have room and have not sent yet, while others wait.
+const MOST_ADMITTED: usize = 16;
+
+/// What has become of a request that was to be sent.
+#[derive(Debug)]
+#[must_use = "a request that waits must be taken, or left"]
+pub(crate) enum Sending {
+    /// For its replies.
+    Waits(RequestId),
+    /// For room.
+    InLine(RequestId),
+    /// Its replies are waited for by no caller.
+    Unanswered,
+}
 
 /// A request from its beginning until its outcome is taken or its caller leaves.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,7 +66,11 @@ pub(crate) struct Machine {
     free: Vec<u32>,
     /// Sent, and not answered.
     in_flight: VecDeque<u32>,
-    line: VecDeque<u32>,
+    /// Those that wait for room, by their arrival.
+    line: VecDeque<(u64, u32)>,
+    /// How many in the line have left.
+    left_in_line: usize,
+    arrivals: u64,
     admitted: usize,
     done: usize,
     /// Requests whose callers have something to do.
@@ -62,7 +83,6 @@ pub(crate) struct Machine {
     received: ReceivedMark,
     /// Something was received since the last request was sent.
     heard: bool,
-    sent: u64,
     ended: bool,
 }
 
@@ -76,6 +96,8 @@ impl Machine {
             free: Vec::new(),
             in_flight: VecDeque::new(),
             line: VecDeque::new(),
+            left_in_line: 0,
+            arrivals: 0,
             admitted: 0,
             done: 0,
             ready: Vec::new(),
@@ -84,7 +106,6 @@ impl Machine {
             open_ended: false,
             received: ReceivedMark::default(),
             heard: false,
-            sent: 0,
             ended: false,
         }
     }
@@ -93,12 +114,14 @@ impl Machine {
 
     /// A caller wants to send. Unless it [is admitted](Self::is_admitted), it waits for [room](Self::poll_ready).
     pub(crate) fn begin(&mut self) -> RequestId {
+        self.arrivals += 1;
+        let arrival = self.arrivals;
         let entry = if self.ended {
             self.done += 1;
             RequestEntry::Done(RequestOutcome::Ended(RequestFate::Unsent))
         } else if self.line.is_empty() && self.has_room() {
             self.admitted += 1;
-            RequestEntry::Admitted
+            RequestEntry::Admitted(arrival)
         } else {
             RequestEntry::InLine
         };
@@ -114,28 +137,41 @@ impl Machine {
             }
         };
         if waits {
-            self.line.push_back(index);
+            self.line.push_back((arrival, index));
         }
         self.check();
         RequestId(index)
     }
 
-    /// An admitted caller sends its request. None comes back if it waits for no reply. After the end nothing is sent.
-    pub(crate) fn send(&mut self, id: RequestId, request: Outgoing<'_>) -> Option<RequestId> {
-        if !self.is_admitted(&id) {
+    /// An admitted caller sends its request. If others have taken the room meanwhile, it waits again, in its place. After the
+    /// end nothing is sent.
+    pub(crate) fn send(&mut self, id: RequestId, request: Outgoing<'_>) -> Sending {
+        let RequestEntry::Admitted(arrival) = self.entries[id.index()] else {
             debug_assert!(matches!(self.entries[id.index()], RequestEntry::Done(_)), "only admitted requests are sent");
-            return Some(id);
+            return Sending::Waits(id);
+        };
+        self.admitted -= 1;
+        if self.out.unsent().len() >= self.limits.unsent {
+            self.entries[id.index()] = RequestEntry::InLine;
+            let place = self.line.partition_point(|(other, _)| *other < arrival);
+            self.line.insert(place, (arrival, id.0));
+            self.check();
+            return Sending::InLine(id);
         }
-        let (position, length) = self.out.append(|out| request.encode(out));
-        let sent = SentRequest { starts_at: position, executable_at: position + length as u64, progress: Progress::of(request) };
+        let (position, (executable, length)) = self.out.append(|out| request.encode(out));
+        let sent = SentRequest {
+            starts_at: position,
+            executable_at: position + executable as u64,
+            ends_at: position + length as u64,
+            progress: Progress::of(request),
+        };
         let waits = !request.is_unanswered();
         self.entries[id.index()] = if waits { RequestEntry::Sent(sent) } else { RequestEntry::Left(sent) };
-        self.admitted -= 1;
         self.heard = false;
-        self.sent += 1;
         self.in_flight.push_back(id.0);
+        self.admit();
         self.check();
-        waits.then_some(id)
+        if waits { Sending::Waits(id) } else { Sending::Unanswered }
     }
 
     /// A caller does not wait any more. What was sent is answered all the same, and the replies are dropped.
@@ -144,10 +180,11 @@ impl Machine {
         match std::mem::replace(entry, RequestEntry::Free) {
             RequestEntry::Sent(sent) => *entry = RequestEntry::Left(sent),
             RequestEntry::InLine => {
-                self.line.retain(|waiting| *waiting != id.0);
-                self.free.push(id.0);
+                *entry = RequestEntry::LeftInLine;
+                self.left_in_line += 1;
+                self.tidy_line();
             }
-            RequestEntry::Admitted => {
+            RequestEntry::Admitted(_) => {
                 self.admitted -= 1;
                 self.free.push(id.0);
             }
@@ -155,7 +192,9 @@ impl Machine {
                 self.done -= 1;
                 self.free.push(id.0);
             }
-            RequestEntry::Free | RequestEntry::Left(_) => unreachable!("an id exists only as long as its caller waits"),
+            RequestEntry::Free | RequestEntry::Left(_) | RequestEntry::LeftInLine => {
+                unreachable!("an id exists only as long as its caller waits")
+            }
         }
         self.admit();
         self.check();
@@ -189,12 +228,12 @@ impl Machine {
             let index = u32::try_from(index).expect("there are no more entries");
             let fate = match entry {
                 RequestEntry::Free | RequestEntry::Done(_) => continue,
-                RequestEntry::Left(_) => {
+                RequestEntry::Left(_) | RequestEntry::LeftInLine => {
                     *entry = RequestEntry::Free;
                     self.free.push(index);
                     continue;
                 }
-                RequestEntry::InLine | RequestEntry::Admitted => RequestFate::Unsent,
+                RequestEntry::InLine | RequestEntry::Admitted(_) => RequestFate::Unsent,
                 RequestEntry::Sent(sent) if written_to < sent.executable_at => RequestFate::Unsent,
                 RequestEntry::Sent(_) => RequestFate::MaybeExecuted,
             };
@@ -204,6 +243,7 @@ impl Machine {
         }
         self.in_flight.clear();
         self.line.clear();
+        self.left_in_line = 0;
         self.admitted = 0;
         self.out.clear();
         self.parser = Parser::new(self.limits.reply);
@@ -225,82 +265,43 @@ impl Machine {
         self.open_ended
     }
 
-    // Outputs.
-
-    pub(crate) fn unsent(&self) -> &[u8] {
-        self.out.unsent()
-    }
-
-    /// A request whose caller has something to do: it was admitted, or has an outcome. Each change is reported once.
-    pub(crate) fn poll_ready(&mut self) -> Option<usize> {
-        self.ready.pop().map(|index| index as usize)
-    }
-
-    pub(crate) fn is_admitted(&self, id: &RequestId) -> bool {
-        matches!(self.entries[id.index()], RequestEntry::Admitted)
-    }
-
-    /// The outcome, once there is one; the request has ended then.
-    pub(crate) fn take_outcome(&mut self, id: RequestId) -> Result<RequestOutcome, RequestId> {
-        let entry = &mut self.entries[id.index()];
-        if !matches!(entry, RequestEntry::Done(_)) {
-            return Err(id);
-        }
-        let RequestEntry::Done(outcome) = std::mem::replace(entry, RequestEntry::Free) else { unreachable!("it was one") };
-        self.done -= 1;
-        self.free.push(id.0);
-        Ok(outcome)
-    }
-
-    pub(crate) fn poll_push(&mut self) -> Option<PushInfo> {
-        self.pushes.pop_front()
-    }
-
-    // Getters.
-
-    /// Requests that are sent and not answered, whether their callers wait or not.
-    pub(crate) fn in_flight(&self) -> usize {
-        self.in_flight.len()
-    }
-
-    /// Requests that were sent so far.
-    pub(crate) fn sent(&self) -> u64 {
-        self.sent
-    }
-
-    /// Pushes that were not taken yet.
-    pub(crate) fn kept_pushes(&self) -> usize {
-        self.pushes.len()
-    }
-
-    pub(crate) fn listens(&self) -> bool {
-        self.listens
-    }
-
-    /// Whether anything has been received since the last request was sent.
-    pub(crate) fn has_heard(&self) -> bool {
-        self.heard
-    }
-
-    pub(crate) fn forget_heard(&mut self) {
-        self.heard = false;
-    }
-
-    pub(crate) fn received(&self) -> ReceivedMark {
-        self.received
-    }
-
     fn has_room(&self) -> bool {
         self.in_flight.len() + self.admitted < self.limits.in_flight && self.out.unsent().len() < self.limits.unsent
     }
 
+    /// Gives room to those in line, a few at a time: how much they take is seen when they send.
     fn admit(&mut self) {
-        while !self.line.is_empty() && self.has_room() {
-            let Some(index) = self.line.pop_front() else { break };
-            self.entries[index as usize] = RequestEntry::Admitted;
+        while self.admitted < MOST_ADMITTED && self.has_room() {
+            let Some((arrival, index)) = self.line.pop_front() else { break };
+            let entry = &mut self.entries[index as usize];
+            if matches!(entry, RequestEntry::LeftInLine) {
+                *entry = RequestEntry::Free;
+                self.left_in_line -= 1;
+                self.free.push(index);
+                continue;
+            }
+            *entry = RequestEntry::Admitted(arrival);
             self.admitted += 1;
             self.ready.push(index);
         }
+    }
+
+    /// Takes those that have left out of the line, once they are most of it.
+    fn tidy_line(&mut self) {
+        if self.left_in_line <= self.line.len() / 2 {
+            return;
+        }
+        let (entries, free) = (&mut self.entries, &mut self.free);
+        self.line.retain(|(_, index)| {
+            let entry = &mut entries[*index as usize];
+            let has_left = matches!(entry, RequestEntry::LeftInLine);
+            if has_left {
+                *entry = RequestEntry::Free;
+                free.push(*index);
+            }
+            !has_left
+        });
+        self.left_in_line = 0;
     }
 
     fn take_values(&mut self, input: &mut &[u8]) -> Result<(), StreamFault> {
@@ -319,15 +320,9 @@ impl Machine {
 
     fn take_push(&mut self, kind: PushKind, data: Vec<Value>) {
         self.received.pushes = self.received.pushes.wrapping_add(1);
-        if is_confirmation(&kind) {
-            let awaited = self.in_flight.front().is_some_and(|index| match &self.entries[*index as usize] {
-                RequestEntry::Sent(sent) | RequestEntry::Left(sent) => sent.progress.takes_pushes(),
-                RequestEntry::Free | RequestEntry::InLine | RequestEntry::Admitted | RequestEntry::Done(_) => false,
-            });
-            if awaited {
-                self.take_for_first(Value::Push { kind, data });
-                return;
-            }
+        if is_confirmation(&kind) && self.in_flight.front().is_some_and(|index| self.entries[*index as usize].takes_pushes()) {
+            self.take_for_first(Value::Push { kind, data });
+            return;
         }
         if self.listens {
             self.pushes.push_back(PushInfo { kind, data });
@@ -338,33 +333,21 @@ impl Machine {
         // Where data may come without a request, it is none of ours.
         let Some(index) = self.in_flight.front() else { return Ok(()) };
         let written_to = self.out.written_to();
-        match &self.entries[*index as usize] {
-            RequestEntry::Sent(sent) | RequestEntry::Left(sent) if written_to <= sent.starts_at => {
-                return Err(StreamFault::Early);
-            }
-            RequestEntry::Sent(_)
-            | RequestEntry::Left(_)
-            | RequestEntry::Free
-            | RequestEntry::InLine
-            | RequestEntry::Admitted
-            | RequestEntry::Done(_) => {}
+        let (starts_at, ends_at) = self.entries[*index as usize].span();
+        if written_to <= starts_at {
+            return Err(StreamFault::Early);
         }
-        self.take_for_first(value);
-        Ok(())
+        let is_last = self.take_for_first(value);
+        // An error may come before the rest of a large request, and what follows is no more understood.
+        if is_last && written_to < ends_at { Err(StreamFault::Early) } else { Ok(()) }
     }
 
-    /// Gives a reply to the first request in flight.
-    fn take_for_first(&mut self, value: Value) {
-        let Some(&index) = self.in_flight.front() else { return };
+    /// Gives a reply to the first request in flight. Whether it was its last one.
+    fn take_for_first(&mut self, value: Value) -> bool {
+        let Some(&index) = self.in_flight.front() else { return false };
         let entry = &mut self.entries[index as usize];
-        let (answer, waits): (Option<Replies>, bool) = match entry {
-            RequestEntry::Sent(sent) => (sent.progress.take(value), true),
-            RequestEntry::Left(sent) => (sent.progress.take(value), false),
-            RequestEntry::Free | RequestEntry::InLine | RequestEntry::Admitted | RequestEntry::Done(_) => {
-                unreachable!("what is in flight was sent")
-            }
-        };
-        let Some(answer) = answer else { return };
+        let Some(answer) = entry.take(value) else { return false };
+        let waits = matches!(entry, RequestEntry::Sent(_));
         self.in_flight.pop_front();
         if waits {
             *entry = RequestEntry::Done(RequestOutcome::Answered(answer));
@@ -374,13 +357,15 @@ impl Machine {
             *entry = RequestEntry::Free;
             self.free.push(index);
         }
+        true
     }
 
     #[inline]
     fn check(&self) {
         let known = self.free.len() + self.in_flight.len() + self.line.len() + self.admitted + self.done;
         debug_assert_eq!(known, self.entries.len(), "M1: each request is in one state");
-        debug_assert!(self.line.is_empty() || !self.has_room(), "M3: no request waits for room while there is room");
+        let all_wait = self.line.len() == self.left_in_line || !self.has_room() || self.admitted >= MOST_ADMITTED;
+        debug_assert!(all_wait, "M3: no request waits for room while there is room");
         let at_rest = self.in_flight.is_empty() && self.line.is_empty() && self.out.unsent().is_empty();
         debug_assert!(!self.ended || at_rest, "M5: after the end nothing is in flight, and nothing is to be written");
     }

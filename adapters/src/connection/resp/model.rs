@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use redis::{Cmd, Pipeline, Value};
 
 use super::answer::{Replies, RequestFate, RequestOutcome};
-use super::machine::{Machine, RequestId};
+use super::machine::{Machine, RequestId, Sending};
 use super::parser::ReplyLimits;
 use super::request::Outgoing;
 use super::wire_limits::WireLimits;
@@ -58,7 +58,7 @@ impl ChosenRequest {
 #[derive(Default)]
 struct OrderedServer {
     written: usize,
-    /// Where each command ends, what is answered, and whether the request counts as begun with it.
+    /// Where each command ends, what is answered, and the request that counts as begun with it.
     commands: VecDeque<(usize, String, Option<usize>)>,
     replies: VecDeque<u8>,
     /// Requests that were carried out, in part or as a whole.
@@ -79,11 +79,11 @@ impl OrderedServer {
         }
         for (index, word) in words.iter().enumerate() {
             let reply = if is_atomic { String::from("+QUEUED\r\n") } else { bulk_of(word) };
-            add(echo(word).get_packed_command().len(), reply, index == 0 && !is_atomic);
+            add(echo(word).get_packed_command().len(), reply, index == 0);
         }
         if is_atomic {
             let replies: String = words.iter().map(bulk_of).collect();
-            add(14, format!("*{}\r\n{replies}", words.len()), true);
+            add(14, format!("*{}\r\n{replies}", words.len()), false);
         }
     }
 
@@ -96,6 +96,9 @@ impl OrderedServer {
         }
     }
 }
+
+/// No request of the stories has more bytes.
+const LARGEST: usize = 1_200;
 
 /// A request that has begun, and what it sends once it is admitted.
 struct OpenRequest {
@@ -165,7 +168,7 @@ pub(super) fn run_story(steps: usize, choose: &mut dyn FnMut(usize) -> usize) ->
         open.sort_by_key(|request| request.number);
         open = std::mem::take(&mut open)
             .into_iter()
-            .map(|request| send_if_admitted(request, &mut machine, &mut server, &mut order, choose))
+            .map(|request| send_if_admitted(request, &mut machine, &mut server, &mut order, limits, choose))
             .collect();
         while machine.poll_ready().is_some() {}
         for OpenRequest { number, id, sent } in std::mem::take(&mut open) {
@@ -200,14 +203,22 @@ fn send_if_admitted(
     machine: &mut Machine,
     server: &mut OrderedServer,
     order: &mut VecDeque<usize>,
+    limits: WireLimits,
     choose: &mut dyn FnMut(usize) -> usize,
 ) -> OpenRequest {
     if request.sent.is_none() && machine.is_admitted(&request.id) {
-        assert_eq!(order.pop_front(), Some(request.number), "in order");
         let (sent, words) = ChosenRequest::chosen(choose, request.number);
-        server.note(request.number, &sent, &words);
-        request.id = machine.send(request.id, sent.request()).expect("its reply is waited for");
-        request.sent = Some((sent, words));
+        request.id = match machine.send(request.id, sent.request()) {
+            Sending::Waits(id) => {
+                assert_eq!(order.pop_front(), Some(request.number), "in order");
+                server.note(request.number, &sent, &words);
+                request.sent = Some((sent, words));
+                id
+            }
+            Sending::InLine(id) => id,
+            Sending::Unanswered => unreachable!("the replies of all of them are waited for"),
+        };
+        assert!(machine.unsent().len() < limits.unsent + LARGEST, "more waits to be written than the bound and one request");
     }
     request
 }

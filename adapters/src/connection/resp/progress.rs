@@ -72,11 +72,8 @@ impl Progress {
                     errors.push((step, error));
                     return is_exec.then(|| Replies::Refused(RefusedTransaction { errors: std::mem::take(errors) }));
                 }
-                if !is_exec {
-                    return None;
-                }
-                let errors = std::mem::take(errors);
-                Some(if errors.is_empty() { Replies::Many(vec![value]) } else { Replies::Refused(RefusedTransaction { errors }) })
+                // Whatever was replied before, it was carried out.
+                is_exec.then(|| Replies::Many(vec![value]))
             }
             // The server refuses all of it with one error.
             Self::Confirmations(left) => {

@@ -83,7 +83,7 @@ pub(crate) enum ProtocolError {
     #[error("a push does not begin with its kind")]
     NoPushKind,
     /// A string that would be larger than a reply may be.
-    #[error("a string of {length} bytes is announced after `{marker}`, within a limit of {limit} bytes for a reply")]
+    #[error("a string of {length} bytes is announced after `{marker}`, beyond max_reply_size, {limit} bytes")]
     StringTooLong {
         /// Of which type.
         marker: char,
@@ -93,7 +93,7 @@ pub(crate) enum ProtocolError {
         limit: usize,
     },
     /// More elements than a reply can have.
-    #[error("{count} elements are announced after `{marker}`, within a limit of {limit} bytes for a reply")]
+    #[error("{count} elements are announced after `{marker}`, beyond max_reply_size, {limit} bytes")]
     TooManyElements {
         /// Of which type.
         marker: char,
@@ -109,7 +109,7 @@ pub(crate) enum ProtocolError {
         limit: usize,
     },
     /// The bytes of a reply, with what its elements take, are more than the limit.
-    #[error("a reply is larger than {limit} bytes")]
+    #[error("a reply is larger than max_reply_size, {limit} bytes")]
     TooLarge {
         /// The limit.
         limit: usize,

@@ -51,26 +51,29 @@ impl<'a> Outgoing<'a> {
         matches!(self, Self::Command(cmd) if cmd.is_no_response())
     }
 
-    /// Appends its bytes. The result is after how many of them the server may have carried out a part of it: after its first
-    /// command, or after EXEC.
-    pub(super) fn encode(self, out: &mut Vec<u8>) -> usize {
+    /// Appends its bytes. The result is after how many of them the server may have carried out a part of it, and how many there
+    /// are. A part is its first command, also in a transaction: a server that refuses MULTI carries out what follows.
+    pub(super) fn encode(self, out: &mut Vec<u8>) -> (usize, usize) {
         let start = out.len();
+        let mut first = None;
         match self {
             Self::Command(cmd) | Self::Subscription { cmd, .. } => cmd.write_packed_command(out),
             Self::Pipeline { pipeline, .. } if pipeline.is_transaction() => {
                 out.extend_from_slice(MULTI);
-                pipeline.cmd_iter().for_each(|cmd| cmd.write_packed_command(out));
+                for cmd in pipeline.cmd_iter() {
+                    cmd.write_packed_command(out);
+                    first.get_or_insert(out.len() - start);
+                }
                 out.extend_from_slice(EXEC);
             }
             Self::Pipeline { pipeline, .. } => {
-                let mut first = None;
                 for cmd in pipeline.cmd_iter() {
                     cmd.write_packed_command(out);
-                    first.get_or_insert(out.len());
+                    first.get_or_insert(out.len() - start);
                 }
-                return first.unwrap_or(start) - start;
             }
         }
-        out.len() - start
+        let length = out.len() - start;
+        (first.unwrap_or(length), length)
     }
 }

@@ -1,14 +1,15 @@
 //! One request on a socket, from its beginning to its outcome. Dropped before, it is left: its replies are dropped, too.
 
 use std::pin::Pin;
+use std::sync::MutexGuard;
 use std::task::{Context, Poll, Waker};
 
 use redis::Value;
 
 use super::Socket;
-use super::state::{SocketDriver, SocketState, Turn};
+use super::state::{SocketDriver, SocketState, Turn, replace_waker};
 use crate::connection::resp::answer::{Replies, RequestOutcome};
-use crate::connection::resp::machine::RequestId;
+use crate::connection::resp::machine::{RequestId, Sending};
 use crate::connection::resp::received_mark::ReceivedMark;
 use crate::connection::resp::request::Outgoing;
 
@@ -18,7 +19,7 @@ pub(crate) struct Asking<'a> {
     socket: &'a Socket,
     request: Outgoing<'a>,
     stage: AskingStage,
-    /// What was received when it was sent.
+    /// What had been received when it began to wait for room, or for its replies.
     received: ReceivedMark,
 }
 
@@ -26,6 +27,8 @@ enum AskingStage {
     New,
     InLine(RequestId),
     Sent(RequestId),
+    /// Sent, and its replies are not waited for.
+    Unanswered,
     Ended,
 }
 
@@ -36,7 +39,12 @@ impl Socket {
 }
 
 impl Asking<'_> {
-    /// Whether data that is no push has been received since it was sent.
+    /// Whether a part of it may have been written.
+    pub(crate) fn was_sent(&self) -> bool {
+        matches!(self.stage, AskingStage::Sent(_))
+    }
+
+    /// Whether data that is no push has been received since it began to wait.
     pub(crate) fn has_heard(&self) -> bool {
         self.socket.received().has_reply_since(self.received)
     }
@@ -55,59 +63,37 @@ impl Future for Asking<'_> {
         }
         let is_borrowed = matches!(state.driver, SocketDriver::Borrower);
         let mut has_turned = false;
-        let outcome = loop {
-            let id = match std::mem::replace(&mut this.stage, AskingStage::Ended) {
-                AskingStage::New => {
-                    let id = state.machine.begin();
-                    this.stage = AskingStage::InLine(id);
-                    continue;
-                }
-                AskingStage::InLine(id) if state.machine.is_admitted(&id) => {
-                    this.received = state.machine.received();
-                    let Some(id) = state.machine.send(id, this.request) else {
-                        // Nothing is waited for, but it is to be written.
-                        if is_borrowed {
-                            let _ = state.turn(cx, true);
-                        } else {
-                            let woken = prompt(&mut state);
-                            drop(state);
-                            woken.into_iter().for_each(Waker::wake);
-                            return Poll::Ready(RequestOutcome::Answered(Replies::One(Value::Nil)));
-                        }
-                        break RequestOutcome::Answered(Replies::One(Value::Nil));
-                    };
-                    this.stage = AskingStage::Sent(id);
-                    continue;
-                }
-                AskingStage::InLine(id) => match state.machine.take_outcome(id) {
-                    Ok(outcome) => break outcome,
-                    Err(id) => {
-                        this.stage = AskingStage::InLine(id);
-                        this.stage.id()
+        loop {
+            if let Some(outcome) = this.step(&mut state) {
+                if is_borrowed {
+                    if matches!(this.stage, AskingStage::Unanswered) {
+                        // It is to be written.
+                        let _ = state.turn(cx, false);
                     }
-                },
-                AskingStage::Sent(id) => match state.machine.take_outcome(id) {
-                    Ok(outcome) => break outcome,
-                    Err(id) => {
-                        this.stage = AskingStage::Sent(id);
-                        this.stage.id()
-                    }
-                },
-                AskingStage::Ended => unreachable!("it is polled no more after its outcome"),
-            };
+                    this.stage = AskingStage::Ended;
+                    socket.rest_with(state);
+                } else {
+                    this.stage = AskingStage::Ended;
+                    prompt(state);
+                }
+                return Poll::Ready(outcome);
+            }
             if !is_borrowed {
-                state.wait(id, cx.waker());
-                let woken = prompt(&mut state);
-                drop(state);
-                woken.into_iter().for_each(Waker::wake);
+                let replaced = state.wait(this.stage.id(), cx.waker());
+                prompt(state);
+                drop(replaced);
                 return Poll::Pending;
             }
             if has_turned {
                 // It has read all there is.
-                keep(&mut state.reader, cx.waker());
+                let replaced = replace_waker(&mut state.reader, cx.waker());
+                drop(state);
+                drop(replaced);
                 return Poll::Pending;
             }
-            match state.turn(cx, true) {
+            // While it waits for room, it reads on.
+            let is_sent = matches!(this.stage, AskingStage::Sent(_));
+            match state.turn(cx, is_sent) {
                 Turn::Waits => has_turned = true,
                 Turn::Yields => {
                     cx.waker().wake_by_ref();
@@ -115,11 +101,50 @@ impl Future for Asking<'_> {
                 }
                 Turn::Idle | Turn::Ended => {}
             }
-        };
-        if is_borrowed {
-            socket.rest_with(state);
         }
-        Poll::Ready(outcome)
+    }
+}
+
+impl Asking<'_> {
+    /// Begins, sends, or takes the outcome, as far as it can.
+    fn step(&mut self, state: &mut SocketState) -> Option<RequestOutcome> {
+        loop {
+            self.stage = match std::mem::replace(&mut self.stage, AskingStage::Ended) {
+                AskingStage::New => {
+                    self.received = state.machine.received();
+                    AskingStage::InLine(state.machine.begin())
+                }
+                AskingStage::InLine(id) if state.machine.is_admitted(&id) => {
+                    self.received = state.machine.received();
+                    match state.machine.send(id, self.request) {
+                        Sending::Waits(id) => AskingStage::Sent(id),
+                        Sending::InLine(id) => {
+                            self.stage = AskingStage::InLine(id);
+                            return None;
+                        }
+                        Sending::Unanswered => {
+                            self.stage = AskingStage::Unanswered;
+                            return Some(RequestOutcome::Answered(Replies::One(Value::Nil)));
+                        }
+                    }
+                }
+                AskingStage::InLine(id) => match state.machine.take_outcome(id) {
+                    Ok(outcome) => return Some(outcome),
+                    Err(id) => {
+                        self.stage = AskingStage::InLine(id);
+                        return None;
+                    }
+                },
+                AskingStage::Sent(id) => match state.machine.take_outcome(id) {
+                    Ok(outcome) => return Some(outcome),
+                    Err(id) => {
+                        self.stage = AskingStage::Sent(id);
+                        return None;
+                    }
+                },
+                AskingStage::Unanswered | AskingStage::Ended => unreachable!("it is polled no more after its outcome"),
+            };
+        }
     }
 }
 
@@ -128,55 +153,50 @@ impl AskingStage {
     fn id(&self) -> usize {
         match self {
             Self::InLine(id) | Self::Sent(id) => id.index(),
-            Self::New | Self::Ended => unreachable!("it has begun, and has not ended"),
+            Self::New | Self::Unanswered | Self::Ended => unreachable!("it has begun, and has not ended"),
         }
     }
 }
 
-/// A request of a shared client was sent. If it is the only one, it is written here and now; the task that reads is waiting for
-/// the reply already. Otherwise the task writes it together with others. The result is the task's waker, if it must be woken.
-fn prompt(state: &mut SocketState) -> Option<Waker> {
-    if !state.has_output() {
-        return None;
-    }
-    let SocketDriver::Task(task) = &mut state.driver else { return None };
-    if task.is_scheduled {
-        return None;
-    }
-    let waker = task.waker.clone()?;
-    if state.machine.in_flight() == 1 {
-        state.write(&mut Context::from_waker(&waker));
-        if !state.has_output() {
-            return None;
+/// After a step of a shared client's request. If its bytes are the only ones, they are written here and now: the task that reads
+/// is waiting for the reply already. Otherwise the task is woken, and writes them together with others.
+fn prompt(mut state: MutexGuard<'_, SocketState>) {
+    let mut woken = Vec::new();
+    if let Some(waker) = state.task_to_prompt() {
+        if state.machine.in_flight() == 1 {
+            state.write(&mut Context::from_waker(&waker));
+        }
+        if state.has_output()
+            && let SocketDriver::Task(task) = &mut state.driver
+        {
+            task.is_scheduled = true;
+            woken.push(waker);
         }
     }
-    if let SocketDriver::Task(task) = &mut state.driver {
-        task.is_scheduled = true;
-    }
-    Some(waker)
-}
-
-fn keep(place: &mut Option<Waker>, waker: &Waker) {
-    match place {
-        Some(kept) => kept.clone_from(waker),
-        None => *place = Some(waker.clone()),
-    }
+    // Those who have got room.
+    state.collect_ready(&mut woken);
+    drop(state);
+    woken.into_iter().for_each(Waker::wake);
 }
 
 impl Drop for Asking<'_> {
     fn drop(&mut self) {
-        let (AskingStage::InLine(id) | AskingStage::Sent(id)) = std::mem::replace(&mut self.stage, AskingStage::Ended) else {
-            return;
-        };
+        let stage = std::mem::replace(&mut self.stage, AskingStage::Ended);
+        let (AskingStage::InLine(id) | AskingStage::Sent(id)) = stage else { return };
+        let index = id.index();
         let mut woken = Vec::new();
-        let is_borrowed = {
+        let (own, is_borrowed) = {
             let mut state = self.socket.state();
             state.machine.leave(id);
             state.collect_ready(&mut woken);
-            matches!(state.driver, SocketDriver::Borrower)
+            (state.forget_waker(index), matches!(state.driver, SocketDriver::Borrower))
         };
+        drop(own);
         woken.into_iter().for_each(Waker::wake);
-        if is_borrowed {
+        if is_borrowed && std::thread::panicking() {
+            // The stream may be what has panicked.
+            self.socket.rest_later();
+        } else if is_borrowed {
             self.socket.rest();
         }
     }

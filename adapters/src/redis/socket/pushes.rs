@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use redis::PushInfo;
 
 use super::Socket;
-use super::state::MOST_PUSHES;
+use super::state::{MOST_PUSHES, replace_waker};
 
 impl Socket {
     /// From now on pushes of the server are kept.
@@ -21,7 +21,9 @@ impl Socket {
                 if state.is_closed() || !state.machine.listens() {
                     return Poll::Ready(None);
                 }
-                state.listener = Some(cx.waker().clone());
+                let replaced = replace_waker(&mut state.listener, cx.waker());
+                drop(state);
+                drop(replaced);
                 return Poll::Pending;
             };
             if !state.is_stalled || state.machine.kept_pushes() > MOST_PUSHES / 2 {

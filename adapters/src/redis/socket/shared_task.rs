@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use redis_manager_core::Spawn;
 
 use super::Socket;
-use super::state::{SocketDriver, TaskDriver, Turn};
+use super::state::{SocketDriver, TaskDriver, Turn, replace_waker};
 use crate::redis_node::socket_end::SocketEnd;
 
 impl Socket {
@@ -20,7 +20,7 @@ impl Socket {
             state.driver = SocketDriver::Task(TaskDriver { number, waker: None, is_scheduled: true });
             number
         };
-        let task = SharedTask { socket: Arc::downgrade(self), number, woken: Vec::new(), wave: None, has_ended: false };
+        let task = SharedTask { socket: Arc::downgrade(self), number, woken: Vec::new(), has_ended: false };
         runtime.spawn(Box::pin(task));
     }
 
@@ -39,18 +39,12 @@ impl Socket {
     }
 }
 
-/// How often a write waits for callers that have got their replies, and may be about to send their next requests.
-const MOST_WAITS: u8 = 3;
-
 /// Ends when the connection is not shared any more.
 struct SharedTask {
     socket: Weak<Socket>,
     number: u64,
     /// Empty between the turns; kept for its memory.
     woken: Vec<Waker>,
-    /// After a wave of replies: how many requests there are once every caller that was woken has sent the next one, and how
-    /// often they are still waited for.
-    wave: Option<(u64, u8)>,
     has_ended: bool,
 }
 
@@ -68,31 +62,18 @@ impl Future for SharedTask {
             match &mut state.driver {
                 SocketDriver::Task(task) if task.number == this.number => {
                     task.is_scheduled = true;
-                    match &mut task.waker {
-                        Some(waker) => waker.clone_from(cx.waker()),
-                        None => task.waker = Some(cx.waker().clone()),
-                    }
+                    // Its own: there is none to be dropped.
+                    let _ = replace_waker(&mut task.waker, cx.waker());
                 }
                 SocketDriver::Task(_) | SocketDriver::Watcher | SocketDriver::Borrower => {
                     this.has_ended = true;
                     return Poll::Ready(());
                 }
             }
-            if let Some((sent, left @ 1..)) = this.wave
-                && state.machine.sent() < sent
-            {
-                this.wave = Some((sent, left - 1));
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            this.wave = None;
             let turn = state.turn(cx, false);
             state.collect_ready(&mut this.woken);
-            if this.woken.len() > 1 {
-                this.wave = Some((state.machine.sent() + this.woken.len() as u64, MOST_WAITS));
-            }
             // Many callers that were woken send their next commands: once they all have run, one write carries these.
-            let is_again = turn == Turn::Yields || this.woken.len() > 1;
+            let is_again = turn == Turn::Yields || (turn != Turn::Ended && this.woken.len() > 1);
             if let SocketDriver::Task(task) = &mut state.driver {
                 task.is_scheduled = is_again;
             }

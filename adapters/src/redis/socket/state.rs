@@ -203,7 +203,7 @@ impl SocketState {
     fn read(&mut self, cx: &mut Context<'_>, scratch: &mut [u8], until_idle: bool) -> Turn {
         let mut left = BYTES_A_TURN;
         loop {
-            if until_idle && self.machine.in_flight() == 0 {
+            if until_idle && self.machine.in_flight() == 0 && self.write_fault.is_none() {
                 return Turn::Idle;
             }
             if self.machine.kept_pushes() >= MOST_PUSHES && self.machine.in_flight() == 0 {
@@ -264,14 +264,25 @@ impl SocketState {
         }
     }
 
-    /// Keeps the waker of a caller whose request is not answered yet.
-    pub(super) fn wait(&mut self, index: usize, waker: &Waker) {
+    /// Keeps the waker of a caller whose request is not answered yet. The result is the one before, to be dropped outside of the
+    /// lock: what it wakes may be dropped with it.
+    pub(super) fn wait(&mut self, index: usize, waker: &Waker) -> Option<Waker> {
         if self.wakers.len() <= index {
             self.wakers.resize(index + 1, None);
         }
-        match &mut self.wakers[index] {
-            Some(kept) => kept.clone_from(waker),
-            place @ None => *place = Some(waker.clone()),
+        replace_waker(&mut self.wakers[index], waker)
+    }
+
+    /// The waker of a caller that has left.
+    pub(super) fn forget_waker(&mut self, index: usize) -> Option<Waker> {
+        self.wakers.get_mut(index).and_then(Option::take)
+    }
+
+    /// The waker of the task, if there is something to be written, and it has no turn coming.
+    pub(super) fn task_to_prompt(&self) -> Option<Waker> {
+        match &self.driver {
+            SocketDriver::Task(task) if self.has_output() && !task.is_scheduled => task.waker.clone(),
+            SocketDriver::Task(_) | SocketDriver::Watcher | SocketDriver::Borrower => None,
         }
     }
 
@@ -285,5 +296,13 @@ impl SocketState {
         if self.machine.kept_pushes() > 0 || self.end.is_some() {
             woken.extend(self.listener.take());
         }
+    }
+}
+
+/// Replaces a waker by one that wakes another task. The result is the one before, to be dropped outside of the lock.
+pub(super) fn replace_waker(place: &mut Option<Waker>, waker: &Waker) -> Option<Waker> {
+    match place {
+        Some(kept) if kept.will_wake(waker) => None,
+        Some(_) | None => place.replace(waker.clone()),
     }
 }

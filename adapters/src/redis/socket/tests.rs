@@ -149,7 +149,7 @@ struct Rig {
     socket: Arc<Socket>,
     wire: FakeWire,
     tasks: HeldTasks,
-    _watcher: Watcher,
+    watcher: Watcher,
 }
 
 fn rig() -> Rig {
@@ -160,7 +160,7 @@ fn rig() -> Rig {
     let socket = Socket::new(stream, LIMITS, &watcher, Arc::default(), Arc::from("redis://node"), counters);
     socket.rest();
     tasks.poll();
-    Rig { socket, wire, tasks, _watcher: watcher }
+    Rig { socket, wire, tasks, watcher }
 }
 
 fn poll<F: Future + Unpin>(future: &mut F, wakes: &Arc<Wakes>) -> Poll<F::Output> {
@@ -300,4 +300,72 @@ fn the_end_of_the_watchers_task_is_the_end_of_the_runtime() {
     let rig = rig();
     rig.tasks.tasks.lock().expect("not poisoned").clear();
     assert_eq!(rig.socket.why_ended(), Some(SocketEnd::RuntimeEnded));
+}
+
+fn large_request() -> redis::Cmd {
+    let mut set = redis::cmd("SET");
+    set.arg("key").arg(vec![0_u8; 2 * LIMITS.unsent]);
+    set
+}
+
+/// Guards against: a connection that is lent with the rest of a request still to be written.
+#[test]
+fn a_connection_ends_with_an_error_that_comes_before_its_request_is_written() {
+    let (rig, wakes, set) = (rig(), Arc::new(Wakes::default()), large_request());
+    rig.wire.lock().window = Some(100);
+    let mut asking = rig.socket.ask(Outgoing::Command(&set));
+    assert!(poll(&mut asking, &wakes).is_pending());
+    rig.wire.say(Some(b"-ERR Protocol error: invalid bulk length\r\n"));
+    let Poll::Ready(RequestOutcome::Answered(_)) = poll(&mut asking, &wakes) else { panic!("the error is its answer") };
+    assert!(rig.socket.is_dead());
+    let ping = redis::cmd("PING");
+    let next = poll(&mut rig.socket.ask(Outgoing::Command(&ping)), &wakes);
+    assert_eq!(next, Poll::Ready(RequestOutcome::Ended(RequestFate::Unsent)));
+}
+
+/// Guards against: room that is given by one caller's write, and of which the next one in line is not told.
+#[test]
+fn a_caller_that_gets_room_by_the_write_of_another_one_is_woken() {
+    let (rig, set, ping) = (rig(), large_request(), redis::cmd("PING"));
+    rig.socket.share(&rig.tasks);
+    rig.tasks.poll();
+    rig.wire.lock().window = Some(100);
+    let [first, second] = [(); 2].map(|()| Arc::new(Wakes::default()));
+    let mut large = rig.socket.ask(Outgoing::Command(&set));
+    assert!(poll(&mut large, &first).is_pending());
+    rig.tasks.poll();
+    let mut behind = rig.socket.ask(Outgoing::Command(&ping));
+    assert!(poll(&mut behind, &second).is_pending());
+    rig.tasks.poll();
+    rig.wire.lock().window = None;
+    // It is polled again for another reason.
+    assert!(poll(&mut large, &first).is_pending());
+    assert!(rig.socket.state().machine.unsent().is_empty() && second.count() == 1);
+}
+
+/// Guards against: a panic that ends the watcher's task.
+#[test]
+fn a_stream_that_panics_costs_its_own_connection() {
+    struct PanickingTarget(AtomicUsize);
+
+    impl WatchTarget for PanickingTarget {
+        fn look(&self) {
+            panic!("as the stream of a program's own network may");
+        }
+
+        fn runtime_ended(&self) {}
+
+        fn give_up(&self) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    let (rig, bomb) = (rig(), Arc::new(PanickingTarget(AtomicUsize::new(0))));
+    let handle = rig.watcher.watch(Arc::downgrade(&bomb) as Weak<dyn WatchTarget>);
+    handle.waker().wake_by_ref();
+    rig.tasks.poll();
+    assert_eq!(bomb.0.load(Ordering::SeqCst), 1);
+    rig.wire.say(None);
+    rig.tasks.poll();
+    assert!(rig.socket.is_dead(), "the others are watched");
 }

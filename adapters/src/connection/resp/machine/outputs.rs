@@ -1,0 +1,66 @@
+//! What is to be had of a machine: bytes to write, outcomes, pushes, and what is known of it.
+
+use redis::PushInfo;
+
+use super::{Machine, RequestId};
+use crate::connection::resp::answer::RequestOutcome;
+use crate::connection::resp::entry::RequestEntry;
+use crate::connection::resp::received_mark::ReceivedMark;
+
+impl Machine {
+    pub(crate) fn unsent(&self) -> &[u8] {
+        self.out.unsent()
+    }
+
+    /// A request whose caller has something to do: it was admitted, or has an outcome. Each change is reported once.
+    pub(crate) fn poll_ready(&mut self) -> Option<usize> {
+        self.ready.pop().map(|index| index as usize)
+    }
+
+    pub(crate) fn is_admitted(&self, id: &RequestId) -> bool {
+        matches!(self.entries[id.index()], RequestEntry::Admitted(_))
+    }
+
+    /// The outcome, once there is one; the request has ended then.
+    pub(crate) fn take_outcome(&mut self, id: RequestId) -> Result<RequestOutcome, RequestId> {
+        let entry = &mut self.entries[id.index()];
+        if !matches!(entry, RequestEntry::Done(_)) {
+            return Err(id);
+        }
+        let RequestEntry::Done(outcome) = std::mem::replace(entry, RequestEntry::Free) else { unreachable!("it was one") };
+        self.done -= 1;
+        self.free.push(id.0);
+        Ok(outcome)
+    }
+
+    pub(crate) fn poll_push(&mut self) -> Option<PushInfo> {
+        self.pushes.pop_front()
+    }
+
+    /// Requests that are sent and not answered, whether their callers wait or not.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// Pushes that were not taken yet.
+    pub(crate) fn kept_pushes(&self) -> usize {
+        self.pushes.len()
+    }
+
+    pub(crate) fn listens(&self) -> bool {
+        self.listens
+    }
+
+    /// Whether anything has been received since the last request was sent.
+    pub(crate) fn has_heard(&self) -> bool {
+        self.heard
+    }
+
+    pub(crate) fn forget_heard(&mut self) {
+        self.heard = false;
+    }
+
+    pub(crate) fn received(&self) -> ReceivedMark {
+        self.received
+    }
+}
