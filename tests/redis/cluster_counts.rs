@@ -200,10 +200,11 @@ async fn commands_for_many_slots_survive_a_promotion(runtime: impl Network + Clo
     // Its parts for the others are sent once, too.
     let sent = cluster.primaries().iter().map(|node| calls_of(&node.command(&["INFO", "commandstats"]), "mget")).max();
     assert!(sent <= Some(refused.len() + 1), "{sent:?} calls for {} commands", refused.len() + 1);
-    // The first may have been sent to the one that was killed just then. One that waits at the promotion goes on.
+    // The first may have been sent to the one that was killed just then. One that waits at the promotion goes on, or has no time
+    // left for the new owner.
     for (turn, error) in refused.into_iter().enumerate() {
         let text = error.to_string();
-        let expected = text.contains("not sent") && text.contains("no healthy pools");
+        let expected = (text.contains("not sent") && text.contains("no healthy pools")) || text.contains("no reply within");
         assert!(error.is_io_error() && (expected || turn == 0), "{turn}: {text}");
     }
     let (sent, carried_out) = (sizing.await, calls_of(&primaries[1].command(&["INFO", "commandstats"]), "dbsize"));
@@ -219,8 +220,8 @@ async fn a_dead_replica_is_told(cluster: &TestCluster, client: &mut Client) {
     while let Err(error) = config_set(client).await {
         assert!(error.is_io_error(), "{error}");
     }
-    // Until its replica is known to have failed.
-    assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
+    // Until its replica is known to have failed; the last one before that waits for its connection as long as it may.
+    assert!(start.elapsed() < Duration::from_secs(6) + COMMAND_TIMEOUT, "{:?}", start.elapsed());
     let () = client.set(cluster.key_in(&primary), 1).await.expect("the client goes on");
 }
 
