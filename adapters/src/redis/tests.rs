@@ -53,8 +53,8 @@ impl CommandLog {
     }
 }
 
-#[test]
-fn a_cancelled_command_of_a_shared_client_is_answered_before_its_connection_is_lent_again() {
+/// A server that takes so long for a command whose last word is `late`, and what it receives.
+fn server_that_is_late(by: Duration) -> (ScriptedServer, CommandLog) {
     let received = CommandLog::default();
     let notes = received.clone();
     let server = ScriptedServer::start(move |mut client| {
@@ -64,11 +64,17 @@ fn a_cancelled_command_of_a_shared_client_is_answered_before_its_connection_is_l
         while let Some(words) = client.hear() {
             notes.note(&words);
             if words.last().is_some_and(|word| word == "late") {
-                std::thread::sleep(100 * MS);
+                std::thread::sleep(by);
             }
             let _ = client.answer(&words);
         }
     });
+    (server, received)
+}
+
+#[test]
+fn a_cancelled_command_of_a_shared_client_is_answered_before_its_connection_is_lent_again() {
+    let (server, received) = server_that_is_late(100 * MS);
     on_tokio(async {
         let manager = manager_of(&server, RedisManager::builder().max_connection_size(1)).await;
         let mut shared = manager.get_shared_client(&server.url()).await.expect("a shared client");
@@ -87,20 +93,7 @@ fn a_cancelled_command_of_a_shared_client_is_answered_before_its_connection_is_l
 /// Its replies were counted and dropped: nothing is left to be made sure of.
 #[test]
 fn a_left_command_that_was_answered_leaves_nothing() {
-    let received = CommandLog::default();
-    let notes = received.clone();
-    let server = ScriptedServer::start(move |mut client| {
-        if !client.log_in() {
-            return;
-        }
-        while let Some(words) = client.hear() {
-            notes.note(&words);
-            if words.last().is_some_and(|word| word == "late") {
-                std::thread::sleep(50 * MS);
-            }
-            let _ = client.answer(&words);
-        }
-    });
+    let (server, received) = server_that_is_late(50 * MS);
     on_tokio(async {
         let manager = manager_of(&server, RedisManager::builder().max_connection_size(1)).await;
         let mut client = manager.get_client(&server.url()).await.expect("a client");

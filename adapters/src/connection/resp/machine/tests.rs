@@ -163,7 +163,7 @@ fn those_in_line_take_no_more_than_the_bound_and_keep_their_places() {
         left.reverse();
         open = left;
         write_all(&mut machine);
-        assert!(sent > before, "somebody has room");
+        assert!(sent > before, "a caller has room");
     }
     // Those who leave the line take no memory.
     let _large = send(&mut machine, Outgoing::Command(&echo(&"x".repeat(1_000))));
