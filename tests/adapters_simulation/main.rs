@@ -32,7 +32,6 @@ const FOUND: &[(&str, u64)] = &[
     ("a_reply_of_no_known_type_that_arrives_alone", 4_107),
     ("a_reply_of_no_known_type_between_others", 5_702),
     ("a_reply_of_no_known_type_before_a_restart", 6_984),
-    ("late_replies_to_commands_that_timed_out", 18_272),
     ("a_command_that_timed_out_beside_one_that_was_answered", 23_386),
 ];
 
