@@ -1,6 +1,8 @@
 //! The builder of a manager: every setting with its default and range, and the one gate that checks them. `environment` takes
 //! settings from the environment, `observing` has those about events.
 
+#[cfg(feature = "cluster")]
+mod clusters;
 mod environment;
 mod observing;
 
@@ -11,7 +13,7 @@ use std::time::Duration;
 use redis_manager_core::{ConfigError, Manager, NodeConfig, NodeConfigBuilder, OnNodeDown, Runtime, TotalLimit};
 
 #[cfg(feature = "cluster")]
-use crate::cluster::{ClusterArgs, ClusterConfig, Clusters};
+use crate::deployment::cluster::ClusterConfig;
 use crate::manager::RedisManager;
 use crate::network::Network;
 use crate::observe::ObserveSettings;
@@ -204,29 +206,6 @@ impl RedisManagerBuilder {
         self
     }
 
-    /// Whether what is added are clusters. Default false. Needs [`startup_nodes`](RedisManagerBuilder::startup_nodes).
-    ///
-    /// All names under which a cluster is added are the same cluster: that of the startup nodes.
-    #[cfg(feature = "cluster")]
-    pub fn use_cluster(mut self, use_cluster: bool) -> Self {
-        self.plan.use_cluster = use_cluster;
-        self
-    }
-
-    /// URLs of nodes of the cluster, at least one, all with the same login: they are asked for the others.
-    #[cfg(feature = "cluster")]
-    pub fn startup_nodes<U: Into<String>>(mut self, urls: impl IntoIterator<Item = U>) -> Self {
-        self.plan.startup_nodes = urls.into_iter().map(Into::into).collect();
-        self
-    }
-
-    /// How the cluster is used.
-    #[cfg(feature = "cluster")]
-    pub fn cluster_args(mut self, args: ClusterArgs) -> Self {
-        self.plan.args = Some(args);
-        self
-    }
-
     /// Whether URLs with TLS may end with `#insecure`, which takes any certificate, so that a third party in between may read and
     /// write along. For experiments. Default false: such a URL is refused.
     #[cfg(feature = "tls-rustls")]
@@ -268,7 +247,7 @@ impl RedisManagerBuilder {
             return Err(ConfigError::Contradiction { setting, value, limit_setting, limit: most.to_string() });
         }
         #[cfg(feature = "cluster")]
-        let startup = self.plan.check(self.args.protocol, &tls)?;
+        let cluster = self.plan.check(self.args.protocol, &tls)?;
         if let Some(total) = total {
             total.check(&config)?;
             if shared > total.max_total_connections {
@@ -282,14 +261,9 @@ impl RedisManagerBuilder {
             Some(limit) => Manager::with_total_limit(config, limit, runtime)?,
             None => Manager::new(config, runtime),
         };
-        #[cfg(feature = "cluster")]
-        let clusters = startup.map(|startup| {
-            let (network, args, hooks) = (Arc::clone(&network), self.args.clone(), self.hooks.clone());
-            Clusters::new(self.plan, startup, nodes.clone(), network, args, hooks, shared)
-        });
         let manager = RedisManager::new(nodes, network, self.args, self.hooks, tls, shared).with_events(events);
         #[cfg(feature = "cluster")]
-        let manager = manager.with_clusters(clusters);
+        let manager = manager.with_cluster_mode(cluster);
         Ok(manager)
     }
 

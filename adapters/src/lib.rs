@@ -64,10 +64,10 @@
 
 #[cfg(any(feature = "tokio", feature = "smol"))]
 mod builder;
-#[cfg(all(feature = "cluster", any(feature = "tokio", feature = "smol")))]
-mod cluster;
 #[cfg(any(feature = "tokio", feature = "smol"))]
 mod connection;
+#[cfg(any(feature = "tokio", feature = "smol"))]
+mod deployment;
 #[cfg(any(feature = "tokio", feature = "smol"))]
 mod error;
 #[cfg(all(
@@ -75,8 +75,6 @@ mod error;
     any(feature = "tokio", feature = "smol")
 ))]
 pub mod export;
-#[cfg(all(feature = "cluster", any(feature = "tokio", feature = "smol")))]
-mod future_util;
 #[cfg(any(doc, doctest))]
 pub mod guide;
 #[cfg(any(feature = "tokio", feature = "smol"))]
@@ -123,7 +121,9 @@ pub use redis_manager_core::{
 #[cfg(any(feature = "tokio", feature = "smol"))]
 pub use builder::RedisManagerBuilder;
 #[cfg(all(feature = "cluster", any(feature = "tokio", feature = "smol")))]
-pub use cluster::{ClusterArgs, ClusterMetrics, ClusterNode, ClusterRole, ClusterStatus, TopologyChange};
+pub use deployment::cluster::{AddressMap, ClusterArgs, ReadFrom};
+#[cfg(any(feature = "tokio", feature = "smol"))]
+pub use deployment::{ClusterMetrics, ClusterNode, ClusterRole, ClusterStatus, TopologyChange};
 #[cfg(any(feature = "tokio", feature = "smol"))]
 pub use error::{AddNodeError, ConnectFailure, FailureKind, GetClientError, RedisErrorExt, Sent};
 #[cfg(any(feature = "tokio", feature = "smol"))]

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use redis_manager_core::{NodeConfig, Setting, TotalLimit};
 
 #[cfg(feature = "cluster")]
-use crate::cluster::ClusterArgs;
+use crate::deployment::cluster::ClusterArgs;
 use crate::manager::RedisManager;
 use crate::observe::ObserveSettings;
 use crate::redis_node::{PoolArgs, Tls};

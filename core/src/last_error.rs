@@ -18,7 +18,10 @@ pub struct LastError {
 }
 
 impl LastError {
-    pub(crate) fn new(
+    /// For errors of what is made of several nodes.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn new(
         text: Arc<str>,
         dial_failure: Option<DialFailureKind>,
         cause: Option<Arc<dyn Error + Send + Sync>>,

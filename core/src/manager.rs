@@ -51,6 +51,13 @@ impl<K: Connector> Manager<K> {
         Self { registry: Arc::new(NodeRegistry::new(config, limit, runtime)) }
     }
 
+    /// A manager of other nodes with the same settings, within the same limit of all nodes together. It lives and closes by
+    /// itself.
+    #[doc(hidden)]
+    pub fn beside(&self) -> Self {
+        Self { registry: Arc::new(self.registry.beside()) }
+    }
+
     /// The settings of every node.
     #[must_use]
     pub fn config(&self) -> &NodeConfig {

@@ -68,6 +68,20 @@ impl<K: Connector> NodeRegistry<K> {
         }
     }
 
+    /// An empty one with the same settings, runtime and limit, and the same loops.
+    pub(crate) fn beside(&self) -> Self {
+        Self {
+            config: self.config.clone(),
+            runtime: Arc::clone(&self.runtime),
+            limiter: self.limiter.clone(),
+            nodes: RwLock::new(HashMap::new()),
+            checks: AtomicBool::new(self.runs_health_checks()),
+            cleanup: AtomicBool::new(self.runs_cleanup()),
+            closed: AtomicBool::new(false),
+            closed_signal: ClosedSignal::new(),
+        }
+    }
+
     /// The settings of every node.
     pub(crate) fn config(&self) -> &NodeConfig {
         &self.config

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use redis_manager_core::{AcquireError, LastError, Snapshot, WaitPhase};
+use redis_manager_core::{AcquireError, ConfigError, LastError, Snapshot, WaitPhase};
 
 use crate::error::connect_failure::is_permanent;
 use crate::error::{FailureKind, GetClientError};
@@ -22,6 +22,13 @@ pub enum AddNodeError {
         node: String,
         /// What is wrong with the URL.
         reason: String,
+    },
+    /// A setting of a cluster cannot be used, or one of its startup nodes.
+    InvalidSetting {
+        /// The name of the cluster.
+        node: String,
+        /// Names the setting, its value and what it may be.
+        error: ConfigError,
     },
     /// The pools were not warm by the deadline, or the server rejected the connection permanently.
     NoHealthyPools {
@@ -71,7 +78,11 @@ pub enum AddNodeError {
 impl AddNodeError {
     /// Converts the error of the wait for warm pools.
     pub(crate) fn from_wait(error: AcquireError, node: String) -> Self {
-        match GetClientError::from(error) {
+        Self::from_get(error.into(), node)
+    }
+
+    pub(crate) fn from_get(error: GetClientError, node: String) -> Self {
+        match error {
             GetClientError::Timeout { node, waited, seen, phase: phase @ WaitPhase::TotalLimit, .. } => {
                 Self::NothingLeft { node, phase, waited, seen }
             }
@@ -94,7 +105,7 @@ impl AddNodeError {
     #[must_use]
     pub fn kind(&self) -> FailureKind {
         match self {
-            Self::InvalidUrl { .. } | Self::NoFloorLeft { .. } => FailureKind::Configuration,
+            Self::InvalidUrl { .. } | Self::InvalidSetting { .. } | Self::NoFloorLeft { .. } => FailureKind::Configuration,
             Self::NoHealthyPools { last_error, .. } => FailureKind::of_last_error(last_error.as_ref()),
             Self::NothingLeft { .. } => FailureKind::Timeout,
             Self::Closed { .. } => FailureKind::Closed,
@@ -108,7 +119,11 @@ impl AddNodeError {
         match self {
             Self::NoHealthyPools { last_error, .. } => !is_permanent(last_error.as_ref()),
             Self::NothingLeft { .. } => true,
-            Self::InvalidUrl { .. } | Self::NoFloorLeft { .. } | Self::Closed { .. } | Self::RuntimeEnded { .. } => false,
+            Self::InvalidUrl { .. }
+            | Self::InvalidSetting { .. }
+            | Self::NoFloorLeft { .. }
+            | Self::Closed { .. }
+            | Self::RuntimeEnded { .. } => false,
         }
     }
 
@@ -118,6 +133,7 @@ impl AddNodeError {
         match self {
             Self::NoHealthyPools { .. } => true,
             Self::InvalidUrl { .. }
+            | Self::InvalidSetting { .. }
             | Self::NoFloorLeft { .. }
             | Self::NothingLeft { .. }
             | Self::Closed { .. }
@@ -130,6 +146,7 @@ impl AddNodeError {
     pub fn node(&self) -> &str {
         match self {
             Self::InvalidUrl { node, .. }
+            | Self::InvalidSetting { node, .. }
             | Self::NoHealthyPools { node, .. }
             | Self::NoFloorLeft { node, .. }
             | Self::NothingLeft { node, .. }
@@ -143,6 +160,7 @@ impl Error for AddNodeError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::NoHealthyPools { last_error, .. } => last_error.as_ref().and_then(LastError::source),
+            Self::InvalidSetting { error, .. } => Some(error),
             Self::InvalidUrl { .. }
             | Self::NoFloorLeft { .. }
             | Self::NothingLeft { .. }
@@ -156,6 +174,7 @@ impl Error for AddNodeError {
 impl fmt::Display for AddNodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::InvalidSetting { node, error } => write!(f, "the cluster {node} was not added: {error}"),
             Self::InvalidUrl { node, reason } => write!(f, "invalid node URL {node}: {reason}"),
             Self::NoHealthyPools { node, waited, seen, last_error } => {
                 last_error.iter().try_for_each(|error| write!(f, "{error}; "))?;

@@ -57,12 +57,6 @@ impl CommandFailure {
         Self { text, sent: Sent::NotSent, outage, node: Some(Arc::from(node)), no_connection: Some(error) }
     }
 
-    /// Rebuilds a failure that was passed on as text.
-    #[cfg(feature = "cluster")]
-    pub(crate) fn said(sent: Sent, node: Option<&str>, outage: Outage, text: &str) -> Self {
-        Self { text: String::from(text), sent, outage, node: node.map(Arc::from), no_connection: None }
-    }
-
     /// The failure in an error, if the error is one of ours.
     pub(crate) fn of(error: &RedisError) -> Option<&Self> {
         // The redis crate returns the pointer around the error, not the error itself.
@@ -126,7 +120,7 @@ impl From<AddNodeError> for RedisError {
     fn from(error: AddNodeError) -> Self {
         let kind = match &error {
             AddNodeError::NoHealthyPools { .. } | AddNodeError::NothingLeft { .. } => io::ErrorKind::TimedOut,
-            AddNodeError::InvalidUrl { .. } => io::ErrorKind::InvalidInput,
+            AddNodeError::InvalidUrl { .. } | AddNodeError::InvalidSetting { .. } => io::ErrorKind::InvalidInput,
             AddNodeError::NoFloorLeft { .. } | AddNodeError::Closed { .. } | AddNodeError::RuntimeEnded { .. } => {
                 io::ErrorKind::NotConnected
             }

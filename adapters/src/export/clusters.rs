@@ -1,6 +1,6 @@
 //! The metrics of clusters, beside those that the clients of their names have as those of nodes.
 
-use crate::cluster::TopologyChange;
+use crate::deployment::TopologyChange;
 use crate::export::names::SECONDS;
 use crate::export::reading::Sample;
 use crate::export::row::{MetricRow, labels, put_each, put_total};

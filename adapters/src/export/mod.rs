@@ -10,7 +10,6 @@
 //! All of them export the same table, [`MetricDefinition::all`]. They read the manager when they are asked, one consistent
 //! picture of each node, and cost nothing otherwise. None of them keeps a manager alive. No output contains a password.
 
-#[cfg(feature = "cluster")]
 mod clusters;
 mod commands;
 mod error;

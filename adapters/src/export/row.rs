@@ -53,7 +53,6 @@ impl MetricRow {
     }
 
     /// The same, of names of clusters alone.
-    #[cfg(feature = "cluster")]
     pub(crate) const fn of_clusters(mut self) -> Self {
         self.presence = MetricPresence::Cluster;
         self

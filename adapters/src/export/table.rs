@@ -1,6 +1,5 @@
 //! The table of metrics: the one source of names, kinds, units, labels and values for all exporters.
 
-#[cfg(feature = "cluster")]
 use crate::export::clusters::CLUSTERS;
 use crate::export::commands::COMMANDS;
 use crate::export::names::{MetricKind, MetricPresence, prometheus_name};
@@ -65,7 +64,6 @@ impl MetricDefinition {
 /// The rows that are exported.
 pub(crate) fn rows(with_seed_names: bool) -> impl Iterator<Item = &'static MetricRow> {
     let all = STANDARD.iter().chain(&COMMANDS);
-    #[cfg(feature = "cluster")]
     let all = all.chain(&CLUSTERS);
     all.chain(SEED.iter().filter(move |_| with_seed_names))
 }

@@ -66,9 +66,8 @@ impl RedisManager {
     /// May be dropped at any time. The node is removed when no other call waits for it.
     pub async fn add_node_pool_timeout(&self, url: &str, timeout: Duration) -> Result<NodeHandle, AddNodeError> {
         #[cfg(feature = "cluster")]
-        if let Some(clusters) = &self.clusters {
-            let pool = clusters.add(url, timeout).await?;
-            return Ok(NodeHandle::of_cluster(clusters, url, pool));
+        if let Some(mode) = &self.cluster_mode {
+            return self.add_named(url, mode, timeout).await;
         }
         let (name, connector) = self.connector(url)?;
         let key = node_key(url);
@@ -95,9 +94,8 @@ impl RedisManager {
     /// - [`RuntimeEnded`](AddNodeError::RuntimeEnded) after the end of the runtime.
     pub fn add_node_pool_lazy(&self, url: &str) -> Result<NodeHandle, AddNodeError> {
         #[cfg(feature = "cluster")]
-        if let Some(clusters) = &self.clusters {
-            let pool = clusters.open(url)?;
-            return Ok(NodeHandle::of_cluster(clusters, url, pool));
+        if let Some(mode) = &self.cluster_mode {
+            return self.open_named(url, mode);
         }
         let (name, connector) = self.connector(url)?;
         let key = node_key(url);

@@ -44,9 +44,8 @@ impl RedisManager {
     ///
     /// May be dropped at any time: the caller leaves the queue, and a client that was granted to it goes to the next caller.
     pub async fn get_client_timeout(&self, url: &str, timeout: Duration) -> Result<Client, GetClientError> {
-        #[cfg(feature = "cluster")]
-        if let Some(clusters) = &self.clusters {
-            return clusters.get(url, timeout).await.map_err(hide_password);
+        if let Some(deployment) = self.deployments.find(url) {
+            return deployment.get_client(timeout).await;
         }
         self.nodes.get(&node_key(url), timeout).await.map(Client::new).map_err(hide_password)
     }
@@ -59,9 +58,8 @@ impl RedisManager {
     /// down, [`Timeout`](GetClientError::Timeout) if no client is idle, [`Closed`](GetClientError::Closed),
     /// [`RuntimeEnded`](GetClientError::RuntimeEnded).
     pub fn try_get_client(&self, url: &str) -> Result<Client, GetClientError> {
-        #[cfg(feature = "cluster")]
-        if let Some(clusters) = &self.clusters {
-            return clusters.try_get(url).map_err(hide_password);
+        if let Some(deployment) = self.deployments.find(url) {
+            return deployment.try_get_client();
         }
         self.nodes.try_get(&node_key(url)).map(Client::new).map_err(hide_password)
     }
@@ -112,15 +110,15 @@ impl RedisManager {
     /// # Cancel safety
     ///
     /// May be dropped at any time: the caller leaves the queue, and a client that was granted to it goes to the next caller.
-    #[cfg(feature = "cluster")]
-    pub async fn get_client_for_key(&self, url: &str, key: impl AsRef<[u8]>) -> Result<Client, GetClientError> {
-        self.get_client_for_key_timeout(url, key, self.nodes.config().default_timeout()).await
+    pub async fn get_client_for_key(&self, name: &str, key: impl AsRef<[u8]>) -> Result<Client, GetClientError> {
+        self.get_client_for_key_timeout(name, key, self.nodes.config().default_timeout()).await
     }
 
     /// Lends a client of the primary that owns a key of a cluster, for exclusive use: for `WATCH`, transactions, commands that
     /// block, scripts and subscriptions. It comes from that node's own pools, as with
     /// [`get_client_timeout`](RedisManager::get_client_timeout). If the key gets another owner while the call waits, the call
-    /// continues to wait there.
+    /// continues to wait there. Of a plain node it lends a client as [`get_client_timeout`](RedisManager::get_client_timeout)
+    /// does.
     ///
     /// If the key gets another owner later, commands on the client fail with `MOVED`; the next client comes from the new owner.
     /// All keys that are used on the client must belong to its node.
@@ -130,8 +128,7 @@ impl RedisManager {
     /// - [`NoHealthyPools`](GetClientError::NoHealthyPools), [`Timeout`](GetClientError::Timeout),
     ///   [`Saturated`](GetClientError::Saturated), [`Closed`](GetClientError::Closed) and
     ///   [`RuntimeEnded`](GetClientError::RuntimeEnded) as with [`get_client_timeout`](RedisManager::get_client_timeout).
-    /// - [`UnknownNode`](GetClientError::UnknownNode) if the cluster was never added or has been closed, or if the manager is
-    ///   not in cluster mode.
+    /// - [`UnknownNode`](GetClientError::UnknownNode) if the cluster or node was never added or has been closed.
     /// - [`NoOwner`](GetClientError::NoOwner) if no node owns the key's slot.
     /// - [`NoFloorLeft`](GetClientError::NoFloorLeft) if `max_total_connections` is too small to reserve
     ///   `min_connections_per_node` for the owner.
@@ -139,19 +136,51 @@ impl RedisManager {
     /// # Cancel safety
     ///
     /// May be dropped at any time: the caller leaves the queue, and a client that was granted to it goes to the next caller.
-    #[cfg(feature = "cluster")]
     pub async fn get_client_for_key_timeout(
         &self,
-        url: &str,
+        name: &str,
         key: impl AsRef<[u8]>,
         timeout: Duration,
     ) -> Result<Client, GetClientError> {
-        let unknown = || GetClientError::UnknownNode { node: String::from(url) };
-        let lent = match &self.clusters {
-            Some(clusters) => clusters.get_for_key(url, key.as_ref(), timeout).await,
-            None => Err(unknown()),
-        };
-        lent.map_err(hide_password)
+        match self.deployments.find(name) {
+            Some(deployment) => deployment.get_client_for_key(key.as_ref(), timeout).await,
+            None => self.get_client_timeout(name, timeout).await,
+        }
+    }
+
+    /// Lends a client of one node of a cluster, by its host and port as the cluster names it, within `default_timeout`: for
+    /// what is asked of one node (`INFO`, `CONFIG`, `SLOWLOG`, `SCAN`, `FLUSHALL`).
+    /// [`cluster_status`](RedisManager::cluster_status) has the addresses.
+    ///
+    /// # Errors
+    ///
+    /// As [`get_client`](RedisManager::get_client); [`UnknownNode`](GetClientError::UnknownNode) also at once if the cluster has
+    /// no node at this address, and for a plain node.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time: the caller leaves the queue, and a client that was granted to it goes to the next caller.
+    pub async fn get_client_of_node(&self, name: &str, address: &str) -> Result<Client, GetClientError> {
+        self.get_client_of_node_timeout(name, address, self.nodes.config().default_timeout()).await
+    }
+
+    /// The same within `timeout`; see [`get_client_of_node`](RedisManager::get_client_of_node).
+    ///
+    /// # Errors
+    ///
+    /// As [`get_client_of_node`](RedisManager::get_client_of_node).
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time: the caller leaves the queue, and a client that was granted to it goes to the next caller.
+    pub async fn get_client_of_node_timeout(
+        &self,
+        name: &str,
+        address: &str,
+        timeout: Duration,
+    ) -> Result<Client, GetClientError> {
+        let unknown = || hide_password(GetClientError::UnknownNode { node: format!("{address} of {name}") });
+        self.deployments.find(name).ok_or_else(unknown)?.get_client_of_node(address, timeout).await
     }
 
     /// What the shared clients of a node have in common.

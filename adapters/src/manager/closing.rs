@@ -28,9 +28,10 @@ impl RedisManager {
     ///
     /// Closing continues when the future is dropped.
     pub async fn close_node_pools_timeout(&self, url: &str, timeout: Duration) {
-        #[cfg(feature = "cluster")]
-        if let Some(clusters) = &self.clusters {
-            return clusters.close(url, timeout).await;
+        if let Some(deployment) = self.deployments.find(url) {
+            let closing = deployment.begin_close(timeout);
+            self.deployments.remove(url, &deployment);
+            return closing.await;
         }
         // First callers are refused, then the leases of shared clients are returned.
         let key = node_key(url);
@@ -56,12 +57,10 @@ impl RedisManager {
     /// Closing continues when the future is dropped.
     pub async fn close_all_pools_timeout(&self, timeout: Duration) {
         let closing = self.nodes.begin_close(timeout);
-        #[cfg(feature = "cluster")]
-        if let Some(clusters) = &self.clusters {
-            return clusters.close_all(closing, timeout).await;
-        }
+        let deployments = self.deployments.begin_close(timeout);
         self.context.close_all_shared();
         closing.drained().await;
+        deployments.await;
     }
 
     /// Resolves when [`close_all_pools`](RedisManager::close_all_pools) begins, or when the last handle of the manager is
@@ -72,10 +71,6 @@ impl RedisManager {
     ///
     /// May be dropped at any time.
     pub fn closed(&self) -> Closed {
-        #[cfg(feature = "cluster")]
-        if let Some(clusters) = &self.clusters {
-            return clusters.closed();
-        }
         self.nodes.closed()
     }
 

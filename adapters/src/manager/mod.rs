@@ -3,6 +3,8 @@
 mod adding;
 mod clients;
 mod closing;
+#[cfg(feature = "cluster")]
+mod clusters;
 #[cfg(feature = "tokio")]
 mod connecting;
 mod node_context;
@@ -17,10 +19,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use redis_manager_core::{Manager, NodeMetrics, NodeStatus, TotalConnections};
+use redis_manager_core::{Manager, NodeMetrics, NodePool, NodeStatus, TotalConnections};
 
-#[cfg(feature = "cluster")]
-use crate::cluster::{ClusterMetrics, ClusterStatus, Clusters};
+use crate::deployment::{Deployments, insert_numbered};
 use crate::error::GetClientError;
 use crate::manager::node_context::NodeContext;
 pub use crate::manager::node_handle::NodeHandle;
@@ -45,9 +46,11 @@ pub struct RedisManager {
     context: Arc<NodeContext>,
     /// Makes readers of events, if there is a buffer for them.
     events: Option<EventSource>,
-    /// Set in cluster mode: the cluster that the nodes belong to.
+    /// What was added under a name that is not a URL.
+    deployments: Arc<Deployments>,
+    /// What `add_node_pool` adds in cluster mode.
     #[cfg(feature = "cluster")]
-    clusters: Option<Clusters>,
+    cluster_mode: Option<clusters::ClusterMode>,
 }
 
 impl RedisManager {
@@ -64,28 +67,10 @@ impl RedisManager {
             nodes,
             context: Arc::new(NodeContext::new(network, args, hooks, tls, shared_connections_per_node)),
             events: None,
+            deployments: Arc::default(),
             #[cfg(feature = "cluster")]
-            clusters: None,
+            cluster_mode: None,
         }
-    }
-
-    /// Adds the clusters, in cluster mode.
-    #[cfg(feature = "cluster")]
-    pub(crate) fn with_clusters(mut self, clusters: Option<Clusters>) -> Self {
-        self.clusters = clusters;
-        self
-    }
-
-    /// The status of a cluster: its nodes, their roles, slots and pools.
-    ///
-    /// # Errors
-    ///
-    /// [`UnknownNode`](GetClientError::UnknownNode) if the cluster was never added or has been closed, or if the manager is not
-    /// in cluster mode. [`Closed`](GetClientError::Closed) after [`close_all_pools`](RedisManager::close_all_pools).
-    #[cfg(feature = "cluster")]
-    pub fn cluster_status(&self, url: &str) -> Result<ClusterStatus, GetClientError> {
-        let unknown = || GetClientError::UnknownNode { node: String::from(url) };
-        self.clusters.as_ref().ok_or_else(unknown).and_then(|clusters| clusters.cluster_status(url)).map_err(hide_password)
     }
 
     /// The handle of a node. Its methods need no look-up by URL.
@@ -95,10 +80,8 @@ impl RedisManager {
     /// [`UnknownNode`](GetClientError::UnknownNode) if the node was never added or has been closed.
     /// [`Closed`](GetClientError::Closed) after [`close_all_pools`](RedisManager::close_all_pools).
     pub fn node(&self, url: &str) -> Result<NodeHandle, GetClientError> {
-        #[cfg(feature = "cluster")]
-        if let Some(clusters) = &self.clusters {
-            let pool = clusters.node(url).map_err(hide_password)?;
-            return Ok(NodeHandle::of_cluster(clusters, url, pool));
+        if let Some(deployment) = self.deployments.find(url) {
+            return Ok(NodeHandle::of_deployment(&self.deployments, url, deployment));
         }
         let key = node_key(url);
         let pool = self.nodes.node(&key).map_err(hide_password)?;
@@ -121,9 +104,11 @@ impl RedisManager {
     /// its nodes as `host:port`.
     #[must_use]
     pub fn fetch_pool_status(&self) -> BTreeMap<String, NodeStatus> {
-        let statuses = self.nodes.status();
-        #[cfg(feature = "cluster")]
-        let statuses = statuses.into_iter().chain(self.clusters.iter().flat_map(Clusters::status)).collect();
+        let mut statuses = self.nodes.status();
+        for deployment in self.deployments.all() {
+            insert_numbered(&mut statuses, String::from(deployment.name()), deployment.status());
+        }
+        self.deployments.read_nodes(&mut statuses, NodePool::status);
         statuses
     }
 
@@ -133,32 +118,21 @@ impl RedisManager {
     /// [`NodeHandle::command_metrics`].
     #[must_use]
     pub fn command_metrics(&self) -> BTreeMap<String, CommandMetrics> {
-        let metrics = self.nodes.read_connectors(RedisConnector::command_metrics);
-        #[cfg(feature = "cluster")]
-        let metrics = metrics.into_iter().chain(self.clusters.iter().flat_map(Clusters::command_metrics)).collect();
+        let mut metrics = self.nodes.read_connectors(RedisConnector::command_metrics);
+        for deployment in self.deployments.all() {
+            insert_numbered(&mut metrics, String::from(deployment.name()), deployment.command_metrics());
+        }
+        self.deployments.read_nodes(&mut metrics, |pool| pool.connector().command_metrics());
         metrics
     }
 
-    /// What was counted of a cluster: changes of its topology, failovers, and how long primaries were not up.
-    ///
-    /// # Errors
-    ///
-    /// [`UnknownNode`](GetClientError::UnknownNode) if the cluster was never added or has been closed, or if the manager is not
-    /// in cluster mode. [`Closed`](GetClientError::Closed) after [`close_all_pools`](RedisManager::close_all_pools).
-    #[cfg(feature = "cluster")]
-    pub fn cluster_metrics(&self, url: &str) -> Result<ClusterMetrics, GetClientError> {
-        let unknown = || GetClientError::UnknownNode { node: String::from(url) };
-        self.clusters.as_ref().ok_or_else(unknown).and_then(|clusters| clusters.cluster_metrics(url)).map_err(hide_password)
-    }
-
     /// What was counted and timed of every node since it was added, by URL, password hidden. The nodes are those of
-    /// [`fetch_pool_status`](RedisManager::fetch_pool_status). What is counted of a cluster by its name are its clients, not
-    /// connections to a server: those are counted of its nodes.
+    /// [`fetch_pool_status`](RedisManager::fetch_pool_status), without the names of clusters: those have no connections, their
+    /// nodes have.
     #[must_use]
     pub fn metrics(&self) -> BTreeMap<String, NodeMetrics> {
-        let metrics = self.nodes.metrics();
-        #[cfg(feature = "cluster")]
-        let metrics = metrics.into_iter().chain(self.clusters.iter().flat_map(Clusters::metrics)).collect();
+        let mut metrics = self.nodes.metrics();
+        self.deployments.read_nodes(&mut metrics, NodePool::metrics);
         metrics
     }
 
@@ -166,9 +140,8 @@ impl RedisManager {
     /// are of the same moment, so they add up: `metrics.open()` is `status.active + status.idle + status.checking`.
     #[must_use]
     pub fn status_and_metrics(&self) -> BTreeMap<String, (NodeStatus, NodeMetrics)> {
-        let pictures = self.nodes.status_and_metrics();
-        #[cfg(feature = "cluster")]
-        let pictures = pictures.into_iter().chain(self.clusters.iter().flat_map(Clusters::status_and_metrics)).collect();
+        let mut pictures = self.nodes.status_and_metrics();
+        self.deployments.read_nodes(&mut pictures, NodePool::status_and_metrics);
         pictures
     }
 

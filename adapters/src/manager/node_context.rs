@@ -4,7 +4,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+#[cfg(feature = "cluster")]
+use redis_manager_core::{ConfigError, Manager};
 use redis_manager_core::{NodeConfig, NodePool, Runtime};
+
+#[cfg(feature = "cluster")]
+use crate::deployment::cluster::{ClusterArgs, ClusterContext, ClusterPlan};
 
 use crate::error::AddNodeError;
 use crate::network::Network;
@@ -43,6 +48,24 @@ impl NodeContext {
     /// The connector of a node.
     pub(super) fn connector(&self, address: Address, config: &NodeConfig) -> RedisConnector {
         RedisConnector::new(Arc::clone(&self.network), address, self.args.clone(), self.hooks.clone(), config)
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.network.has_ended()
+    }
+
+    /// What a cluster of these settings is made of.
+    #[cfg(feature = "cluster")]
+    pub(super) fn cluster_context(&self, nodes: Manager<RedisConnector>, plan: ClusterPlan) -> ClusterContext {
+        let (network, args, hooks) = (Arc::clone(&self.network), self.args.clone(), self.hooks.clone());
+        let ClusterPlan { startup, args: cluster_args } = plan;
+        ClusterContext { nodes, network, args, hooks, cluster_args, startup, lanes: self.shared_connections_per_node }
+    }
+
+    /// The settings of a cluster, checked.
+    #[cfg(feature = "cluster")]
+    pub(super) fn cluster_plan(&self, startup_nodes: &[String], args: ClusterArgs) -> Result<ClusterPlan, ConfigError> {
+        ClusterPlan::new(startup_nodes, args, self.args.protocol, &self.tls)
     }
 
     /// The shared connections of a node; made for the first shared client.

@@ -1,13 +1,12 @@
 //! The handle of one node: all operations on it, without the look-up by URL.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use redis_manager_core::{Manager, NodeMetrics, NodePool, NodeStatus, WeakManager};
 
-#[cfg(feature = "cluster")]
-use crate::cluster::{ClusterConnector, Clusters, WeakClusters};
+use crate::deployment::{Deployment, Deployments};
 use crate::error::GetClientError;
 use crate::manager::node_context::NodeContext;
 use crate::redis_node::{Client, CommandMetrics, RedisConnector, SharedClient};
@@ -30,10 +29,9 @@ enum HandleKind {
         context: Arc<NodeContext>,
         manager: WeakManager<RedisConnector>,
     },
-    #[cfg(feature = "cluster")]
-    Cluster {
-        pool: NodePool<ClusterConnector>,
-        clusters: WeakClusters,
+    Deployment {
+        deployment: Arc<dyn Deployment>,
+        deployments: Weak<Deployments>,
     },
 }
 
@@ -48,9 +46,8 @@ impl NodeHandle {
         Self { of, key: key.into() }
     }
 
-    #[cfg(feature = "cluster")]
-    pub(super) fn of_cluster(clusters: &Clusters, name: &str, pool: NodePool<ClusterConnector>) -> Self {
-        Self { of: HandleKind::Cluster { pool, clusters: clusters.downgrade() }, key: name.into() }
+    pub(super) fn of_deployment(deployments: &Arc<Deployments>, name: &str, deployment: Arc<dyn Deployment>) -> Self {
+        Self { of: HandleKind::Deployment { deployment, deployments: Arc::downgrade(deployments) }, key: name.into() }
     }
 
     /// The URL with which the node was first added, password hidden; the name of a cluster.
@@ -58,8 +55,7 @@ impl NodeHandle {
     pub fn url(&self) -> &str {
         match &self.of {
             HandleKind::Node { pool, .. } => pool.name(),
-            #[cfg(feature = "cluster")]
-            HandleKind::Cluster { pool, .. } => pool.name(),
+            HandleKind::Deployment { deployment, .. } => deployment.name(),
         }
     }
 
@@ -78,8 +74,7 @@ impl NodeHandle {
     pub async fn get_client(&self) -> Result<Client, GetClientError> {
         match &self.of {
             HandleKind::Node { pool, .. } => Ok(Client::new(pool.get().await?)),
-            #[cfg(feature = "cluster")]
-            HandleKind::Cluster { pool, .. } => Ok(Client::of_cluster(pool.get().await?)),
+            HandleKind::Deployment { deployment, .. } => deployment.get_client(self.default_timeout()).await,
         }
     }
 
@@ -97,8 +92,7 @@ impl NodeHandle {
     pub async fn get_client_timeout(&self, timeout: Duration) -> Result<Client, GetClientError> {
         match &self.of {
             HandleKind::Node { pool, .. } => Ok(Client::new(pool.get_timeout(timeout).await?)),
-            #[cfg(feature = "cluster")]
-            HandleKind::Cluster { pool, .. } => Ok(Client::of_cluster(pool.get_timeout(timeout).await?)),
+            HandleKind::Deployment { deployment, .. } => deployment.get_client(timeout).await,
         }
     }
 
@@ -112,8 +106,7 @@ impl NodeHandle {
     pub fn try_get_client(&self) -> Result<Client, GetClientError> {
         match &self.of {
             HandleKind::Node { pool, .. } => Ok(Client::new(pool.try_get()?)),
-            #[cfg(feature = "cluster")]
-            HandleKind::Cluster { pool, .. } => Ok(Client::of_cluster(pool.try_get()?)),
+            HandleKind::Deployment { deployment, .. } => deployment.try_get_client(),
         }
     }
 
@@ -122,8 +115,7 @@ impl NodeHandle {
     pub fn status(&self) -> NodeStatus {
         match &self.of {
             HandleKind::Node { pool, .. } => pool.status(),
-            #[cfg(feature = "cluster")]
-            HandleKind::Cluster { pool, .. } => pool.status(),
+            HandleKind::Deployment { deployment, .. } => deployment.status(),
         }
     }
 
@@ -133,12 +125,12 @@ impl NodeHandle {
     pub fn command_metrics(&self) -> CommandMetrics {
         match &self.of {
             HandleKind::Node { pool, .. } => pool.connector().command_metrics(),
-            #[cfg(feature = "cluster")]
-            HandleKind::Cluster { pool, .. } => pool.connector().command_metrics(),
+            HandleKind::Deployment { deployment, .. } => deployment.command_metrics(),
         }
     }
 
-    /// What was counted and timed of the node since it was added; of a cluster, what was counted of its clients.
+    /// What was counted and timed of the node since it was added. Nothing for a cluster, which has no connections of its own: see
+    /// [`RedisManager::metrics`](crate::RedisManager::metrics) for its nodes.
     #[must_use]
     pub fn metrics(&self) -> NodeMetrics {
         self.status_and_metrics().1
@@ -149,8 +141,7 @@ impl NodeHandle {
     pub fn status_and_metrics(&self) -> (NodeStatus, NodeMetrics) {
         match &self.of {
             HandleKind::Node { pool, .. } => pool.status_and_metrics(),
-            #[cfg(feature = "cluster")]
-            HandleKind::Cluster { pool, .. } => pool.status_and_metrics(),
+            HandleKind::Deployment { deployment, .. } => (deployment.status(), NodeMetrics::default()),
         }
     }
 
@@ -189,8 +180,7 @@ impl NodeHandle {
                 let unknown = |_| GetClientError::UnknownNode { node: String::from(pool.name()) };
                 SharedClient::of_node(connections.map_err(unknown)?, timeout).await
             }
-            #[cfg(feature = "cluster")]
-            HandleKind::Cluster { pool, clusters } => clusters.get_shared(pool, &self.key, timeout).await,
+            HandleKind::Deployment { deployment, .. } => deployment.get_shared_client(timeout).await,
         }
     }
 
@@ -204,7 +194,7 @@ impl NodeHandle {
     }
 
     /// Closes the node's pools, as [`RedisManager::close_node_pools_timeout`](crate::RedisManager::close_node_pools_timeout)
-    /// does. If the node has been closed and added again since, the new node stays open. A cluster is closed in any case.
+    /// does. If the node has been closed and added again since, the new node stays open.
     ///
     /// # Cancel safety
     ///
@@ -223,19 +213,20 @@ impl NodeHandle {
                     closing.await;
                 }
             }
-            #[cfg(feature = "cluster")]
-            HandleKind::Cluster { pool, clusters } => match clusters.upgrade() {
-                Some(clusters) => clusters.close(&self.key, timeout).await,
-                None => clusters.close_without_manager(pool, &self.key, timeout).await,
-            },
+            HandleKind::Deployment { deployment, deployments } => {
+                let closing = deployment.begin_close(timeout);
+                if let Some(deployments) = deployments.upgrade() {
+                    deployments.remove(&self.key, deployment);
+                }
+                closing.await;
+            }
         }
     }
 
     fn default_timeout(&self) -> Duration {
         match &self.of {
             HandleKind::Node { pool, .. } => pool.config().default_timeout(),
-            #[cfg(feature = "cluster")]
-            HandleKind::Cluster { pool, .. } => pool.config().default_timeout(),
+            HandleKind::Deployment { deployment, .. } => deployment.nodes().config().default_timeout(),
         }
     }
 }

@@ -1,11 +1,12 @@
 //! How a manager is watched: the events of its nodes, and their health.
 
-#[cfg(feature = "cluster")]
-use crate::cluster::Clusters;
+use std::collections::BTreeMap;
+
+use crate::deployment::insert_numbered;
 use crate::health_report::HealthReport;
 use crate::manager::RedisManager;
 use crate::observe::{EventReader, EventSource, ObserveSettings};
-use redis_manager_core::ConfigError;
+use redis_manager_core::{ConfigError, NodePool};
 
 impl RedisManager {
     /// Adds what makes readers, if it is on.
@@ -27,14 +28,16 @@ impl RedisManager {
 
     /// How every node is doing, for how long, and the last error; for readiness probes. It asks no server: the health of a node
     /// follows from its dials, checks and commands. Nodes that are being added are down until they have answered; closed nodes
-    /// are not included. In cluster mode the report has every cluster by its name, and each of its nodes.
+    /// are not included. Of a cluster the report has the name and each of its nodes.
     #[must_use]
     pub fn health(&self) -> HealthReport {
-        #[cfg(feature = "cluster")]
-        if let Some(clusters) = &self.clusters {
-            return HealthReport::new(Clusters::status(clusters), self.nodes.status());
+        let mut added = self.nodes.status();
+        for deployment in self.deployments.all() {
+            insert_numbered(&mut added, String::from(deployment.name()), deployment.status());
         }
-        HealthReport::new(self.nodes.status(), [])
+        let mut of_clusters = BTreeMap::new();
+        self.deployments.read_nodes(&mut of_clusters, NodePool::status);
+        HealthReport::new(added, of_clusters)
     }
 }
 

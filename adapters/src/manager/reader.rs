@@ -1,11 +1,11 @@
 //! Reads what a manager's nodes count, for exporters: it does not keep the manager alive.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
 
 use redis_manager_core::{NodeConfig, NodeMetrics, NodePool, NodeStatus, WeakManager};
 
-#[cfg(feature = "cluster")]
-use crate::cluster::{ClusterConnector, ClusterMetrics};
+use crate::deployment::{ClusterMetrics, Deployments, insert_numbered};
 use crate::manager::RedisManager;
 use crate::redis_node::{CommandMetrics, RedisConnector};
 
@@ -13,18 +13,16 @@ use crate::redis_node::{CommandMetrics, RedisConnector};
 #[derive(Clone)]
 pub(crate) struct ManagerReader {
     nodes: WeakManager<RedisConnector>,
-    /// Set in cluster mode. The cluster itself keeps the manager of its nodes, so these tell whether a handle is left.
-    #[cfg(feature = "cluster")]
-    clusters: Option<WeakManager<ClusterConnector>>,
+    deployments: Weak<Deployments>,
 }
 
 /// A node, or the name of a cluster, at one moment.
 pub(crate) struct NodePicture {
     pub(crate) status: NodeStatus,
+    /// Nothing for the name of a cluster.
     pub(crate) metrics: NodeMetrics,
     pub(crate) commands: CommandMetrics,
     /// Of the name of a cluster.
-    #[cfg(feature = "cluster")]
     pub(crate) cluster: Option<ClusterMetrics>,
 }
 
@@ -33,47 +31,28 @@ pub(crate) type PicturesOfNodes = BTreeMap<String, Box<NodePicture>>;
 
 impl RedisManager {
     pub(crate) fn reader(&self) -> ManagerReader {
-        ManagerReader {
-            nodes: self.nodes.downgrade(),
-            #[cfg(feature = "cluster")]
-            clusters: self.clusters.as_ref().map(crate::cluster::Clusters::downgrade_names),
-        }
+        ManagerReader { nodes: self.nodes.downgrade(), deployments: Arc::downgrade(&self.deployments) }
     }
 }
 
 impl ManagerReader {
-    /// The settings of all nodes, and the nodes of [`RedisManager::status_and_metrics`]; none if the manager is gone.
+    /// The settings of all nodes, and the nodes of [`RedisManager::status_and_metrics`] with the names of clusters; none if the
+    /// manager is gone.
     pub(crate) fn read(&self) -> Option<(NodeConfig, PicturesOfNodes)> {
-        #[cfg(feature = "cluster")]
-        let clusters = match &self.clusters {
-            Some(clusters) => Some(clusters.upgrade()?),
-            None => None,
-        };
-        let nodes = self.nodes.upgrade()?;
-        let pictures = nodes.read_nodes(picture_of_node);
-        #[cfg(feature = "cluster")]
-        let pictures = match clusters {
-            Some(clusters) => pictures.into_iter().chain(clusters.read_nodes(picture_of_cluster)).collect(),
-            None => pictures,
-        };
+        let (nodes, deployments) = (self.nodes.upgrade()?, self.deployments.upgrade()?);
+        let mut pictures = nodes.read_nodes(picture_of_node);
+        for deployment in deployments.all() {
+            let (status, metrics) = (deployment.status(), NodeMetrics::default());
+            let (commands, cluster) = (deployment.command_metrics(), deployment.cluster_metrics());
+            let picture = Box::new(NodePicture { status, metrics, commands, cluster });
+            insert_numbered(&mut pictures, String::from(deployment.name()), picture);
+        }
+        deployments.read_nodes(&mut pictures, picture_of_node);
         Some((nodes.config().clone(), pictures))
     }
 }
 
 fn picture_of_node(pool: &NodePool<RedisConnector>) -> Box<NodePicture> {
     let (status, metrics) = pool.status_and_metrics();
-    Box::new(NodePicture {
-        status,
-        metrics,
-        commands: pool.connector().command_metrics(),
-        #[cfg(feature = "cluster")]
-        cluster: None,
-    })
-}
-
-#[cfg(feature = "cluster")]
-fn picture_of_cluster(pool: &NodePool<ClusterConnector>) -> Box<NodePicture> {
-    let (status, metrics) = pool.status_and_metrics();
-    let connector = pool.connector();
-    Box::new(NodePicture { status, metrics, commands: connector.command_metrics(), cluster: Some(connector.cluster_metrics()) })
+    Box::new(NodePicture { status, metrics, commands: pool.connector().command_metrics(), cluster: None })
 }

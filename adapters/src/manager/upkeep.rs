@@ -1,7 +1,7 @@
 //! The periodic health checks and the cleanup of all of the manager's nodes.
 
-#[cfg(feature = "cluster")]
-use crate::cluster::Clusters;
+use redis_manager_core::Manager;
+
 use crate::manager::RedisManager;
 
 impl RedisManager {
@@ -9,16 +9,14 @@ impl RedisManager {
     /// start has no effect.
     pub fn start_health_checks(&self) {
         self.nodes.start_health_checks();
-        #[cfg(feature = "cluster")]
-        self.clusters.iter().for_each(Clusters::start_health_checks);
+        self.deployments.for_each_manager(Manager::start_health_checks);
     }
 
     /// Stops the periodic health checks until they are started again. Broken connections are still found on use, and when the
     /// server closes them.
     pub fn stop_health_checks(&self) {
         self.nodes.stop_health_checks();
-        #[cfg(feature = "cluster")]
-        self.clusters.iter().for_each(Clusters::stop_health_checks);
+        self.deployments.for_each_manager(Manager::stop_health_checks);
     }
 
     /// Whether health checks run. False after the manager is closed.
@@ -31,15 +29,13 @@ impl RedisManager {
     /// `min_idle`, and drops empty pools beyond those at start. A second start has no effect.
     pub fn start_cleanup(&self) {
         self.nodes.start_cleanup();
-        #[cfg(feature = "cluster")]
-        self.clusters.iter().for_each(Clusters::start_cleanup);
+        self.deployments.for_each_manager(Manager::start_cleanup);
     }
 
     /// Stops the periodic cleanup until it is started again.
     pub fn stop_cleanup(&self) {
         self.nodes.stop_cleanup();
-        #[cfg(feature = "cluster")]
-        self.clusters.iter().for_each(Clusters::stop_cleanup);
+        self.deployments.for_each_manager(Manager::stop_cleanup);
     }
 
     /// Whether cleanup runs. False after the manager is closed.

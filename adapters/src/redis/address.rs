@@ -108,7 +108,6 @@ impl Address {
         matches!(self.place, Endpoint::Tcp { .. })
     }
 
-    #[cfg(feature = "cluster")]
     pub(crate) fn has_login_of(&self, other: &Self) -> bool {
         let words = |place: &Self| {
             let login = &place.login;
@@ -119,7 +118,6 @@ impl Address {
     }
 
     /// Host and port, as a cluster names its nodes.
-    #[cfg(feature = "cluster")]
     pub(crate) fn name_of_place(&self) -> String {
         match &self.place {
             Endpoint::Tcp { host, port, .. } => format!("{host}:{port}"),
@@ -132,7 +130,6 @@ impl Address {
     /// # Errors
     ///
     /// Why TLS cannot be used with that host.
-    #[cfg(any(test, feature = "cluster"))]
     pub(crate) fn beside(&self, host: &str, port: u16) -> Result<Self, String> {
         let tls = self.tls().map(|peer| peer.at(host)).transpose()?;
         let place = Endpoint::Tcp { host: String::from(host), port, tls };

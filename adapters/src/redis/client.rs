@@ -9,17 +9,15 @@ use redis::aio::ConnectionLike;
 use redis::{Cmd, Pipeline, RedisFuture, RedisResult, Value};
 use redis_manager_core::Lease;
 
-#[cfg(feature = "cluster")]
-use crate::cluster::ClusterConnector;
 use crate::connection::resp::answer::Replies;
 use crate::connection::resp::request::Outgoing;
 use crate::redis_node::RedisConnector;
 use crate::redis_node::command_profile::CommandProfile;
 use crate::redis_node::contention::Contender;
-#[cfg(feature = "cluster")]
 use crate::redis_node::metrics::RequestWay;
 use crate::redis_node::metrics::counted_request::ask_counted;
 use crate::redis_node::pub_sub::PubSub;
+use crate::redis_node::routed_connection::RoutedConnection;
 use crate::redis_node::written_keys::{check_in_body, check_pipeline_in_body};
 
 /// A connection on loan. Use it with every command, pipeline and script of the redis crate; drop it to return it.
@@ -79,8 +77,8 @@ pub struct Client {
 
 enum LeaseKind {
     Node(Lease<RedisConnector>),
-    #[cfg(feature = "cluster")]
-    Cluster(Lease<ClusterConnector>),
+    /// No lease: it shares the connections of all nodes.
+    Routed(Box<dyn RoutedConnection>),
 }
 
 impl Client {
@@ -88,17 +86,15 @@ impl Client {
         Self { lent: LeaseKind::Node(lease), watch: None }
     }
 
-    #[cfg(feature = "cluster")]
-    pub(crate) fn of_cluster(lease: Lease<ClusterConnector>) -> Self {
-        Self { lent: LeaseKind::Cluster(lease), watch: None }
+    pub(crate) fn routed(connection: Box<dyn RoutedConnection>) -> Self {
+        Self { lent: LeaseKind::Routed(connection), watch: None }
     }
 
     /// Closes the connection instead of returning it to the pool.
     pub fn discard(self) {
         match self.lent {
             LeaseKind::Node(lease) => lease.discard(),
-            #[cfg(feature = "cluster")]
-            LeaseKind::Cluster(lease) => lease.discard(),
+            LeaseKind::Routed(_) => {}
         }
     }
 
@@ -117,8 +113,7 @@ impl Client {
     pub fn node(&self) -> &str {
         match &self.lent {
             LeaseKind::Node(lease) => lease.node_name(),
-            #[cfg(feature = "cluster")]
-            LeaseKind::Cluster(lease) => lease.node_name(),
+            LeaseKind::Routed(routed) => routed.name(),
         }
     }
 
@@ -127,8 +122,7 @@ impl Client {
     pub fn connection_age(&self) -> Duration {
         match &self.lent {
             LeaseKind::Node(lease) => lease.age(),
-            #[cfg(feature = "cluster")]
-            LeaseKind::Cluster(lease) => lease.age(),
+            LeaseKind::Routed(routed) => routed.age(),
         }
     }
 
@@ -136,8 +130,7 @@ impl Client {
     pub(crate) fn contender(&self, watch: &Cmd) -> Option<Contender> {
         match &self.lent {
             LeaseKind::Node(lease) => Some(lease.contender(watch)),
-            #[cfg(feature = "cluster")]
-            LeaseKind::Cluster(_) => None,
+            LeaseKind::Routed(_) => None,
         }
     }
 
@@ -149,8 +142,7 @@ impl Client {
                 contender.begin(turn);
             }
             LeaseKind::Node(_) => {}
-            #[cfg(feature = "cluster")]
-            LeaseKind::Cluster(_) => {}
+            LeaseKind::Routed(_) => {}
         }
     }
 
@@ -161,8 +153,7 @@ impl Client {
                 let length = contender.after_conflict(lease.seed());
                 let _nothing = lease.within(length, pending::<()>()).await;
             }
-            #[cfg(feature = "cluster")]
-            LeaseKind::Cluster(_) => {}
+            LeaseKind::Routed(_) => {}
         }
     }
 
@@ -179,8 +170,7 @@ impl Client {
     pub fn into_pub_sub(self) -> RedisResult<PubSub> {
         match self.lent {
             LeaseKind::Node(lease) => PubSub::new(lease),
-            #[cfg(feature = "cluster")]
-            LeaseKind::Cluster(_) => {
+            LeaseKind::Routed(_) => {
                 let text = "a client of a whole cluster cannot subscribe: use get_client_for_key";
                 Err(redis::RedisError::from((redis::ErrorKind::Client, text)))
             }
@@ -199,8 +189,7 @@ impl ConnectionLike for Client {
                     ask_counted(lease, checked.map(|()| profile), profile.request(cmd)).await.and_then(Replies::into_value)
                 })
             }
-            #[cfg(feature = "cluster")]
-            LeaseKind::Cluster(lease) => Box::pin(lease.ask(RequestWay::Exclusive, cmd)),
+            LeaseKind::Routed(routed) => routed.ask(RequestWay::Exclusive, cmd),
         }
     }
 
@@ -217,16 +206,14 @@ impl ConnectionLike for Client {
                     asked.and_then(|answer| answer.into_values(request))
                 })
             }
-            #[cfg(feature = "cluster")]
-            LeaseKind::Cluster(lease) => Box::pin(lease.ask_all(RequestWay::Exclusive, pipeline, offset, count)),
+            LeaseKind::Routed(routed) => routed.ask_all(RequestWay::Exclusive, pipeline, offset, count),
         }
     }
 
     fn get_db(&self) -> i64 {
         match &self.lent {
             LeaseKind::Node(lease) => lease.db(),
-            #[cfg(feature = "cluster")]
-            LeaseKind::Cluster(_) => 0,
+            LeaseKind::Routed(routed) => routed.db(),
         }
     }
 }
@@ -236,8 +223,7 @@ impl fmt::Debug for Client {
         let mut shown = f.debug_struct("Client");
         match &self.lent {
             LeaseKind::Node(lease) => shown.field("connection", &***lease),
-            #[cfg(feature = "cluster")]
-            LeaseKind::Cluster(lease) => shown.field("connection", &***lease),
+            LeaseKind::Routed(routed) => shown.field("routed", &routed.name()),
         };
         shown.finish()
     }

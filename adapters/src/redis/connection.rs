@@ -15,6 +15,7 @@ use crate::error::{CommandFailure, Outage};
 use crate::redis_node::close_registry::{CloseRegistry, RegistryEntry, WaitsFor};
 use crate::redis_node::command_profile::CommandProfile;
 use crate::redis_node::contention::{Contender, Contention};
+use crate::redis_node::redirection_listener::RedirectionListener;
 use crate::redis_node::dirty_flags::DirtyFlags;
 use crate::redis_node::reply_class::{Author, ReplyClass};
 use crate::redis_node::reply_timeout::{ReplyTimeout, ReusableSleep};
@@ -43,9 +44,8 @@ pub(crate) struct RedisConnection {
     connected_at: Instant,
     /// When the last command was sent.
     used_at: Instant,
-    /// The number of the cluster that its node is a part of.
-    #[cfg(feature = "cluster")]
-    cluster: Option<u64>,
+    /// Hears of the redirections that its node answers.
+    redirections: Option<Arc<dyn RedirectionListener>>,
 }
 
 /// What the commands of its borrowers have made of a connection.
@@ -86,15 +86,13 @@ impl RedisConnection {
             session,
             connected_at,
             used_at: connected_at,
-            #[cfg(feature = "cluster")]
-            cluster: None,
+            redirections: None,
         }
     }
 
-    /// From now on redirections are reported to the cluster.
-    #[cfg(feature = "cluster")]
-    pub(crate) fn enter_cluster(&mut self, cluster: u64) {
-        self.cluster = Some(cluster);
+    /// From now on redirections are reported.
+    pub(crate) fn report_redirections(&mut self, listener: Arc<dyn RedirectionListener>) {
+        self.redirections = Some(listener);
     }
 
     /// What a request is judged by.
@@ -276,9 +274,8 @@ impl RedisConnection {
             }
         };
         self.state = ReplyState::Clear;
-        #[cfg(feature = "cluster")]
-        if let Some(cluster) = self.cluster {
-            crate::cluster::note_redirections(cluster, &answer);
+        if let Some(listener) = &self.redirections {
+            listener.look_at(&answer);
         }
         let news = ReplyClass::of(&answer, request, author);
         if news == ReplyClass::AllWell {

@@ -20,19 +20,20 @@ use crate::redis_node::metrics::CommandMetrics;
 use crate::redis_node::metrics::command_label::{labels, text_of_label};
 use crate::redis_node::metrics::node_counters::NodeCounters;
 use crate::redis_node::pool_args::PoolArgs;
+use crate::redis_node::redirection_listener::RedirectionListener;
 use crate::redis_node::roles::Roles;
 use crate::redis_node::secrets::Secrets;
 use crate::redis_node::socket_end::SocketEnd;
 use crate::redis_node::watcher::Watcher;
 
-/// What a node is to its cluster.
-#[cfg(feature = "cluster")]
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ClusterMembership {
-    /// The number of the cluster that redirections are reported to.
-    pub(crate) cluster: u64,
+/// What a node is to the deployment that it is a part of.
+pub(crate) struct NodeMembership {
+    /// Hears of the redirections on exclusive connections.
+    pub(crate) redirections: Arc<dyn RedirectionListener>,
     /// Its connections may read, should it be a replica.
-    pub(crate) reading: bool,
+    pub(crate) reads: bool,
+    /// Where it is dialled, if that is another place than its name says.
+    pub(crate) dialled_at: Option<(String, u16)>,
 }
 
 /// Connects the pools of one Redis node.
@@ -55,9 +56,8 @@ pub(crate) struct RedisConnector {
     nonce: AtomicU64,
     /// Of the transactions on its connections.
     pub(crate) contention: Arc<Contention>,
-    /// The cluster that the node is a part of.
-    #[cfg(feature = "cluster")]
-    pub(crate) membership: Option<ClusterMembership>,
+    /// The deployment that the node is a part of.
+    pub(crate) membership: Option<NodeMembership>,
     pub(crate) counters: Arc<NodeCounters>,
     /// The [`ConnectPhase`] of the connect that was cut off last.
     cut_off_at: AtomicU8,
@@ -84,14 +84,13 @@ impl RedisConnector {
             contention: Arc::default(),
             counters: Arc::new(NodeCounters::new(runtime, config.use_time_sampling(), labels())),
             cut_off_at: AtomicU8::new(0),
-            #[cfg(feature = "cluster")]
             membership: None,
         }
     }
 
-    /// The same for a node of a cluster.
-    #[cfg(feature = "cluster")]
-    pub(crate) fn within(mut self, membership: ClusterMembership) -> Self {
+    /// The same for a part of a deployment.
+    #[cfg_attr(not(feature = "cluster"), expect(dead_code, reason = "clusters alone have parts"))]
+    pub(crate) fn within(mut self, membership: NodeMembership) -> Self {
         self.membership = Some(membership);
         self
     }
@@ -101,6 +100,7 @@ impl RedisConnector {
         let mut progress = ConnectTrace::new(first, &self.cut_off_at, &self.counters);
         let (stream, trial) = match &self.address.place {
             Endpoint::Tcp { host, port, tls: _ } => {
+                let (host, port) = self.dialled_at().unwrap_or((host, port));
                 self.dialler.dial(host, *port, &mut progress).await.map(|(stream, trial)| (stream, Some(trial)))?
             }
             Endpoint::Unix { path } => (self.dialler.dial_unix(path).await?, None),
@@ -124,6 +124,11 @@ impl RedisConnector {
         let connected = self.hooks.run_after_connect(connected).await?;
         progress.succeed();
         Ok(connected)
+    }
+
+    fn dialled_at(&self) -> Option<(&String, &u16)> {
+        let (host, port) = self.membership.as_ref()?.dialled_at.as_ref()?;
+        Some((host, port))
     }
 
     /// What was counted and timed of the node's requests, connects and subscriptions.

@@ -139,9 +139,8 @@ impl RedisConnector {
     }
 
     async fn introduce(&self, conn: &mut RedisConnection) -> Result<(), ConnectError> {
-        #[cfg(feature = "cluster")]
         if let Some(membership) = &self.membership {
-            conn.enter_cluster(membership.cluster);
+            conn.report_redirections(Arc::clone(&membership.redirections));
         }
         let user = self.address.login.username();
         match self.introduce_as(user, conn).await {
@@ -174,8 +173,7 @@ impl RedisConnector {
                 matters.push(ReplyUse::Comfort);
             }
         }
-        #[cfg(feature = "cluster")]
-        if self.membership.as_ref().is_some_and(|membership| membership.reading) {
+        if self.membership.as_ref().is_some_and(|membership| membership.reads) {
             pipeline.cmd("READONLY");
             matters.push(ReplyUse::Need("READONLY"));
         }
@@ -210,11 +208,7 @@ impl RedisConnector {
 
     /// Not in a cluster, where its nodes report the roles, and not with proxies, which have none.
     fn asks_role(&self) -> bool {
-        #[cfg(feature = "cluster")]
-        if self.membership.is_some() {
-            return false;
-        }
-        self.args.handshake == Handshake::Full
+        self.membership.is_none() && self.args.handshake == Handshake::Full
     }
 
     /// A PING with an answer that no other command has. It finds servers that load their data but answer HELLO, servers that

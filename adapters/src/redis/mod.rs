@@ -25,10 +25,14 @@ mod pool_args;
 mod pub_sub;
 mod pub_sub_end;
 mod redact;
+mod redirection_listener;
 mod replies;
 mod reply_class;
 mod reply_timeout;
 mod roles;
+mod routed_connection;
+#[cfg(feature = "cluster")]
+mod routed_handle;
 mod secrets;
 mod session;
 mod shared;
@@ -50,39 +54,36 @@ mod verification;
 mod watcher;
 mod written_keys;
 
+/// What clusters are made of.
+#[cfg(feature = "cluster")]
+pub(crate) mod parts {
+    pub(crate) use super::command_profile::CommandProfile;
+    pub(crate) use super::connector::NodeMembership;
+    pub(crate) use super::metrics::command_label::{labels, text_of_label};
+    pub(crate) use super::metrics::counted_request::{CountedRequest, CountsRequests};
+    pub(crate) use super::metrics::node_counters::NodeCounters;
+    pub(crate) use super::redirection_listener::RedirectionListener;
+    pub(crate) use super::routed_connection::RoutedConnection;
+    pub(crate) use super::routed_handle::RequestLimits;
+    pub(crate) use super::secrets::Secrets;
+    pub(crate) use super::shared_handle::{SharedHandle, refuse_unless_plain, refuse_unless_plain_pipeline};
+}
+
 pub(crate) use address::Address;
 pub use client::Client;
-#[cfg(feature = "cluster")]
-pub(crate) use command_profile::CommandProfile;
-#[cfg(feature = "cluster")]
-pub(crate) use connection::timed_out;
-#[cfg(feature = "cluster")]
-pub(crate) use connector::ClusterMembership;
 pub(crate) use connector::RedisConnector;
 pub(crate) use hooks::Hooks;
 pub use hooks::{LendCandidate, NewConnection};
 pub use metrics::{
     CommandMetrics, ConnectPhaseTimes, RequestCounts, RequestResult, RequestWay, ServerErrorCode, SubscriptionCounts,
 };
-#[cfg(feature = "cluster")]
-pub(crate) use metrics::{
-    command_label::{labels, text_of_label},
-    counted_request::{CountedRequest, CountsRequests},
-    node_counters::NodeCounters,
-};
 pub use pool_args::{Handshake, PoolArgs, UnknownCommands};
 pub use pub_sub::PubSub;
 pub use pub_sub_end::PubSubEnd;
 pub(crate) use redact::redact;
-#[cfg(feature = "cluster")]
-pub(crate) use reply_timeout::ReusableSleep;
-#[cfg(feature = "cluster")]
-pub(crate) use secrets::Secrets;
 pub(crate) use session::Session;
 pub use shared::SharedClient;
 pub(crate) use shared_connections::SharedConnections;
-#[cfg(feature = "cluster")]
-pub(crate) use shared_handle::{SharedHandle, refuse_unless_plain, refuse_unless_plain_pipeline};
 pub(crate) use tls::Tls;
 #[cfg(feature = "tls-rustls")]
 pub use tls::{ClientCertificate, Pem, TlsArgs};

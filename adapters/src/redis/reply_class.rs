@@ -30,7 +30,7 @@ impl Author {
             _ if self == Self::Ours => None,
             Outgoing::Pipeline { .. } if request.is_transaction() => None,
             Outgoing::Pipeline { offset, .. } => request.command(offset.saturating_add(index)),
-            Outgoing::Command(_) | Outgoing::Subscription { .. } => request.command(index),
+            Outgoing::Command(_) | Outgoing::Subscription { .. } | Outgoing::Batch(_) => request.command(index),
         }
     }
 

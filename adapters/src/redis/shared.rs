@@ -7,9 +7,9 @@ use std::time::Duration;
 use redis::aio::ConnectionLike;
 use redis::{Cmd, Pipeline, RedisFuture, Value};
 
-#[cfg(feature = "cluster")]
-use crate::cluster::RoutedClient;
 use crate::error::GetClientError;
+use crate::redis_node::metrics::RequestWay;
+use crate::redis_node::routed_connection::RoutedConnection;
 use crate::redis_node::shared_connections::SharedConnections;
 use crate::redis_node::shared_handle::SharedHandle;
 
@@ -48,8 +48,7 @@ pub struct SharedClient {
 #[derive(Clone)]
 enum SharedKind {
     Node(SharedHandle),
-    #[cfg(feature = "cluster")]
-    Cluster(RoutedClient),
+    Routed(Box<dyn RoutedConnection>),
 }
 
 impl SharedClient {
@@ -57,9 +56,8 @@ impl SharedClient {
         Ok(Self { of: SharedKind::Node(SharedHandle::ready(connections, timeout).await?) })
     }
 
-    #[cfg(feature = "cluster")]
-    pub(crate) fn of_cluster(share: RoutedClient) -> Self {
-        Self { of: SharedKind::Cluster(share) }
+    pub(crate) fn routed(connection: Box<dyn RoutedConnection>) -> Self {
+        Self { of: SharedKind::Routed(connection) }
     }
 }
 
@@ -67,24 +65,21 @@ impl ConnectionLike for SharedClient {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
         match &mut self.of {
             SharedKind::Node(share) => share.req_packed_command(cmd),
-            #[cfg(feature = "cluster")]
-            SharedKind::Cluster(share) => Box::pin(share.ask(cmd)),
+            SharedKind::Routed(routed) => routed.ask(RequestWay::Shared, cmd),
         }
     }
 
     fn req_packed_commands<'a>(&'a mut self, pipeline: &'a Pipeline, offset: usize, count: usize) -> RedisFuture<'a, Vec<Value>> {
         match &mut self.of {
             SharedKind::Node(share) => share.req_packed_commands(pipeline, offset, count),
-            #[cfg(feature = "cluster")]
-            SharedKind::Cluster(share) => Box::pin(share.ask_all(pipeline, offset, count)),
+            SharedKind::Routed(routed) => routed.ask_all(RequestWay::Shared, pipeline, offset, count),
         }
     }
 
     fn get_db(&self) -> i64 {
         match &self.of {
             SharedKind::Node(share) => share.get_db(),
-            #[cfg(feature = "cluster")]
-            SharedKind::Cluster(_) => 0,
+            SharedKind::Routed(routed) => routed.db(),
         }
     }
 }
@@ -94,8 +89,7 @@ impl fmt::Debug for SharedClient {
         let mut shown = f.debug_struct("SharedClient");
         match &self.of {
             SharedKind::Node(share) => shown.field("node", &share.node()),
-            #[cfg(feature = "cluster")]
-            SharedKind::Cluster(share) => shown.field("cluster", &share.name()),
+            SharedKind::Routed(routed) => shown.field("routed", &routed.name()),
         };
         shown.finish_non_exhaustive()
     }

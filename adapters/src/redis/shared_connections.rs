@@ -11,6 +11,8 @@ use crate::redis_node::RedisConnector;
 use crate::redis_node::reply_timeout::ReusableSleep;
 use crate::redis_node::session::Session;
 use crate::redis_node::shared_connection::SharedConnection;
+#[cfg(feature = "cluster")]
+use crate::redis_node::socket_end::SocketEnd;
 
 /// The pause after a failed attempt to open one more shared connection.
 const BETWEEN_WIDENINGS: Duration = Duration::from_millis(100);
@@ -55,6 +57,18 @@ impl SharedConnections {
     #[cfg(feature = "cluster")]
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::SeqCst)
+    }
+
+    /// Ends the connections: what is in flight on them has an unknown outcome. New ones may be opened.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn cut(&self) {
+        for lane in &self.lanes {
+            let connection = lane.connection().take();
+            if let Some(connection) = connection {
+                connection.socket.end(SocketEnd::Lost);
+                connection.retire();
+            }
+        }
     }
 
     /// No command is sent from now on. The leases are returned when the commands in flight have ended.

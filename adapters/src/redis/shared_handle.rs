@@ -1,20 +1,12 @@
 //! Shared clients of one node: plain commands over a few connections, leased from the node's pools.
 
-#[cfg(feature = "cluster")]
-use std::future::poll_fn;
-#[cfg(feature = "cluster")]
-use std::pin::pin;
 use std::sync::Arc;
-#[cfg(feature = "cluster")]
-use std::task::Poll;
 use std::time::Duration;
 
 use redis::aio::ConnectionLike;
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value};
 use redis_manager_core::{Instant, Runtime};
 
-#[cfg(feature = "cluster")]
-use crate::cluster::RetryBudget;
 use crate::connection::resp::answer::{Replies, RequestFate, RequestOutcome};
 use crate::connection::resp::request::Outgoing;
 use crate::error::GetClientError;
@@ -24,8 +16,6 @@ use crate::redis_node::dirty_flags::DirtyFlags;
 use crate::redis_node::metrics::RequestWay;
 use crate::redis_node::metrics::counted_request::{CountedRequest, CountsRequests};
 use crate::redis_node::metrics::node_counters::NodeCounters;
-#[cfg(feature = "cluster")]
-use crate::redis_node::metrics::request_result::RequestEnd;
 use crate::redis_node::replies::name_of;
 use crate::redis_node::reply_class::{Author, ReplyClass};
 use crate::redis_node::reply_timeout::ReusableSleep;
@@ -36,10 +26,10 @@ use crate::redis_node::socket_end::SocketEnd;
 
 /// A client of the shared connections of one node.
 pub(crate) struct SharedHandle {
-    connections: Arc<SharedConnections>,
+    pub(super) connections: Arc<SharedConnections>,
     /// The connection that it used last. It does not keep the lease.
-    pinned: Option<Arc<SharedConnection>>,
-    timer: ReusableSleep,
+    pub(super) pinned: Option<Arc<SharedConnection>>,
+    pub(super) timer: ReusableSleep,
 }
 
 /// A request, and how it is to be judged.
@@ -63,15 +53,9 @@ impl SharedHandle {
         self.connections.pool.name()
     }
 
-    /// A client that waits for a connection at its first command.
-    #[cfg(feature = "cluster")]
-    pub(crate) fn unready(connections: Arc<SharedConnections>) -> Self {
-        Self { connections, pinned: None, timer: ReusableSleep::default() }
-    }
-
     /// Begins a command by `deadline`: on the connection of the previous one, if that is the only one, or on the least busy
     /// one.
-    async fn reserve(&mut self, now: Instant, deadline: Instant) -> Result<InFlight<'_>, GetClientError> {
+    pub(super) async fn reserve(&mut self, now: Instant, deadline: Instant) -> Result<InFlight<'_>, GetClientError> {
         let mut begun_at = now;
         let alone = self.connections.is_single();
         let kept = self.pinned.as_ref().is_some_and(|pinned| alone && pinned.begin(now, self.connections.trusted_for));
@@ -101,16 +85,8 @@ impl SharedHandle {
         result
     }
 
-    /// Sends a command of our own, which is not counted.
-    #[cfg(feature = "cluster")]
-    pub(crate) async fn ask_ours(&mut self, cmd: &Cmd) -> RedisResult<Value> {
-        let profile = CommandProfile::of_command(cmd, self.connections.session);
-        let asked = SharedRequest { profile, request: Outgoing::Command(cmd), author: Author::Ours };
-        self.ask(asked).await.and_then(Replies::into_value)
-    }
-
     /// Sends a request. What its connection did not send before it ended is sent on another one, until the deadline.
-    async fn ask(&mut self, asked: SharedRequest<'_>) -> RedisResult<Replies> {
+    pub(super) async fn ask(&mut self, asked: SharedRequest<'_>) -> RedisResult<Replies> {
         let mut now = self.connections.runtime.now();
         let deadline = asked.profile.reply_timeout.limit().map_or(Instant::from_nanos(u64::MAX), |limit| now + limit);
         loop {
@@ -120,55 +96,11 @@ impl SharedHandle {
             now = self.connections.runtime.now();
         }
     }
-
-    /// The same, but the wait for a connection may be cancelled: `elsewhere` ends when the command must not be sent here any
-    /// more. Then, and only if nothing was sent, there is no result.
-    #[cfg(feature = "cluster")]
-    pub(crate) async fn ask_unless(
-        &mut self,
-        attempt: &RetryBudget,
-        elsewhere: impl Future<Output = ()>,
-        request: Outgoing<'_>,
-    ) -> Result<Option<RedisResult<Replies>>, GetClientError> {
-        let counted = CountedRequest::begin(self, RequestWay::Shared, request);
-        let outcome = counted.sender.ask_here_or(attempt, elsewhere, request).await;
-        match &outcome {
-            Ok(Some(result)) => counted.end(result, request),
-            Ok(None) | Err(_) => counted.end_as(RequestEnd::NotSent, request),
-        }
-        outcome
-    }
-
-    #[cfg(feature = "cluster")]
-    async fn ask_here_or(
-        &mut self,
-        attempt: &RetryBudget,
-        elsewhere: impl Future<Output = ()>,
-        request: Outgoing<'_>,
-    ) -> Result<Option<RedisResult<Replies>>, GetClientError> {
-        let asked = SharedRequest { profile: attempt.request, request, author: Author::User };
-        let mut elsewhere = pin!(elsewhere);
-        loop {
-            let now = self.connections.runtime.now();
-            let reserved = {
-                let mut reserving = pin!(self.reserve(now, attempt.begin_by));
-                poll_fn(|cx| match reserving.as_mut().poll(cx) {
-                    Poll::Ready(reserved) => Poll::Ready(Some(reserved)),
-                    Poll::Pending => elsewhere.as_mut().poll(cx).map(|()| None),
-                })
-                .await
-            };
-            let Some(flight) = reserved.transpose()? else { return Ok(None) };
-            if let Some(result) = flight.send(asked, attempt.deadline).await {
-                return Ok(Some(result));
-            }
-        }
-    }
 }
 
 impl InFlight<'_> {
     /// Sends, and waits for the reply until `deadline`. `None` if the connection has ended, and nothing was sent.
-    async fn send(mut self, asked: SharedRequest<'_>, deadline: Instant) -> Option<RedisResult<Replies>> {
+    pub(super) async fn send(mut self, asked: SharedRequest<'_>, deadline: Instant) -> Option<RedisResult<Replies>> {
         let flight = &mut self;
         let SharedRequest { profile, request, author } = asked;
         let (sent_at, connection) = (flight.begun_at, flight.connection);
@@ -226,7 +158,7 @@ impl Clone for SharedHandle {
 }
 
 /// A command in flight, from its beginning to its end.
-struct InFlight<'a> {
+pub(super) struct InFlight<'a> {
     connection: &'a SharedConnection,
     timer: &'a mut ReusableSleep,
     runtime: &'a dyn Runtime,

@@ -81,6 +81,33 @@ pub struct NodeStatus {
 }
 
 impl NodeStatus {
+    /// Of what is made of several nodes, and has no pools of its own.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn without_pools(health: Health, health_for: Duration, last_error: Option<String>) -> Self {
+        let down_for = (health == Health::Down).then_some(health_for);
+        let last_error_age = last_error.as_ref().map(|_| health_for);
+        Self {
+            health,
+            health_for,
+            down_for,
+            total_pools: 0,
+            healthy_pools: 0,
+            unhealthy_pools: 0,
+            active: 0,
+            lost: 0,
+            idle: 0,
+            connecting: 0,
+            checking: 0,
+            cleaning: 0,
+            closing: 0,
+            waiting: 0,
+            last_error,
+            last_error_age,
+            pools: Vec::new(),
+        }
+    }
+
     /// The same as `active`, by the name that it has in a [`PoolStatus`].
     #[must_use]
     pub fn active_calls(&self) -> usize {

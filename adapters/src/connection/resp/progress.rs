@@ -36,6 +36,7 @@ impl Progress {
                 Self::Transaction { commands: pipeline.len(), seen: 0, errors: Vec::new() }
             }
             Outgoing::Pipeline { offset, count, .. } => Self::Many { skip: offset, keep: count, values: Vec::new() },
+            Outgoing::Batch(commands) => Self::Many { skip: 0, keep: commands.len(), values: Vec::new() },
             Outgoing::Subscription { confirmations, .. } => Self::Confirmations(confirmations.max(1)),
         }
     }

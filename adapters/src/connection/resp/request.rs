@@ -13,6 +13,8 @@ pub(crate) enum Outgoing<'a> {
     /// It has a reply for each command, and one more each for MULTI and EXEC if it is atomic. The first `offset` are skipped,
     /// and the `count` after them are wanted.
     Pipeline { pipeline: &'a Pipeline, offset: usize, count: usize },
+    /// Commands that belong together for their sender alone: a reply for each, all wanted.
+    Batch(&'a [&'a Cmd]),
     /// A command that the server confirms by pushes, or over RESP2 by replies: one for each channel.
     Subscription { cmd: &'a Cmd, confirmations: usize },
 }
@@ -28,6 +30,7 @@ impl<'a> Outgoing<'a> {
         match self {
             Self::Command(cmd) | Self::Subscription { cmd, .. } => (index == 0).then_some(cmd),
             Self::Pipeline { pipeline, .. } => pipeline.cmd_iter().nth(index),
+            Self::Batch(commands) => commands.get(index).copied(),
         }
     }
 
@@ -36,12 +39,13 @@ impl<'a> Outgoing<'a> {
         match self {
             Self::Command(_) | Self::Subscription { .. } => 1,
             Self::Pipeline { pipeline, .. } => pipeline.len(),
+            Self::Batch(commands) => commands.len(),
         }
     }
 
     pub(crate) fn is_transaction(self) -> bool {
         match self {
-            Self::Command(_) | Self::Subscription { .. } => false,
+            Self::Command(_) | Self::Subscription { .. } | Self::Batch(_) => false,
             Self::Pipeline { pipeline, .. } => pipeline.is_transaction(),
         }
     }
@@ -68,6 +72,12 @@ impl<'a> Outgoing<'a> {
             }
             Self::Pipeline { pipeline, .. } => {
                 for cmd in pipeline.cmd_iter() {
+                    cmd.write_packed_command(out);
+                    first.get_or_insert(out.len() - start);
+                }
+            }
+            Self::Batch(commands) => {
+                for cmd in commands {
                     cmd.write_packed_command(out);
                     first.get_or_insert(out.len() - start);
                 }

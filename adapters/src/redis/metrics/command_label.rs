@@ -21,7 +21,7 @@ pub(crate) fn label_of(request: Outgoing<'_>) -> usize {
     match request {
         Outgoing::Command(cmd) | Outgoing::Subscription { cmd, .. } => label_of_command(cmd),
         Outgoing::Pipeline { .. } if request.is_transaction() => TRANSACTION,
-        Outgoing::Pipeline { .. } => PIPELINE,
+        Outgoing::Pipeline { .. } | Outgoing::Batch(_) => PIPELINE,
     }
 }
 

@@ -1,0 +1,77 @@
+//! The settings of a cluster, checked: its startup nodes and its args.
+
+use std::fmt;
+
+use redis::ProtocolVersion;
+use redis_manager_core::ConfigError;
+
+use crate::deployment::cluster::args::ClusterArgs;
+use crate::deployment::cluster::cluster_name::ClusterPlan;
+use crate::redis_node::{Address, Tls, redact};
+
+/// The builder's settings about clusters.
+#[derive(Clone, Default)]
+pub(crate) struct ClusterConfig {
+    pub(crate) use_cluster: bool,
+    pub(crate) startup_nodes: Vec<String>,
+    pub(crate) args: Option<ClusterArgs>,
+}
+
+impl fmt::Debug for ClusterConfig {
+    /// Without passwords.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { use_cluster, startup_nodes, args } = self;
+        let startup_nodes: Vec<_> = startup_nodes.iter().map(|url| redact(url)).collect();
+        let mut shown = f.debug_struct("ClusterConfig");
+        shown.field("use_cluster", use_cluster).field("startup_nodes", &startup_nodes).field("args", args).finish()
+    }
+}
+
+impl ClusterConfig {
+    /// The cluster, in cluster mode.
+    pub(crate) fn check(&self, protocol: ProtocolVersion, tls: &Tls) -> Result<Option<ClusterPlan>, ConfigError> {
+        let off = |setting| {
+            Err(ConfigError::OutOfRange { setting, value: String::from("set"), range: String::from("set with use_cluster only") })
+        };
+        match (self.use_cluster, &self.args) {
+            (false, Some(_)) => off("cluster_args"),
+            (false, None) if !self.startup_nodes.is_empty() => off("startup_nodes"),
+            (false, None) => Ok(None),
+            (true, args) => ClusterPlan::new(&self.startup_nodes, args.clone().unwrap_or_default(), protocol, tls).map(Some),
+        }
+    }
+}
+
+impl ClusterPlan {
+    /// Checks what a cluster is made of.
+    pub(crate) fn new(
+        startup_nodes: &[String],
+        args: ClusterArgs,
+        protocol: ProtocolVersion,
+        tls: &Tls,
+    ) -> Result<Self, ConfigError> {
+        args.check()?;
+        if startup_nodes.is_empty() {
+            let range = String::from("at least 1 URL with use_cluster");
+            return Err(ConfigError::OutOfRange { setting: "startup_nodes", value: String::from("empty"), range });
+        }
+        let mut startup: Vec<Address> = Vec::new();
+        for url in startup_nodes {
+            let unusable = |reason: String| ConfigError::Unusable { setting: "startup_nodes", value: redact(url), reason };
+            let place = Address::parse(url, protocol, tls).map_err(|error| unusable(error.to_string()))?;
+            if !place.is_tcp() {
+                return Err(unusable(String::from("a node of a cluster must have a host and a port")));
+            }
+            // The verification of the first one applies to all nodes.
+            let is_insecure = |url: &str| url.ends_with("#insecure");
+            let differs = is_insecure(url) != is_insecure(&startup_nodes[0]);
+            if differs || startup.first().is_some_and(|first| !place.has_login_of(first)) {
+                let reason =
+                    "all startup nodes must have the same user, password, database, protocol and TLS mode (TLS, #insecure or none)";
+                return Err(unusable(String::from(reason)));
+            }
+            startup.push(place);
+        }
+        Ok(Self { startup, args })
+    }
+}

@@ -1,0 +1,384 @@
+//! A cluster: its state behind one lock, the owners of slots as commands read them, and the pools of its nodes.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak};
+use std::time::Duration;
+
+use redis_manager_core::{Health, Instant, LastError, Manager, PendingClose, Runtime};
+
+use crate::connection::resp::answer::Replies;
+use crate::deployment::cluster::args::ClusterArgs;
+use crate::deployment::cluster_metrics::ClusterCounters;
+use crate::deployment::cluster::member::{ClusterMember, ReadTarget, ReadTargets};
+use crate::deployment::cluster::owner_table::OwnerTable;
+use crate::deployment::cluster::read_from::ReadFrom;
+use crate::deployment::cluster::redirection::moves_in;
+use crate::deployment::cluster::signal::Signal;
+use crate::deployment::cluster::state::cluster_io::{ClusterInput, ClusterOutput};
+use crate::deployment::cluster::state::cluster_state::{ClusterSettings, ClusterState};
+use crate::deployment::cluster_role::ClusterRole;
+use crate::deployment::cluster::state::topology::ClusterNodeId;
+use crate::error::GetClientError;
+use crate::network::Network;
+use crate::redis_node::parts::{NodeMembership, RedirectionListener};
+use crate::redis_node::{Address, Hooks, PoolArgs, RedisConnector, Session, SharedConnections};
+
+/// All that a cluster is made of.
+pub(crate) struct ClusterContext {
+    /// Of this cluster alone.
+    pub(crate) nodes: Manager<RedisConnector>,
+    pub(crate) network: Arc<dyn Network>,
+    pub(crate) args: PoolArgs,
+    pub(crate) hooks: Hooks,
+    pub(crate) cluster_args: ClusterArgs,
+    /// At least one.
+    pub(crate) startup: Vec<Address>,
+    pub(crate) lanes: usize,
+}
+
+/// A cluster.
+pub(crate) struct Cluster {
+    pub(crate) context: ClusterContext,
+    state: Mutex<ClusterState>,
+    pub(crate) read_from: ReadFrom,
+    pub(crate) owners: OwnerTable,
+    members: RwLock<HashMap<Arc<str>, Arc<ClusterMember>>>,
+    by_id: RwLock<HashMap<ClusterNodeId, Arc<ClusterMember>>>,
+    read_targets: RwLock<Arc<ReadTargets>>,
+    /// Counts the requests that take turns.
+    turn: AtomicUsize,
+    /// Raised with each new topology, and when a node fails or lives again.
+    pub(crate) changed: Signal,
+    /// Raised when a node may have failed, and when the monitor must wake earlier than it meant to.
+    pub(crate) doubted: Arc<Signal>,
+    /// Until when the monitor sleeps, in nanoseconds of the runtime's clock.
+    pub(crate) monitor_sleeps_until: AtomicU64,
+    pub(crate) counters: ClusterCounters,
+    /// Since when the health is what it is.
+    health: Mutex<(Health, Instant)>,
+    closed: AtomicBool,
+    itself: Weak<Self>,
+}
+
+impl Cluster {
+    pub(crate) fn new(context: ClusterContext) -> Arc<Self> {
+        let now = context.network.now();
+        let args = &context.cluster_args;
+        let read_from = args.reads();
+        let settings = ClusterSettings {
+            startup: context.startup.iter().map(|place| Arc::from(place.name_of_place())).collect(),
+            require_full_coverage: args.require_full_coverage,
+            reads_replicas: read_from != ReadFrom::Primary,
+            refresh_interval: args.topology_refresh_interval,
+            check_interval: args.node_check_interval,
+        };
+        Arc::new_cyclic(|itself| Self {
+            state: Mutex::new(ClusterState::new(settings, now)),
+            read_from,
+            context,
+            owners: OwnerTable::new(),
+            members: RwLock::default(),
+            by_id: RwLock::default(),
+            read_targets: RwLock::default(),
+            turn: AtomicUsize::new(0),
+            changed: Signal::default(),
+            doubted: Arc::default(),
+            monitor_sleeps_until: AtomicU64::new(0),
+            counters: ClusterCounters::default(),
+            health: Mutex::new((Health::Down, now)),
+            closed: AtomicBool::new(false),
+            itself: Weak::clone(itself),
+        })
+    }
+
+    pub(crate) fn runtime(&self) -> &dyn Runtime {
+        &*self.context.network
+    }
+
+    pub(crate) fn weak(&self) -> Weak<Self> {
+        Weak::clone(&self.itself)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    /// Tells the state a fact, and does what follows.
+    pub(crate) fn tell(&self, input: ClusterInput) {
+        let now = self.runtime().now();
+        let mut outputs = Vec::new();
+        let next = {
+            let mut state = self.state();
+            if self.is_closed() {
+                return;
+            }
+            state.handle(now, input);
+            while let Some(output) = state.poll_output() {
+                // Under the lock, so that the last word on a slot is the last one here, too.
+                if let ClusterOutput::Owner { slot, node } = output {
+                    self.owners.set(slot, node);
+                } else {
+                    outputs.push(output);
+                }
+            }
+            self.note_health(state.health(), now);
+            self.counters.note_primaries(state.is_all_well(), now);
+            state.next_deadline()
+        };
+        let mut has_changed = false;
+        for output in outputs {
+            has_changed |= self.act(output);
+        }
+        if has_changed {
+            self.publish_read_targets();
+            self.changed.raise();
+        }
+        if next.as_nanos() < self.monitor_sleeps_until.load(Ordering::SeqCst) {
+            self.doubted.raise();
+        }
+    }
+
+    /// Does one thing. True if users of the topology must look again.
+    fn act(&self, output: ClusterOutput) -> bool {
+        match output {
+            ClusterOutput::AskReport(address) => self.spawn_question(move |cluster| async move {
+                let report = cluster.ask_report(&address).await;
+                cluster.tell(ClusterInput::Reported { from: address, report });
+            }),
+            ClusterOutput::Probe(node) => self.spawn_question(move |cluster| async move {
+                let alive = cluster.is_alive(node).await;
+                cluster.tell(ClusterInput::Probed { node, alive });
+            }),
+            ClusterOutput::AskRole(node) => self.spawn_question(move |cluster| async move {
+                let is_primary = cluster.is_primary(node).await;
+                cluster.tell(ClusterInput::Role { node, is_primary });
+            }),
+            ClusterOutput::Cut(node) => {
+                let member = read(&self.by_id).get(&node).cloned();
+                member.iter().for_each(|member| member.connections.cut());
+            }
+            ClusterOutput::Forget(node) => self.forget(node),
+            ClusterOutput::Changed { cause, failovers } => {
+                self.counters.note_change(cause, failovers);
+                return true;
+            }
+            ClusterOutput::HealthChanged | ClusterOutput::RoundEnded => return true,
+            ClusterOutput::Owner { .. } => {}
+        }
+        false
+    }
+
+    fn spawn_question<F: Future<Output = ()> + Send + 'static>(&self, question: impl FnOnce(Arc<Self>) -> F) {
+        if let Some(cluster) = self.itself.upgrade() {
+            self.runtime().spawn(Box::pin(question(cluster)));
+        }
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, ClusterState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The dials that fail now, of the nodes that are in use.
+    pub(crate) fn failing_dials(&self) -> BTreeSet<ClusterNodeId> {
+        let members: Vec<_> = read(&self.by_id).iter().map(|(node, member)| (*node, Arc::clone(member))).collect();
+        members.into_iter().filter(|(_, member)| member.is_down()).map(|(node, _)| node).collect()
+    }
+
+    /// The member of a number, with pools that begin to fill if it is new.
+    pub(crate) fn member(&self, node: ClusterNodeId) -> Result<Arc<ClusterMember>, GetClientError> {
+        let known = read(&self.by_id).get(&node).filter(|member| member.pool().is_open()).cloned();
+        if let Some(member) = known {
+            return Ok(member);
+        }
+        let address = self.state().topology().node(node).map(|node| Arc::clone(&node.address));
+        let gone = || GetClientError::Closed { node: String::from("a node that has left the cluster") };
+        let member = self.member_at(&address.ok_or_else(gone)?)?;
+        self.by_id.write().unwrap_or_else(PoisonError::into_inner).insert(node, Arc::clone(&member));
+        Ok(member)
+    }
+
+    /// The member of a number, if it has pools.
+    pub(crate) fn known_member(&self, node: ClusterNodeId) -> Option<Arc<ClusterMember>> {
+        read(&self.by_id).get(&node).cloned()
+    }
+
+    /// The member at an address, if it has pools that are open.
+    pub(crate) fn open_member(&self, address: &str) -> Option<Arc<ClusterMember>> {
+        read(&self.members).get(address).filter(|member| member.pool().is_open()).cloned()
+    }
+
+    pub(crate) fn next_turn(&self) -> usize {
+        self.turn.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The same by its address.
+    pub(crate) fn member_at(&self, address: &str) -> Result<Arc<ClusterMember>, GetClientError> {
+        let closed = || GetClientError::Closed { node: String::from(address) };
+        let known = read(&self.members).get(address).filter(|member| member.pool().is_open()).cloned();
+        if let Some(member) = known.filter(|_| !self.is_closed()) {
+            return Ok(member);
+        }
+        let mut members = self.members.write().unwrap_or_else(PoisonError::into_inner);
+        // Another call may have made it meanwhile.
+        if let Some(member) = members.get(address).filter(|member| member.pool().is_open()) {
+            return Ok(Arc::clone(member));
+        }
+        if self.is_closed() {
+            return Err(closed());
+        }
+        let made = Arc::new(self.make_member(address)?);
+        let replaced = members.insert(Arc::from(address), Arc::clone(&made));
+        drop(members);
+        drop(replaced);
+        Ok(made)
+    }
+
+    fn make_member(&self, address: &str) -> Result<ClusterMember, GetClientError> {
+        let unknown = || GetClientError::UnknownNode { node: String::from(address) };
+        let (host, port) = address.rsplit_once(':').ok_or_else(unknown)?;
+        let port = port.parse().map_err(|_| unknown())?;
+        let place = self.context.startup[0].beside(host, port).map_err(|_| unknown())?;
+        let session = Session::fresh(&self.context.args, place.login.protocol(), place.login.db());
+        let map = self.context.cluster_args.address_map.as_ref();
+        let membership = NodeMembership {
+            redirections: Arc::new(ClusterListener(self.weak())),
+            reads: self.read_from != ReadFrom::Primary,
+            dialled_at: map.and_then(|map| map.dialled(host, port)),
+        };
+        let connector = || {
+            let (args, hooks) = (self.context.args.clone(), self.context.hooks.clone());
+            let network = Arc::clone(&self.context.network);
+            RedisConnector::new(network, place, args, hooks, self.context.nodes.config()).within(membership)
+        };
+        let pool = self.context.nodes.open(address, connector)?;
+        let runtime = Arc::clone(&self.context.network) as Arc<dyn Runtime>;
+        let connections = SharedConnections::new(pool, runtime, self.context.lanes, session);
+        Ok(ClusterMember::new(Arc::from(address), Arc::new(connections)))
+    }
+
+    /// Closes the pools of a node that does not belong to the cluster any more, in the background.
+    fn forget(&self, node: ClusterNodeId) {
+        let Some(member) = self.by_id.write().unwrap_or_else(PoisonError::into_inner).remove(&node) else { return };
+        // Its address may be that of another one by now.
+        if self.state().topology().find(&member.address).is_some() {
+            return;
+        }
+        let removed = self.members.write().unwrap_or_else(PoisonError::into_inner).remove(&member.address);
+        let timeout = self.context.nodes.config().default_timeout();
+        let closing = self.context.nodes.begin_close_nodes([&*member.address], timeout);
+        let last_words = self.runtime().sleep(LAST_WORDS);
+        self.runtime().spawn(Box::pin(async move {
+            last_words.await;
+            member.connections.cut();
+            member.connections.close();
+            closing.drained().await;
+            drop(removed);
+        }));
+    }
+
+    fn publish_read_targets(&self) {
+        if self.read_from == ReadFrom::Primary {
+            return;
+        }
+        let mut targets = ReadTargets::default();
+        {
+            let state = self.state();
+            let topology = state.topology();
+            for (node, known) in topology.nodes() {
+                let target = ReadTarget { node, zone: known.zone.clone() };
+                match topology.primary_of(known) {
+                    Some(primary) if known.role == ClusterRole::Replica && !known.failed && !state.is_ailing(node) => {
+                        targets.add_replica(primary, target);
+                    }
+                    Some(_) => {}
+                    None => targets.add_primary(target),
+                }
+            }
+        }
+        let replaced = std::mem::replace(
+            &mut *self.read_targets.write().unwrap_or_else(PoisonError::into_inner),
+            Arc::new(targets),
+        );
+        drop(replaced);
+    }
+
+    pub(crate) fn read_targets(&self) -> Arc<ReadTargets> {
+        Arc::clone(&read(&self.read_targets))
+    }
+
+    fn note_health(&self, health: Health, now: Instant) {
+        let mut noted = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        if noted.0 != health {
+            *noted = (health, now);
+        }
+    }
+
+    /// How the cluster is doing, and since when.
+    pub(crate) fn health(&self) -> (Health, Instant) {
+        *self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why it is not up, if it is not.
+    pub(crate) fn last_error(&self) -> Option<LastError> {
+        self.state().why_not_up().map(|error| error.to_last_error())
+    }
+
+    /// A command found that the topology is out of date, or that a node may have failed.
+    pub(crate) fn doubt(&self) {
+        self.doubted.raise();
+    }
+
+    /// A node has redirected a slot.
+    pub(crate) fn moved(&self, slot: u16, to: &str) {
+        self.tell(ClusterInput::Moved { slot, to: Arc::from(to) });
+    }
+
+    /// No command is sent from now on, and no node lends anything; then the shared connections are returned.
+    pub(crate) fn begin_close(&self, timeout: Duration) -> PendingClose<RedisConnector> {
+        {
+            let _state = self.state();
+            self.closed.store(true, Ordering::SeqCst);
+            self.owners.clear();
+        }
+        let closing = self.context.nodes.begin_close(timeout);
+        let members = std::mem::take(&mut *self.members.write().unwrap_or_else(PoisonError::into_inner));
+        drop(std::mem::take(&mut *self.by_id.write().unwrap_or_else(PoisonError::into_inner)));
+        members.values().for_each(|member| member.connections.close());
+        self.changed.raise();
+        self.doubted.raise();
+        closing
+    }
+
+    /// A random number from 0 to 1.
+    pub(crate) fn chance(&self) -> f64 {
+        (self.runtime().seed() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}
+
+/// How long the commands in flight to a node that has left may be answered.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // Wakes the monitor, which then ends.
+        self.doubted.raise();
+    }
+}
+
+/// Hears of the redirections on exclusive connections.
+struct ClusterListener(Weak<Cluster>);
+
+impl RedirectionListener for ClusterListener {
+    fn look_at(&self, answer: &Replies) {
+        for (slot, to) in moves_in(answer) {
+            if let Some(cluster) = self.0.upgrade() {
+                cluster.moved(slot, &to);
+            }
+        }
+    }
+}
+
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,40 @@
+//! Redis Cluster: its topology, clients that send each command to the node of its key, and leases on the owner of a key.
+//!
+//! ```text
+//!  RoutedClient --> router (state/router: slot, split, gather) --> shared connections of the owner's pools
+//!       |  ^            reads the owner of a slot: OwnerTable
+//!       |  '--- MOVED, ASK, TRYAGAIN … are followed (redirection)
+//!       v
+//!  Cluster <--> ClusterState (state/: who owns what, who lives; pure) <-- ClusterMonitor (one task: asks nodes, probes)
+//! ```
+
+mod address_map;
+mod args;
+mod cluster_name;
+mod config;
+mod error;
+mod fan_out;
+mod inner;
+mod join_all;
+mod lending;
+mod member;
+mod monitor;
+mod one_request;
+mod owner_table;
+mod pieces;
+mod questions;
+mod read_from;
+mod redirection;
+mod retry_budget;
+mod routed_client;
+mod signal;
+mod state;
+mod status;
+mod targets;
+
+pub use address_map::AddressMap;
+pub use args::ClusterArgs;
+pub(crate) use cluster_name::{ClusterName, ClusterOfNames, ClusterPlan};
+pub(crate) use config::ClusterConfig;
+pub(crate) use inner::ClusterContext;
+pub use read_from::ReadFrom;

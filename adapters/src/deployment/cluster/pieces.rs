@@ -1,0 +1,195 @@
+//! What a request is made of: pieces that each go to one node, and how their replies become one again. Sends nothing.
+
+use redis::{Cmd, RedisError, Value};
+
+use crate::deployment::cluster::state::router::{
+    Access, Destination, Gather, Gathering, NodeSet, RouteError, Routed, SplitPart, route_command,
+};
+use crate::deployment::cluster::state::topology::ClusterNodeId;
+
+/// Where a piece goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PieceTarget {
+    /// To the owner of a slot, or for a read to one of its replicas.
+    Slot(u16, Access),
+    AnyNode(Access),
+    /// To this node, whatever it owns.
+    Node(ClusterNodeId),
+}
+
+/// A command, or a part of one.
+#[derive(Debug)]
+pub(crate) enum PieceCommand<'a> {
+    Whole(&'a Cmd),
+    Part(SplitPart),
+}
+
+impl PieceCommand<'_> {
+    pub(crate) fn cmd(&self) -> &Cmd {
+        match self {
+            Self::Whole(cmd) => cmd,
+            Self::Part(part) => &part.cmd,
+        }
+    }
+}
+
+/// How a piece has ended.
+#[derive(Debug)]
+pub(crate) enum PieceEnd {
+    /// The node's reply, which may be an error.
+    Replied { node: String, value: Value },
+    Failed(RedisError),
+}
+
+/// Something that goes to one node.
+#[derive(Debug)]
+pub(crate) struct Piece<'a> {
+    /// Of which command of the request, from 0 on.
+    command: usize,
+    /// Which part of the command, from 0 on.
+    part: usize,
+    pub(crate) target: PieceTarget,
+    pub(crate) cmd: PieceCommand<'a>,
+    /// Where it goes once, behind ASKING.
+    pub(crate) ask_at: Option<String>,
+    /// The latest reply, or failure.
+    pub(crate) end: Option<PieceEnd>,
+    /// The latest reply was a redirection: it was not carried out.
+    pub(crate) goes_on_after: bool,
+}
+
+impl Piece<'_> {
+    /// Whether it is to be sent, or sent again.
+    pub(crate) fn is_left(&self) -> bool {
+        self.end.is_none() || self.goes_on_after
+    }
+
+    /// It is not sent any more: the latest reply stands, or it was never sent.
+    pub(crate) fn give_up(&mut self, unsent: RedisError) {
+        self.goes_on_after = false;
+        self.end.get_or_insert(PieceEnd::Failed(unsent));
+    }
+}
+
+/// How the reply to one command is made.
+#[derive(Debug)]
+enum ReplyForm {
+    OfOne,
+    Gathered { gather: Gather, items: usize, parts: usize },
+}
+
+/// All pieces of a request.
+#[derive(Debug)]
+pub(crate) struct Pieces<'a> {
+    pub(crate) all: Vec<Piece<'a>>,
+    /// By command.
+    forms: Vec<ReplyForm>,
+}
+
+impl<'a> Pieces<'a> {
+    /// The pieces of commands, in their order. `nodes` says which nodes a set has now.
+    ///
+    /// # Errors
+    ///
+    /// Of the first command that cannot be sent to a cluster.
+    pub(crate) fn new(
+        commands: impl Iterator<Item = &'a Cmd>,
+        nodes: impl Fn(&NodeSet) -> Vec<ClusterNodeId>,
+    ) -> Result<Self, RouteError> {
+        let mut pieces = Self { all: Vec::new(), forms: Vec::new() };
+        for cmd in commands {
+            let routed = route_command(cmd)?;
+            pieces.add(cmd, routed, &nodes);
+        }
+        Ok(pieces)
+    }
+
+    /// The pieces of one command that goes to several nodes.
+    pub(crate) fn of_command(cmd: &'a Cmd, routed: Routed, nodes: impl Fn(&NodeSet) -> Vec<ClusterNodeId>) -> Self {
+        let mut pieces = Self { all: Vec::new(), forms: Vec::new() };
+        pieces.add(cmd, routed, &nodes);
+        pieces
+    }
+
+    fn add(&mut self, cmd: &'a Cmd, routed: Routed, nodes: impl Fn(&NodeSet) -> Vec<ClusterNodeId>) {
+        let command = self.forms.len();
+        let whole = |target| vec![(target, PieceCommand::Whole(cmd))];
+        let (form, parts) = match routed.to {
+            Destination::Slot(slot) => (ReplyForm::OfOne, whole(PieceTarget::Slot(slot, routed.access))),
+            Destination::AnyNode => (ReplyForm::OfOne, whole(PieceTarget::AnyNode(routed.access))),
+            Destination::Nodes(set, gather) => {
+                let nodes = nodes(&set);
+                let parts: Vec<_> =
+                    nodes.into_iter().map(|node| (PieceTarget::Node(node), PieceCommand::Whole(cmd))).collect();
+                (ReplyForm::Gathered { gather, items: 0, parts: parts.len() }, parts)
+            }
+            Destination::Split(parts, gather) => {
+                let items = parts.iter().map(|part| part.places.len()).sum();
+                let form = ReplyForm::Gathered { gather, items, parts: parts.len() };
+                let target = |slot| PieceTarget::Slot(slot, routed.access);
+                (form, parts.into_iter().map(|part| (target(part.slot), PieceCommand::Part(part))).collect())
+            }
+        };
+        self.forms.push(form);
+        self.all.extend(parts.into_iter().enumerate().map(|(part, (target, cmd))| Piece {
+            command,
+            part,
+            target,
+            cmd,
+            ask_at: None,
+            end: None,
+            goes_on_after: false,
+        }));
+    }
+
+    /// The replies, one for each command; or the error of a piece that has no reply, if there is one.
+    pub(crate) fn finish(self) -> Result<Vec<Value>, PartFailure> {
+        let is_one = self.all.len() == 1;
+        let mut failure: Option<RedisError> = None;
+        let mut others = false;
+        let mut replies: Vec<Option<Value>> = self.forms.iter().map(|_| None).collect();
+        let mut gatherings: Vec<Option<Gathering>> = self
+            .forms
+            .iter()
+            .map(|form| match form {
+                ReplyForm::OfOne => None,
+                ReplyForm::Gathered { gather, items, parts } => Some(Gathering::new(*gather, *items, *parts)),
+            })
+            .collect();
+        for piece in self.all {
+            match piece.end {
+                Some(PieceEnd::Replied { node, value }) => {
+                    others = true;
+                    let split = if let PieceCommand::Part(part) = &piece.cmd { Some(part) } else { None };
+                    match &mut gatherings[piece.command] {
+                        Some(gathering) => gathering.put(piece.part, &node, split, value),
+                        None => replies[piece.command] = Some(value),
+                    }
+                }
+                Some(PieceEnd::Failed(error)) => {
+                    use crate::error::{RedisErrorExt, Sent};
+                    // What may have been carried out weighs more than what was not sent.
+                    let is_unsent = error.was_sent() == Sent::NotSent;
+                    others |= !is_unsent && !is_one;
+                    if failure.is_none() || !is_unsent {
+                        failure = Some(error);
+                    }
+                }
+                None => debug_assert!(false, "a piece without an end"),
+            }
+        }
+        if let Some(error) = failure {
+            return Err(PartFailure { error, others });
+        }
+        let gathered = gatherings.into_iter().map(|gathering| gathering.map(Gathering::finish));
+        Ok(replies.into_iter().zip(gathered).map(|(reply, gathered)| reply.or(gathered).unwrap_or_default()).collect())
+    }
+}
+
+/// A piece has no reply.
+#[derive(Debug)]
+pub(crate) struct PartFailure {
+    pub(crate) error: RedisError,
+    /// Others were carried out, or may have been.
+    pub(crate) others: bool,
+}

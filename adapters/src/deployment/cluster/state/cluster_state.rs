@@ -1,0 +1,414 @@
+//! The state of a cluster: who owns which slot, which nodes live, and what is to be asked. No I/O, no clock, no lock.
+//!
+//! ```text
+//!  handle(now, input)     one fact
+//!  poll_output()          until there is none: what is to be done
+//!  next_deadline()        when to handle a Tick
+//!  owner, health, …       getters
+//! ```
+//!
+//! Invariants, asserted after every input in debug builds:
+//!
+//!  T1  a slot's owner is a known node, or none.
+//!  T2  after Tick(now), next_deadline() is later than now.
+//!  T3  at most one question of a kind is under way to a node.
+//!  T4  rounds of questions for the topology begin a second apart at least, once a topology is known.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis_manager_core::{Health, Instant};
+
+use crate::deployment::cluster::error::ClusterError;
+use crate::deployment::cluster::state::cluster_io::{ClusterInput, ClusterOutput};
+use crate::deployment::cluster::state::report::TopologyReport;
+use crate::deployment::cluster::state::report_round::{ReportRound, RoundProgress};
+use crate::deployment::cluster_metrics::TopologyChange;
+use crate::deployment::cluster_role::ClusterRole;
+use crate::deployment::cluster::state::router::SLOTS;
+use crate::deployment::cluster::state::topology::{ClusterNodeId, Topology};
+
+/// Once a topology is known, it is asked for at most once in this time.
+const BETWEEN_ROUNDS: Duration = Duration::from_secs(1);
+/// The pause after a round that failed, while no topology is known.
+const BEFORE_NEXT_TRY: Duration = Duration::from_millis(250);
+/// How often the replicas of a primary that fails are asked whether one of them was promoted.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+/// How long a node that is no owner any more may take to answer earlier commands: it answers MOVED if it is alive.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
+/// How the state is set up.
+#[derive(Clone, Debug)]
+pub(crate) struct ClusterSettings {
+    pub(crate) startup: Vec<Arc<str>>,
+    pub(crate) require_full_coverage: bool,
+    /// Whether replicas are read from, and therefore checked.
+    pub(crate) reads_replicas: bool,
+    pub(crate) refresh_interval: Duration,
+    pub(crate) check_interval: Duration,
+}
+
+pub(crate) struct ClusterState {
+    settings: ClusterSettings,
+    topology: Topology,
+    is_known: bool,
+    round: Option<ReportRound>,
+    last_round_at: Option<Instant>,
+    next_round_at: Instant,
+    /// A round is wanted before `next_round_at`; the node has a newer topology than others.
+    is_wanted: bool,
+    wanted_from: Option<Arc<str>>,
+    next_check_at: Instant,
+    next_look_at: Instant,
+    probing: BTreeSet<ClusterNodeId>,
+    asking_role: BTreeSet<ClusterNodeId>,
+    /// Nodes that gave no sign of life when they were asked last.
+    silent: BTreeSet<ClusterNodeId>,
+    /// Nodes whose dials fail.
+    failing: BTreeSet<ClusterNodeId>,
+    /// Former owners, and when their connections are cut.
+    cuts: BTreeMap<ClusterNodeId, Instant>,
+    last_error: Option<ClusterError>,
+    /// Splits the intervals, so that a fleet does not ask at once: 0 to 1.
+    jitter: f64,
+    outputs: VecDeque<ClusterOutput>,
+}
+
+impl ClusterState {
+    pub(crate) fn new(settings: ClusterSettings, now: Instant) -> Self {
+        Self {
+            settings,
+            topology: Topology::new(),
+            is_known: false,
+            round: None,
+            last_round_at: None,
+            next_round_at: now,
+            is_wanted: false,
+            wanted_from: None,
+            next_check_at: now,
+            next_look_at: now,
+            probing: BTreeSet::new(),
+            asking_role: BTreeSet::new(),
+            silent: BTreeSet::new(),
+            failing: BTreeSet::new(),
+            cuts: BTreeMap::new(),
+            last_error: None,
+            jitter: 0.0,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Takes one fact. The outputs are polled afterwards.
+    pub(crate) fn handle(&mut self, now: Instant, input: ClusterInput) {
+        match input {
+            ClusterInput::Tick { jitter } => self.jitter = jitter,
+            ClusterInput::Wanted => self.is_wanted = true,
+            ClusterInput::Moved { slot, to } => self.moved(now, slot, &to),
+            ClusterInput::Reported { from, report } => self.reported(now, &from, report),
+            ClusterInput::Probed { node, alive } => {
+                self.probing.remove(&node);
+                let changed = if alive { self.silent.remove(&node) } else { self.silent.insert(node) };
+                if changed {
+                    self.outputs.push_back(ClusterOutput::HealthChanged);
+                }
+            }
+            ClusterInput::Role { node, is_primary } => {
+                self.asking_role.remove(&node);
+                if is_primary {
+                    self.promoted(now, node);
+                }
+            }
+            ClusterInput::Dials { failing } => {
+                if self.failing != failing {
+                    self.failing = failing;
+                    self.outputs.push_back(ClusterOutput::HealthChanged);
+                }
+            }
+        }
+        self.advance(now);
+        self.check(now);
+    }
+
+    /// What is to be done next.
+    pub(crate) fn poll_output(&mut self) -> Option<ClusterOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// When the state wants a `Tick`.
+    pub(crate) fn next_deadline(&self) -> Instant {
+        let round = match &self.round {
+            Some(round) => round.next_deadline(),
+            None => Some(self.round_due_at()),
+        };
+        let look = (!self.ailing().is_empty()).then_some(self.next_look_at);
+        let cut = self.cuts.values().min().copied();
+        [round, Some(self.next_check_at), look, cut].into_iter().flatten().min().unwrap_or(self.next_check_at)
+    }
+
+    fn advance(&mut self, now: Instant) {
+        self.advance_round(now);
+        if self.next_check_at <= now {
+            self.next_check_at = now + self.spread(self.settings.check_interval);
+            for node in self.checked() {
+                if self.probing.insert(node) {
+                    self.outputs.push_back(ClusterOutput::Probe(node));
+                }
+            }
+        }
+        self.look_for_promotions(now);
+        let due: Vec<_> = self.cuts.iter().filter(|(_, at)| **at <= now).map(|(node, _)| *node).collect();
+        for node in due {
+            self.cuts.remove(&node);
+            self.outputs.push_back(ClusterOutput::Cut(node));
+        }
+    }
+
+    fn advance_round(&mut self, now: Instant) {
+        if self.round.is_none() && self.round_due_at() <= now {
+            let round = ReportRound::new(now, self.wanted_from.take(), self.candidates(now), &self.settings.startup);
+            self.is_wanted = false;
+            self.last_round_at = Some(now);
+            self.round = Some(round);
+        }
+        let Some(round) = &mut self.round else { return };
+        while let Some(address) = round.poll_ask(now) {
+            self.outputs.push_back(ClusterOutput::AskReport(address));
+        }
+        let progress = round.end_if_over(self.is_known);
+        self.progress(now, progress);
+    }
+
+    /// Nodes that live first, in an order that differs from round to round.
+    fn candidates(&self, now: Instant) -> Vec<Arc<str>> {
+        let is_well = |node: &ClusterNodeId| !self.is_ailing(*node) && self.topology.node(*node).is_some_and(|node| !node.failed);
+        let all = self.topology.nodes().into_iter().map(|(node, _)| node);
+        let (mut well, others): (Vec<_>, Vec<_>) = all.partition(is_well);
+        if !well.is_empty() {
+            let turn = (now.as_nanos() / 1_000) as usize % well.len();
+            well.rotate_left(turn);
+        }
+        let address = |node| self.topology.node(node).map(|node| Arc::clone(&node.address));
+        well.into_iter().chain(others).filter_map(address).collect()
+    }
+
+    fn round_due_at(&self) -> Instant {
+        match self.last_round_at {
+            Some(last) if self.is_wanted && self.is_known => self.next_round_at.min(last + BETWEEN_ROUNDS),
+            Some(_) | None => self.next_round_at,
+        }
+    }
+
+    fn reported(&mut self, now: Instant, from: &str, report: Result<TopologyReport, ClusterError>) {
+        let Some(round) = &mut self.round else { return };
+        let progress = round.answered(from, report, self.is_known);
+        self.progress(now, progress);
+    }
+
+    fn progress(&mut self, now: Instant, progress: RoundProgress) {
+        let report = match progress {
+            RoundProgress::GoesOn => return,
+            RoundProgress::Failed(error) => {
+                self.round = None;
+                let pause = if self.is_known { BETWEEN_ROUNDS } else { BEFORE_NEXT_TRY };
+                self.next_round_at = now + pause;
+                self.last_error = Some(error);
+                self.outputs.push_back(ClusterOutput::RoundEnded);
+                return;
+            }
+            RoundProgress::Done(report) => report,
+        };
+        let asked_at = self.round.take().map_or(now, |round| round.begun_at);
+        self.next_round_at = now + self.spread(self.settings.refresh_interval);
+        self.last_error = None;
+        let before = self.picture();
+        let (owners, primaries) = (self.topology.owners().to_vec(), self.topology.primaries());
+        let replicas: Vec<_> = primaries.iter().map(|primary| (*primary, self.topology.replicas_of(*primary).to_vec())).collect();
+        self.topology.merge(report, asked_at);
+        let is_first = !std::mem::replace(&mut self.is_known, true);
+        for (slot, (old, new)) in (0..).zip(owners.iter().zip(self.topology.owners())) {
+            if old != new {
+                self.outputs.push_back(ClusterOutput::Owner { slot, node: *new });
+            }
+        }
+        let owns = |node: &ClusterNodeId| self.topology.node(*node).is_some_and(|node| node.slots > 0);
+        let is_replaced = |(primary, replicas): &&(ClusterNodeId, Vec<ClusterNodeId>)| !owns(primary) && replicas.iter().any(owns);
+        let failovers = replicas.iter().filter(is_replaced).count();
+        if before != self.picture() {
+            self.outputs.push_back(ClusterOutput::Changed { cause: TopologyChange::Reported, failovers });
+            let gone: Vec<_> = before.iter().map(|(node, _)| *node).filter(|node| self.topology.node(*node).is_none()).collect();
+            gone.into_iter().for_each(|node| self.forget(node));
+        }
+        primaries.iter().for_each(|node| self.cut_if_deserted(now, *node));
+        if is_first {
+            // Its nodes are asked for a sign of life from the start.
+            self.next_check_at = now;
+        }
+        self.outputs.push_back(ClusterOutput::RoundEnded);
+    }
+
+    /// What the outside sees of the topology.
+    fn picture(&self) -> Vec<(ClusterNodeId, (ClusterRole, bool, usize, Option<ClusterNodeId>))> {
+        let nodes = self.topology.nodes().into_iter();
+        nodes.map(|(number, node)| (number, (node.role, node.failed, node.slots, self.topology.primary_of(node)))).collect()
+    }
+
+    fn forget(&mut self, node: ClusterNodeId) {
+        for nodes in [&mut self.probing, &mut self.asking_role, &mut self.silent, &mut self.failing] {
+            nodes.remove(&node);
+        }
+        self.cuts.remove(&node);
+        self.outputs.push_back(ClusterOutput::Forget(node));
+    }
+
+    /// A node has redirected a slot to another node: it is believed at once.
+    fn moved(&mut self, now: Instant, slot: u16, to: &str) {
+        self.is_wanted = true;
+        if slot >= SLOTS {
+            return;
+        }
+        let before = self.topology.owner(slot);
+        if self.topology.move_slot(slot, to, now) {
+            self.outputs.push_back(ClusterOutput::Owner { slot, node: self.topology.owner(slot) });
+            self.outputs.push_back(ClusterOutput::Changed { cause: TopologyChange::Moved, failovers: 0 });
+            self.cut_if_deserted(now, before);
+        }
+    }
+
+    /// A replica says that it is a primary: if its own primary fails, it has taken that one's place.
+    fn promoted(&mut self, now: Instant, replica: ClusterNodeId) {
+        let Some(node) = self.topology.node(replica) else { return };
+        let Some(primary) = self.topology.primary_of(node).filter(|primary| self.is_ailing(*primary)) else { return };
+        self.is_wanted = true;
+        self.wanted_from = Some(Arc::clone(&node.address));
+        if self.topology.promote(replica, primary, now) {
+            for slot in (0..SLOTS).filter(|slot| self.topology.owner(*slot) == replica) {
+                self.outputs.push_back(ClusterOutput::Owner { slot, node: replica });
+            }
+            self.outputs.push_back(ClusterOutput::Changed { cause: TopologyChange::Promoted, failovers: 1 });
+            self.cut_if_deserted(now, primary);
+        }
+    }
+
+    /// A node that owned slots, and is neither an owner nor a replica now, gets no commands any more, and answers the earlier
+    /// ones soon or never.
+    fn cut_if_deserted(&mut self, now: Instant, node: ClusterNodeId) {
+        if self.topology.node(node).is_some() && !self.is_part(node) {
+            self.cuts.entry(node).or_insert(now + LAST_WORDS);
+        } else {
+            self.cuts.remove(&node);
+        }
+    }
+
+    fn look_for_promotions(&mut self, now: Instant) {
+        if self.next_look_at > now {
+            return;
+        }
+        let ailing = self.ailing();
+        if ailing.is_empty() {
+            return;
+        }
+        self.next_look_at = now + BETWEEN_LOOKS;
+        for primary in ailing {
+            let replicas = self.topology.replicas_of(primary).to_vec();
+            // Without a replica to ask, another node may know. With one, the question is saved for the moment of the promotion.
+            self.is_wanted |= replicas.is_empty();
+            for replica in replicas {
+                if self.asking_role.insert(replica) {
+                    self.outputs.push_back(ClusterOutput::AskRole(replica));
+                }
+            }
+        }
+    }
+
+    /// The nodes that are asked for signs of life.
+    fn checked(&self) -> Vec<ClusterNodeId> {
+        let is_checked = |number: &ClusterNodeId| {
+            let node = self.topology.node(*number);
+            node.is_some_and(|node| node.slots > 0 || (self.settings.reads_replicas && node.role == ClusterRole::Replica))
+        };
+        self.topology.nodes().into_iter().map(|(number, _)| number).filter(is_checked).collect()
+    }
+
+    fn spread(&self, interval: Duration) -> Duration {
+        // All sums saturate: an interval may be `Duration::MAX`.
+        interval.saturating_add((interval / 4).mul_f64(self.jitter))
+    }
+
+    /// Primaries that are not up.
+    fn ailing(&self) -> Vec<ClusterNodeId> {
+        self.topology.primaries().into_iter().filter(|node| self.is_ailing(*node)).collect()
+    }
+
+    /// Whether a node gives no sign of life, or its dials fail.
+    pub(crate) fn is_ailing(&self, node: ClusterNodeId) -> bool {
+        self.silent.contains(&node) || self.failing.contains(&node)
+    }
+
+    /// Whether all primaries are up.
+    pub(crate) fn is_all_well(&self) -> bool {
+        self.is_known && self.ailing().is_empty()
+    }
+
+    /// Whether a node owns slots, or is known as a replica that lives. A node that was suspended may say so wrongly.
+    pub(crate) fn is_part(&self, node: ClusterNodeId) -> bool {
+        self.topology.node(node).is_some_and(|node| node.slots > 0 || (node.role == ClusterRole::Replica && !node.failed))
+    }
+
+    /// Slots whose owner lives.
+    pub(crate) fn living_slots(&self) -> usize {
+        let nodes = self.topology.nodes().into_iter();
+        nodes.filter(|(number, _)| !self.is_ailing(*number)).map(|(_, node)| node.slots).sum()
+    }
+
+    /// `Up` if every slot has an owner that lives. `Down` if none has, or if one has not and full coverage is required.
+    pub(crate) fn health(&self) -> Health {
+        match self.living_slots() {
+            living if living == usize::from(SLOTS) => Health::Up,
+            0 => Health::Down,
+            _ if self.settings.require_full_coverage => Health::Down,
+            _ => Health::Suspect,
+        }
+    }
+
+    /// Why the cluster is not up, if it is not.
+    pub(crate) fn why_not_up(&self) -> Option<ClusterError> {
+        let uncovered = usize::from(SLOTS) - self.topology.covered();
+        match self.health() {
+            Health::Up => None,
+            Health::Suspect | Health::Down if !self.is_known => Some(self.last_error.clone().unwrap_or(ClusterError::NotAskedYet)),
+            Health::Suspect | Health::Down if uncovered > 0 => Some(ClusterError::Uncovered { uncovered }),
+            Health::Suspect | Health::Down => {
+                let address = |node: ClusterNodeId| self.topology.node(node).map(|node| node.address.to_string());
+                let primaries = self.ailing().into_iter().filter_map(address).collect();
+                Some(ClusterError::OwnersFail { primaries, slots: usize::from(SLOTS) - self.living_slots() })
+            }
+        }
+    }
+
+    /// Whether a round of questions has ended.
+    pub(crate) fn was_asked(&self) -> bool {
+        self.is_known || self.last_error.is_some()
+    }
+
+    /// The number of the node at an address; a new one if it is not known.
+    pub(crate) fn number_of(&mut self, address: &str) -> ClusterNodeId {
+        self.topology.number_of(address)
+    }
+
+    pub(crate) fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    fn check(&self, now: Instant) {
+        if cfg!(debug_assertions) {
+            let owners = self.topology.owners();
+            let all_known = owners.iter().all(|owner| *owner == ClusterNodeId::NONE || self.topology.node(*owner).is_some());
+            assert!(all_known, "T1: a slot of a node that is not known");
+            assert!(self.next_deadline() > now, "T2: something is due and was not done");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

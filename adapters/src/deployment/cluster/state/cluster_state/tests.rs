@@ -1,0 +1,174 @@
+use redis::Value;
+
+use super::*;
+use crate::deployment::cluster::state::report::{Asked, read_report};
+
+const ONE: &str = "\
+aa h:1@1 myself,master - 0 0 1 connected 0-5460\n\
+bb h:2@1 master - 0 1 2 connected 5461-10922\n\
+cc h:3@1 master - 0 1 3 connected 10923-16383\n\
+dd h:4@1 slave aa 0 1 1 connected\n";
+
+struct Rig {
+    state: ClusterState,
+    now: Instant,
+    asked: Vec<String>,
+    probed: Vec<ClusterNodeId>,
+    roles: Vec<ClusterNodeId>,
+    cut: Vec<ClusterNodeId>,
+    gone: Vec<ClusterNodeId>,
+    changes: Vec<TopologyChange>,
+}
+
+impl Rig {
+    fn new(require_full_coverage: bool) -> Self {
+        let settings = ClusterSettings {
+            startup: vec![Arc::from("start:1")],
+            require_full_coverage,
+            reads_replicas: false,
+            refresh_interval: Duration::from_secs(30),
+            check_interval: Duration::from_secs(1),
+        };
+        let now = Instant::ZERO + Duration::from_secs(100);
+        let lists = (vec![], vec![], vec![], vec![], vec![], vec![]);
+        let (asked, probed, roles, cut, gone, changes) = lists;
+        let mut rig = Self { state: ClusterState::new(settings, now), now, asked, probed, roles, cut, gone, changes };
+        rig.tick(0);
+        rig
+    }
+
+    /// A cluster whose topology was reported.
+    fn known(require_full_coverage: bool) -> Self {
+        let mut rig = Self::new(require_full_coverage);
+        rig.report("start:1", ONE);
+        rig.asked.clear();
+        rig
+    }
+
+    fn tell(&mut self, input: ClusterInput) {
+        self.state.handle(self.now, input);
+        while let Some(output) = self.state.poll_output() {
+            match output {
+                ClusterOutput::AskReport(address) => self.asked.push(address.to_string()),
+                ClusterOutput::Probe(node) => self.probed.push(node),
+                ClusterOutput::AskRole(node) => self.roles.push(node),
+                ClusterOutput::Cut(node) => self.cut.push(node),
+                ClusterOutput::Forget(node) => self.gone.push(node),
+                ClusterOutput::Changed { cause, .. } => self.changes.push(cause),
+                ClusterOutput::Owner { .. } | ClusterOutput::HealthChanged | ClusterOutput::RoundEnded => {}
+            }
+        }
+    }
+
+    fn tick(&mut self, millis: u64) {
+        self.now = self.now + Duration::from_millis(millis);
+        self.tell(ClusterInput::Tick { jitter: 0.0 });
+    }
+
+    fn report(&mut self, from: &str, text: &str) {
+        let nodes = Value::BulkString(text.as_bytes().to_vec());
+        let report = read_report(None, Some(&nodes), None, Asked { address: "h:1", tls: false }).expect("it is well formed");
+        self.tell(ClusterInput::Reported { from: Arc::from(from), report: Ok(report) });
+    }
+
+    fn node(&self, address: &str) -> ClusterNodeId {
+        self.state.topology().find(address).expect("it is known")
+    }
+
+    fn owner(&self, slot: u16) -> &str {
+        let node = self.state.topology().node(self.state.topology().owner(slot));
+        node.map_or("", |node| &*node.address)
+    }
+}
+
+/// Seen to bite: with the coverage by owners alone, whether they live or not.
+#[test]
+fn k4_a_cluster_of_which_a_slot_has_no_living_owner_is_not_up() {
+    for (require_full_coverage, health) in [(true, Health::Down), (false, Health::Suspect)] {
+        let mut rig = Rig::new(require_full_coverage);
+        assert_eq!(rig.state.health(), Health::Down, "nothing is known");
+        rig.report("start:1", ONE);
+        assert_eq!((rig.state.health(), rig.probed.len()), (Health::Up, 3));
+        let three = rig.node("h:3");
+        rig.tell(ClusterInput::Probed { node: three, alive: false });
+        assert_eq!((rig.state.health(), rig.state.living_slots()), (health, 10_923));
+        let why = rig.state.why_not_up().expect("it is not up").to_string();
+        assert_eq!(why, "5461 slots of the cluster have no owner that answers: h:3");
+        rig.tell(ClusterInput::Probed { node: three, alive: true });
+        assert_eq!((rig.state.health(), rig.state.why_not_up().is_none()), (Health::Up, true));
+        rig.tell(ClusterInput::Dials { failing: BTreeSet::from([three]) });
+        assert_eq!(rig.state.health(), health);
+    }
+}
+
+/// Seen to bite: with rounds whenever one is wanted.
+#[test]
+fn k2_a_burst_of_moves_is_believed_at_once_and_asks_once_a_second() {
+    let mut rig = Rig::known(true);
+    for slot in 0..500 {
+        rig.tell(ClusterInput::Moved { slot, to: Arc::from("h:2") });
+        assert_eq!(rig.owner(slot), "h:2");
+    }
+    assert_eq!(rig.asked, Vec::<String>::new(), "the last round began less than a second ago");
+    rig.tick(1_000);
+    assert_eq!(rig.asked.len(), 3, "one round: three nodes at once");
+    rig.report("h:1", ONE);
+    assert_eq!(rig.owner(0), "h:1", "the report was asked for after the moves");
+    rig.tick(5_000);
+    assert_eq!(rig.asked.len(), 3, "nothing has happened since");
+    rig.tell(ClusterInput::Moved { slot: 40_000, to: Arc::from("h:2") });
+    assert_eq!(rig.asked.len(), 6, "nonsense is a reason to ask, and no more");
+}
+
+/// Seen to bite: with a role that is believed of any node, and with a promotion that waits for a report.
+#[test]
+fn k3_a_replica_of_a_primary_that_fails_is_believed_when_it_says_that_it_is_one() {
+    let mut rig = Rig::known(true);
+    let (one, four) = (rig.node("h:1"), rig.node("h:4"));
+    rig.tell(ClusterInput::Role { node: four, is_primary: true });
+    assert_eq!(rig.owner(0), "h:1", "its primary lives");
+    rig.tell(ClusterInput::Dials { failing: BTreeSet::from([one]) });
+    rig.tick(100);
+    assert_eq!(rig.roles, [four]);
+    rig.tick(100);
+    assert_eq!(rig.roles, [four], "one question at a time");
+    rig.tell(ClusterInput::Role { node: four, is_primary: false });
+    rig.tick(100);
+    assert_eq!(rig.roles, [four, four]);
+    rig.tell(ClusterInput::Role { node: four, is_primary: true });
+    assert_eq!((rig.owner(0), rig.owner(5460), rig.state.health()), ("h:4", "h:4", Health::Up));
+    assert_eq!(rig.changes.last(), Some(&TopologyChange::Promoted));
+    rig.tick(99);
+    assert_eq!(rig.cut, []);
+    rig.tick(1);
+    assert_eq!(rig.cut, [one], "it answers no more");
+    rig.tick(1_000);
+    assert_eq!(rig.asked, ["h:4"], "the one that knows is asked, and alone");
+}
+
+/// Seen to bite: with one failed round as the last one.
+#[test]
+fn k1_a_cluster_that_does_not_answer_is_asked_for_ever() {
+    let mut rig = Rig::new(true);
+    for _ in 0..20 {
+        assert_eq!(std::mem::take(&mut rig.asked), ["start:1"]);
+        rig.tell(ClusterInput::Reported { from: Arc::from("start:1"), report: Err(ClusterError::NoNode) });
+        assert_eq!(rig.state.why_not_up().expect("it is down").to_string(), "no node of the cluster is known");
+        rig.tick(250);
+    }
+    rig.report("start:1", ONE);
+    assert_eq!(rig.state.health(), Health::Up);
+}
+
+#[test]
+fn a_node_that_leaves_is_forgotten_once_with_all_that_was_asked_of_it() {
+    let mut rig = Rig::known(true);
+    let three = rig.node("h:3");
+    rig.tell(ClusterInput::Probed { node: three, alive: false });
+    rig.tick(30_000);
+    let text = ONE.replace("cc h:3@1 master - 0 1 3 connected 10923-16383\n", "").replace("5461-10922", "5461-16383");
+    rig.report("h:1", &text);
+    assert_eq!((rig.gone.as_slice(), rig.state.health()), ([three].as_slice(), Health::Up));
+    rig.tell(ClusterInput::Probed { node: three, alive: false });
+    assert_eq!(rig.state.health(), Health::Up);
+}

@@ -1,0 +1,8 @@
+//! The state of a cluster and the routes of commands: plain values, without I/O, clock or lock.
+
+pub(crate) mod cluster_io;
+pub(crate) mod cluster_state;
+pub(crate) mod report;
+pub(crate) mod report_round;
+pub(crate) mod router;
+pub(crate) mod topology;

@@ -1,0 +1,106 @@
+use redis::Value;
+
+use super::*;
+use crate::deployment::cluster::state::report::{Asked, read_report};
+
+const ONE: &str = "\
+aa 127.0.0.1:7001@17001 myself,master - 0 0 1 connected 0-5460\n\
+bb 127.0.0.1:7002@17002 master - 0 1 2 connected 5461-10922\n\
+cc 127.0.0.1:7003@17003 master - 0 1 3 connected 10923-16383\n\
+dd 127.0.0.1:7004@17004 slave aa 0 1 1 connected\n\
+ee 127.0.0.1:7005@17005 slave bb 0 1 2 connected\n";
+
+fn report(text: &str) -> TopologyReport {
+    let nodes = Value::BulkString(text.as_bytes().to_vec());
+    read_report(None, Some(&nodes), None, Asked { address: "127.0.0.1:7001", tls: false }).expect("it is well formed")
+}
+
+fn at(seconds: u64) -> Instant {
+    Instant::ZERO + std::time::Duration::from_secs(seconds)
+}
+
+fn one() -> Topology {
+    let mut topology = Topology::new();
+    topology.merge(report(ONE), at(0));
+    topology
+}
+
+fn owner(topology: &Topology, slot: u16) -> String {
+    topology.node(topology.owner(slot)).map(|node| node.address.to_string()).unwrap_or_default()
+}
+
+#[test]
+fn k1_a_report_becomes_owners_replicas_and_counts() {
+    let topology = one();
+    assert_eq!([0, 5460, 5461, 16383].map(|slot| owner(&topology, slot)), [
+        "127.0.0.1:7001",
+        "127.0.0.1:7001",
+        "127.0.0.1:7002",
+        "127.0.0.1:7003"
+    ]);
+    let two = topology.find("127.0.0.1:7002").expect("it was reported");
+    let replicas: Vec<_> = topology.replicas_of(two).iter().map(|node| &*topology.node(*node).expect("known").address).collect();
+    assert_eq!(replicas, ["127.0.0.1:7005"]);
+    assert_eq!((topology.covered(), topology.primaries().len(), topology.ranges_of(two)), (16_384, 3, vec![5461..=10922]));
+}
+
+/// Seen to bite: with claims that hold whatever their epoch.
+#[test]
+fn k1_the_claim_with_the_higher_epoch_holds_in_any_order() {
+    let fresh = ONE
+        .replace(
+            "aa 127.0.0.1:7001@17001 myself,master - 0 0 1 connected 0-5460",
+            "aa 127.0.0.1:7001@17001 master,fail - 0 0 1 disconnected",
+        )
+        .replace("slave aa 0 1 1 connected", "myself,master - 0 1 7 connected 0-5460");
+    for order in [[ONE, &fresh], [&fresh, ONE]] {
+        let mut topology = one();
+        order.iter().for_each(|text| topology.merge(report(text), at(1)));
+        assert_eq!(owner(&topology, 100), "127.0.0.1:7004", "one that has slept does not turn it back");
+        assert_eq!(topology.covered(), 16_384);
+    }
+}
+
+/// Seen to bite: with moves that are forgotten at every report.
+#[test]
+fn k1_a_move_is_believed_until_a_report_that_was_asked_for_afterwards() {
+    let mut topology = one();
+    assert!(topology.move_slot(100, "127.0.0.1:7003", at(5)));
+    assert!(topology.move_slot(0, "127.0.0.1:7009", at(5)), "to a node that was not known");
+    assert!(!topology.move_slot(0, "127.0.0.1:7009", at(5)), "it is known");
+    topology.merge(report(ONE), at(4));
+    assert_eq!([0, 99, 100].map(|slot| owner(&topology, slot)), ["127.0.0.1:7009", "127.0.0.1:7001", "127.0.0.1:7003"]);
+    assert_eq!(topology.covered(), 16_384);
+    topology.merge(report(ONE), at(6));
+    assert_eq!([0, 100].map(|slot| owner(&topology, slot)), ["127.0.0.1:7001", "127.0.0.1:7001"]);
+    assert!(topology.find("127.0.0.1:7009").is_none());
+}
+
+#[test]
+fn k1_a_node_that_the_report_does_not_have_is_forgotten_and_its_slots_with_it() {
+    let mut topology = one();
+    let without: String = ONE.lines().filter(|line| !line.starts_with("cc")).map(|line| format!("{line}\n")).collect();
+    topology.merge(report(&without), at(1));
+    assert!(topology.find("127.0.0.1:7003").is_none());
+    assert_eq!((owner(&topology, 16383), topology.covered()), (String::new(), 10_923));
+}
+
+/// Seen to bite: with the number kept when the address changes.
+#[test]
+fn k1_a_node_at_a_new_address_is_a_new_node_with_the_slots_of_the_old_one() {
+    let mut topology = one();
+    let before = topology.owner(0);
+    topology.merge(report(&ONE.replace("127.0.0.1:7001", "10.1.1.1:7001")), at(1));
+    assert_eq!(owner(&topology, 0), "10.1.1.1:7001");
+    assert!(topology.node(before).is_none() && topology.owner(0) != before);
+    assert_eq!(topology.covered(), 16_384);
+}
+
+#[test]
+fn k3_a_promoted_replica_owns_what_its_primary_owned() {
+    let mut topology = one();
+    let (primary, replica) = (topology.owner(0), topology.find("127.0.0.1:7004").expect("known"));
+    assert!(topology.promote(replica, primary, at(1)));
+    assert_eq!((topology.ranges_of(replica), topology.covered()), (vec![0..=5460], 16_384));
+    assert!(!topology.promote(replica, primary, at(1)), "it was believed before");
+}

@@ -1,0 +1,65 @@
+//! What the manager asks of several nodes under one name.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use redis_manager_core::{Manager, NodeStatus};
+
+use crate::deployment::add_phase::AddPhase;
+use crate::deployment::cluster_metrics::ClusterMetrics;
+use crate::deployment::cluster_status::ClusterStatus;
+use crate::error::GetClientError;
+use crate::redis_node::{Client, CommandMetrics, RedisConnector, SharedClient};
+
+/// A call in progress.
+pub(crate) type Lending<'a, T> = Pin<Box<dyn Future<Output = Result<T, GetClientError>> + Send + 'a>>;
+
+/// Several nodes under one name.
+pub(crate) trait Deployment: Send + Sync {
+    /// The name, without secrets.
+    fn name(&self) -> &str;
+
+    /// Waits until it serves.
+    fn ready(&self, timeout: Duration) -> Lending<'_, ()>;
+
+    /// Whether it is still being added.
+    fn phase(&self) -> &AddPhase;
+
+    /// A client of the whole.
+    fn get_client(&self, timeout: Duration) -> Lending<'_, Client>;
+
+    fn try_get_client(&self) -> Result<Client, GetClientError>;
+
+    /// A client of the whole that many tasks share.
+    fn get_shared_client(&self, timeout: Duration) -> Lending<'_, SharedClient>;
+
+    /// A connection to the node that owns a key.
+    fn get_client_for_key<'a>(&'a self, key: &'a [u8], timeout: Duration) -> Lending<'a, Client>;
+
+    /// A connection to one node, by its host and port.
+    fn get_client_of_node<'a>(&'a self, address: &'a str, timeout: Duration) -> Lending<'a, Client>;
+
+    /// How the whole is doing; it has no pools of its own.
+    fn status(&self) -> NodeStatus;
+
+    /// What was counted of its clients.
+    fn command_metrics(&self) -> CommandMetrics;
+
+    /// The pools of its nodes, by host and port.
+    fn nodes(&self) -> &Manager<RedisConnector>;
+
+    /// From when this returns nothing is lent and no command is sent. The future ends when all is closed.
+    fn begin_close(&self, timeout: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
+    /// The same for calls that do not wait for the end.
+    fn close_in_background(&self, timeout: Duration);
+
+    /// Whether it was closed.
+    fn is_closed(&self) -> bool;
+
+    /// If it is a cluster.
+    fn cluster_status(&self) -> Option<ClusterStatus>;
+
+    /// If it is a cluster.
+    fn cluster_metrics(&self) -> Option<ClusterMetrics>;
+}

@@ -1,0 +1,21 @@
+//! What a name of the manager stands for, if it is more than one node: the one place where the manager meets clusters.
+//!
+//! ```text
+//!  RedisManager --> Deployments (by name) --> dyn Deployment --> Manager (the pools of its nodes)
+//!        '--------> Manager (the pools of plain nodes, by URL)
+//! ```
+
+mod add_phase;
+#[cfg(feature = "cluster")]
+pub(crate) mod cluster;
+mod cluster_metrics;
+mod cluster_role;
+mod cluster_status;
+mod deployments;
+mod interface;
+
+pub use cluster_metrics::{ClusterMetrics, TopologyChange};
+pub use cluster_role::ClusterRole;
+pub use cluster_status::{ClusterNode, ClusterStatus};
+pub(crate) use deployments::{Deployments, insert_numbered};
+pub(crate) use interface::Deployment;
