@@ -112,7 +112,7 @@ impl Address {
         let words = |place: &Self| {
             let login = &place.login;
             let words = (login.username().map(String::from), login.password().map(String::from));
-            (words, login.protocol(), place.tls().is_some())
+            (words, login.db(), login.protocol(), place.tls().is_some())
         };
         words(self) == words(other)
     }

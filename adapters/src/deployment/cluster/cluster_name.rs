@@ -39,15 +39,17 @@ pub(crate) struct ClusterOfNames {
 
 impl ClusterOfNames {
     /// One more name. The cluster is made, and watched, with the first.
-    fn join(&self, make: impl FnOnce() -> Arc<Cluster>) -> Arc<Cluster> {
+    fn join(&self, make: impl FnOnce() -> Arc<Cluster>, name: &Arc<str>) -> Arc<Cluster> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *open {
             Some((cluster, names)) => {
                 *names += 1;
+                cluster.names().push(Arc::clone(name));
                 Arc::clone(cluster)
             }
             None => {
                 let cluster = make();
+                cluster.names().push(Arc::clone(name));
                 ClusterMonitor::start(&cluster);
                 *open = Some((Arc::clone(&cluster), 1));
                 cluster
@@ -56,9 +58,10 @@ impl ClusterOfNames {
     }
 
     /// One name less. True with the last one.
-    fn leave(&self) -> bool {
+    fn leave(&self, name: &Arc<str>) -> bool {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((_, names)) = &mut *open else { return true };
+        let Some((cluster, names)) = &mut *open else { return true };
+        cluster.names().retain(|other| !Arc::ptr_eq(other, name));
         *names -= 1;
         let is_last = *names == 0;
         let closed = if is_last { open.take() } else { None };
@@ -81,14 +84,15 @@ pub(crate) struct ClusterName {
 
 impl ClusterName {
     pub(crate) fn open(name: &str, names: &ClusterOfNames, context: impl FnOnce() -> ClusterContext) -> Arc<Self> {
-        let cluster = names.join(|| Cluster::new(context()));
+        let shown: Arc<str> = redact(name).into();
+        let cluster = names.join(|| Cluster::new(context()), &shown);
         let runtime = Arc::clone(&cluster.context.network) as Arc<dyn Runtime>;
         let sampling = cluster.context.nodes.config().use_time_sampling();
         let counters = Arc::new(NodeCounters::new(runtime, sampling, labels()));
         Arc::new_cyclic(|itself| Self {
             cluster,
             names: names.clone(),
-            shown: redact(name).into(),
+            shown,
             counters,
             closed: AtomicBool::new(false),
             phase: AddPhase::default(),
@@ -227,7 +231,7 @@ impl Deployment for ClusterName {
         let is_first = !self.closed.swap(true, Ordering::SeqCst);
         // Waiting callers look again.
         self.cluster.changed.raise();
-        if is_first && self.names.leave() {
+        if is_first && self.names.leave(&self.shown) {
             Box::pin(self.cluster.begin_close(timeout).drained())
         } else {
             Box::pin(std::future::ready(()))
@@ -255,7 +259,7 @@ impl Deployment for ClusterName {
 impl Drop for ClusterName {
     fn drop(&mut self) {
         if !self.is_closed() {
-            self.names.leave();
+            self.names.leave(&self.shown);
         }
     }
 }

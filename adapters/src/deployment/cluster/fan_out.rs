@@ -114,7 +114,7 @@ impl RoutedClient {
             Ok(values) if group.is_asking => values.into_iter().skip(1).step_by(2).collect(),
             Ok(values) => values,
             Err(error) => {
-                self.cluster.doubt();
+                self.cluster.suspect();
                 for index in &group.pieces {
                     pieces.all[*index].end = Some(PieceEnd::Failed(RedisError::clone(&error)));
                 }

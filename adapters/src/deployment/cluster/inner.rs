@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak};
 use std::time::Duration;
 
-use redis_manager_core::{Health, Instant, LastError, Manager, PendingClose, Runtime};
+use redis_manager_core::{Event, Health, Instant, LastError, Manager, PendingClose, Runtime};
 
 use crate::connection::resp::answer::Replies;
 use crate::deployment::cluster::args::ClusterArgs;
@@ -57,6 +57,7 @@ pub(crate) struct Cluster {
     pub(crate) counters: ClusterCounters,
     /// Since when the health is what it is.
     health: Mutex<(Health, Instant)>,
+    names: Mutex<Vec<Arc<str>>>,
     closed: AtomicBool,
     itself: Weak<Self>,
 }
@@ -87,6 +88,7 @@ impl Cluster {
             monitor_sleeps_until: AtomicU64::new(0),
             counters: ClusterCounters::default(),
             health: Mutex::new((Health::Down, now)),
+            names: Mutex::default(),
             closed: AtomicBool::new(false),
             itself: Weak::clone(itself),
         })
@@ -108,7 +110,7 @@ impl Cluster {
     pub(crate) fn tell(&self, input: ClusterInput) {
         let now = self.runtime().now();
         let mut outputs = Vec::new();
-        let next = {
+        let (next, change) = {
             let mut state = self.state();
             if self.is_closed() {
                 return;
@@ -122,10 +124,13 @@ impl Cluster {
                     outputs.push(output);
                 }
             }
-            self.note_health(state.health(), now);
+            let change = self.note_health(state.health(), now, &state);
             self.counters.note_primaries(state.is_all_well(), now);
-            state.next_deadline()
+            (state.next_deadline(), change)
         };
+        if let Some(change) = change {
+            self.tell_observer(&change);
+        }
         let mut has_changed = false;
         for output in outputs {
             has_changed |= self.act(output);
@@ -163,7 +168,11 @@ impl Cluster {
                 self.counters.note_change(cause, failovers);
                 return true;
             }
-            ClusterOutput::HealthChanged | ClusterOutput::RoundEnded => return true,
+            ClusterOutput::HealthChanged => return true,
+            ClusterOutput::RoundEnded => {
+                self.close_strangers();
+                return true;
+            }
             ClusterOutput::Owner { .. } => {}
         }
         false
@@ -257,14 +266,30 @@ impl Cluster {
         Ok(ClusterMember::new(Arc::from(address), Arc::new(connections)))
     }
 
-    /// Closes the pools of a node that does not belong to the cluster any more, in the background.
+    /// A node has left. Its pools are closed with those of all strangers.
     fn forget(&self, node: ClusterNodeId) {
-        let Some(member) = self.by_id.write().unwrap_or_else(PoisonError::into_inner).remove(&node) else { return };
-        // Its address may be that of another one by now.
-        if self.state().topology().find(&member.address).is_some() {
-            return;
+        let removed = self.by_id.write().unwrap_or_else(PoisonError::into_inner).remove(&node);
+        drop(removed);
+    }
+
+    /// Closes the pools of nodes that do not belong to the cluster, in the background: those that have left, and startup nodes
+    /// that the cluster has under other names.
+    fn close_strangers(&self) {
+        let known: Vec<Arc<str>> = read(&self.members).keys().cloned().collect();
+        let strangers: Vec<_> = {
+            let state = self.state();
+            let is_stranger = |address: &Arc<str>| state.was_reported() && state.topology().find(address).is_none();
+            known.into_iter().filter(is_stranger).collect()
+        };
+        for address in strangers {
+            let removed = self.members.write().unwrap_or_else(PoisonError::into_inner).remove(&address);
+            if let Some(member) = removed {
+                self.close_member(member);
+            }
         }
-        let removed = self.members.write().unwrap_or_else(PoisonError::into_inner).remove(&member.address);
+    }
+
+    fn close_member(&self, member: Arc<ClusterMember>) {
         let timeout = self.context.nodes.config().default_timeout();
         let closing = self.context.nodes.begin_close_nodes([&*member.address], timeout);
         let last_words = self.runtime().sleep(LAST_WORDS);
@@ -273,7 +298,6 @@ impl Cluster {
             member.connections.cut();
             member.connections.close();
             closing.drained().await;
-            drop(removed);
         }));
     }
 
@@ -307,11 +331,28 @@ impl Cluster {
         Arc::clone(&read(&self.read_targets))
     }
 
-    fn note_health(&self, health: Health, now: Instant) {
+    fn note_health(&self, health: Health, now: Instant, state: &ClusterState) -> Option<Event> {
         let mut noted = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-        if noted.0 != health {
-            *noted = (health, now);
+        let (from, since) = *noted;
+        if from == health {
+            return None;
         }
+        *noted = (health, now);
+        let why = state.why_not_up().map(|error| Arc::from(error.to_string()));
+        Some(Event::HealthChanged { from, to: health, lasted: now.saturating_duration_since(since), why })
+    }
+
+    /// Tells what has happened to the cluster, by each of its names.
+    fn tell_observer(&self, event: &Event) {
+        if let Some(observer) = self.context.nodes.config().observer() {
+            let names = self.names().clone();
+            names.iter().for_each(|name| observer.event(name, event));
+        }
+    }
+
+    /// The names under which it was added, without secrets.
+    pub(crate) fn names(&self) -> MutexGuard<'_, Vec<Arc<str>>> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How the cluster is doing, and since when.
@@ -324,8 +365,14 @@ impl Cluster {
         self.state().why_not_up().map(|error| error.to_last_error())
     }
 
-    /// A command found that the topology is out of date, or that a node may have failed.
+    /// A request waits for a node: it may have failed.
     pub(crate) fn doubt(&self) {
+        self.doubted.raise();
+    }
+
+    /// A request has failed at a node: the topology may be out of date.
+    pub(crate) fn suspect(&self) {
+        self.tell(ClusterInput::Wanted);
         self.doubted.raise();
     }
 

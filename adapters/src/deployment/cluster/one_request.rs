@@ -117,7 +117,7 @@ impl RoutedClient {
             let replies = match self.try_one(node, target, request, is_asking, budget).await {
                 TryOutcome::Replied(replies) => replies,
                 TryOutcome::Failed(error) => {
-                    self.cluster.doubt();
+                    self.cluster.suspect();
                     return Err(error);
                 }
                 TryOutcome::Elsewhere if budget.limits.begin_by > self.cluster.runtime().now() => continue,

@@ -18,6 +18,8 @@ impl Cluster {
             PieceTarget::Slot(slot, access) => (self.owners.owner(slot), access),
             PieceTarget::AnyNode(access) => (self.any_owner(), access),
         };
+        // A slot without an owner: any node knows better, or says that there is none.
+        let owner = if owner == ClusterNodeId::NONE { self.any_owner() } else { owner };
         if owner == ClusterNodeId::NONE {
             return None;
         }
@@ -52,6 +54,9 @@ impl Cluster {
             PieceTarget::AnyNode(_) => self.state().is_part(node) && !self.is_ailing(node),
             PieceTarget::Slot(slot, access) => {
                 let owner = self.owners.owner(slot);
+                if owner == ClusterNodeId::NONE {
+                    return !self.is_ailing(node);
+                }
                 let reads = access == Access::Read && self.read_from != ReadFrom::Primary;
                 if reads { !self.is_ailing(node) && (owner == node || self.read_targets().has(owner, node)) } else { owner == node }
             }

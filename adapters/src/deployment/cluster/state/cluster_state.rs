@@ -35,6 +35,9 @@ const BETWEEN_ROUNDS: Duration = Duration::from_secs(1);
 const BEFORE_NEXT_TRY: Duration = Duration::from_millis(250);
 /// How often the replicas of a primary that fails are asked whether one of them was promoted.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+/// How long a primary with a replica that lives may fail before its slots count as lost: a failover takes the servers'
+/// `cluster-node-timeout`, 15 s by default, and one or two seconds more.
+const FOR_A_FAILOVER: Duration = Duration::from_secs(20);
 /// How long a node that is no owner any more may take to answer earlier commands: it answers MOVED if it is alive.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
@@ -67,6 +70,11 @@ pub(crate) struct ClusterState {
     silent: BTreeSet<ClusterNodeId>,
     /// Nodes whose dials fail.
     failing: BTreeSet<ClusterNodeId>,
+    /// Since when nodes give no sign of life, or their dials fail.
+    ailing_since: BTreeMap<ClusterNodeId, Instant>,
+    /// The health at the last input, and when that was.
+    health: Health,
+    now: Instant,
     /// Former owners, and when their connections are cut.
     cuts: BTreeMap<ClusterNodeId, Instant>,
     last_error: Option<ClusterError>,
@@ -92,6 +100,9 @@ impl ClusterState {
             asking_role: BTreeSet::new(),
             silent: BTreeSet::new(),
             failing: BTreeSet::new(),
+            ailing_since: BTreeMap::new(),
+            health: Health::Down,
+            now,
             cuts: BTreeMap::new(),
             last_error: None,
             jitter: 0.0,
@@ -108,9 +119,10 @@ impl ClusterState {
             ClusterInput::Reported { from, report } => self.reported(now, &from, report),
             ClusterInput::Probed { node, alive } => {
                 self.probing.remove(&node);
-                let changed = if alive { self.silent.remove(&node) } else { self.silent.insert(node) };
-                if changed {
-                    self.outputs.push_back(ClusterOutput::HealthChanged);
+                if alive {
+                    self.silent.remove(&node);
+                } else if self.topology.node(node).is_some() {
+                    self.silent.insert(node);
                 }
             }
             ClusterInput::Role { node, is_primary } => {
@@ -119,14 +131,15 @@ impl ClusterState {
                     self.promoted(now, node);
                 }
             }
-            ClusterInput::Dials { failing } => {
-                if self.failing != failing {
-                    self.failing = failing;
-                    self.outputs.push_back(ClusterOutput::HealthChanged);
-                }
-            }
+            ClusterInput::Dials { failing } => self.failing = failing,
         }
+        self.now = now;
+        self.note_ailing(now);
         self.advance(now);
+        let health = self.judge();
+        if std::mem::replace(&mut self.health, health) != health {
+            self.outputs.push_back(ClusterOutput::HealthChanged);
+        }
         self.check(now);
     }
 
@@ -141,9 +154,12 @@ impl ClusterState {
             Some(round) => round.next_deadline(),
             None => Some(self.round_due_at()),
         };
-        let look = (!self.ailing().is_empty()).then_some(self.next_look_at);
+        let ailing = self.ailing();
+        let look = (!ailing.is_empty()).then_some(self.next_look_at);
+        let given_up = ailing.iter().filter_map(|node| self.ailing_since.get(node)).map(|since| *since + FOR_A_FAILOVER);
+        let given_up = given_up.filter(|at| *at > self.now).min();
         let cut = self.cuts.values().min().copied();
-        [round, Some(self.next_check_at), look, cut].into_iter().flatten().min().unwrap_or(self.next_check_at)
+        [round, Some(self.next_check_at), look, given_up, cut].into_iter().flatten().min().unwrap_or(self.next_check_at)
     }
 
     fn advance(&mut self, now: Instant) {
@@ -164,9 +180,23 @@ impl ClusterState {
         }
     }
 
+    fn note_ailing(&mut self, now: Instant) {
+        let (silent, failing) = (&self.silent, &self.failing);
+        let before = self.ailing_since.len();
+        self.ailing_since.retain(|node, _| silent.contains(node) || failing.contains(node));
+        let mut has_changed = before != self.ailing_since.len();
+        for node in silent.union(failing) {
+            has_changed |= self.ailing_since.insert(*node, *self.ailing_since.get(node).unwrap_or(&now)).is_none();
+        }
+        if has_changed {
+            self.outputs.push_back(ClusterOutput::HealthChanged);
+        }
+    }
+
     fn advance_round(&mut self, now: Instant) {
         if self.round.is_none() && self.round_due_at() <= now {
-            let round = ReportRound::new(now, self.wanted_from.take(), self.candidates(now), &self.settings.startup);
+            let (up, others) = self.candidates(now);
+            let round = ReportRound::new(now, self.wanted_from.take(), up, others, &self.settings.startup);
             self.is_wanted = false;
             self.last_round_at = Some(now);
             self.round = Some(round);
@@ -179,8 +209,8 @@ impl ClusterState {
         self.progress(now, progress);
     }
 
-    /// Nodes that live first, in an order that differs from round to round.
-    fn candidates(&self, now: Instant) -> Vec<Arc<str>> {
+    /// The nodes that live, in an order that differs from round to round, and the others.
+    fn candidates(&self, now: Instant) -> (Vec<Arc<str>>, Vec<Arc<str>>) {
         let is_well = |node: &ClusterNodeId| !self.is_ailing(*node) && self.topology.node(*node).is_some_and(|node| !node.failed);
         let all = self.topology.nodes().into_iter().map(|(node, _)| node);
         let (mut well, others): (Vec<_>, Vec<_>) = all.partition(is_well);
@@ -188,8 +218,9 @@ impl ClusterState {
             let turn = (now.as_nanos() / 1_000) as usize % well.len();
             well.rotate_left(turn);
         }
-        let address = |node| self.topology.node(node).map(|node| Arc::clone(&node.address));
-        well.into_iter().chain(others).filter_map(address).collect()
+        let address = |node: ClusterNodeId| self.topology.node(node).map(|node| Arc::clone(&node.address));
+        let addresses = |nodes: Vec<ClusterNodeId>| nodes.into_iter().filter_map(address).collect();
+        (addresses(well), addresses(others))
     }
 
     fn round_due_at(&self) -> Instant {
@@ -361,14 +392,29 @@ impl ClusterState {
         nodes.filter(|(number, _)| !self.is_ailing(*number)).map(|(_, node)| node.slots).sum()
     }
 
-    /// `Up` if every slot has an owner that lives. `Down` if none has, or if one has not and full coverage is required.
+    /// `Up` if every slot has an owner that lives. `Down` if none has. Where full coverage is required, `Down` also if a slot has
+    /// no owner, or one that fails and will not be replaced soon.
     pub(crate) fn health(&self) -> Health {
+        self.health
+    }
+
+    fn judge(&self) -> Health {
         match self.living_slots() {
             living if living == usize::from(SLOTS) => Health::Up,
             0 => Health::Down,
-            _ if self.settings.require_full_coverage => Health::Down,
+            _ if self.settings.require_full_coverage && self.has_lost_slots() => Health::Down,
             _ => Health::Suspect,
         }
+    }
+
+    /// Whether a slot has no owner, or one that fails and has no replica to take its place, or none that has done so in time.
+    fn has_lost_slots(&self) -> bool {
+        let lives = |node: &ClusterNodeId| !self.is_ailing(*node) && self.topology.node(*node).is_some_and(|node| !node.failed);
+        let is_lost = |primary: ClusterNodeId| {
+            let since = self.ailing_since.get(&primary).copied().unwrap_or(self.now);
+            self.now >= since + FOR_A_FAILOVER || !self.topology.replicas_of(primary).iter().any(lives)
+        };
+        self.topology.covered() < usize::from(SLOTS) || self.ailing().into_iter().any(is_lost)
     }
 
     /// Why the cluster is not up, if it is not.
@@ -384,6 +430,11 @@ impl ClusterState {
                 Some(ClusterError::OwnersFail { primaries, slots: usize::from(SLOTS) - self.living_slots() })
             }
         }
+    }
+
+    /// Whether a topology is known.
+    pub(crate) fn was_reported(&self) -> bool {
+        self.is_known
     }
 
     /// Whether a round of questions has ended.

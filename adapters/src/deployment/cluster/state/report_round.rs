@@ -40,16 +40,24 @@ pub(crate) enum RoundProgress {
 }
 
 impl ReportRound {
-    /// `known` are in the order in which they are asked, those that are up first. Startup nodes are asked in turn with them, so
-    /// that many that are gone do not delay the one that is left. `first` has a newer topology than the others.
-    pub(crate) fn new(now: Instant, first: Option<Arc<str>>, known: Vec<Arc<str>>, startup: &[Arc<str>]) -> Self {
-        let wanted = if first.is_some() { 1 } else { ASKED_AT_ONCE };
+    /// `first` has a newer topology than the others. Those that are `up` are asked before those that are not; startup nodes are
+    /// asked in turn with the latter, so that many that are gone do not delay the one that is left.
+    pub(crate) fn new(
+        now: Instant,
+        first: Option<Arc<str>>,
+        up: Vec<Arc<str>>,
+        others: Vec<Arc<str>>,
+        startup: &[Arc<str>],
+    ) -> Self {
+        let wanted = if first.is_some() { 1 } else if up.is_empty() { ASKED_AT_ONCE } else { up.len().min(ASKED_AT_ONCE) };
         let mut waiting: VecDeque<Arc<str>> = first.into_iter().collect();
-        let mut known = known.into_iter();
-        let mut startup = startup.iter().filter(|address| !known.as_slice().contains(address)).cloned().collect::<VecDeque<_>>();
-        waiting.extend(known.by_ref().take(ASKED_AT_ONCE - 1));
+        // More of those that are said to be up need not be waited for.
+        let (at_once, later) = up.split_at(up.len().min(ASKED_AT_ONCE));
+        waiting.extend(at_once.iter().cloned());
+        let mut rest = later.iter().cloned().chain(others);
+        let mut startup = startup.iter().cloned();
         loop {
-            let pair = (startup.pop_front(), known.next());
+            let pair = (startup.next(), rest.next());
             if pair == (None, None) {
                 break;
             }
@@ -137,13 +145,16 @@ mod tests {
     /// Seen to bite: with the startup nodes behind all others.
     #[test]
     fn startup_nodes_are_asked_in_turn_with_many_that_are_gone() {
-        let mut round = ReportRound::new(at(0), None, names(300, "gone"), &names(2, "start"));
-        assert_eq!(asked(&mut round, 0), ["gone0:1", "gone1:1", "start0:1"]);
+        let mut round = ReportRound::new(at(0), None, names(300, "gone"), vec![], &names(2, "start"));
+        assert_eq!(asked(&mut round, 0), ["gone0:1", "gone1:1", "gone2:1"]);
         assert_eq!(asked(&mut round, 99), Vec::<String>::new());
-        assert_eq!(asked(&mut round, 100), ["gone2:1"]);
+        assert_eq!(asked(&mut round, 100), ["start0:1"]);
         assert!(matches!(round.answered("gone0:1", Err(ClusterError::NoNode), true), RoundProgress::GoesOn));
-        assert_eq!(asked(&mut round, 101), ["start1:1"], "in place of the one that failed");
-        assert_eq!(asked(&mut round, 200), ["gone3:1"]);
+        assert_eq!(asked(&mut round, 101), ["gone3:1"], "in place of the one that failed");
+        assert_eq!(asked(&mut round, 200), ["start1:1"]);
+        let mut round = ReportRound::new(at(0), None, names(1, "up"), names(9, "gone"), &names(2, "start"));
+        assert_eq!(asked(&mut round, 0), ["up0:1"], "it is enough, while it answers");
+        assert_eq!(asked(&mut round, 100), ["start0:1"]);
     }
 
     /// Seen to bite: with the first failure as the last word, and with a report without owners believed at once.
@@ -156,17 +167,17 @@ mod tests {
             super::super::report::read_report(None, Some(&value), None, asked).expect("it is well formed")
         };
         let refused = || ClusterError::NotACluster { address: String::from("a0:1"), error: String::from("no") };
-        let mut round = ReportRound::new(at(0), None, names(3, "a"), &[]);
+        let mut round = ReportRound::new(at(0), None, names(3, "a"), vec![], &[]);
         assert_eq!(asked(&mut round, 0).len(), 3);
         assert!(matches!(round.answered("a0:1", Ok(report(false)), true), RoundProgress::GoesOn));
         assert!(matches!(round.answered("a1:1", Ok(report(true)), true), RoundProgress::Done(_)));
-        let mut round = ReportRound::new(at(0), None, names(2, "a"), &[]);
+        let mut round = ReportRound::new(at(0), None, names(2, "a"), vec![], &[]);
         assert_eq!(asked(&mut round, 0).len(), 2);
         assert!(matches!(round.answered("a0:1", Err(refused()), false), RoundProgress::GoesOn));
         assert!(matches!(round.answered("b:1", Err(ClusterError::NoNode), false), RoundProgress::GoesOn), "it was not asked");
         let failed = round.answered("a1:1", Err(ClusterError::NoNode), false);
         assert!(matches!(failed, RoundProgress::Failed(ClusterError::NoNode)), "{failed:?}");
-        let mut round = ReportRound::new(at(0), Some(Arc::from("new:1")), names(2, "a"), &[]);
+        let mut round = ReportRound::new(at(0), Some(Arc::from("new:1")), names(2, "a"), vec![], &[]);
         assert_eq!(asked(&mut round, 0), ["new:1"], "alone at first");
         assert!(matches!(round.answered("new:1", Ok(report(false)), false), RoundProgress::GoesOn));
         assert_eq!(asked(&mut round, 0), ["a0:1"]);

@@ -98,6 +98,13 @@ fn k4_a_cluster_of_which_a_slot_has_no_living_owner_is_not_up() {
         assert_eq!((rig.state.health(), rig.state.why_not_up().is_none()), (Health::Up, true));
         rig.tell(ClusterInput::Dials { failing: BTreeSet::from([three]) });
         assert_eq!(rig.state.health(), health);
+        let one = rig.node("h:1");
+        rig.tell(ClusterInput::Dials { failing: BTreeSet::from([one]) });
+        assert_eq!(rig.state.health(), Health::Suspect, "its replica may take its place");
+        rig.tick(19_999);
+        assert_eq!(rig.state.health(), Health::Suspect);
+        rig.tick(1);
+        assert_eq!(rig.state.health(), health, "and has not done so");
     }
 }
 
