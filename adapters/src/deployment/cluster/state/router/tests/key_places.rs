@@ -3,7 +3,8 @@
 use super::cmd;
 use crate::deployment::cluster::state::router::keys_of;
 
-fn keys(line: &str) -> String {
+/// The keys with blanks between them.
+pub(super) fn keys_in(line: &str) -> String {
     let keys: Vec<_> = keys_of(&cmd(line)).map(|key| String::from_utf8_lossy(key).into_owned()).collect();
     keys.join(" ")
 }
@@ -41,7 +42,9 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("memory usage a", "a"),
     ("MEMORY STATS", ""),
     ("SORT a BY w_* LIMIT 0 5 GET store STORE d", "a d"),
-    ("SORT a BY store", "a"),
+    ("SORT a BY store ALPHA", "a"),
+    ("SORT a GET store ALPHA", "a"),
+    ("SORT a BY STORE", "a"),
     ("SORT a STORE d STORE e", "a e"),
     ("SORT_RO a BY w_*", "a"),
     ("GEORADIUS a 1 2 3 km STORE d", "a d"),
@@ -73,7 +76,7 @@ pub(super) const KEYS: &[(&str, &str)] = &[
 #[test]
 fn each_form_of_command_has_its_keys_in_its_own_places() {
     for (line, expected) in KEYS {
-        assert_eq!(keys(line), *expected, "{line}");
+        assert_eq!(keys_in(line), *expected, "{line}");
     }
 }
 

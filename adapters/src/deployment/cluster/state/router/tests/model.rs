@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use redis::{Cmd, Value};
 
 use crate::deployment::cluster::state::router::key_spec::text_of;
-use crate::deployment::cluster::state::router::{Destination, Gathering, route_command};
+use crate::deployment::cluster::state::router::{Destination, Gathering, keys_of, route_command, slot_of};
 
 /// A server with all slots.
 #[derive(Debug, Default)]
@@ -38,6 +38,7 @@ impl WholeServer {
         let items = parts.iter().map(|part| part.places.len()).sum();
         let mut gathering = Gathering::new(gather, items, parts.len());
         for (number, part) in parts.iter().enumerate().rev() {
+            assert!(keys_of(&part.cmd).all(|key| slot_of(key) == part.slot), "{part:?}");
             gathering.put(number, "node:6379", Some(part), self.carry_out(&part.cmd));
         }
         (gathering.finish(), parts.len())
@@ -80,8 +81,8 @@ impl Random {
     }
 }
 
-/// Seen to bite: with keys of a part in reverse (MSET of a key that comes twice), with the least count for DEL, and with the places
-/// of MGET as the order of the parts.
+/// Seen to bite: with keys of a part in reverse (MSET of a key that comes twice), with the least count for DEL, with the items of MGET
+/// in the order of the parts, and with two slots in one place of the table taken for one.
 #[test]
 fn a_command_in_parts_does_what_the_whole_one_does() {
     let (mut splits, mut parts_seen) = (0, 0);

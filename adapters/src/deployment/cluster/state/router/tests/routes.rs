@@ -108,7 +108,7 @@ fn a_command_is_split_in_the_order_of_the_first_key_of_each_slot() {
     assert_eq!(lines("JSON.MSET a $ 1 b $ 2"), ["JSON.MSET a $ 1 [0]", "JSON.MSET b $ 2 [1]"]);
 }
 
-/// Seen to bite: with two slots that share a place of the table taken for one.
+/// More slots than a command of a few keys has.
 #[test]
 fn a_command_with_a_key_of_each_slot_has_a_part_for_each() {
     let mut unlink = redis::cmd("UNLINK");
