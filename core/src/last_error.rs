@@ -21,11 +21,7 @@ impl LastError {
     /// For errors of what is made of several nodes.
     #[doc(hidden)]
     #[must_use]
-    pub fn new(
-        text: Arc<str>,
-        dial_failure: Option<DialFailureKind>,
-        cause: Option<Arc<dyn Error + Send + Sync>>,
-    ) -> Self {
+    pub fn new(text: Arc<str>, dial_failure: Option<DialFailureKind>, cause: Option<Arc<dyn Error + Send + Sync>>) -> Self {
         Self { text, dial_failure, cause }
     }
 

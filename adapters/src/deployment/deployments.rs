@@ -1,14 +1,13 @@
 //! The deployments of a manager, by name.
 
 use std::collections::BTreeMap;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use redis_manager_core::{Manager, NodePool};
 
-use crate::deployment::interface::Deployment;
+use crate::deployment::interface::{ClosingDeployment, Deployment};
 use crate::error::GetClientError;
 use crate::redis_node::RedisConnector;
 
@@ -92,17 +91,16 @@ impl Deployments {
     }
 
     /// Begins to close all of them. The future ends when all is closed.
-    pub(crate) fn begin_close(&self, timeout: Duration) -> impl Future<Output = ()> + Send + use<> {
+    pub(crate) fn begin_close(&self, timeout: Duration) -> ClosingDeployment {
         let closed = std::mem::take(&mut *self.by_name_mut());
         self.count.store(0, Ordering::Release);
-        let closing: Vec<Pin<Box<dyn Future<Output = ()> + Send>>> =
-            closed.values().map(|deployment| deployment.begin_close(timeout)).collect();
-        async move {
-            // Each of them ends by itself, whoever waits first.
+        let closing: Vec<ClosingDeployment> = closed.values().map(|deployment| deployment.begin_close(timeout)).collect();
+        Box::pin(async move {
+            // Each of them ends by itself, whichever is waited for first.
             for one in closing {
                 one.await;
             }
-        }
+        })
     }
 
     /// Adds what is `read` of the nodes of each deployment, by host and port.

@@ -14,6 +14,9 @@ use crate::redis_node::{Client, CommandMetrics, RedisConnector, SharedClient};
 /// A call in progress.
 pub(crate) type Lending<'a, T> = Pin<Box<dyn Future<Output = Result<T, GetClientError>> + Send + 'a>>;
 
+/// A close in progress; it goes on by itself.
+pub(crate) type ClosingDeployment = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// Several nodes under one name.
 pub(crate) trait Deployment: Send + Sync {
     /// The name, without secrets.
@@ -49,7 +52,7 @@ pub(crate) trait Deployment: Send + Sync {
     fn nodes(&self) -> &Manager<RedisConnector>;
 
     /// From when this returns nothing is lent and no command is sent. The future ends when all is closed.
-    fn begin_close(&self, timeout: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+    fn begin_close(&self, timeout: Duration) -> ClosingDeployment;
 
     /// The same for calls that do not wait for the end.
     fn close_in_background(&self, timeout: Duration);

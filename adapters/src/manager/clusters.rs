@@ -6,15 +6,9 @@ use std::time::Duration;
 use crate::deployment::cluster::{ClusterArgs, ClusterName, ClusterOfNames, ClusterPlan};
 use crate::deployment::{ClusterMetrics, ClusterStatus, Deployment};
 use crate::error::{AddNodeError, GetClientError};
+use crate::manager::cluster_mode::ClusterMode;
 use crate::manager::{NodeHandle, RedisManager, hide_password};
 use crate::redis_node::redact;
-
-/// The cluster of `use_cluster`: all names under which it is added are one cluster.
-#[derive(Clone)]
-pub(crate) struct ClusterMode {
-    plan: ClusterPlan,
-    names: ClusterOfNames,
-}
 
 impl RedisManager {
     /// From now on what is added is this cluster.

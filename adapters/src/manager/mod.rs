@@ -4,6 +4,8 @@ mod adding;
 mod clients;
 mod closing;
 #[cfg(feature = "cluster")]
+mod cluster_mode;
+#[cfg(feature = "cluster")]
 mod clusters;
 #[cfg(feature = "tokio")]
 mod connecting;
@@ -50,7 +52,7 @@ pub struct RedisManager {
     deployments: Arc<Deployments>,
     /// What `add_node_pool` adds in cluster mode.
     #[cfg(feature = "cluster")]
-    cluster_mode: Option<clusters::ClusterMode>,
+    cluster_mode: Option<cluster_mode::ClusterMode>,
 }
 
 impl RedisManager {
@@ -127,11 +129,14 @@ impl RedisManager {
     }
 
     /// What was counted and timed of every node since it was added, by URL, password hidden. The nodes are those of
-    /// [`fetch_pool_status`](RedisManager::fetch_pool_status), without the names of clusters: those have no connections, their
-    /// nodes have.
+    /// [`fetch_pool_status`](RedisManager::fetch_pool_status). Nothing is counted by the name of a cluster: its nodes have the
+    /// connections.
     #[must_use]
     pub fn metrics(&self) -> BTreeMap<String, NodeMetrics> {
         let mut metrics = self.nodes.metrics();
+        for deployment in self.deployments.all() {
+            insert_numbered(&mut metrics, String::from(deployment.name()), NodeMetrics::default());
+        }
         self.deployments.read_nodes(&mut metrics, NodePool::metrics);
         metrics
     }
@@ -141,6 +146,10 @@ impl RedisManager {
     #[must_use]
     pub fn status_and_metrics(&self) -> BTreeMap<String, (NodeStatus, NodeMetrics)> {
         let mut pictures = self.nodes.status_and_metrics();
+        for deployment in self.deployments.all() {
+            let picture = (deployment.status(), NodeMetrics::default());
+            insert_numbered(&mut pictures, String::from(deployment.name()), picture);
+        }
         self.deployments.read_nodes(&mut pictures, NodePool::status_and_metrics);
         pictures
     }

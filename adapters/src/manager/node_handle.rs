@@ -24,15 +24,8 @@ pub struct NodeHandle {
 
 #[derive(Clone)]
 enum HandleKind {
-    Node {
-        pool: NodePool<RedisConnector>,
-        context: Arc<NodeContext>,
-        manager: WeakManager<RedisConnector>,
-    },
-    Deployment {
-        deployment: Arc<dyn Deployment>,
-        deployments: Weak<Deployments>,
-    },
+    Node { pool: NodePool<RedisConnector>, context: Arc<NodeContext>, manager: WeakManager<RedisConnector> },
+    Deployment { deployment: Arc<dyn Deployment>, deployments: Weak<Deployments> },
 }
 
 impl NodeHandle {

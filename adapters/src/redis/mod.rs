@@ -21,6 +21,8 @@ mod login;
 mod metrics;
 mod padded;
 mod parameters;
+#[cfg(feature = "cluster")]
+pub(crate) mod parts;
 mod pool_args;
 mod pub_sub;
 mod pub_sub_end;
@@ -53,21 +55,6 @@ mod transaction;
 mod verification;
 mod watcher;
 mod written_keys;
-
-/// What clusters are made of.
-#[cfg(feature = "cluster")]
-pub(crate) mod parts {
-    pub(crate) use super::command_profile::CommandProfile;
-    pub(crate) use super::connector::NodeMembership;
-    pub(crate) use super::metrics::command_label::{labels, text_of_label};
-    pub(crate) use super::metrics::counted_request::{CountedRequest, CountsRequests};
-    pub(crate) use super::metrics::node_counters::NodeCounters;
-    pub(crate) use super::redirection_listener::RedirectionListener;
-    pub(crate) use super::routed_connection::RoutedConnection;
-    pub(crate) use super::routed_handle::RequestLimits;
-    pub(crate) use super::secrets::Secrets;
-    pub(crate) use super::shared_handle::{SharedHandle, refuse_unless_plain, refuse_unless_plain_pipeline};
-}
 
 pub(crate) use address::Address;
 pub use client::Client;

@@ -1,25 +1,24 @@
 //! A name under which a cluster was added: what the manager calls.
 
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-use redis::RedisResult;
 use redis_manager_core::{Health, Manager, NodeStatus, OnNodeDown, Runtime, Snapshot};
 
+use crate::deployment::add_phase::AddPhase;
 use crate::deployment::cluster::args::ClusterArgs;
 use crate::deployment::cluster::inner::{Cluster, ClusterContext};
 use crate::deployment::cluster::monitor::ClusterMonitor;
+use crate::deployment::cluster::name_state::NameState;
 use crate::deployment::cluster::routed_client::RoutedClient;
 use crate::deployment::cluster::state::router::slot_of;
-use crate::deployment::add_phase::AddPhase;
 use crate::deployment::cluster_metrics::ClusterMetrics;
 use crate::deployment::cluster_status::ClusterStatus;
-use crate::deployment::interface::{Deployment, Lending};
-use crate::error::{CommandFailure, GetClientError, Outage};
+use crate::deployment::interface::{ClosingDeployment, Deployment, Lending};
+use crate::error::GetClientError;
 use crate::redis_node::parts::{NodeCounters, labels, text_of_label};
 use crate::redis_node::{Address, Client, CommandMetrics, RedisConnector, SharedClient, redact};
 
@@ -34,7 +33,13 @@ pub(crate) struct ClusterPlan {
 /// The cluster of a plan, while a name of it is open: all of its names are one cluster.
 #[derive(Clone, Default)]
 pub(crate) struct ClusterOfNames {
-    open: Arc<Mutex<Option<(Arc<Cluster>, usize)>>>,
+    open: Arc<Mutex<Option<OpenCluster>>>,
+}
+
+/// A cluster and how many names of it are open.
+struct OpenCluster {
+    cluster: Arc<Cluster>,
+    names: usize,
 }
 
 impl ClusterOfNames {
@@ -42,7 +47,7 @@ impl ClusterOfNames {
     fn join(&self, make: impl FnOnce() -> Arc<Cluster>, name: &Arc<str>) -> Arc<Cluster> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *open {
-            Some((cluster, names)) => {
+            Some(OpenCluster { cluster, names }) => {
                 *names += 1;
                 cluster.names().push(Arc::clone(name));
                 Arc::clone(cluster)
@@ -51,7 +56,7 @@ impl ClusterOfNames {
                 let cluster = make();
                 cluster.names().push(Arc::clone(name));
                 ClusterMonitor::start(&cluster);
-                *open = Some((Arc::clone(&cluster), 1));
+                *open = Some(OpenCluster { cluster: Arc::clone(&cluster), names: 1 });
                 cluster
             }
         }
@@ -60,7 +65,7 @@ impl ClusterOfNames {
     /// One name less. True with the last one.
     fn leave(&self, name: &Arc<str>) -> bool {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((cluster, names)) = &mut *open else { return true };
+        let Some(OpenCluster { cluster, names }) = &mut *open else { return true };
         cluster.names().retain(|other| !Arc::ptr_eq(other, name));
         *names -= 1;
         let is_last = *names == 0;
@@ -75,11 +80,8 @@ impl ClusterOfNames {
 pub(crate) struct ClusterName {
     cluster: Arc<Cluster>,
     names: ClusterOfNames,
-    pub(crate) shown: Arc<str>,
-    pub(crate) counters: Arc<NodeCounters>,
-    closed: AtomicBool,
+    state: Arc<NameState>,
     phase: AddPhase,
-    itself: Weak<Self>,
 }
 
 impl ClusterName {
@@ -88,30 +90,14 @@ impl ClusterName {
         let cluster = names.join(|| Cluster::new(context()), &shown);
         let runtime = Arc::clone(&cluster.context.network) as Arc<dyn Runtime>;
         let sampling = cluster.context.nodes.config().use_time_sampling();
-        let counters = Arc::new(NodeCounters::new(runtime, sampling, labels()));
-        Arc::new_cyclic(|itself| Self {
-            cluster,
-            names: names.clone(),
-            shown,
-            counters,
-            closed: AtomicBool::new(false),
-            phase: AddPhase::default(),
-            itself: Weak::clone(itself),
-        })
-    }
-
-    /// An error after the name was closed.
-    pub(crate) fn check_open(&self) -> RedisResult<()> {
-        if self.closed.load(Ordering::SeqCst) {
-            let why = "the pools of this client are closed";
-            return Err(CommandFailure::not_sent(Some(&self.shown), Outage::Ours, why).lost());
-        }
-        Ok(())
+        let counters = NodeCounters::new(runtime, sampling, labels());
+        let state = Arc::new(NameState::new(shown, counters));
+        Arc::new(Self { cluster, names: names.clone(), state, phase: AddPhase::default() })
     }
 
     /// Why it lends no client now.
     fn why_not(&self, waited: Duration) -> Option<GetClientError> {
-        let node = || self.shown.to_string();
+        let node = || self.state.shown.to_string();
         if self.is_closed() {
             return Some(GetClientError::Closed { node: node() });
         }
@@ -151,10 +137,8 @@ impl ClusterName {
         }
     }
 
-    fn client(&self) -> Result<Box<RoutedClient>, GetClientError> {
-        let closed = || GetClientError::Closed { node: self.shown.to_string() };
-        let name = self.itself.upgrade().ok_or_else(closed)?;
-        Ok(Box::new(RoutedClient::new(Arc::clone(&self.cluster), name)))
+    fn client(&self) -> Box<RoutedClient> {
+        Box::new(RoutedClient::new(Arc::clone(&self.cluster), Arc::clone(&self.state)))
     }
 
     fn fails_fast(&self) -> bool {
@@ -162,13 +146,13 @@ impl ClusterName {
     }
 
     fn check_name(&self) -> Result<(), GetClientError> {
-        if self.is_closed() { Err(GetClientError::Closed { node: self.shown.to_string() }) } else { Ok(()) }
+        if self.is_closed() { Err(GetClientError::Closed { node: self.state.shown.to_string() }) } else { Ok(()) }
     }
 }
 
 impl Deployment for ClusterName {
     fn name(&self) -> &str {
-        &self.shown
+        &self.state.shown
     }
 
     fn ready(&self, timeout: Duration) -> Lending<'_, ()> {
@@ -182,26 +166,26 @@ impl Deployment for ClusterName {
     fn get_client(&self, timeout: Duration) -> Lending<'_, Client> {
         Box::pin(async move {
             self.serves(timeout, self.fails_fast()).await?;
-            Ok(Client::routed(self.client()?))
+            Ok(Client::routed(self.client()))
         })
     }
 
     fn try_get_client(&self) -> Result<Client, GetClientError> {
         self.why_not(Duration::ZERO).map_or(Ok(()), Err)?;
-        Ok(Client::routed(self.client()?))
+        Ok(Client::routed(self.client()))
     }
 
     fn get_shared_client(&self, timeout: Duration) -> Lending<'_, SharedClient> {
         Box::pin(async move {
             self.serves(timeout, self.fails_fast()).await?;
-            Ok(SharedClient::routed(self.client()?))
+            Ok(SharedClient::routed(self.client()))
         })
     }
 
     fn get_client_for_key<'a>(&'a self, key: &'a [u8], timeout: Duration) -> Lending<'a, Client> {
         Box::pin(async move {
             self.check_name()?;
-            self.cluster.lend(&self.shown, slot_of(key), timeout).await.map(Client::new)
+            self.cluster.lend(&self.state.shown, slot_of(key), timeout).await.map(Client::new)
         })
     }
 
@@ -220,18 +204,18 @@ impl Deployment for ClusterName {
     }
 
     fn command_metrics(&self) -> CommandMetrics {
-        self.counters.read(text_of_label)
+        self.state.counters.read(text_of_label)
     }
 
     fn nodes(&self) -> &Manager<RedisConnector> {
         &self.cluster.context.nodes
     }
 
-    fn begin_close(&self, timeout: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        let is_first = !self.closed.swap(true, Ordering::SeqCst);
+    fn begin_close(&self, timeout: Duration) -> ClosingDeployment {
+        let is_first = self.state.close();
         // Waiting callers look again.
         self.cluster.changed.raise();
-        if is_first && self.names.leave(&self.shown) {
+        if is_first && self.names.leave(&self.state.shown) {
             Box::pin(self.cluster.begin_close(timeout).drained())
         } else {
             Box::pin(std::future::ready(()))
@@ -244,7 +228,7 @@ impl Deployment for ClusterName {
     }
 
     fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::SeqCst)
+        self.state.is_closed()
     }
 
     fn cluster_status(&self) -> Option<ClusterStatus> {
@@ -259,7 +243,7 @@ impl Deployment for ClusterName {
 impl Drop for ClusterName {
     fn drop(&mut self) {
         if !self.is_closed() {
-            self.names.leave(&self.shown);
+            self.names.leave(&self.state.shown);
         }
     }
 }

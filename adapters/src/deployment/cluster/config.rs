@@ -66,8 +66,7 @@ impl ClusterPlan {
             let is_insecure = |url: &str| url.ends_with("#insecure");
             let differs = is_insecure(url) != is_insecure(&startup_nodes[0]);
             if differs || startup.first().is_some_and(|first| !place.has_login_of(first)) {
-                let reason =
-                    "all startup nodes must have the same user, password, database, protocol and TLS mode (TLS, #insecure or none)";
+                let reason = "all startup nodes must have the same user, password, database, protocol and TLS mode (TLS, #insecure or none)";
                 return Err(unusable(String::from(reason)));
             }
             startup.push(place);

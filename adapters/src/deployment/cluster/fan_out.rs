@@ -71,7 +71,7 @@ impl RoutedClient {
             let asked_at = piece.ask_at.as_ref().and_then(|address| self.cluster.number_of(address));
             let node = asked_at.or_else(|| match piece.target {
                 PieceTarget::Node(node) => Some(node),
-                target => self.cluster.node_for(target),
+                target @ (PieceTarget::Slot(..) | PieceTarget::AnyNode(_)) => self.cluster.node_for(target),
             });
             let Some(node) = node else { continue };
             let is_asking = asked_at.is_some();
@@ -94,17 +94,17 @@ impl RoutedClient {
     }
 
     /// Notes what has become of the pieces of a group.
-    fn book(&mut self, pieces: &mut Pieces<'_>, group: &Group, outcome: GroupOutcome) -> Turn {
+    fn book(&mut self, pieces: &mut Pieces<'_>, group: &Group, outcome: GroupOutcome) -> FanOutTurn {
         let values = match outcome {
             // Nothing was sent: another node is the right one now.
-            Ok(None) => return Turn::default(),
+            Ok(None) => return FanOutTurn::default(),
             Ok(Some(Ok(replies))) => replies.into_values(Outgoing::Batch(&[])),
             Ok(Some(Err(error))) => Err(error),
             Err(GetClientError::Closed { .. }) if !self.cluster.is_closed() => {
                 self.drop_handle(group.node);
                 let is_for_it = group.pieces.iter().any(|index| matches!(pieces.all[*index].target, PieceTarget::Node(_)));
                 if !is_for_it {
-                    return Turn { follows: false, waits: true };
+                    return FanOutTurn { follows: false, waits: true };
                 }
                 Err(GetClientError::Closed { node: self.cluster.address_of(group.node) }.into())
             }
@@ -118,11 +118,11 @@ impl RoutedClient {
                 for index in &group.pieces {
                     pieces.all[*index].end = Some(PieceEnd::Failed(RedisError::clone(&error)));
                 }
-                return Turn::default();
+                return FanOutTurn::default();
             }
         };
         let asked = self.cluster.address_of(group.node);
-        let mut turn = Turn::default();
+        let mut turn = FanOutTurn::default();
         for (index, value) in group.pieces.iter().zip(values) {
             let piece = &mut pieces.all[*index];
             piece.ask_at = None;
@@ -151,7 +151,7 @@ impl RoutedClient {
 
 /// What the pieces that are left need before the next round.
 #[derive(Clone, Copy, Default)]
-struct Turn {
+struct FanOutTurn {
     /// A redirection is followed.
     follows: bool,
     /// A node has refused for the moment.

@@ -7,22 +7,17 @@ use std::time::Duration;
 
 use redis_manager_core::{Event, Health, Instant, LastError, Manager, PendingClose, Runtime};
 
-use crate::connection::resp::answer::Replies;
 use crate::deployment::cluster::args::ClusterArgs;
-use crate::deployment::cluster_metrics::ClusterCounters;
-use crate::deployment::cluster::member::{ClusterMember, ReadTarget, ReadTargets};
+use crate::deployment::cluster::member::{ClusterMember, ReadTargets};
 use crate::deployment::cluster::owner_table::OwnerTable;
 use crate::deployment::cluster::read_from::ReadFrom;
-use crate::deployment::cluster::redirection::moves_in;
 use crate::deployment::cluster::signal::Signal;
 use crate::deployment::cluster::state::cluster_io::{ClusterInput, ClusterOutput};
 use crate::deployment::cluster::state::cluster_state::{ClusterSettings, ClusterState};
-use crate::deployment::cluster_role::ClusterRole;
 use crate::deployment::cluster::state::topology::ClusterNodeId;
-use crate::error::GetClientError;
+use crate::deployment::cluster_metrics::ClusterCounters;
 use crate::network::Network;
-use crate::redis_node::parts::{NodeMembership, RedirectionListener};
-use crate::redis_node::{Address, Hooks, PoolArgs, RedisConnector, Session, SharedConnections};
+use crate::redis_node::{Address, Hooks, PoolArgs, RedisConnector};
 
 /// All that a cluster is made of.
 pub(crate) struct ClusterContext {
@@ -43,9 +38,9 @@ pub(crate) struct Cluster {
     state: Mutex<ClusterState>,
     pub(crate) read_from: ReadFrom,
     pub(crate) owners: OwnerTable,
-    members: RwLock<HashMap<Arc<str>, Arc<ClusterMember>>>,
-    by_id: RwLock<HashMap<ClusterNodeId, Arc<ClusterMember>>>,
-    read_targets: RwLock<Arc<ReadTargets>>,
+    pub(super) members: RwLock<HashMap<Arc<str>, Arc<ClusterMember>>>,
+    pub(super) by_id: RwLock<HashMap<ClusterNodeId, Arc<ClusterMember>>>,
+    pub(super) read_targets: RwLock<Arc<ReadTargets>>,
     /// Counts the requests that take turns.
     turn: AtomicUsize,
     /// Raised with each new topology, and when a node fails or lives again.
@@ -194,141 +189,8 @@ impl Cluster {
         members.into_iter().filter(|(_, member)| member.is_down()).map(|(node, _)| node).collect()
     }
 
-    /// The member of a number, with pools that begin to fill if it is new.
-    pub(crate) fn member(&self, node: ClusterNodeId) -> Result<Arc<ClusterMember>, GetClientError> {
-        let known = read(&self.by_id).get(&node).filter(|member| member.pool().is_open()).cloned();
-        if let Some(member) = known {
-            return Ok(member);
-        }
-        let address = self.state().topology().node(node).map(|node| Arc::clone(&node.address));
-        let gone = || GetClientError::Closed { node: String::from("a node that has left the cluster") };
-        let member = self.member_at(&address.ok_or_else(gone)?)?;
-        self.by_id.write().unwrap_or_else(PoisonError::into_inner).insert(node, Arc::clone(&member));
-        Ok(member)
-    }
-
-    /// The member of a number, if it has pools.
-    pub(crate) fn known_member(&self, node: ClusterNodeId) -> Option<Arc<ClusterMember>> {
-        read(&self.by_id).get(&node).cloned()
-    }
-
-    /// The member at an address, if it has pools that are open.
-    pub(crate) fn open_member(&self, address: &str) -> Option<Arc<ClusterMember>> {
-        read(&self.members).get(address).filter(|member| member.pool().is_open()).cloned()
-    }
-
     pub(crate) fn next_turn(&self) -> usize {
         self.turn.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// The same by its address.
-    pub(crate) fn member_at(&self, address: &str) -> Result<Arc<ClusterMember>, GetClientError> {
-        let closed = || GetClientError::Closed { node: String::from(address) };
-        let known = read(&self.members).get(address).filter(|member| member.pool().is_open()).cloned();
-        if let Some(member) = known.filter(|_| !self.is_closed()) {
-            return Ok(member);
-        }
-        let mut members = self.members.write().unwrap_or_else(PoisonError::into_inner);
-        // Another call may have made it meanwhile.
-        if let Some(member) = members.get(address).filter(|member| member.pool().is_open()) {
-            return Ok(Arc::clone(member));
-        }
-        if self.is_closed() {
-            return Err(closed());
-        }
-        let made = Arc::new(self.make_member(address)?);
-        let replaced = members.insert(Arc::from(address), Arc::clone(&made));
-        drop(members);
-        drop(replaced);
-        Ok(made)
-    }
-
-    fn make_member(&self, address: &str) -> Result<ClusterMember, GetClientError> {
-        let unknown = || GetClientError::UnknownNode { node: String::from(address) };
-        let (host, port) = address.rsplit_once(':').ok_or_else(unknown)?;
-        let port = port.parse().map_err(|_| unknown())?;
-        let place = self.context.startup[0].beside(host, port).map_err(|_| unknown())?;
-        let session = Session::fresh(&self.context.args, place.login.protocol(), place.login.db());
-        let map = self.context.cluster_args.address_map.as_ref();
-        let membership = NodeMembership {
-            redirections: Arc::new(ClusterListener(self.weak())),
-            reads: self.read_from != ReadFrom::Primary,
-            dialled_at: map.and_then(|map| map.dialled(host, port)),
-        };
-        let connector = || {
-            let (args, hooks) = (self.context.args.clone(), self.context.hooks.clone());
-            let network = Arc::clone(&self.context.network);
-            RedisConnector::new(network, place, args, hooks, self.context.nodes.config()).within(membership)
-        };
-        let pool = self.context.nodes.open(address, connector)?;
-        let runtime = Arc::clone(&self.context.network) as Arc<dyn Runtime>;
-        let connections = SharedConnections::new(pool, runtime, self.context.lanes, session);
-        Ok(ClusterMember::new(Arc::from(address), Arc::new(connections)))
-    }
-
-    /// A node has left. Its pools are closed with those of all strangers.
-    fn forget(&self, node: ClusterNodeId) {
-        let removed = self.by_id.write().unwrap_or_else(PoisonError::into_inner).remove(&node);
-        drop(removed);
-    }
-
-    /// Closes the pools of nodes that do not belong to the cluster, in the background: those that have left, and startup nodes
-    /// that the cluster has under other names.
-    fn close_strangers(&self) {
-        let known: Vec<Arc<str>> = read(&self.members).keys().cloned().collect();
-        let strangers: Vec<_> = {
-            let state = self.state();
-            let is_stranger = |address: &Arc<str>| state.was_reported() && state.topology().find(address).is_none();
-            known.into_iter().filter(is_stranger).collect()
-        };
-        for address in strangers {
-            let removed = self.members.write().unwrap_or_else(PoisonError::into_inner).remove(&address);
-            if let Some(member) = removed {
-                self.close_member(member);
-            }
-        }
-    }
-
-    fn close_member(&self, member: Arc<ClusterMember>) {
-        let timeout = self.context.nodes.config().default_timeout();
-        let closing = self.context.nodes.begin_close_nodes([&*member.address], timeout);
-        let last_words = self.runtime().sleep(LAST_WORDS);
-        self.runtime().spawn(Box::pin(async move {
-            last_words.await;
-            member.connections.cut();
-            member.connections.close();
-            closing.drained().await;
-        }));
-    }
-
-    fn publish_read_targets(&self) {
-        if self.read_from == ReadFrom::Primary {
-            return;
-        }
-        let mut targets = ReadTargets::default();
-        {
-            let state = self.state();
-            let topology = state.topology();
-            for (node, known) in topology.nodes() {
-                let target = ReadTarget { node, zone: known.zone.clone() };
-                match topology.primary_of(known) {
-                    Some(primary) if known.role == ClusterRole::Replica && !known.failed && !state.is_ailing(node) => {
-                        targets.add_replica(primary, target);
-                    }
-                    Some(_) => {}
-                    None => targets.add_primary(target),
-                }
-            }
-        }
-        let replaced = std::mem::replace(
-            &mut *self.read_targets.write().unwrap_or_else(PoisonError::into_inner),
-            Arc::new(targets),
-        );
-        drop(replaced);
-    }
-
-    pub(crate) fn read_targets(&self) -> Arc<ReadTargets> {
-        Arc::clone(&read(&self.read_targets))
     }
 
     fn note_health(&self, health: Health, now: Instant, state: &ClusterState) -> Option<Event> {
@@ -403,9 +265,6 @@ impl Cluster {
     }
 }
 
-/// How long the commands in flight to a node that has left may be answered.
-const LAST_WORDS: Duration = Duration::from_millis(100);
-
 impl Drop for Cluster {
     fn drop(&mut self) {
         // Wakes the monitor, which then ends.
@@ -413,19 +272,7 @@ impl Drop for Cluster {
     }
 }
 
-/// Hears of the redirections on exclusive connections.
-struct ClusterListener(Weak<Cluster>);
-
-impl RedirectionListener for ClusterListener {
-    fn look_at(&self, answer: &Replies) {
-        for (slot, to) in moves_in(answer) {
-            if let Some(cluster) = self.0.upgrade() {
-                cluster.moved(slot, &to);
-            }
-        }
-    }
-}
-
-fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+/// A lock that was poisoned guards what it guarded.
+pub(super) fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
     lock.read().unwrap_or_else(PoisonError::into_inner)
 }

@@ -37,7 +37,10 @@ impl PieceCommand<'_> {
 #[derive(Debug)]
 pub(crate) enum PieceEnd {
     /// The node's reply, which may be an error.
-    Replied { node: String, value: Value },
+    Replied {
+        node: String,
+        value: Value,
+    },
     Failed(RedisError),
 }
 
@@ -119,8 +122,7 @@ impl<'a> Pieces<'a> {
             Destination::AnyNode => (ReplyForm::OfOne, whole(PieceTarget::AnyNode(routed.access))),
             Destination::Nodes(set, gather) => {
                 let nodes = nodes(&set);
-                let parts: Vec<_> =
-                    nodes.into_iter().map(|node| (PieceTarget::Node(node), PieceCommand::Whole(cmd))).collect();
+                let parts: Vec<_> = nodes.into_iter().map(|node| (PieceTarget::Node(node), PieceCommand::Whole(cmd))).collect();
                 (ReplyForm::Gathered { gather, items: 0, parts: parts.len() }, parts)
             }
             Destination::Split(parts, gather) => {

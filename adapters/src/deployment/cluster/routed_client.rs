@@ -8,8 +8,8 @@ use redis_manager_core::Instant;
 
 use crate::connection::resp::answer::Replies;
 use crate::connection::resp::request::Outgoing;
-use crate::deployment::cluster::cluster_name::ClusterName;
 use crate::deployment::cluster::inner::Cluster;
+use crate::deployment::cluster::name_state::NameState;
 use crate::deployment::cluster::one_request::TransactionRequest;
 use crate::deployment::cluster::pieces::{PartFailure, PieceTarget, Pieces};
 use crate::deployment::cluster::retry_budget::RetryBudget;
@@ -26,7 +26,7 @@ use crate::redis_node::{RequestWay, Session};
 pub(crate) struct RoutedClient {
     pub(super) cluster: Arc<Cluster>,
     /// The name under which it was got.
-    name: Arc<ClusterName>,
+    name: Arc<NameState>,
     session: Session,
     /// Of the nodes that it has sent to, in the order of their numbers.
     handles: Vec<(ClusterNodeId, SharedHandle)>,
@@ -48,7 +48,7 @@ impl CountsRequests for RoutedClient {
 }
 
 impl RoutedClient {
-    pub(crate) fn new(cluster: Arc<Cluster>, name: Arc<ClusterName>) -> Self {
+    pub(crate) fn new(cluster: Arc<Cluster>, name: Arc<NameState>) -> Self {
         let login = &cluster.context.startup[0].login;
         let session = Session::fresh(&cluster.context.args, login.protocol(), login.db());
         let made_at = cluster.runtime().now();

@@ -58,7 +58,11 @@ impl Cluster {
                     return !self.is_ailing(node);
                 }
                 let reads = access == Access::Read && self.read_from != ReadFrom::Primary;
-                if reads { !self.is_ailing(node) && (owner == node || self.read_targets().has(owner, node)) } else { owner == node }
+                if reads {
+                    !self.is_ailing(node) && (owner == node || self.read_targets().has(owner, node))
+                } else {
+                    owner == node
+                }
             }
         }
     }

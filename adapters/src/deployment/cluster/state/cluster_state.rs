@@ -9,12 +9,14 @@
 //!
 //! Invariants, asserted after every input in debug builds:
 //!
-//!  T1  a slot's owner is a known node, or none.
-//!  T2  after Tick(now), next_deadline() is later than now.
-//!  T3  at most one question of a kind is under way to a node.
-//!  T4  rounds of questions for the topology begin a second apart at least, once a topology is known.
+//!  Q1  a slot's owner is a known node, or none.
+//!  Q2  after Tick(now), next_deadline() is later than now.
+//!  Q3  at most one question of a kind is under way to a node.
+//!  Q4  rounds of questions for the topology begin a second apart at least, once a topology is known.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+mod getters;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,12 +24,13 @@ use redis_manager_core::{Health, Instant};
 
 use crate::deployment::cluster::error::ClusterError;
 use crate::deployment::cluster::state::cluster_io::{ClusterInput, ClusterOutput};
+use crate::deployment::cluster::state::liveness::Liveness;
 use crate::deployment::cluster::state::report::TopologyReport;
 use crate::deployment::cluster::state::report_round::{ReportRound, RoundProgress};
+use crate::deployment::cluster::state::router::SLOTS;
+use crate::deployment::cluster::state::topology::{ClusterNodeId, KnownNode, Topology};
 use crate::deployment::cluster_metrics::TopologyChange;
 use crate::deployment::cluster_role::ClusterRole;
-use crate::deployment::cluster::state::router::SLOTS;
-use crate::deployment::cluster::state::topology::{ClusterNodeId, Topology};
 
 /// Once a topology is known, it is asked for at most once in this time.
 const BETWEEN_ROUNDS: Duration = Duration::from_secs(1);
@@ -64,14 +67,7 @@ pub(crate) struct ClusterState {
     wanted_from: Option<Arc<str>>,
     next_check_at: Instant,
     next_look_at: Instant,
-    probing: BTreeSet<ClusterNodeId>,
-    asking_role: BTreeSet<ClusterNodeId>,
-    /// Nodes that gave no sign of life when they were asked last.
-    silent: BTreeSet<ClusterNodeId>,
-    /// Nodes whose dials fail.
-    failing: BTreeSet<ClusterNodeId>,
-    /// Since when nodes give no sign of life, or their dials fail.
-    ailing_since: BTreeMap<ClusterNodeId, Instant>,
+    liveness: Liveness,
     /// The health at the last input, and when that was.
     health: Health,
     now: Instant,
@@ -81,6 +77,16 @@ pub(crate) struct ClusterState {
     /// Splits the intervals, so that a fleet does not ask at once: 0 to 1.
     jitter: f64,
     outputs: VecDeque<ClusterOutput>,
+}
+
+/// A node as the outside sees it.
+#[derive(PartialEq)]
+struct SeenNode {
+    number: ClusterNodeId,
+    role: ClusterRole,
+    failed: bool,
+    slots: usize,
+    primary: Option<ClusterNodeId>,
 }
 
 impl ClusterState {
@@ -96,11 +102,7 @@ impl ClusterState {
             wanted_from: None,
             next_check_at: now,
             next_look_at: now,
-            probing: BTreeSet::new(),
-            asking_role: BTreeSet::new(),
-            silent: BTreeSet::new(),
-            failing: BTreeSet::new(),
-            ailing_since: BTreeMap::new(),
+            liveness: Liveness::default(),
             health: Health::Down,
             now,
             cuts: BTreeMap::new(),
@@ -118,23 +120,21 @@ impl ClusterState {
             ClusterInput::Moved { slot, to } => self.moved(now, slot, &to),
             ClusterInput::Reported { from, report } => self.reported(now, &from, report),
             ClusterInput::Probed { node, alive } => {
-                self.probing.remove(&node);
-                if alive {
-                    self.silent.remove(&node);
-                } else if self.topology.node(node).is_some() {
-                    self.silent.insert(node);
-                }
+                let is_known = self.topology.node(node).is_some();
+                self.liveness.probed(node, alive || !is_known);
             }
             ClusterInput::Role { node, is_primary } => {
-                self.asking_role.remove(&node);
+                self.liveness.role_told(node);
                 if is_primary {
                     self.promoted(now, node);
                 }
             }
-            ClusterInput::Dials { failing } => self.failing = failing,
+            ClusterInput::Dials { failing } => self.liveness.dials(failing),
         }
         self.now = now;
-        self.note_ailing(now);
+        if self.liveness.note(now) {
+            self.outputs.push_back(ClusterOutput::HealthChanged);
+        }
         self.advance(now);
         let health = self.judge();
         if std::mem::replace(&mut self.health, health) != health {
@@ -156,7 +156,7 @@ impl ClusterState {
         };
         let ailing = self.ailing();
         let look = (!ailing.is_empty()).then_some(self.next_look_at);
-        let given_up = ailing.iter().filter_map(|node| self.ailing_since.get(node)).map(|since| *since + FOR_A_FAILOVER);
+        let given_up = ailing.iter().filter_map(|node| self.liveness.ailing_since(*node)).map(|since| since + FOR_A_FAILOVER);
         let given_up = given_up.filter(|at| *at > self.now).min();
         let cut = self.cuts.values().min().copied();
         [round, Some(self.next_check_at), look, given_up, cut].into_iter().flatten().min().unwrap_or(self.next_check_at)
@@ -167,7 +167,7 @@ impl ClusterState {
         if self.next_check_at <= now {
             self.next_check_at = now + self.spread(self.settings.check_interval);
             for node in self.checked() {
-                if self.probing.insert(node) {
+                if self.liveness.begin_probe(node) {
                     self.outputs.push_back(ClusterOutput::Probe(node));
                 }
             }
@@ -177,19 +177,6 @@ impl ClusterState {
         for node in due {
             self.cuts.remove(&node);
             self.outputs.push_back(ClusterOutput::Cut(node));
-        }
-    }
-
-    fn note_ailing(&mut self, now: Instant) {
-        let (silent, failing) = (&self.silent, &self.failing);
-        let before = self.ailing_since.len();
-        self.ailing_since.retain(|node, _| silent.contains(node) || failing.contains(node));
-        let mut has_changed = before != self.ailing_since.len();
-        for node in silent.union(failing) {
-            has_changed |= self.ailing_since.insert(*node, *self.ailing_since.get(node).unwrap_or(&now)).is_none();
-        }
-        if has_changed {
-            self.outputs.push_back(ClusterOutput::HealthChanged);
         }
     }
 
@@ -263,11 +250,12 @@ impl ClusterState {
             }
         }
         let owns = |node: &ClusterNodeId| self.topology.node(*node).is_some_and(|node| node.slots > 0);
-        let is_replaced = |(primary, replicas): &&(ClusterNodeId, Vec<ClusterNodeId>)| !owns(primary) && replicas.iter().any(owns);
+        let is_replaced =
+            |(primary, replicas): &&(ClusterNodeId, Vec<ClusterNodeId>)| !owns(primary) && replicas.iter().any(owns);
         let failovers = replicas.iter().filter(is_replaced).count();
         if before != self.picture() {
             self.outputs.push_back(ClusterOutput::Changed { cause: TopologyChange::Reported, failovers });
-            let gone: Vec<_> = before.iter().map(|(node, _)| *node).filter(|node| self.topology.node(*node).is_none()).collect();
+            let gone: Vec<_> = before.iter().map(|seen| seen.number).filter(|node| self.topology.node(*node).is_none()).collect();
             gone.into_iter().for_each(|node| self.forget(node));
         }
         primaries.iter().for_each(|node| self.cut_if_deserted(now, *node));
@@ -279,15 +267,19 @@ impl ClusterState {
     }
 
     /// What the outside sees of the topology.
-    fn picture(&self) -> Vec<(ClusterNodeId, (ClusterRole, bool, usize, Option<ClusterNodeId>))> {
-        let nodes = self.topology.nodes().into_iter();
-        nodes.map(|(number, node)| (number, (node.role, node.failed, node.slots, self.topology.primary_of(node)))).collect()
+    fn picture(&self) -> Vec<SeenNode> {
+        let seen = |(number, node): (ClusterNodeId, &KnownNode)| SeenNode {
+            number,
+            role: node.role,
+            failed: node.failed,
+            slots: node.slots,
+            primary: self.topology.primary_of(node),
+        };
+        self.topology.nodes().into_iter().map(seen).collect()
     }
 
     fn forget(&mut self, node: ClusterNodeId) {
-        for nodes in [&mut self.probing, &mut self.asking_role, &mut self.silent, &mut self.failing] {
-            nodes.remove(&node);
-        }
+        self.liveness.forget(node);
         self.cuts.remove(&node);
         self.outputs.push_back(ClusterOutput::Forget(node));
     }
@@ -345,7 +337,7 @@ impl ClusterState {
             // Without a replica to ask, another node may know. With one, the question is saved for the moment of the promotion.
             self.is_wanted |= replicas.is_empty();
             for replica in replicas {
-                if self.asking_role.insert(replica) {
+                if self.liveness.begin_role(replica) {
                     self.outputs.push_back(ClusterOutput::AskRole(replica));
                 }
             }
@@ -366,97 +358,12 @@ impl ClusterState {
         interval.saturating_add((interval / 4).mul_f64(self.jitter))
     }
 
-    /// Primaries that are not up.
-    fn ailing(&self) -> Vec<ClusterNodeId> {
-        self.topology.primaries().into_iter().filter(|node| self.is_ailing(*node)).collect()
-    }
-
-    /// Whether a node gives no sign of life, or its dials fail.
-    pub(crate) fn is_ailing(&self, node: ClusterNodeId) -> bool {
-        self.silent.contains(&node) || self.failing.contains(&node)
-    }
-
-    /// Whether all primaries are up.
-    pub(crate) fn is_all_well(&self) -> bool {
-        self.is_known && self.ailing().is_empty()
-    }
-
-    /// Whether a node owns slots, or is known as a replica that lives. A node that was suspended may say so wrongly.
-    pub(crate) fn is_part(&self, node: ClusterNodeId) -> bool {
-        self.topology.node(node).is_some_and(|node| node.slots > 0 || (node.role == ClusterRole::Replica && !node.failed))
-    }
-
-    /// Slots whose owner lives.
-    pub(crate) fn living_slots(&self) -> usize {
-        let nodes = self.topology.nodes().into_iter();
-        nodes.filter(|(number, _)| !self.is_ailing(*number)).map(|(_, node)| node.slots).sum()
-    }
-
-    /// `Up` if every slot has an owner that lives. `Down` if none has. Where full coverage is required, `Down` also if a slot has
-    /// no owner, or one that fails and will not be replaced soon.
-    pub(crate) fn health(&self) -> Health {
-        self.health
-    }
-
-    fn judge(&self) -> Health {
-        match self.living_slots() {
-            living if living == usize::from(SLOTS) => Health::Up,
-            0 => Health::Down,
-            _ if self.settings.require_full_coverage && self.has_lost_slots() => Health::Down,
-            _ => Health::Suspect,
-        }
-    }
-
-    /// Whether a slot has no owner, or one that fails and has no replica to take its place, or none that has done so in time.
-    fn has_lost_slots(&self) -> bool {
-        let lives = |node: &ClusterNodeId| !self.is_ailing(*node) && self.topology.node(*node).is_some_and(|node| !node.failed);
-        let is_lost = |primary: ClusterNodeId| {
-            let since = self.ailing_since.get(&primary).copied().unwrap_or(self.now);
-            self.now >= since + FOR_A_FAILOVER || !self.topology.replicas_of(primary).iter().any(lives)
-        };
-        self.topology.covered() < usize::from(SLOTS) || self.ailing().into_iter().any(is_lost)
-    }
-
-    /// Why the cluster is not up, if it is not.
-    pub(crate) fn why_not_up(&self) -> Option<ClusterError> {
-        let uncovered = usize::from(SLOTS) - self.topology.covered();
-        match self.health() {
-            Health::Up => None,
-            Health::Suspect | Health::Down if !self.is_known => Some(self.last_error.clone().unwrap_or(ClusterError::NotAskedYet)),
-            Health::Suspect | Health::Down if uncovered > 0 => Some(ClusterError::Uncovered { uncovered }),
-            Health::Suspect | Health::Down => {
-                let address = |node: ClusterNodeId| self.topology.node(node).map(|node| node.address.to_string());
-                let primaries = self.ailing().into_iter().filter_map(address).collect();
-                Some(ClusterError::OwnersFail { primaries, slots: usize::from(SLOTS) - self.living_slots() })
-            }
-        }
-    }
-
-    /// Whether a topology is known.
-    pub(crate) fn was_reported(&self) -> bool {
-        self.is_known
-    }
-
-    /// Whether a round of questions has ended.
-    pub(crate) fn was_asked(&self) -> bool {
-        self.is_known || self.last_error.is_some()
-    }
-
-    /// The number of the node at an address; a new one if it is not known.
-    pub(crate) fn number_of(&mut self, address: &str) -> ClusterNodeId {
-        self.topology.number_of(address)
-    }
-
-    pub(crate) fn topology(&self) -> &Topology {
-        &self.topology
-    }
-
     fn check(&self, now: Instant) {
         if cfg!(debug_assertions) {
             let owners = self.topology.owners();
             let all_known = owners.iter().all(|owner| *owner == ClusterNodeId::NONE || self.topology.node(*owner).is_some());
-            assert!(all_known, "T1: a slot of a node that is not known");
-            assert!(self.next_deadline() > now, "T2: something is due and was not done");
+            assert!(all_known, "Q1: a slot of a node that is not known");
+            assert!(self.next_deadline() > now, "Q2: something is due and was not done");
         }
     }
 }

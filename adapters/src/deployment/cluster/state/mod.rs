@@ -2,6 +2,7 @@
 
 pub(crate) mod cluster_io;
 pub(crate) mod cluster_state;
+pub(crate) mod liveness;
 pub(crate) mod report;
 pub(crate) mod report_round;
 pub(crate) mod router;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use redis::Value;
 
-use crate::deployment::cluster_role::ClusterRole;
 use crate::deployment::cluster::state::router::SLOTS;
+use crate::deployment::cluster_role::ClusterRole;
 
 /// The cluster as one node sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -165,20 +165,20 @@ fn read_shards(reply: &Value, asked: Asked<'_>) -> Result<Vec<ReportedNode>, Rep
 }
 
 /// A line of `CLUSTER NODES`.
-struct NodesLine {
+struct ReportedLine {
     node: ReportedNode,
     hostname: Option<String>,
     port: i64,
 }
 
 /// `CLUSTER NODES`: one line for each node. Nodes without an address, or that are not members yet, are left out.
-fn read_nodes(reply: &Value, asked: &str) -> Result<Vec<NodesLine>, ReportFault> {
+fn read_nodes(reply: &Value, asked: &str) -> Result<Vec<ReportedLine>, ReportFault> {
     let form = || ReportFault::Form { command: "NODES" };
     let lines = text(reply).ok_or_else(form)?.lines().filter(|line| !line.trim().is_empty());
     lines.filter_map(|line| read_line(line, asked).transpose()).collect()
 }
 
-fn read_line(line: &str, asked: &str) -> Result<Option<NodesLine>, ReportFault> {
+fn read_line(line: &str, asked: &str) -> Result<Option<ReportedLine>, ReportFault> {
     let form = || ReportFault::Form { command: "NODES" };
     let mut words = line.split_ascii_whitespace();
     let mut word = || words.next().ok_or_else(form);
@@ -213,19 +213,19 @@ fn read_line(line: &str, asked: &str) -> Result<Option<NodesLine>, ReportFault> 
         slots,
         zone: None,
     };
-    Ok(Some(NodesLine { node, hostname, port }))
+    Ok(Some(ReportedLine { node, hostname, port }))
 }
 
 /// The endpoints of the one with the roles, epochs and slots of the other. A node that is not in `endpoints` (a replica that
 /// failed, a primary without slots) gets the kind of address that the others have.
-fn join(endpoints: Vec<ReportedNode>, lines: Vec<NodesLine>) -> Vec<ReportedNode> {
+fn join(endpoints: Vec<ReportedNode>, lines: Vec<ReportedLine>) -> Vec<ReportedNode> {
     let known: HashMap<Arc<str>, ReportedNode> = endpoints.into_iter().map(|node| (Arc::clone(&node.id), node)).collect();
     let prefers_names = lines.iter().any(|line| {
         let address = known.get(&line.node.id).map(|node| &*node.address);
         line.hostname.as_ref().is_some_and(|name| address.is_some_and(|address| address == format!("{name}:{}", line.port)))
     });
-    let with_endpoint = |line: NodesLine| {
-        let NodesLine { mut node, hostname, port } = line;
+    let with_endpoint = |line: ReportedLine| {
+        let ReportedLine { mut node, hostname, port } = line;
         match (known.get(&node.id), hostname) {
             (Some(endpoint), _) => {
                 node.address = Arc::clone(&endpoint.address);
@@ -284,10 +284,10 @@ fn items(value: &Value) -> Option<&[Value]> {
 
 /// The value of a field, of a map of RESP3 or of the flat array that RESP2 has for it.
 fn field<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
-    match value {
-        Value::Map(fields) => fields.iter().find(|(key, _)| text(key) == Some(name)).map(|(_, value)| value),
-        _ => items(value)?.chunks_exact(2).find(|pair| text(&pair[0]) == Some(name)).map(|pair| &pair[1]),
+    if let Value::Map(fields) = value {
+        return fields.iter().find(|(key, _)| text(key) == Some(name)).map(|(_, value)| value);
     }
+    items(value)?.chunks_exact(2).find(|pair| text(&pair[0]) == Some(name)).map(|pair| &pair[1])
 }
 
 fn zone_of(fields: &Value) -> Option<Arc<str>> {
@@ -299,11 +299,10 @@ fn number(value: &Value) -> Option<i64> {
 }
 
 fn text(value: &Value) -> Option<&str> {
-    match value {
-        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
-        Value::SimpleString(text) | Value::VerbatimString { text, .. } => Some(text),
-        _ => None,
+    if let Value::SimpleString(text) | Value::VerbatimString { text, .. } = value {
+        return Some(text);
     }
+    if let Value::BulkString(bytes) = value { std::str::from_utf8(bytes).ok() } else { None }
 }
 
 #[cfg(test)]

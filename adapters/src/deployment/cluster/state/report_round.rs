@@ -49,7 +49,13 @@ impl ReportRound {
         others: Vec<Arc<str>>,
         startup: &[Arc<str>],
     ) -> Self {
-        let wanted = if first.is_some() { 1 } else if up.is_empty() { ASKED_AT_ONCE } else { up.len().min(ASKED_AT_ONCE) };
+        let wanted = if first.is_some() {
+            1
+        } else if up.is_empty() {
+            ASKED_AT_ONCE
+        } else {
+            up.len().min(ASKED_AT_ONCE)
+        };
         let mut waiting: VecDeque<Arc<str>> = first.into_iter().collect();
         // More of those that are said to be up need not be waited for.
         let (at_once, later) = up.split_at(up.len().min(ASKED_AT_ONCE));
@@ -89,12 +95,7 @@ impl ReportRound {
     }
 
     /// A node has answered, or failed. `is_known`: there is a topology already. Answers of others are no matter.
-    pub(crate) fn answered(
-        &mut self,
-        from: &str,
-        answer: Result<TopologyReport, ClusterError>,
-        is_known: bool,
-    ) -> RoundProgress {
+    pub(crate) fn answered(&mut self, from: &str, answer: Result<TopologyReport, ClusterError>, is_known: bool) -> RoundProgress {
         if !self.asked.remove(from) {
             return RoundProgress::GoesOn;
         }

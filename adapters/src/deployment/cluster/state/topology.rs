@@ -7,8 +7,8 @@ use std::sync::Arc;
 use redis_manager_core::Instant;
 
 use crate::deployment::cluster::state::report::{ReportedNode, TopologyReport};
-use crate::deployment::cluster_role::ClusterRole;
 use crate::deployment::cluster::state::router::SLOTS;
+use crate::deployment::cluster_role::ClusterRole;
 
 /// A node, by an own number that is never used again. 0 is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -103,11 +103,7 @@ impl Topology {
         self.count();
     }
 
-    fn claim(
-        &mut self,
-        kept: &HashMap<ClusterNodeId, KnownNode>,
-        claims: Vec<(ClusterNodeId, u64, Vec<RangeInclusive<u16>>)>,
-    ) {
+    fn claim(&mut self, kept: &HashMap<ClusterNodeId, KnownNode>, claims: Vec<(ClusterNodeId, u64, Vec<RangeInclusive<u16>>)>) {
         let claimed_anew: HashMap<ClusterNodeId, ()> = claims.iter().map(|(number, ..)| (*number, ())).collect();
         for (slot, owner) in (0..).zip(self.owners.iter_mut()) {
             // The new claims of a node replace all of its earlier ones.

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use redis::Value;
 
 use super::*;
@@ -9,7 +11,7 @@ bb h:2@1 master - 0 1 2 connected 5461-10922\n\
 cc h:3@1 master - 0 1 3 connected 10923-16383\n\
 dd h:4@1 slave aa 0 1 1 connected\n";
 
-struct Rig {
+struct StateRig {
     state: ClusterState,
     now: Instant,
     asked: Vec<String>,
@@ -20,7 +22,7 @@ struct Rig {
     changes: Vec<TopologyChange>,
 }
 
-impl Rig {
+impl StateRig {
     fn new(require_full_coverage: bool) -> Self {
         let settings = ClusterSettings {
             startup: vec![Arc::from("start:1")],
@@ -85,7 +87,7 @@ impl Rig {
 #[test]
 fn k4_a_cluster_of_which_a_slot_has_no_living_owner_is_not_up() {
     for (require_full_coverage, health) in [(true, Health::Down), (false, Health::Suspect)] {
-        let mut rig = Rig::new(require_full_coverage);
+        let mut rig = StateRig::new(require_full_coverage);
         assert_eq!(rig.state.health(), Health::Down, "nothing is known");
         rig.report("start:1", ONE);
         assert_eq!((rig.state.health(), rig.probed.len()), (Health::Up, 3));
@@ -111,7 +113,7 @@ fn k4_a_cluster_of_which_a_slot_has_no_living_owner_is_not_up() {
 /// Seen to bite: with rounds whenever one is wanted.
 #[test]
 fn k2_a_burst_of_moves_is_believed_at_once_and_asks_once_a_second() {
-    let mut rig = Rig::known(true);
+    let mut rig = StateRig::known(true);
     for slot in 0..500 {
         rig.tell(ClusterInput::Moved { slot, to: Arc::from("h:2") });
         assert_eq!(rig.owner(slot), "h:2");
@@ -130,7 +132,7 @@ fn k2_a_burst_of_moves_is_believed_at_once_and_asks_once_a_second() {
 /// Seen to bite: with a role that is believed of any node, and with a promotion that waits for a report.
 #[test]
 fn k3_a_replica_of_a_primary_that_fails_is_believed_when_it_says_that_it_is_one() {
-    let mut rig = Rig::known(true);
+    let mut rig = StateRig::known(true);
     let (one, four) = (rig.node("h:1"), rig.node("h:4"));
     rig.tell(ClusterInput::Role { node: four, is_primary: true });
     assert_eq!(rig.owner(0), "h:1", "its primary lives");
@@ -156,7 +158,7 @@ fn k3_a_replica_of_a_primary_that_fails_is_believed_when_it_says_that_it_is_one(
 /// Seen to bite: with one failed round as the last one.
 #[test]
 fn k1_a_cluster_that_does_not_answer_is_asked_for_ever() {
-    let mut rig = Rig::new(true);
+    let mut rig = StateRig::new(true);
     for _ in 0..20 {
         assert_eq!(std::mem::take(&mut rig.asked), ["start:1"]);
         rig.tell(ClusterInput::Reported { from: Arc::from("start:1"), report: Err(ClusterError::NoNode) });
@@ -169,7 +171,7 @@ fn k1_a_cluster_that_does_not_answer_is_asked_for_ever() {
 
 #[test]
 fn a_node_that_leaves_is_forgotten_once_with_all_that_was_asked_of_it() {
-    let mut rig = Rig::known(true);
+    let mut rig = StateRig::known(true);
     let three = rig.node("h:3");
     rig.tell(ClusterInput::Probed { node: three, alive: false });
     rig.tick(30_000);

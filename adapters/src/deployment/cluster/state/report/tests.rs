@@ -83,10 +83,7 @@ fn k1_shards_are_read_for_users_who_may_ask_nothing_else() {
         list(fields.into_iter().chain(words).chain(zone).flat_map(|(name, value)| [text(name), value]))
     };
     let shard = |members: Vec<Value>| {
-        Value::Map(vec![
-            (text("slots"), list([0, 100, 200, 16383].map(Value::Int))),
-            (text("nodes"), list(members)),
-        ])
+        Value::Map(vec![(text("slots"), list([0, 100, 200, 16383].map(Value::Int))), (text("nodes"), list(members))])
     };
     let failed_over = [member("old", 7001, "master", "fail"), member("new", 7002, "master", "online")];
     let reply = list([shard(failed_over.into())]);

@@ -12,11 +12,8 @@ pub(super) fn fold(replies: impl IntoIterator<Item = Value>, with: fn(i64, i64) 
 }
 
 fn is_numeric(reply: &Value) -> bool {
-    match reply {
-        Value::Int(_) => true,
-        Value::Array(items) => items.iter().all(|item| matches!(item, Value::Int(_))),
-        _ => false,
-    }
+    let items = if let Value::Array(items) = reply { items } else { std::slice::from_ref(reply) };
+    items.iter().all(|item| matches!(item, Value::Int(_)))
 }
 
 fn fold_two(one: Value, other: Value, with: fn(i64, i64) -> i64) -> Option<Value> {
@@ -45,18 +42,15 @@ pub(super) fn concatenate(replies: impl IntoIterator<Item = Value>) -> Option<Va
 
 /// Names, each followed by a number: the numbers of a name are added. In the form of the first reply, an array or a map.
 pub(super) fn sum_pairs(replies: impl IntoIterator<Item = Value>) -> Option<Value> {
-    let (mut sums, mut places): (Vec<(Value, i64)>, HashMap<Vec<u8>, usize>) = <_>::default();
+    let mut sums: Vec<(Value, i64)> = Vec::new();
+    // Where the sum of a name is.
+    let mut places: HashMap<Vec<u8>, usize> = HashMap::new();
     let mut is_map = None;
     for reply in replies {
         is_map.get_or_insert(matches!(reply, Value::Map(_)));
         for (name, number) in pairs_of(reply)? {
-            let text = match &name {
-                Value::BulkString(text) => text.clone(),
-                Value::SimpleString(text) => text.clone().into_bytes(),
-                _ => return None,
-            };
-            let Value::Int(number) = number else { return None };
-            let place = *places.entry(text).or_insert(sums.len());
+            let (Value::BulkString(text), Value::Int(number)) = (&name, number) else { return None };
+            let place = *places.entry(text.clone()).or_insert(sums.len());
             match sums.get_mut(place) {
                 Some((_, sum)) => *sum = sum.saturating_add(number),
                 None => sums.push((name, number)),
@@ -71,18 +65,16 @@ pub(super) fn sum_pairs(replies: impl IntoIterator<Item = Value>) -> Option<Valu
 }
 
 fn pairs_of(reply: Value) -> Option<Vec<(Value, Value)>> {
-    match reply {
-        Value::Map(pairs) => Some(pairs),
-        Value::Array(items) => {
-            let mut items = items.into_iter();
-            let mut pairs = Vec::with_capacity(items.len() / 2);
-            while let Some(name) = items.next() {
-                pairs.push((name, items.next()?));
-            }
-            Some(pairs)
-        }
-        _ => None,
+    if let Value::Map(pairs) = reply {
+        return Some(pairs);
     }
+    let Value::Array(items) = reply else { return None };
+    let mut items = items.into_iter();
+    let mut pairs = Vec::with_capacity(items.len() / 2);
+    while let Some(name) = items.next() {
+        pairs.push((name, items.next()?));
+    }
+    Some(pairs)
 }
 
 #[cfg(test)]

@@ -2,15 +2,15 @@
 
 use redis::Cmd;
 
-use crate::deployment::cluster::state::router::command_rule::{Access, CommandRule, Sent};
+use crate::deployment::cluster::state::router::command_rule::{Access, CommandRule, SentTo};
 use crate::deployment::cluster::state::router::command_table::GROUPS;
 use crate::deployment::cluster::state::router::key_spec::{KeySpec, keys_by, text_of};
 
 /// Of commands that are not in the table: the first argument is the key, and it is written.
-static UNKNOWN: CommandRule = CommandRule { access: Access::Write, keys: &[KeySpec::At(1)], sent: Sent::ToKeys };
+static UNKNOWN: CommandRule = CommandRule { access: Access::Write, keys: &[KeySpec::At(1)], sent: SentTo::ToKeys };
 
 /// Of subcommands that are not in the table. The server knows whether there is one.
-static UNKNOWN_SUBCOMMAND: CommandRule = CommandRule { access: Access::Write, keys: &[], sent: Sent::ToKeys };
+static UNKNOWN_SUBCOMMAND: CommandRule = CommandRule { access: Access::Write, keys: &[], sent: SentTo::ToKeys };
 
 /// A third more than there are names, and a power of two: most names are found at the first or the second look.
 const PLACES: usize = 1024;
@@ -142,7 +142,7 @@ pub(super) fn rule_of(cmd: &Cmd) -> &'static CommandRule {
     let Some(name) = words.next().and_then(text_of) else { return &UNKNOWN_SUBCOMMAND };
     let Some(name) = PackedName::read(name) else { return &UNKNOWN };
     let Some(rule) = find(name) else { return &UNKNOWN };
-    if rule.sent != Sent::AsSubcommand {
+    if rule.sent != SentTo::AsSubcommand {
         return rule;
     }
     let subcommand = words.next().and_then(text_of).and_then(PackedName::read);
@@ -150,16 +150,74 @@ pub(super) fn rule_of(cmd: &Cmd) -> &'static CommandRule {
 }
 
 /// The keys of a command, and the channels of one that has shard channels. None if the server will reject it for its form.
-pub(crate) fn keys_of<'a>(cmd: &'a Cmd) -> impl Iterator<Item = &'a [u8]> {
+pub(crate) fn keys_of(cmd: &Cmd) -> impl Iterator<Item = &[u8]> {
     keys_by(rule_of(cmd).keys, cmd)
 }
 
 /// The name of a command in upper case, with that of its subcommand if it has one, for messages.
 pub(super) fn shown_name(cmd: &Cmd) -> String {
-    let is_container = |name: &[u8]| PackedName::read(name).and_then(find).is_some_and(|rule| rule.sent == Sent::AsSubcommand);
+    let is_container = |name: &[u8]| PackedName::read(name).and_then(find).is_some_and(|rule| rule.sent == SentTo::AsSubcommand);
     let mut words = cmd.args_iter().filter_map(text_of);
     let Some(name) = words.next() else { return String::new() };
     let subcommand = words.next().filter(|_| is_container(name));
     let names = [name].into_iter().chain(subcommand).map(|word| String::from_utf8_lossy(word).to_ascii_uppercase());
     names.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CommandRule, GROUPS, PackedName, UNKNOWN, UNKNOWN_SUBCOMMAND, find, name_in_table, rule_of, shown_name};
+
+    fn rule(words: &[&str]) -> &'static CommandRule {
+        let mut cmd = redis::Cmd::new();
+        words.iter().for_each(|word| {
+            cmd.arg(*word);
+        });
+        rule_of(&cmd)
+    }
+
+    /// Seen to bite: with an index that gives up at the first place.
+    #[test]
+    fn every_name_in_the_table_is_found_in_any_case() {
+        let mut names = 0;
+        for group in &GROUPS {
+            for name in group.names.split_ascii_whitespace() {
+                assert_eq!(find(name_in_table(name.as_bytes())), Some(&group.rule), "{name}");
+                assert_eq!(find(name_in_table(name.to_ascii_lowercase().as_bytes())), Some(&group.rule), "{name}");
+                names += 1;
+            }
+        }
+        assert!(names > 600, "{names}");
+    }
+
+    /// Seen to bite: with the subcommands of all containers in one table.
+    #[test]
+    fn a_name_that_is_not_in_the_table_is_unknown() {
+        for name in ["", "GETS", "GE\u{7f}", "G\u{e5}t", "get ", "GEORADIUSBYMEMBER_ROGEORADIUSBYMEMBER_RO", "CLIENT|LIST"] {
+            assert!(std::ptr::eq(rule(&[name, "a"]), &UNKNOWN), "{name:?}");
+        }
+        for name in ["", "LISTS", "NOSUCHSUBCOMMAND-THAT-IS-LONG", "ENCODING"] {
+            assert!(std::ptr::eq(rule(&["CLIENT", name]), &UNKNOWN_SUBCOMMAND), "{name:?}");
+        }
+        assert!(std::ptr::eq(rule(&[]), &UNKNOWN_SUBCOMMAND));
+    }
+
+    /// Seen to bite: with the letter after z as one, and with bytes beyond ASCII that change.
+    #[test]
+    fn only_small_letters_change() {
+        for byte in 0..=u8::MAX {
+            let (as_it_is, upper) = ([byte; 9], [byte.to_ascii_uppercase(); 9]);
+            let whole = PackedName([u64::from_le_bytes([upper[0]; 8]), u64::from(upper[0]), 0, 0]);
+            assert_eq!(PackedName::read(&as_it_is), Some(whole), "{byte}");
+        }
+    }
+
+    #[test]
+    fn a_message_names_the_subcommand_too() {
+        let mut cmd = redis::cmd("config");
+        assert_eq!(shown_name(&cmd), "CONFIG");
+        cmd.arg("get").arg("maxmemory");
+        assert_eq!(shown_name(&cmd), "CONFIG GET");
+        assert_eq!(shown_name(redis::cmd("get").arg("a")), "GET");
+    }
 }

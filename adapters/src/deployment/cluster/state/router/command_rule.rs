@@ -47,7 +47,7 @@ pub(crate) enum Gather {
 
 /// Where a command goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sent {
+pub(super) enum SentTo {
     /// To the node of its keys, which must be of one slot; to any node if it has none.
     ToKeys,
     /// By slot: each node gets the part with its keys. The keys are of one `KeySpec::UpToEnd`.
@@ -67,7 +67,7 @@ pub(super) enum Sent {
 pub(super) struct CommandRule {
     pub(super) access: Access,
     pub(super) keys: &'static [KeySpec],
-    pub(super) sent: Sent,
+    pub(super) sent: SentTo,
 }
 
 /// Commands with the same rule: their names in upper case with blanks between them, subcommands as `CONTAINER|NAME`.

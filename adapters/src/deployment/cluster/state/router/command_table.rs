@@ -11,24 +11,24 @@
 //! - What changes, stops or burdens one node is for the caller to send to it.
 //! - MSETEX is not split, although its tips say so: with NX or XX it sets all of its keys or none.
 
-use crate::deployment::cluster::state::router::command_rule::{Access, CommandGroup, CommandRule, Gather, NodeSet, Sent};
+use crate::deployment::cluster::state::router::command_rule::{Access, CommandGroup, CommandRule, Gather, NodeSet, SentTo};
 use crate::deployment::cluster::state::router::key_spec::KeySpec;
 
 use Gather::{AllSucceeded, AnyNonNil, ByNode, ByPosition, Concatenated, LogicalAnd, Min, OneSucceeded, Sum, SummedPairs};
 use KeySpec::{After, At, Counted, Migrate, SortStore, Streams, UpToEnd};
 use NodeSet::{All, Primaries};
-use Sent::{AsSubcommand, ByCaller, Split, ToKeys, ToNodes, ToSlot};
+use SentTo::{AsSubcommand, ByCaller, Split, ToKeys, ToNodes, ToSlot};
 
 /// How to ask for all keys.
 pub(super) const SCAN_ALL: &str = "`RedisManager::scan` asks all nodes";
 /// How to ask one node.
 pub(super) const ASK_NODE: &str = "`RedisManager::get_client_of_node` gives a client of the node that is meant";
 
-const fn read(keys: &'static [KeySpec], sent: Sent) -> CommandRule {
+const fn read(keys: &'static [KeySpec], sent: SentTo) -> CommandRule {
     CommandRule { access: Access::Read, keys, sent }
 }
 
-const fn write(keys: &'static [KeySpec], sent: Sent) -> CommandRule {
+const fn write(keys: &'static [KeySpec], sent: SentTo) -> CommandRule {
     CommandRule { access: Access::Write, keys, sent }
 }
 

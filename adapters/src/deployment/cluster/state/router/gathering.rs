@@ -71,10 +71,8 @@ impl Gathering {
         match (&mut self.gathered, reply) {
             (Gathered::Places(places), reply) => put_items(places, node, split, reply),
             (Gathered::Nodes(nodes), reply) => {
-                let reply = match reply {
-                    Value::ServerError(error) => with_words(&error, &format!("at {node}")),
-                    reply => reply,
-                };
+                let refused = if let Value::ServerError(error) = &reply { Some(error) } else { None };
+                let reply = refused.map(|error| with_words(error, &format!("at {node}"))).unwrap_or(reply);
                 nodes[part] = Some((Value::BulkString(node.as_bytes().to_vec()), reply));
             }
             (_, Value::ServerError(error)) => {
@@ -134,24 +132,20 @@ fn is_idle(error: &ServerError) -> bool {
 
 fn put_items(places: &mut [Value], node: &str, split: Option<&SplitPart>, reply: Value) {
     let Some(split) = split else { return };
-    let error_for = |error: &ServerError, key: &[u8]| with_words(error, &format!("{:?} at {node}", shown_key(key)));
-    match reply {
-        Value::Array(items) if items.len() == split.places.len() => {
-            for (place, item) in split.places.iter().zip(items) {
-                places[*place] = item;
-            }
+    let error = if let Value::ServerError(error) = reply {
+        error
+    } else if let Value::Array(items) = reply
+        && items.len() == split.places.len()
+    {
+        for (place, item) in split.places.iter().zip(items) {
+            places[*place] = item;
         }
-        Value::ServerError(error) => {
-            for (place, key) in split.places.iter().zip(keys_of(&split.cmd)) {
-                places[*place] = error_for(&error, key);
-            }
-        }
-        _ => {
-            let error = error_of("ERR", UNLIKE);
-            for (place, key) in split.places.iter().zip(keys_of(&split.cmd)) {
-                places[*place] = error_for(&error, key);
-            }
-        }
+        return;
+    } else {
+        error_of("ERR", UNLIKE)
+    };
+    for (place, key) in split.places.iter().zip(keys_of(&split.cmd)) {
+        places[*place] = with_words(&error, &format!("{:?} at {node}", shown_key(key)));
     }
 }
 
@@ -183,7 +177,3 @@ fn error_of(code: &str, details: &str) -> ServerError {
         other => unreachable!("a line of an error is one: {other:?}"),
     }
 }
-
-#[cfg(test)]
-#[path = "gathering_tests.rs"]
-mod tests;

@@ -48,8 +48,9 @@ impl KeySpec {
                 KeyRun { start: first, step, count: end.saturating_sub(first).div_ceil(step) }
             }
             Self::Counted { at, step } => counted(cmd, at, step).unwrap_or(KeyRun::NONE),
-            Self::After { word, from, keys } => position_of(cmd, word, from)
-                .map_or(KeyRun::NONE, |found| KeyRun { start: found + 1, step: 1, count: keys }),
+            Self::After { word, from, keys } => {
+                position_of(cmd, word, from).map_or(KeyRun::NONE, |found| KeyRun { start: found + 1, step: 1, count: keys })
+            }
             Self::Streams { from } => position_of(cmd, b"STREAMS", from).map_or(KeyRun::NONE, |found| {
                 let rest = cmd.args_iter().len() - found - 1;
                 KeyRun { start: found + 1, step: 1, count: rest / 2 }

@@ -20,7 +20,6 @@ mod split;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use command_index::keys_of;
 pub(crate) use command_rule::{Access, Gather, NodeSet};
 pub(crate) use gathering::Gathering;
 pub(crate) use route::{Destination, Routed, route_command, route_transaction};

@@ -3,12 +3,12 @@
 use redis::{Cmd, Pipeline};
 
 use crate::deployment::cluster::state::router::command_index::{rule_of, shown_name};
-use crate::deployment::cluster::state::router::command_rule::{Access, CommandRule, Gather, NodeSet, Sent};
+use crate::deployment::cluster::state::router::command_rule::{Access, CommandRule, Gather, NodeSet, SentTo};
 use crate::deployment::cluster::state::router::key_spec::{KeySpec, argument, keys_by, number_in};
 use crate::deployment::cluster::state::router::route_error::RouteError;
 use crate::deployment::cluster::state::router::shown_key::shown_key;
 use crate::deployment::cluster::state::router::slot::{SLOTS, slot_of};
-use crate::deployment::cluster::state::router::split::{Cut, SplitPart, cut};
+use crate::deployment::cluster::state::router::split::{SplitOutcome, SplitPart, cut};
 
 /// Where a command goes, and whether a replica will do.
 #[derive(Debug)]
@@ -37,18 +37,18 @@ pub(crate) enum Destination {
 pub(crate) fn route_command(cmd: &Cmd) -> Result<Routed, RouteError> {
     let rule = rule_of(cmd);
     let to = match rule.sent {
-        Sent::ToKeys | Sent::AsSubcommand => match slot_of_keys(rule.keys, cmd)? {
+        SentTo::ToKeys | SentTo::AsSubcommand => match slot_of_keys(rule.keys, cmd)? {
             Some(slot) => Destination::Slot(slot),
             None => Destination::AnyNode,
         },
-        Sent::Split(gather) => match cut(cmd, rule.keys[0])? {
-            Cut::NoKey => Destination::AnyNode,
-            Cut::Whole(slot) => Destination::Slot(slot),
-            Cut::Parts(parts) => Destination::Split(parts, gather),
+        SentTo::Split(gather) => match cut(cmd, rule.keys[0])? {
+            SplitOutcome::NoKey => Destination::AnyNode,
+            SplitOutcome::Whole(slot) => Destination::Slot(slot),
+            SplitOutcome::Parts(parts) => Destination::Split(parts, gather),
         },
-        Sent::ToNodes(nodes, gather) => Destination::Nodes(nodes, gather),
-        Sent::ToSlot(position) => slot_at(cmd, position).map_or(Destination::AnyNode, Destination::Slot),
-        Sent::ByCaller(way) => return Err(RouteError::NeedsOneNode { command: shown_name(cmd), way }),
+        SentTo::ToNodes(nodes, gather) => Destination::Nodes(nodes, gather),
+        SentTo::ToSlot(position) => slot_at(cmd, position).map_or(Destination::AnyNode, Destination::Slot),
+        SentTo::ByCaller(way) => return Err(RouteError::NeedsOneNode { command: shown_name(cmd), way }),
     };
     Ok(Routed { access: rule.access, to })
 }
@@ -62,18 +62,18 @@ pub(crate) fn route_transaction(pipeline: &Pipeline) -> Result<Option<u16>, Rout
     for cmd in pipeline.cmd_iter() {
         let CommandRule { keys, sent, .. } = rule_of(cmd);
         match *sent {
-            Sent::ToKeys | Sent::AsSubcommand | Sent::Split(_) => {
+            SentTo::ToKeys | SentTo::AsSubcommand | SentTo::Split(_) => {
                 for key in keys_by(keys, cmd) {
                     found = Some(FoundSlot::of_key(key).joined(found, cmd)?);
                 }
             }
-            Sent::ToSlot(position) => {
+            SentTo::ToSlot(position) => {
                 if let (Some(slot), Some(key)) = (slot_at(cmd, position), argument(cmd, position)) {
                     found = Some(FoundSlot { slot, key }.joined(found, cmd)?);
                 }
             }
-            Sent::ToNodes(..) => return Err(RouteError::NotInATransaction { command: shown_name(cmd) }),
-            Sent::ByCaller(way) => return Err(RouteError::NeedsOneNode { command: shown_name(cmd), way }),
+            SentTo::ToNodes(..) => return Err(RouteError::NotInATransaction { command: shown_name(cmd) }),
+            SentTo::ByCaller(way) => return Err(RouteError::NeedsOneNode { command: shown_name(cmd), way }),
         }
     }
     Ok(found.map(|found| found.slot))

@@ -5,7 +5,7 @@ use redis::Cmd;
 use crate::deployment::cluster::state::router::command_index::shown_name;
 use crate::deployment::cluster::state::router::key_spec::{KeyRun, KeySpec, text_of};
 use crate::deployment::cluster::state::router::route_error::RouteError;
-use crate::deployment::cluster::state::router::slot_of;
+use crate::deployment::cluster::state::router::slot::slot_of;
 
 /// The part of a command for one slot.
 #[derive(Clone, Debug)]
@@ -19,7 +19,7 @@ pub(crate) struct SplitPart {
 
 /// What becomes of a command that may be split.
 #[derive(Debug)]
-pub(super) enum Cut {
+pub(super) enum SplitOutcome {
     /// It has no key.
     NoKey,
     /// All keys are of this slot.
@@ -68,13 +68,13 @@ impl Assignment {
 
 /// Splits a command whose keys these are: each key with what follows it up to the next one, and what follows the last of them
 /// in every part.
-pub(super) fn cut(cmd: &Cmd, keys: KeySpec) -> Result<Cut, RouteError> {
+pub(super) fn cut(cmd: &Cmd, keys: KeySpec) -> Result<SplitOutcome, RouteError> {
     let KeyRun { start, step, count } = keys.run(cmd);
     let arguments = cmd.args_iter().skip(start);
     let mut slots = arguments.clone().step_by(step).take(count).filter_map(text_of).map(slot_of);
-    let Some(first) = slots.next() else { return Ok(Cut::NoKey) };
+    let Some(first) = slots.next() else { return Ok(SplitOutcome::NoKey) };
     if slots.all(|slot| slot == first) {
-        return Ok(Cut::Whole(first));
+        return Ok(SplitOutcome::Whole(first));
     }
     let wrong = || RouteError::WrongNumberOfArguments { command: shown_name(cmd) };
     // A cursor is no key.
@@ -109,5 +109,5 @@ pub(super) fn cut(cmd: &Cmd, keys: KeySpec) -> Result<Cut, RouteError> {
             part.cmd.arg(*word);
         }
     }
-    Ok(Cut::Parts(parts))
+    Ok(SplitOutcome::Parts(parts))
 }

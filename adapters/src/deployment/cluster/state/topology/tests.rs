@@ -32,12 +32,10 @@ fn owner(topology: &Topology, slot: u16) -> String {
 #[test]
 fn k1_a_report_becomes_owners_replicas_and_counts() {
     let topology = one();
-    assert_eq!([0, 5460, 5461, 16383].map(|slot| owner(&topology, slot)), [
-        "127.0.0.1:7001",
-        "127.0.0.1:7001",
-        "127.0.0.1:7002",
-        "127.0.0.1:7003"
-    ]);
+    assert_eq!(
+        [0, 5460, 5461, 16383].map(|slot| owner(&topology, slot)),
+        ["127.0.0.1:7001", "127.0.0.1:7001", "127.0.0.1:7002", "127.0.0.1:7003"]
+    );
     let two = topology.find("127.0.0.1:7002").expect("it was reported");
     let replicas: Vec<_> = topology.replicas_of(two).iter().map(|node| &*topology.node(*node).expect("known").address).collect();
     assert_eq!(replicas, ["127.0.0.1:7005"]);

@@ -1,0 +1,12 @@
+//! What clusters are made of.
+
+pub(crate) use crate::redis_node::command_profile::CommandProfile;
+pub(crate) use crate::redis_node::connector::NodeMembership;
+pub(crate) use crate::redis_node::metrics::command_label::{labels, text_of_label};
+pub(crate) use crate::redis_node::metrics::counted_request::{CountedRequest, CountsRequests};
+pub(crate) use crate::redis_node::metrics::node_counters::NodeCounters;
+pub(crate) use crate::redis_node::redirection_listener::RedirectionListener;
+pub(crate) use crate::redis_node::routed_connection::RoutedConnection;
+pub(crate) use crate::redis_node::routed_handle::RequestLimits;
+pub(crate) use crate::redis_node::secrets::Secrets;
+pub(crate) use crate::redis_node::shared_handle::{SharedHandle, refuse_unless_plain, refuse_unless_plain_pipeline};
