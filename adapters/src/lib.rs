@@ -67,6 +67,7 @@ mod builder;
 #[cfg(any(feature = "tokio", feature = "smol"))]
 mod connection;
 #[cfg(any(feature = "tokio", feature = "smol"))]
+#[cfg_attr(not(feature = "cluster"), allow(dead_code, reason = "clusters are the deployments that there are"))]
 mod deployment;
 #[cfg(any(feature = "tokio", feature = "smol"))]
 mod error;
@@ -123,13 +124,13 @@ pub use builder::RedisManagerBuilder;
 #[cfg(all(feature = "cluster", any(feature = "tokio", feature = "smol")))]
 pub use deployment::cluster::{AddressMap, ClusterArgs, ReadFrom};
 #[cfg(any(feature = "tokio", feature = "smol"))]
-pub use deployment::{ClusterMetrics, ClusterNode, ClusterRole, ClusterStatus, TopologyChange};
+pub use deployment::{ClusterMetrics, ClusterNode, ClusterRole, ClusterStatus, ScanOptions, TopologyChange};
 #[cfg(any(feature = "tokio", feature = "smol"))]
 pub use error::{AddNodeError, ConnectFailure, FailureKind, GetClientError, RedisErrorExt, Sent};
 #[cfg(any(feature = "tokio", feature = "smol"))]
 pub use health_report::{HealthReport, NodeHealth};
 #[cfg(any(feature = "tokio", feature = "smol"))]
-pub use manager::{NodeHandle, RedisManager};
+pub use manager::{KeyScan, NodeHandle, RedisManager};
 #[cfg(not(any(feature = "tokio", feature = "smol")))]
 #[expect(deprecated, reason = "its note says what is missing")]
 pub use no_runtime::RedisManager;

@@ -8,6 +8,7 @@ mod cluster_faults;
 mod cluster_fixture;
 mod cluster_names;
 mod cluster_redirections;
+mod cluster_routing;
 mod cluster_tls;
 mod command_metrics;
 mod commands;

@@ -3,16 +3,27 @@
 use std::pin::Pin;
 use std::time::Duration;
 
+use redis::RedisResult;
 use redis_manager_core::{Manager, NodeStatus};
 
 use crate::deployment::add_phase::AddPhase;
 use crate::deployment::cluster_metrics::ClusterMetrics;
 use crate::deployment::cluster_status::ClusterStatus;
+use crate::deployment::scan_options::ScanOptions;
 use crate::error::GetClientError;
 use crate::redis_node::{Client, CommandMetrics, RedisConnector, SharedClient};
 
 /// A call in progress.
 pub(crate) type Lending<'a, T> = Pin<Box<dyn Future<Output = Result<T, GetClientError>> + Send + 'a>>;
+
+/// Keys, a batch at a time.
+pub(crate) trait KeySource: Send {
+    /// The next batch, which is not empty; `None` at the end.
+    fn next_batch(self: Box<Self>) -> KeyBatch;
+}
+
+/// A batch on its way, with the source of the next one.
+pub(crate) type KeyBatch = Pin<Box<dyn Future<Output = (Box<dyn KeySource>, RedisResult<Option<Vec<Vec<u8>>>>)> + Send>>;
 
 /// A close in progress; it goes on by itself.
 pub(crate) type ClosingDeployment = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -41,6 +52,9 @@ pub(crate) trait Deployment: Send + Sync {
 
     /// A connection to one node, by its host and port.
     fn get_client_of_node<'a>(&'a self, address: &'a str, timeout: Duration) -> Lending<'a, Client>;
+
+    /// All keys of the whole.
+    fn scan(&self, options: ScanOptions) -> Result<Box<dyn KeySource>, GetClientError>;
 
     /// How the whole is doing; it has no pools of its own.
     fn status(&self) -> NodeStatus;

@@ -13,9 +13,11 @@ mod cluster_role;
 mod cluster_status;
 mod deployments;
 mod interface;
+mod scan_options;
 
 pub use cluster_metrics::{ClusterMetrics, TopologyChange};
 pub use cluster_role::ClusterRole;
 pub use cluster_status::{ClusterNode, ClusterStatus};
 pub(crate) use deployments::{Deployments, insert_numbered};
-pub(crate) use interface::Deployment;
+pub(crate) use interface::{Deployment, KeyBatch, KeySource};
+pub use scan_options::ScanOptions;

@@ -15,6 +15,7 @@ mod node_key;
 mod observing;
 #[cfg(any(feature = "metrics", feature = "opentelemetry", feature = "prometheus"))]
 mod reader;
+mod scanning;
 mod upkeep;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ pub use crate::manager::node_handle::NodeHandle;
 use crate::manager::node_key::node_key;
 #[cfg(any(feature = "metrics", feature = "opentelemetry", feature = "prometheus"))]
 pub(crate) use crate::manager::reader::{ManagerReader, NodePicture};
+pub use crate::manager::scanning::KeyScan;
 use crate::network::Network;
 use crate::observe::EventSource;
 use crate::redis_node::{CommandMetrics, Hooks, PoolArgs, RedisConnector, Tls, redact};

@@ -2,6 +2,8 @@
 
 mod address;
 mod addresses;
+#[cfg(any(test, feature = "cluster"))]
+mod beside;
 mod client;
 mod close_registry;
 mod command_name;

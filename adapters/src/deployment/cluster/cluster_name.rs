@@ -14,10 +14,12 @@ use crate::deployment::cluster::inner::{Cluster, ClusterContext};
 use crate::deployment::cluster::monitor::ClusterMonitor;
 use crate::deployment::cluster::name_state::NameState;
 use crate::deployment::cluster::routed_client::RoutedClient;
+use crate::deployment::cluster::scan::ClusterScan;
 use crate::deployment::cluster::state::router::slot_of;
 use crate::deployment::cluster_metrics::ClusterMetrics;
 use crate::deployment::cluster_status::ClusterStatus;
-use crate::deployment::interface::{ClosingDeployment, Deployment, Lending};
+use crate::deployment::interface::{ClosingDeployment, Deployment, KeySource, Lending};
+use crate::deployment::scan_options::ScanOptions;
 use crate::error::GetClientError;
 use crate::redis_node::parts::{NodeCounters, labels, text_of_label};
 use crate::redis_node::{Address, Client, CommandMetrics, RedisConnector, SharedClient, redact};
@@ -194,6 +196,11 @@ impl Deployment for ClusterName {
             self.check_name()?;
             self.cluster.lend_of_node(address, timeout).await.map(Client::new)
         })
+    }
+
+    fn scan(&self, options: ScanOptions) -> Result<Box<dyn KeySource>, GetClientError> {
+        self.check_name()?;
+        Ok(Box::new(ClusterScan::new(*self.client(), options)))
     }
 
     fn status(&self) -> NodeStatus {

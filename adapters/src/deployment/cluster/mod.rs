@@ -29,6 +29,7 @@ mod read_from;
 mod redirection;
 mod retry_budget;
 mod routed_client;
+mod scan;
 mod send_one;
 mod signal;
 mod state;

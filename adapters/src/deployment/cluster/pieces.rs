@@ -114,6 +114,13 @@ impl<'a> Pieces<'a> {
         pieces
     }
 
+    /// A command for one node, whatever it owns.
+    pub(crate) fn to_node(cmd: &'a Cmd, target: PieceTarget) -> Self {
+        let piece =
+            Piece { command: 0, part: 0, target, cmd: PieceCommand::Whole(cmd), ask_at: None, end: None, goes_on_after: false };
+        Self { all: vec![piece], forms: vec![ReplyForm::OfOne] }
+    }
+
     fn add(&mut self, cmd: &'a Cmd, routed: Routed, nodes: impl Fn(&NodeSet) -> Vec<ClusterNodeId>) {
         let command = self.forms.len();
         let whole = |target| vec![(target, PieceCommand::Whole(cmd))];

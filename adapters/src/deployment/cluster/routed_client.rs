@@ -55,6 +55,10 @@ impl RoutedClient {
         Self { cluster, name, session, handles: Vec::new(), made_at }
     }
 
+    pub(super) fn session(&self) -> Session {
+        self.session
+    }
+
     /// The client of a node's shared connections.
     #[inline]
     pub(super) fn handle(&mut self, node: ClusterNodeId) -> Result<&mut SharedHandle, GetClientError> {

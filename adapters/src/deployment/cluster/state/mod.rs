@@ -6,4 +6,6 @@ pub(crate) mod liveness;
 pub(crate) mod report;
 pub(crate) mod report_round;
 pub(crate) mod router;
+pub(crate) mod scan_plan;
+pub(crate) mod slot_set;
 pub(crate) mod topology;

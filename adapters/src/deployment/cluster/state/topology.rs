@@ -219,6 +219,11 @@ impl Topology {
         self.by_address.get(address).copied()
     }
 
+    /// The address of the node with this id.
+    pub(crate) fn find_id(&self, id: &str) -> Option<Arc<str>> {
+        self.nodes.get(self.by_id.get(id)?).map(|node| Arc::clone(&node.address))
+    }
+
     /// Every node, in the order of addresses.
     pub(crate) fn nodes(&self) -> Vec<(ClusterNodeId, &KnownNode)> {
         let mut nodes: Vec<_> = self.nodes.iter().map(|(number, node)| (*number, node)).collect();

@@ -1,0 +1,33 @@
+//! Addresses of one deployment: the same login at several places.
+
+use crate::redis_node::address::{Address, Endpoint};
+
+impl Address {
+    pub(crate) fn has_login_of(&self, other: &Self) -> bool {
+        let words = |place: &Self| {
+            let login = &place.login;
+            let words = (login.username().map(String::from), login.password().map(String::from));
+            (words, login.db(), login.protocol(), place.tls().is_some())
+        };
+        words(self) == words(other)
+    }
+
+    /// Host and port, as a cluster names its nodes.
+    pub(crate) fn name_of_place(&self) -> String {
+        match &self.place {
+            Endpoint::Tcp { host, port, .. } => format!("{host}:{port}"),
+            Endpoint::Unix { path } => path.display().to_string(),
+        }
+    }
+
+    /// The same login at another place, with TLS if this one has it.
+    ///
+    /// # Errors
+    ///
+    /// Why TLS cannot be used with that host.
+    pub(crate) fn beside(&self, host: &str, port: u16) -> Result<Self, String> {
+        let tls = self.tls().map(|peer| peer.at(host)).transpose()?;
+        let place = Endpoint::Tcp { host: String::from(host), port, tls };
+        Ok(Self { place, login: self.login.clone(), demands_resp3: self.demands_resp3, name: format!("{host}:{port}") })
+    }
+}
