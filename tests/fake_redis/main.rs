@@ -1,5 +1,7 @@
 //! The fake Redis answers as a real one: the same commands go to both, and the bytes of the replies are compared.
 
+mod cluster;
+mod fake_client;
 mod generator;
 mod rules;
 mod scenes;

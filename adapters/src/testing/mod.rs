@@ -6,6 +6,8 @@
 //! [`FakeServer`] and [`FakeConnection`] belong to [`pool`](crate::pool): pools of something else than Redis.
 
 #[cfg(any(feature = "tokio", feature = "smol"))]
+mod fake_cluster;
+#[cfg(any(feature = "tokio", feature = "smol"))]
 mod fake_network;
 #[doc(hidden)]
 pub mod fake_redis;
@@ -18,8 +20,10 @@ mod tests;
 #[doc(hidden)]
 pub use crate::connection::resp::{check_connection_machine, check_reply_parser};
 #[cfg(any(feature = "tokio", feature = "smol"))]
+pub use fake_cluster::{ClusterNodeSeen, ClusterShape, FakeCluster};
+#[cfg(any(feature = "tokio", feature = "smol"))]
 pub use fake_network::{Cut, Direction, FakeHost, FakeListener, FakeNetwork, FakeStream, LinkConditions};
-pub use fake_redis::{Behaviour, ConnectionSeen, FakeUser, Script, Seen};
+pub use fake_redis::{Behaviour, ConnectionSeen, Failover, FakeUser, LostWrite, PreferredEndpoint, Script, Seen};
 #[cfg(any(feature = "tokio", feature = "smol"))]
 pub use fake_redis_host::FakeRedis;
 pub use redis_manager_core::testing::*;

@@ -101,7 +101,19 @@ fn push(server: &mut Server, id: ConnectionId, words: &[&[u8]]) {
 }
 
 pub(super) fn publish(server: &mut Server, _id: ConnectionId, args: &[Bytes]) -> Answer {
-    let (channel, text) = (&args[1], &args[2]);
+    let receivers = server.publish(&args[1], &args[2]);
+    server.published_to_none += u64::from(receivers == 0);
+    Ok(Response::count(receivers))
+}
+
+impl Server {
+    /// Publishes a message to those who have subscribed here, by channel or by pattern. The result is how many got it.
+    pub fn publish(&mut self, channel: &[u8], text: &[u8]) -> usize {
+        deliver(self, channel, text)
+    }
+}
+
+fn deliver(server: &mut Server, channel: &[u8], text: &[u8]) -> usize {
     let ids: Vec<_> = server.sessions.keys().copied().collect();
     let mut receivers = 0;
     for id in &ids {
@@ -118,8 +130,7 @@ pub(super) fn publish(server: &mut Server, _id: ConnectionId, args: &[Bytes]) ->
             }
         }
     }
-    server.published_to_none += u64::from(receivers == 0);
-    Ok(Response::count(receivers))
+    receivers
 }
 
 pub(super) fn spublish(server: &mut Server, _id: ConnectionId, args: &[Bytes]) -> Answer {

@@ -1,0 +1,286 @@
+//! A cluster in memory: fake Redis servers that talk to each other on the virtual clock, and what a test does to them.
+
+mod driver;
+mod shape;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use redis_manager_core::{Spawn, Timer};
+
+use crate::testing::fake_network::FakeNetwork;
+use crate::testing::fake_redis::{Failover, LostWrite, SLOTS};
+use crate::testing::fake_redis_host::FakeRedis;
+
+use driver::{FakeMember, SharedCluster, drive};
+pub use shape::ClusterShape;
+
+/// A cluster of [`FakeRedis`] nodes on a [`FakeNetwork`]. Dropping it ends all nodes.
+///
+/// ```
+/// use redis_manager::testing::{ClusterShape, FakeCluster, FakeNetwork, FakeRuntime};
+/// use std::time::Duration;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let runtime = FakeRuntime::new(42);
+/// let network = FakeNetwork::new(&runtime);
+/// let cluster = FakeCluster::start(&network, ClusterShape::default())?;
+/// assert_eq!(cluster.primary_of(0), Some(0));
+///
+/// cluster.kill(0);
+/// runtime.advance(Duration::from_secs(3));
+/// assert_eq!(cluster.primary_of(0), Some(3), "its replica was promoted");
+/// cluster.restart(0)?;
+/// runtime.advance(Duration::from_secs(1));
+/// assert_eq!(cluster.nodes()[0].primary, Some(3), "it has become a replica");
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Nodes have numbers, in the order in which they were started: first the primaries, then the replicas of the first primary, of the
+/// second one and so on. Each node has its own view of the cluster, and learns from those that it hears: by themselves every
+/// [`gossip_interval`](ClusterShape::gossip_interval), and of changes after [`gossip_delay`](ClusterShape::gossip_delay). Failures
+/// are suspected, declared and answered with elections as in Redis. The links between the nodes obey [`partition`](Self::partition)
+/// and black holes before a node; the clients' links only the latter.
+pub struct FakeCluster {
+    shared: Arc<SharedCluster>,
+}
+
+/// A node of a [`FakeCluster`], by its own belief.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterNodeSeen {
+    /// Its number.
+    pub number: usize,
+    /// As CLUSTER MYID, 40 hexadecimal digits.
+    pub id: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The number of the node that it is a replica of; None: it is a primary, or follows a node that was never a part of this cluster.
+    pub primary: Option<usize>,
+    /// The slots that it owns.
+    pub slots: Vec<RangeInclusive<u16>>,
+    /// `cluster_state:ok`.
+    pub is_ok: bool,
+    /// It runs: it was neither killed, nor frozen, nor removed.
+    pub is_running: bool,
+}
+
+impl FakeCluster {
+    /// Starts a cluster: its nodes know each other, the slots are shared, and it serves.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` without a primary or with more than 1,000. `AddrInUse` if the network has a cluster of that name.
+    pub fn start(network: &FakeNetwork, shape: ClusterShape) -> io::Result<Self> {
+        if !(1..=1_000).contains(&shape.primaries) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{} primaries: 1 to 1000", shape.primaries)));
+        }
+        let (primaries, replicas) = (shape.primaries, shape.replicas_per_primary);
+        let cluster = Self { shared: Arc::new(SharedCluster::new(network.clone(), shape)) };
+        for _ in 0..primaries * (1 + replicas) {
+            cluster.start_node()?;
+        }
+        let share = |number: usize| u16::try_from(usize::from(SLOTS) * number / primaries).unwrap_or(SLOTS);
+        for number in 0..primaries {
+            let slots = share(number)..share(number + 1);
+            cluster.node(number).shared().act(|server, now| server.take_slots(now, slots));
+        }
+        cluster.shared.exchange();
+        for number in primaries..primaries * (1 + replicas) {
+            let primary = cluster.id_of((number - primaries) / replicas);
+            cluster.node(number).shared().act(|server, now| server.replicate_node(now, &primary));
+        }
+        cluster.shared.exchange();
+        cluster.shared.exchange();
+        network.spawn(Box::pin(drive(Arc::downgrade(&cluster.shared))));
+        Ok(cluster)
+    }
+
+    /// A node alone, of a cluster of its own.
+    fn start_node(&self) -> io::Result<usize> {
+        let SharedCluster { network, shape, bell, .. } = &*self.shared;
+        let number = self.shared.members().len();
+        let name = self.name_of(number);
+        let redis = FakeRedis::start(network, &name)?;
+        redis.set_replication_delay(shape.replication_delay);
+        redis.set_loading_time(shape.loading_time);
+        redis.set(|behaviour| behaviour.version.clone_from(&shape.version));
+        let address = redis.address();
+        let (ip, hostname) = (address.ip().to_string(), if shape.announce_hostnames { name.as_str() } else { "" });
+        redis.shared().act(|server, now| {
+            server.enable_cluster(now, shape.settings(), &ip, address.port());
+            server.announce(&ip, address.port(), hostname);
+        });
+        redis.shared().set_bell(Arc::clone(bell));
+        self.shared.members().push(FakeMember { redis: Arc::new(redis), is_removed: false });
+        Ok(number)
+    }
+
+    /// The server of a node: its journal, its connections, the way to it, its passwords.
+    ///
+    /// # Panics
+    ///
+    /// If there is no node of this number; so do all methods that take one.
+    #[must_use]
+    pub fn node(&self, number: usize) -> Arc<FakeRedis> {
+        let members = self.shared.members();
+        let member = members.get(number);
+        Arc::clone(&member.unwrap_or_else(|| panic!("node {number} of {}", members.len())).redis)
+    }
+
+    /// All nodes that were ever started, in the order of their numbers.
+    #[must_use]
+    pub fn nodes(&self) -> Vec<ClusterNodeSeen> {
+        let members = self.shared.members();
+        let redis: Vec<_> = members.iter().map(|member| (Arc::clone(&member.redis), member.is_removed)).collect();
+        drop(members);
+        let ids: Vec<_> = (0..redis.len()).map(|number| self.id_of(number)).collect();
+        let seen = |(number, (redis, is_removed)): (usize, &(Arc<FakeRedis>, bool))| {
+            let ((slots, primary), is_ok) = redis.shared().act(|server, _| (server.own_slots(), server.cluster_is_ok()));
+            ClusterNodeSeen {
+                number,
+                id: ids[number].clone(),
+                address: redis.address(),
+                primary: primary.and_then(|primary| ids.iter().position(|id| *id == primary)),
+                slots,
+                is_ok,
+                is_running: redis.shared().is_running() && !is_removed,
+            }
+        };
+        redis.iter().enumerate().map(seen).collect()
+    }
+
+    /// Where the nodes are, in the order of their numbers, without those that were removed.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.shared.members().iter().filter(|member| !member.is_removed).map(|member| member.redis.address()).collect()
+    }
+
+    /// URLs of the nodes by their addresses, to start from: `redis://10.0.0.1:6379` and so on.
+    #[must_use]
+    pub fn urls(&self) -> Vec<String> {
+        self.addresses().iter().map(|address| format!("redis://{address}")).collect()
+    }
+
+    /// The number of the node that owns a slot: of those that run and believe so themselves, that of the highest epoch. None: the slot
+    /// has no owner that runs.
+    #[must_use]
+    pub fn primary_of(&self, slot: u16) -> Option<usize> {
+        let members = self.shared.members();
+        let servers = members.iter().enumerate().filter(|(_, member)| !member.is_removed);
+        let servers: Vec<_> = servers.map(|(number, member)| (number, Arc::clone(member.redis.shared()))).collect();
+        drop(members);
+        let running = servers.into_iter().filter(|(_, server)| server.is_running());
+        let claims = running.filter_map(|(number, server)| Some((server.act(|server, _| server.claims(slot))?, number)));
+        claims.max().map(|(_, number)| number)
+    }
+
+    /// Ends a node as `kill -9` does; its data and its view of the cluster stay for [`restart`](Self::restart).
+    pub fn kill(&self, number: usize) {
+        self.node(number).kill();
+    }
+
+    /// Starts a node again that was killed. As in Redis it takes no commands for the first 2 s if it is still a primary.
+    ///
+    /// # Errors
+    ///
+    /// `AddrInUse` if another server listens there meanwhile.
+    pub fn restart(&self, number: usize) -> io::Result<()> {
+        self.node(number).start_again()
+    }
+
+    /// Starts a node again at another address, as an orchestrator does it: its clients are cut, its data stays, and the others hear of
+    /// its new place from it. Its name resolves to the new address.
+    ///
+    /// # Errors
+    ///
+    /// `AddrInUse` if a server listens there.
+    pub fn change_address(&self, number: usize, address: SocketAddr) -> io::Result<()> {
+        let redis = self.node(number);
+        let group = self.shared.network.group_of(redis.address());
+        self.shared.network.set_group(redis.address(), None);
+        redis.move_to(address);
+        self.shared.network.set_group(address, group);
+        let name = self.name_of(number);
+        self.shared.network.set_name(&name, [address.ip()]);
+        let hostname = if self.shared.shape.announce_hostnames { name.as_str() } else { "" };
+        redis.shared().act(|server, _| server.announce(&address.ip().to_string(), address.port(), hostname));
+        redis.start_again()
+    }
+
+    fn name_of(&self, number: usize) -> String {
+        format!("node-{number}.{}", self.shared.shape.name)
+    }
+
+    /// Stops a node as SIGSTOP does.
+    pub fn freeze(&self, number: usize) {
+        self.node(number).freeze();
+    }
+
+    /// The node goes on. It may carry out what was sent to it meanwhile before it hears that it has lost its slots.
+    pub fn thaw(&self, number: usize) {
+        self.node(number).thaw();
+    }
+
+    /// Nodes of different groups do not hear each other any more; those in no group are one more. Clients reach all of them.
+    pub fn partition(&self, groups: &[&[usize]]) {
+        self.heal();
+        for (group, numbers) in groups.iter().enumerate() {
+            for number in *numbers {
+                self.shared.network.set_group(self.node(*number).address(), Some(group));
+            }
+        }
+    }
+
+    /// All nodes hear each other again. Black holes stay.
+    pub fn heal(&self) {
+        for member in self.shared.members().iter() {
+            self.shared.network.set_group(member.redis.address(), None);
+        }
+    }
+
+    /// Tells a replica to take the place of its primary. False if it is no replica.
+    pub fn failover(&self, replica: usize, how: Failover) -> bool {
+        self.node(replica).shared().act(|server, now| server.fail_over(now, how))
+    }
+
+    /// Writes that were carried out and are gone: their node has become a replica of one that never got them, or will when it hears
+    /// that it was replaced. After a move of slots a key may stand there as `RESTORE key`, for all writes to it.
+    #[must_use]
+    pub fn lost_writes(&self) -> Vec<LostWrite> {
+        let servers: Vec<_> = self.shared.members().iter().map(|member| Arc::clone(member.redis.shared())).collect();
+        let positions: Vec<_> = servers.iter().filter_map(|server| server.act(|server, _| server.position())).collect();
+        let mut seen = BTreeSet::new();
+        let mut lost = Vec::new();
+        for server in &servers {
+            let of_server = server.act(|server, _| {
+                let behind = positions.iter().flat_map(|position| server.writes_lost_to(position)).collect();
+                [server.lost_writes(), behind].concat()
+            });
+            lost.extend(of_server.into_iter().filter(|write| seen.insert(write.place())));
+        }
+        lost
+    }
+
+    fn id_of(&self, number: usize) -> String {
+        self.node(number).shared().act(|server, _| server.node_id().unwrap_or_default().to_owned())
+    }
+}
+
+impl Drop for FakeCluster {
+    fn drop(&mut self) {
+        let nodes: Vec<_> = self.shared.members().iter().map(|member| Arc::clone(&member.redis)).collect();
+        nodes.iter().for_each(|redis| redis.kill());
+    }
+}
+
+impl fmt::Debug for FakeCluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let now = self.shared.network.now();
+        f.debug_struct("FakeCluster").field("now", &now).field("addresses", &self.addresses()).finish_non_exhaustive()
+    }
+}

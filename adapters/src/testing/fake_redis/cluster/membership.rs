@@ -1,0 +1,221 @@
+//! A server in its cluster: how it joins, tells, hears and forgets, and becomes what the cluster says that it is.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use redis_manager_core::Instant;
+
+use super::super::keyspace::KeyEntry;
+use super::super::replication::forty_digits;
+use super::super::server::Server;
+use super::super::words::Bytes;
+use super::gossip::NodeHeader;
+use super::slots::{ranges, slot_of};
+use super::state::{ClusterSettings, ClusterState, KnownNode};
+
+/// How long a node that was forgotten is not taken in again.
+const BANNED_FOR: Duration = Duration::from_secs(60);
+
+impl Server {
+    /// It becomes a node without slots, of a cluster of its own, at this address.
+    pub fn enable_cluster(&mut self, now: Instant, settings: ClusterSettings, ip: &str, port: u16) {
+        let seed = self.replication.history.id;
+        let me = KnownNode::new(forty_digits(seed), ip.to_owned(), port, now);
+        self.cluster = Some(Box::new(ClusterState::new(settings, me, seed)));
+    }
+
+    /// Its id in its cluster.
+    #[must_use]
+    pub fn node_id(&self) -> Option<&str> {
+        self.cluster.as_ref().map(|cluster| cluster.me().id.as_str())
+    }
+
+    /// Changes how it behaves in its cluster.
+    pub fn set_cluster(&mut self, now: Instant, change: impl FnOnce(&mut ClusterSettings)) {
+        if let Some(cluster) = &mut self.cluster {
+            change(&mut cluster.settings);
+            cluster.update_state(now);
+        }
+    }
+
+    /// Takes slots in a new epoch, whoever has had them.
+    pub fn take_slots(&mut self, now: Instant, slots: impl IntoIterator<Item = u16>) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.take_new_epoch();
+            for slot in slots {
+                cluster.importing.remove(&slot);
+                cluster.set_owner(slot, Some(0));
+            }
+            cluster.update_state(now);
+            self.make_cluster_news();
+        }
+    }
+
+    /// The epoch in which it owns a slot by its own belief.
+    #[must_use]
+    pub fn claims(&self, slot: u16) -> Option<u64> {
+        let cluster = self.cluster.as_ref()?;
+        (cluster.owner(slot) == Some(0)).then(|| cluster.me().config_epoch)
+    }
+
+    /// The slots that it owns by its own belief, and the id of the node that it is a replica of.
+    #[must_use]
+    pub fn own_slots(&self) -> (Vec<RangeInclusive<u16>>, Option<String>) {
+        let Some(cluster) = &self.cluster else { return (Vec::new(), None) };
+        let slots = if cluster.counts[0] > 0 { ranges(cluster.slots_of(0)) } else { Vec::new() };
+        (slots, cluster.me().primary.clone())
+    }
+
+    /// Whether it serves, as far as the cluster is concerned.
+    #[must_use]
+    pub fn cluster_is_ok(&self) -> bool {
+        self.cluster.as_ref().is_some_and(|cluster| cluster.is_ok)
+    }
+
+    /// Begins to give a slot to another node, or to take it from one.
+    pub fn begin_move(&mut self, slot: u16, other: &str, gives: bool) {
+        if let Some(cluster) = &mut self.cluster
+            && let Some(index) = cluster.index_of(other)
+        {
+            let moves = if gives { &mut cluster.migrating } else { &mut cluster.importing };
+            moves.insert(slot, index);
+        }
+    }
+
+    /// Its own address and host name, as it tells them.
+    pub fn announce(&mut self, ip: &str, port: u16, hostname: &str) {
+        if let Some(cluster) = &mut self.cluster {
+            let me = &mut cluster.nodes[0];
+            (me.ip, me.port, me.hostname) = (ip.to_owned(), port, hostname.to_owned());
+            cluster.version += 1;
+            self.make_cluster_news();
+        }
+    }
+
+    /// What it tells the others now.
+    #[must_use]
+    pub fn header(&mut self) -> Option<NodeHeader> {
+        let offset = self.history().offset;
+        Some(self.cluster.as_mut()?.header(offset))
+    }
+
+    /// What it has told so far was heard.
+    pub fn told(&mut self) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.told_failed.clear();
+        }
+    }
+
+    /// Another node says this.
+    pub fn heard(&mut self, now: Instant, header: &NodeHeader) {
+        let Some(cluster) = &mut self.cluster else { return };
+        let version = cluster.version;
+        let lost = cluster.heard(now, header);
+        if !lost.is_empty() {
+            self.drop_slots(now, &lost);
+        }
+        if self.cluster.as_ref().is_some_and(|cluster| cluster.version != version) {
+            self.make_cluster_news();
+        }
+        self.follow_cluster(now);
+    }
+
+    /// Time has passed: what has become of the others, and of the cluster.
+    pub fn cluster_tick(&mut self, now: Instant) {
+        let offset = self.replication.history.offset;
+        if let Some(cluster) = &mut self.cluster {
+            let (told, had_election) = (cluster.told_failed.len(), cluster.election);
+            cluster.tick(now, offset);
+            if cluster.told_failed.len() != told || cluster.election != had_election {
+                self.make_cluster_news();
+            }
+        }
+    }
+
+    /// The process has started again.
+    pub(in super::super) fn restart_cluster(&mut self, now: Instant) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.restarted(now);
+        }
+    }
+
+    /// Follows the primary that its cluster says, or none.
+    pub(super) fn follow_cluster(&mut self, now: Instant) {
+        let Some(cluster) = &self.cluster else { return };
+        let primary = match &cluster.me().primary {
+            None => None,
+            Some(id) => match cluster.index_of(id) {
+                Some(index) => Some((cluster.nodes[index].ip.clone(), cluster.nodes[index].port)),
+                None => return,
+            },
+        };
+        self.follow(now, primary);
+    }
+
+    /// Becomes a replica of the node with this id, which must be known; it gives up its slots.
+    pub fn replicate_node(&mut self, now: Instant, id: &str) {
+        let Some(cluster) = &mut self.cluster else { return };
+        for slot in cluster.slots_of(0).collect::<Vec<_>>() {
+            cluster.set_owner(slot, None);
+        }
+        cluster.set_primary(Some(id.to_owned()));
+        self.make_cluster_news();
+        self.follow_cluster(now);
+    }
+
+    /// Forgets a node, and does not take it in again for a minute. False if it is not known, or this one itself.
+    pub fn forget_node(&mut self, now: Instant, id: &str) -> bool {
+        let Some(cluster) = &mut self.cluster else { return false };
+        let Some(index) = cluster.index_of(id).filter(|index| *index != 0) else { return false };
+        for slot in cluster.slots_of(index).collect::<Vec<_>>() {
+            cluster.set_owner(slot, None);
+        }
+        let node = &mut cluster.nodes[index];
+        node.is_forgotten = true;
+        node.version = 0;
+        cluster.banned.insert(id.to_owned(), now + BANNED_FOR);
+        cluster.update_state(now);
+        true
+    }
+
+    /// The keys of a slot, in order.
+    #[must_use]
+    pub fn keys_in_slot(&self, slot: u16) -> Vec<Bytes> {
+        self.databases[0].keys().filter(|key| slot_of(key) == slot).cloned().collect()
+    }
+
+    /// Takes a key out, to be given to another node.
+    pub fn take_key(&mut self, now: Instant, key: &[u8]) -> Option<MovedKey> {
+        self.tick(now);
+        let entry = self.databases[0].remove(key)?;
+        self.settle();
+        Some(MovedKey { key: key.to_vec(), entry })
+    }
+
+    /// Puts a key in that another node has given.
+    pub fn put_key(&mut self, now: Instant, moved: MovedKey) {
+        self.tick(now);
+        self.note_write(0, &[b"RESTORE".to_vec(), moved.key.clone()]);
+        self.databases[0].put(&moved.key, moved.entry.value);
+        self.databases[0].set_expiry(&moved.key, moved.entry.expires_at);
+        self.settle();
+        self.run_all();
+    }
+
+    /// The keys of slots that another node has now.
+    fn drop_slots(&mut self, now: Instant, slots: &[u16]) {
+        self.tick(now);
+        let keys: Vec<_> = self.databases[0].keys().filter(|key| slots.contains(&slot_of(key))).cloned().collect();
+        for key in keys {
+            self.databases[0].remove(&key);
+        }
+        self.settle();
+    }
+}
+
+/// A key with its value, on the way from one node to another.
+#[derive(Debug)]
+pub struct MovedKey {
+    key: Bytes,
+    entry: KeyEntry,
+}
