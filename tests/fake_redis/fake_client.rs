@@ -1,6 +1,6 @@
 //! A raw client on the fake network: bytes of commands out, whole replies in, in virtual time.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::task::Poll;
@@ -26,6 +26,17 @@ impl FakeClient {
     pub(crate) fn connect(network: &FakeNetwork, address: SocketAddr) -> Self {
         let stream = network.runtime().block_on(network.connect(address)).expect("a server listens");
         Self { network: network.clone(), stream, buffer: Vec::new() }
+    }
+
+    /// None if it is refused or not answered.
+    pub(crate) fn try_connect(network: &FakeNetwork, address: SocketAddr) -> Option<Self> {
+        let mut dial = pin!(network.connect(address));
+        let mut sleep = pin!(network.sleep(Duration::from_millis(100)));
+        let stream = network.runtime().block_on(poll_fn(|cx| match dial.as_mut().poll(cx) {
+            Poll::Ready(stream) => Poll::Ready(stream.ok()),
+            Poll::Pending => sleep.as_mut().poll(cx).map(|()| None),
+        }))?;
+        Some(Self { network: network.clone(), stream, buffer: Vec::new() })
     }
 
     /// To a node of a cluster, by its number.
@@ -58,8 +69,12 @@ impl FakeClient {
 
     /// The next reply; None at the end, or if none comes in 5 s.
     pub(crate) fn read(&mut self) -> Option<WireValue> {
+        self.read_within(PATIENCE)
+    }
+
+    fn read_within(&mut self, patience: Duration) -> Option<WireValue> {
         let runtime = self.network.runtime().clone();
-        let mut sleep = pin!(self.network.sleep(PATIENCE));
+        let mut sleep = pin!(self.network.sleep(patience));
         runtime.block_on(poll_fn(|cx| {
             loop {
                 if let Some((value, length)) = WireValue::parse(&self.buffer) {
@@ -75,6 +90,12 @@ impl FakeClient {
                 }
             }
         }))
+    }
+
+    /// As [`ask`](Self::ask), with another patience.
+    pub(crate) fn ask_within(&mut self, command: &str, patience: Duration) -> Option<String> {
+        self.send(command);
+        self.read_within(patience).map(|value| plain(&value))
     }
 
     /// The reply as one line: texts as they are, arrays in brackets.

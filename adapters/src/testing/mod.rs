@@ -20,10 +20,12 @@ mod tests;
 #[doc(hidden)]
 pub use crate::connection::resp::{check_connection_machine, check_reply_parser};
 #[cfg(any(feature = "tokio", feature = "smol"))]
-pub use fake_cluster::{ClusterNodeSeen, ClusterShape, FakeCluster};
+pub use fake_cluster::{ClusterNodeSeen, ClusterShape, FakeCluster, SlotMigration};
 #[cfg(any(feature = "tokio", feature = "smol"))]
 pub use fake_network::{Cut, Direction, FakeHost, FakeListener, FakeNetwork, FakeStream, LinkConditions};
-pub use fake_redis::{Behaviour, ConnectionSeen, Failover, FakeUser, LostWrite, PreferredEndpoint, Script, Seen};
+pub use fake_redis::{
+    Behaviour, ClusterSettings, ConnectionSeen, Failover, FakeUser, LostWrite, PreferredEndpoint, Script, Seen,
+};
 #[cfg(any(feature = "tokio", feature = "smol"))]
 pub use fake_redis_host::FakeRedis;
 pub use redis_manager_core::testing::*;

@@ -1,6 +1,7 @@
 //! The task of a fake cluster: nodes tell each other what they believe, fall silent, and hold elections.
 
 use std::future::poll_fn;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Poll;
 
@@ -21,6 +22,7 @@ pub(super) struct SharedCluster {
     pub(super) shape: ClusterShape,
     pub(super) bell: Arc<ClusterBell>,
     members: Mutex<Vec<FakeMember>>,
+    moves: AtomicUsize,
 }
 
 /// A node that runs, and whom it can talk to.
@@ -38,18 +40,43 @@ impl Speaker {
 
 impl SharedCluster {
     pub(super) fn new(network: FakeNetwork, shape: ClusterShape) -> Self {
-        Self { network, shape, bell: Arc::default(), members: Mutex::new(Vec::new()) }
+        Self { network, shape, bell: Arc::default(), members: Mutex::new(Vec::new()), moves: AtomicUsize::new(0) }
     }
 
     pub(super) fn members(&self) -> MutexGuard<'_, Vec<FakeMember>> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn speakers(&self) -> Vec<Speaker> {
+    pub(super) fn move_has_begun(&self) {
+        self.moves.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(super) fn move_has_ended(&self) {
+        self.moves.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    pub(super) fn moves_under_way(&self) -> usize {
+        self.moves.load(Ordering::SeqCst)
+    }
+
+    /// The nodes that were not removed.
+    pub(super) fn servers(&self) -> Vec<Arc<SharedServer>> {
         let members = self.members();
-        let servers = members.iter().filter(|member| !member.is_removed).map(|member| Arc::clone(member.redis.shared()));
-        let running: Vec<_> = servers.filter(|server| server.is_running()).collect();
+        members.iter().filter(|member| !member.is_removed).map(|member| Arc::clone(member.redis.shared())).collect()
+    }
+
+    pub(super) fn primary_of(&self, slot: u16) -> Option<usize> {
+        let members = self.members();
+        let servers = members.iter().enumerate().filter(|(_, member)| !member.is_removed);
+        let servers: Vec<_> = servers.map(|(number, member)| (number, Arc::clone(member.redis.shared()))).collect();
         drop(members);
+        let running = servers.into_iter().filter(|(_, server)| server.is_running());
+        let claims = running.filter_map(|(number, server)| Some((server.act(|server, _| server.claims(slot))?, number)));
+        claims.max().map(|(_, number)| number)
+    }
+
+    fn speakers(&self) -> Vec<Speaker> {
+        let running: Vec<_> = self.servers().into_iter().filter(|server| server.is_running()).collect();
         let speaker = |server: Arc<SharedServer>| {
             let (group, is_reachable) = (self.network.group_of(server.address()), server.is_reachable());
             Speaker { server, group, is_reachable }
@@ -69,6 +96,18 @@ impl SharedCluster {
                 heard.iter().for_each(|header| server.heard(now, header));
                 server.cluster_tick(now);
             });
+        }
+    }
+
+    /// Messages to channels go to all who hear it.
+    fn publish(&self) {
+        let speakers = self.speakers();
+        for speaker in &speakers {
+            let (id, messages) =
+                speaker.server.act(|server, _| (server.node_id().unwrap_or_default().to_owned(), server.bus_messages()));
+            for other in speakers.iter().filter(|other| other.hears(speaker) && !messages.is_empty()) {
+                other.server.act(|server, _| server.take_bus_messages(&id, &messages));
+            }
         }
     }
 
@@ -118,6 +157,7 @@ pub(super) async fn drive(shared: Weak<SharedCluster>) {
                     round_at = Some(now + cluster.shape.gossip_interval);
                 }
                 told_at = told_at.filter(|at| *at > now);
+                cluster.publish();
                 cluster.exchange();
                 cluster.elect();
                 election_at = cluster.next_election();

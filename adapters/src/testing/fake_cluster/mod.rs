@@ -1,6 +1,8 @@
 //! A cluster in memory: fake Redis servers that talk to each other on the virtual clock, and what a test does to them.
 
+mod control;
 mod driver;
+mod moves;
 mod shape;
 
 use std::collections::BTreeSet;
@@ -13,10 +15,11 @@ use std::sync::Arc;
 use redis_manager_core::{Spawn, Timer};
 
 use crate::testing::fake_network::FakeNetwork;
-use crate::testing::fake_redis::{Failover, LostWrite, SLOTS};
-use crate::testing::fake_redis_host::FakeRedis;
+use crate::testing::fake_redis::{LostWrite, SLOTS};
+use crate::testing::fake_redis_host::{FakeRedis, catch_up};
 
 use driver::{FakeMember, SharedCluster, drive};
+pub use moves::SlotMigration;
 pub use shape::ClusterShape;
 
 /// A cluster of [`FakeRedis`] nodes on a [`FakeNetwork`]. Dropping it ends all nodes.
@@ -92,7 +95,9 @@ impl FakeCluster {
         cluster.shared.exchange();
         for number in primaries..primaries * (1 + replicas) {
             let primary = cluster.id_of((number - primaries) / replicas);
-            cluster.node(number).shared().act(|server, now| server.replicate_node(now, &primary));
+            let replica = cluster.node(number);
+            replica.shared().act(|server, now| server.replicate_node(now, &primary));
+            catch_up(replica.shared());
         }
         cluster.shared.exchange();
         cluster.shared.exchange();
@@ -170,86 +175,12 @@ impl FakeCluster {
     /// has no owner that runs.
     #[must_use]
     pub fn primary_of(&self, slot: u16) -> Option<usize> {
-        let members = self.shared.members();
-        let servers = members.iter().enumerate().filter(|(_, member)| !member.is_removed);
-        let servers: Vec<_> = servers.map(|(number, member)| (number, Arc::clone(member.redis.shared()))).collect();
-        drop(members);
-        let running = servers.into_iter().filter(|(_, server)| server.is_running());
-        let claims = running.filter_map(|(number, server)| Some((server.act(|server, _| server.claims(slot))?, number)));
-        claims.max().map(|(_, number)| number)
-    }
-
-    /// Ends a node as `kill -9` does; its data and its view of the cluster stay for [`restart`](Self::restart).
-    pub fn kill(&self, number: usize) {
-        self.node(number).kill();
-    }
-
-    /// Starts a node again that was killed. As in Redis it takes no commands for the first 2 s if it is still a primary.
-    ///
-    /// # Errors
-    ///
-    /// `AddrInUse` if another server listens there meanwhile.
-    pub fn restart(&self, number: usize) -> io::Result<()> {
-        self.node(number).start_again()
-    }
-
-    /// Starts a node again at another address, as an orchestrator does it: its clients are cut, its data stays, and the others hear of
-    /// its new place from it. Its name resolves to the new address.
-    ///
-    /// # Errors
-    ///
-    /// `AddrInUse` if a server listens there.
-    pub fn change_address(&self, number: usize, address: SocketAddr) -> io::Result<()> {
-        let redis = self.node(number);
-        let group = self.shared.network.group_of(redis.address());
-        self.shared.network.set_group(redis.address(), None);
-        redis.move_to(address);
-        self.shared.network.set_group(address, group);
-        let name = self.name_of(number);
-        self.shared.network.set_name(&name, [address.ip()]);
-        let hostname = if self.shared.shape.announce_hostnames { name.as_str() } else { "" };
-        redis.shared().act(|server, _| server.announce(&address.ip().to_string(), address.port(), hostname));
-        redis.start_again()
-    }
-
-    fn name_of(&self, number: usize) -> String {
-        format!("node-{number}.{}", self.shared.shape.name)
-    }
-
-    /// Stops a node as SIGSTOP does.
-    pub fn freeze(&self, number: usize) {
-        self.node(number).freeze();
-    }
-
-    /// The node goes on. It may carry out what was sent to it meanwhile before it hears that it has lost its slots.
-    pub fn thaw(&self, number: usize) {
-        self.node(number).thaw();
-    }
-
-    /// Nodes of different groups do not hear each other any more; those in no group are one more. Clients reach all of them.
-    pub fn partition(&self, groups: &[&[usize]]) {
-        self.heal();
-        for (group, numbers) in groups.iter().enumerate() {
-            for number in *numbers {
-                self.shared.network.set_group(self.node(*number).address(), Some(group));
-            }
-        }
-    }
-
-    /// All nodes hear each other again. Black holes stay.
-    pub fn heal(&self) {
-        for member in self.shared.members().iter() {
-            self.shared.network.set_group(member.redis.address(), None);
-        }
-    }
-
-    /// Tells a replica to take the place of its primary. False if it is no replica.
-    pub fn failover(&self, replica: usize, how: Failover) -> bool {
-        self.node(replica).shared().act(|server, now| server.fail_over(now, how))
+        self.shared.primary_of(slot)
     }
 
     /// Writes that were carried out and are gone: their node has become a replica of one that never got them, or will when it hears
-    /// that it was replaced. After a move of slots a key may stand there as `RESTORE key`, for all writes to it.
+    /// that it was replaced. After a move of slots a key may stand there as `RESTORE key`, for all writes to it; so does one that a move
+    /// which was broken off has left where nobody can read it.
     #[must_use]
     pub fn lost_writes(&self) -> Vec<LostWrite> {
         let servers: Vec<_> = self.shared.members().iter().map(|member| Arc::clone(member.redis.shared())).collect();
@@ -263,7 +194,12 @@ impl FakeCluster {
             });
             lost.extend(of_server.into_iter().filter(|write| seen.insert(write.place())));
         }
+        lost.extend(self.shared.stranded().into_iter().filter(|write| seen.insert(write.place())));
         lost
+    }
+
+    fn name_of(&self, number: usize) -> String {
+        format!("node-{number}.{}", self.shared.shape.name)
     }
 
     fn id_of(&self, number: usize) -> String {

@@ -5,6 +5,7 @@ use redis_manager_core::Instant;
 use super::checks::READ_ONLY;
 use super::keyspace::Call;
 use super::protocol::Request;
+use super::replication::ReplicaLink;
 use super::reply::{Answer, Response};
 use super::server::{ConnectionId, Output, Server};
 use super::session::{BlockedOn, FakeSession, ReplyMode};
@@ -78,7 +79,7 @@ impl Server {
         if !keep_data {
             self.databases.iter_mut().for_each(super::keyspace::FakeDatabase::clear);
         }
-        self.lost_link(now);
+        self.replication.link = ReplicaLink::Never;
         self.restart_cluster(now);
         self.replication.followers.clear();
         self.settle();

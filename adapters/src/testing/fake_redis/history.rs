@@ -8,7 +8,8 @@ use redis_manager_core::Instant;
 use super::keyspace::{FakeDatabase, KeyEntry};
 use super::replication::{Changes, History, LogEntry, LostWrite, Position, ReplicaLink, Replication, mixed};
 use super::server::{ConnectionId, Server};
-use super::words::Bytes;
+use super::table::find_command;
+use super::words::{Bytes, upper};
 
 const UNBLOCKED: &str = "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)";
 
@@ -79,17 +80,15 @@ impl Server {
         if replication.is_loading(now) || is_cut_off {
             return (Changes::Refused, None);
         }
-        if !std::mem::replace(&mut replication.keeps_log, true) {
-            replication.kept_from = replication.history.offset;
-        }
+        replication.keep_log();
         let position = Position { history: replication.history, former: replication.former.clone() };
-        if replication.common(of) != Some(of.offset) || of.offset < replication.kept_from {
-            return (Changes::Full(self.databases.clone(), position), None);
+        if replication.common(of) != Some(of.offset) || of.offset < replication.log.kept_from {
+            return (Changes::Full(self.databases.clone(), position, replication.log.clone()), None);
         }
-        let mut behind = replication.log.iter().filter(|entry| entry.end > of.offset);
+        let mut behind = replication.log.behind(of.offset);
         let due: Vec<_> = behind.by_ref().take_while(|entry| entry.at + delay <= now).cloned().collect();
         let reached = due.last().map_or(of.offset, |entry| entry.end);
-        let next_at = replication.log.iter().find(|entry| entry.end > reached).map(|entry| entry.at);
+        let next_at = replication.log.behind(reached).next().map(|entry| entry.at);
         (Changes::Partial(due, position), next_at)
     }
 
@@ -99,9 +98,7 @@ impl Server {
         match changes {
             Changes::Refused => {}
             Changes::Partial(entries, position) => {
-                if !std::mem::replace(&mut self.replication.keeps_log, true) {
-                    self.replication.kept_from = self.replication.history.offset;
-                }
+                self.replication.keep_log();
                 for entry in entries {
                     for (database, key, value) in &entry.effects {
                         put_effect(&mut self.databases[*database], key, value.as_ref());
@@ -113,15 +110,12 @@ impl Server {
                 self.replication.former = position.former;
                 self.link_is_up();
             }
-            Changes::Full(databases, position) => {
-                let theirs = Replication { history: position.history, former: position.former, ..Replication::new(0) };
-                let common = theirs.common(&self.replication.history).unwrap_or(0);
-                let lost = self.replication.lost_behind(common);
+            Changes::Full(databases, position, log) => {
+                let lost = self.lost_to(&position);
                 self.replication.lost.extend(lost);
-                self.replication.log.clear();
-                self.replication.history = theirs.history;
-                self.replication.kept_from = theirs.history.offset;
-                self.replication.former = theirs.former;
+                self.replication.log = log;
+                self.replication.history = position.history;
+                self.replication.former = position.former;
                 self.replication.keeps_log = true;
                 self.databases = databases;
                 self.link_is_up();
@@ -130,6 +124,16 @@ impl Server {
         self.settle();
         self.run_all();
         self.replication.history.offset
+    }
+
+    /// The writes here that a server which stands there does not have. Of one with another past: those of keys that are still here.
+    fn lost_to(&self, other: &Position) -> Vec<LostWrite> {
+        let replication = &self.replication;
+        let theirs = Replication { history: other.history, former: other.former.clone(), ..Replication::new(0) };
+        let common = theirs.common(&replication.history);
+        let is_here = |entry: &LogEntry| entry.effects.iter().any(|(database, key, _)| self.databases[*database].contains(key));
+        let gone = replication.log.behind(common.unwrap_or(0)).filter(|entry| common.is_some() || is_here(entry));
+        gone.flat_map(|entry| entry.lost()).collect()
     }
 
     fn link_is_up(&mut self) {
@@ -166,7 +170,7 @@ impl Server {
     pub fn writes_lost_to(&self, promoted: &Position) -> Vec<LostWrite> {
         let own = self.replication.history;
         let parted = promoted.former.iter().find(|former| former.id == own.id);
-        parted.map_or_else(Vec::new, |former| self.replication.lost_behind(former.offset))
+        parted.map_or_else(Vec::new, |former| self.replication.log.behind(former.offset).flat_map(|entry| entry.lost()).collect())
     }
 
     /// Where it stands as a primary; None if it is a replica.
@@ -207,6 +211,14 @@ impl Server {
     /// Writes into the history what has become of these keys; of none: what was carried out has changed nothing.
     pub(super) fn log_effects(&mut self, touched: &[(usize, Bytes)]) {
         let replication = &mut self.replication;
+        let mut touched = touched.to_vec();
+        if replication.keeps_log {
+            // What a consumer group has read changes a stream, although nobody who watches it is told.
+            for (id, words) in &replication.pending {
+                let database = self.sessions.get(id).map_or(0, |session| session.database);
+                touched.extend(stream_keys(words).map(|key| (database, key)));
+            }
+        }
         if replication.is_replica() || touched.is_empty() {
             replication.pending.clear();
             return;
@@ -220,16 +232,22 @@ impl Server {
             return;
         }
         let mut effects: Vec<_> = Vec::new();
-        for (database, key) in touched {
+        for (database, key) in &touched {
             if !effects.iter().any(|(of, known, _)| of == database && known == key) {
                 effects.push((*database, key.clone(), self.databases[*database].entry(key).cloned()));
             }
         }
         let replication = &mut self.replication;
         let (at, id, origin) = (self.now, replication.history.id, Arc::clone(&replication.origin));
-        replication.push(LogEntry { at, id, end, origin, commands, effects });
+        replication.push(Arc::new(LogEntry { at, id, end, origin, commands, effects }));
         replication.has_news = true;
     }
+}
+
+fn stream_keys(words: &[Bytes]) -> impl Iterator<Item = Bytes> {
+    let name = upper(&words[0]);
+    let spec = find_command(&name).filter(|_| name.starts_with('X'));
+    spec.into_iter().flat_map(|spec| spec.keys(words)).cloned()
 }
 
 fn put_effect(database: &mut FakeDatabase, key: &[u8], value: Option<&KeyEntry>) {

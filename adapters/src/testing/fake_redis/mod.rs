@@ -44,7 +44,7 @@ mod transactions;
 mod words;
 
 pub use behaviour::{Behaviour, FakeUser, Script};
-pub use cluster::{ClusterSettings, Failover, MovedKey, NodeHeader, PreferredEndpoint, SLOTS, VoteRequest, slot_of};
+pub use cluster::{BusMessage, ClusterSettings, Failover, MovedKey, NodeHeader, PreferredEndpoint, SLOTS, VoteRequest, slot_of};
 pub use journal::Seen;
-pub use replication::{Changes, History, LogEntry, LostWrite, Position};
+pub use replication::{Changes, History, KeptLog, LogEntry, LostWrite, Position};
 pub use server::{ConnectionId, ConnectionSeen, Output, Server};

@@ -46,9 +46,9 @@ pub enum Changes {
     /// Nothing: it loads, or follows nobody that it hears.
     Refused,
     /// What follows what the replica has, maybe nothing.
-    Partial(Vec<LogEntry>, Position),
+    Partial(Vec<Arc<LogEntry>>, Position),
     /// All data.
-    Full(Vec<FakeDatabase>, Position),
+    Full(Vec<FakeDatabase>, Position, KeptLog),
 }
 
 /// Where a primary stands: its history, and those that led to it.
@@ -70,7 +70,7 @@ pub struct LogEntry {
 }
 
 impl LogEntry {
-    fn lost(&self) -> impl Iterator<Item = LostWrite> {
+    pub(super) fn lost(&self) -> impl Iterator<Item = LostWrite> {
         self.commands.iter().enumerate().map(|(number, (connection, command))| LostWrite {
             server: self.origin.as_ref().to_owned(),
             at: self.at,
@@ -78,6 +78,29 @@ impl LogEntry {
             command: command.clone(),
             place: (self.id, self.end, number),
         })
+    }
+}
+
+/// The latest writes.
+#[derive(Clone, Debug, Default)]
+pub struct KeptLog {
+    pub(super) entries: VecDeque<Arc<LogEntry>>,
+    /// All behind this offset are there.
+    pub(super) kept_from: u64,
+}
+
+impl KeptLog {
+    pub(super) fn behind(&self, offset: u64) -> impl Iterator<Item = &Arc<LogEntry>> {
+        self.entries.iter().filter(move |entry| entry.end > offset)
+    }
+
+    fn push(&mut self, entry: Arc<LogEntry>) {
+        if self.entries.len() == MOST_KEPT
+            && let Some(oldest) = self.entries.pop_front()
+        {
+            self.kept_from = oldest.end;
+        }
+        self.entries.push_back(entry);
     }
 }
 
@@ -103,9 +126,7 @@ pub(super) struct Replication {
     /// How far each replica has come.
     pub(super) followers: BTreeMap<(String, u16), u64>,
     pub(super) serves_stale_data: bool,
-    pub(super) log: VecDeque<LogEntry>,
-    /// The log has all behind this offset.
-    pub(super) kept_from: u64,
+    pub(super) log: KeptLog,
     /// Only since a replica has asked for it.
     pub(super) keeps_log: bool,
     pub(super) pending: Vec<(u64, Vec<Bytes>)>,
@@ -127,8 +148,7 @@ impl Replication {
             former: Vec::new(),
             followers: BTreeMap::new(),
             serves_stale_data: true,
-            log: VecDeque::new(),
-            kept_from: 0,
+            log: KeptLog::default(),
             keeps_log: false,
             pending: Vec::new(),
             lost: Vec::new(),
@@ -138,6 +158,13 @@ impl Replication {
             loads_until: Instant::ZERO,
             has_news: false,
             has_cluster_news: false,
+        }
+    }
+
+    /// From now on it keeps its writes for replicas.
+    pub(super) fn keep_log(&mut self) {
+        if !std::mem::replace(&mut self.keeps_log, true) {
+            self.log.kept_from = self.history.offset;
         }
     }
 
@@ -154,6 +181,12 @@ impl Replication {
         now < self.loads_until
     }
 
+    /// A write of the server's own that nobody can read.
+    pub(super) fn stranded(&self, at: Instant, command: Vec<Bytes>) -> LostWrite {
+        let hash = command.concat().into_iter().fold(0, |hash, byte| mixed(hash ^ u64::from(byte)));
+        LostWrite { server: self.origin.as_ref().to_owned(), at, connection: 0, command, place: (self.seed, hash, usize::MAX) }
+    }
+
     /// How many replicas have all writes up to here.
     pub(super) fn followers_at(&self, offset: u64) -> usize {
         self.followers.values().filter(|reached| **reached >= offset).count()
@@ -167,19 +200,9 @@ impl Replication {
         self.former.iter().find(|former| former.id == replica.id).map(|former| former.offset.min(replica.offset))
     }
 
-    /// The entries behind this offset of a history that are in the log.
-    pub(super) fn lost_behind(&self, offset: u64) -> Vec<LostWrite> {
-        self.log.iter().filter(|entry| entry.end > offset).flat_map(LogEntry::lost).collect()
-    }
-
-    pub(super) fn push(&mut self, entry: LogEntry) {
-        if self.log.len() == MOST_KEPT
-            && let Some(oldest) = self.log.pop_front()
-        {
-            self.kept_from = oldest.end;
-        }
+    pub(super) fn push(&mut self, entry: Arc<LogEntry>) {
         self.history.offset = entry.end;
-        self.log.push_back(entry);
+        self.log.push(entry);
     }
 }
 

@@ -17,8 +17,8 @@ use redis_manager_core::{Runtime, Spawn, Timer};
 use crate::testing::fake_network::{FakeHost, FakeNetwork};
 use crate::testing::fake_redis::{Behaviour, ConnectionSeen, LostWrite, Seen, Server};
 
-pub(in crate::testing) use replicate::catch_up;
 use replicate::follow;
+pub(in crate::testing) use replicate::{catch_up, hear_each_other};
 use shared::HostState;
 pub(in crate::testing) use shared::{ClusterBell, SharedServer};
 use tasks::{accept, tick};
@@ -70,7 +70,9 @@ impl FakeRedis {
         server.set_own_address(&address.ip().to_string(), port, network.seed());
         let url_host = if address.is_ipv6() && host.contains(':') { format!("[{host}]") } else { host.to_owned() };
         let state = HostState::new(server, address);
-        let server = Self { shared: Arc::new(SharedServer::new(network.clone(), format!("{url_host}:{port}"), state)) };
+        let name = format!("{url_host}:{port}");
+        let server =
+            Self { shared: SharedServer::create(network.clone(), name, state, |shared, start| Box::pin(follow(shared, start))) };
         server.listen()?;
         Ok(server)
     }
@@ -116,6 +118,7 @@ impl FakeRedis {
             return Ok(());
         }
         self.host().heal();
+        self.host().freeze_server(false);
         self.listen()
     }
 
@@ -219,7 +222,7 @@ impl FakeRedis {
         let now = self.shared.network.now();
         let mut state = self.shared.lock();
         state.start += 1;
-        (state.is_up, state.busy_until) = (true, now);
+        (state.is_up, state.is_frozen, state.busy_until) = (true, false, now);
         if state.start > 1 {
             let loaded_at = now + state.loading_time;
             state.server.restart(now, true);
@@ -231,8 +234,7 @@ impl FakeRedis {
         let owner: Weak<dyn Any + Send + Sync> = Weak::<SharedServer>::clone(&shared);
         self.shared.network.set_owner(self.address(), owner);
         self.shared.network.spawn(Box::pin(accept(Weak::clone(&shared), listener, start)));
-        self.shared.network.spawn(Box::pin(tick(Weak::clone(&shared), start)));
-        self.shared.network.spawn(Box::pin(follow(shared, start)));
+        self.shared.network.spawn(Box::pin(tick(shared, start)));
         self.shared.act(|server, _| server.make_news());
         Ok(())
     }

@@ -109,7 +109,7 @@ pub(in crate::testing) fn catch_up(replica: &SharedServer) -> bool {
 }
 
 /// Whether bytes pass between two servers.
-fn hear_each_other(one: &SharedServer, other: &SharedServer) -> bool {
+pub(in crate::testing) fn hear_each_other(one: &SharedServer, other: &SharedServer) -> bool {
     let is_apart = one.network.group_of(one.address()) != one.network.group_of(other.address());
     !is_apart && one.is_reachable() && other.is_reachable()
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
-use redis_manager_core::{Instant, Timer};
+use redis_manager_core::{Instant, Spawn, Task, Timer};
 
 use crate::testing::fake_network::{FakeNetwork, FakeSender};
 use crate::testing::fake_redis::{ConnectionId, Output, Server};
@@ -38,6 +38,9 @@ pub(in crate::testing) struct SharedServer {
     pub(super) network: FakeNetwork,
     pub(super) name: String,
     state: Mutex<HostState>,
+    me: Weak<SharedServer>,
+    /// Makes the task that follows a primary.
+    follow: fn(Weak<SharedServer>, u64) -> Task,
 }
 
 pub(super) struct HostState {
@@ -59,6 +62,8 @@ pub(super) struct HostState {
     pub(super) ticker: Option<Waker>,
     /// Of the task that follows a primary.
     pub(super) follower: Option<Waker>,
+    /// The start that has such a task.
+    followed_since: Option<u64>,
     /// Its replicas: they wait for its writes.
     watchers: Vec<Waker>,
     /// Of its cluster.
@@ -80,6 +85,7 @@ impl HostState {
             busy_until: Instant::ZERO,
             ticker: None,
             follower: None,
+            followed_since: None,
             watchers: Vec::new(),
             bell: None,
         }
@@ -91,8 +97,13 @@ impl HostState {
 }
 
 impl SharedServer {
-    pub(super) fn new(network: FakeNetwork, name: String, state: HostState) -> Self {
-        Self { network, name, state: Mutex::new(state) }
+    pub(super) fn create(
+        network: FakeNetwork,
+        name: String,
+        state: HostState,
+        follow: fn(Weak<SharedServer>, u64) -> Task,
+    ) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self { network, name, state: Mutex::new(state), me: Weak::clone(me), follow })
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, HostState> {
@@ -116,7 +127,13 @@ impl SharedServer {
             }
         }
         let mut woken: Vec<Waker> = state.ticker.take().into_iter().collect();
+        let mut follower = None;
         if state.server.take_news() {
+            let start = Some(state.start);
+            if state.is_up && state.server.primary().is_some() && state.followed_since != start {
+                state.followed_since = start;
+                follower = Some((self.follow)(Weak::clone(&self.me), state.start));
+            }
             woken.extend(state.follower.take());
             woken.append(&mut state.watchers);
         }
@@ -129,6 +146,9 @@ impl SharedServer {
             }
         }
         woken.into_iter().for_each(Waker::wake);
+        if let Some(follower) = follower {
+            self.network.spawn(follower);
+        }
         if let Some(bell) = bell {
             bell.ring();
         }

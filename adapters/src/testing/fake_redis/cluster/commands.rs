@@ -118,6 +118,7 @@ fn set_slot(server: &mut Server, args: &[Bytes]) -> Answer {
         ("STABLE", 4) => {
             cluster.migrating.remove(&slot);
             cluster.importing.remove(&slot);
+            cluster.read_anew();
         }
         ("NODE", 5) => {
             let to = target(cluster, "Unknown node")?;
@@ -127,14 +128,8 @@ fn set_slot(server: &mut Server, args: &[Bytes]) -> Answer {
                 let why = "to a different node while I still hold keys for this hash slot.";
                 return Err(format!("ERR Can't assign hashslot {slot} {why}").into());
             }
-            if !has_keys {
-                cluster.migrating.remove(&slot);
-            }
-            cluster.set_owner(slot, Some(to));
-            if owner == Some(0) && to != 0 && cluster.counts[0] == 0 {
-                let id = cluster.nodes[to].id.clone();
-                cluster.set_primary(Some(id));
-            }
+            let id = cluster.nodes[to].id.clone();
+            cluster.give_slot(slot, &id);
             if to == 0 && cluster.importing.remove(&slot).is_some() {
                 cluster.take_new_epoch();
             }
@@ -174,6 +169,7 @@ fn assign(server: &mut Server, args: &[Bytes]) -> Answer {
     slots.into_iter().for_each(|slot| cluster.set_owner(slot, adds.then_some(0)));
     cluster.update_state(now);
     server.make_cluster_news();
+    server.follow_cluster(now);
     Ok(Response::OK)
 }
 

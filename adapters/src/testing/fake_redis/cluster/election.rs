@@ -13,6 +13,7 @@ pub struct VoteRequest {
     /// Of the slots that it claims.
     pub(super) config_epoch: u64,
     pub(super) is_forced: bool,
+    pub(super) slots: Vec<u16>,
 }
 
 impl ClusterState {
@@ -20,8 +21,10 @@ impl ClusterState {
     pub(super) fn request(&mut self, is_forced: bool) -> Option<VoteRequest> {
         let primary = self.served().filter(|served| *served != 0)?;
         self.current_epoch += 1;
+        let slots = self.slots_of(primary).collect();
         let primary = &self.nodes[primary];
         Some(VoteRequest {
+            slots,
             candidate: self.me().id.clone(),
             primary: primary.id.clone(),
             epoch: self.current_epoch,
@@ -42,7 +45,9 @@ impl ClusterState {
         let node = &self.nodes[primary];
         let has_failed = node.failed_at.is_some();
         let has_voted = node.voted_at.is_some_and(|at| now < at + again_after);
-        if !has_failed && !request.is_forced || has_voted || node.config_epoch > request.config_epoch {
+        let is_newer = |owner: usize| self.nodes[owner].config_epoch > request.config_epoch;
+        let is_outdated = request.slots.iter().any(|slot| self.owner(*slot).is_some_and(is_newer));
+        if !has_failed && !request.is_forced || has_voted || is_outdated {
             return false;
         }
         self.voted_epoch = self.current_epoch;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use redis_manager_core::Instant;
 
-use super::slots::{SLOTS, ranges};
+use super::slots::SLOTS;
 use super::state::{ClusterState, FakeElection, KnownNode, NodeIndex};
 
 /// How long a primary that starts takes no commands: `CLUSTER_WRITABLE_DELAY`.
@@ -59,7 +59,7 @@ impl ClusterState {
             return Arc::clone(told);
         }
         let is_owner = self.me().primary.is_none() && self.counts[0] > 0;
-        let told: Arc<[_]> = if is_owner { ranges(self.slots_of(0)).into() } else { Arc::new([]) };
+        let told: Arc<[_]> = if is_owner { self.ranges_of(0).into() } else { Arc::new([]) };
         self.told_slots = Some((self.version, Arc::clone(&told)));
         told
     }
@@ -117,6 +117,8 @@ impl ClusterState {
             for slot in self.slots_of(index).collect::<Vec<_>>() {
                 self.set_owner(slot, None);
             }
+            self.read_anew();
+            self.nodes[index].version = header.version;
         }
         let lost = if header.primary.is_none() { self.read_slots(index, header) } else { Vec::new() };
         // A replica of a replica follows the one above it.
@@ -133,9 +135,15 @@ impl ClusterState {
         let served = self.served();
         let mut lost = Vec::new();
         let mut is_own_shard = false;
-        for slot in header.slots.iter().flat_map(Clone::clone) {
+        let is_new = |range: &&RangeInclusive<u16>| {
+            let owners = &self.owners[usize::from(*range.start())..=usize::from(*range.end())];
+            owners.iter().any(|owner| *owner != Some(sender))
+        };
+        let new: Vec<_> = header.slots.iter().filter(is_new).cloned().collect();
+        for slot in new.into_iter().flatten() {
             let owner = self.owner(slot);
-            if owner == Some(sender) || self.importing.contains_key(&slot) {
+            // While it is taken over here, only what is without an owner changes; Redis 7.0 leaves that, too, without one.
+            if owner == Some(sender) || owner.is_some() && self.importing.contains_key(&slot) {
                 continue;
             }
             if owner.is_none_or(|owner| self.nodes[owner].config_epoch < header.config_epoch) {
@@ -153,15 +161,6 @@ impl ClusterState {
             lost.clear();
         }
         lost
-    }
-
-    /// Becomes a replica of a node, or a primary.
-    pub(super) fn set_primary(&mut self, primary: Option<String>) {
-        self.nodes[0].primary = primary;
-        self.election = None;
-        self.importing.clear();
-        self.migrating.clear();
-        self.version += 1;
     }
 
     /// Two primaries of the same epoch: the one with the smaller id takes a new one.

@@ -6,11 +6,11 @@ use std::time::Duration;
 use redis_manager_core::Instant;
 
 use super::super::keyspace::KeyEntry;
-use super::super::replication::forty_digits;
+use super::super::replication::{LostWrite, ReplicaLink, forty_digits};
 use super::super::server::Server;
 use super::super::words::Bytes;
 use super::gossip::NodeHeader;
-use super::slots::{ranges, slot_of};
+use super::slots::slot_of;
 use super::state::{ClusterSettings, ClusterState, KnownNode};
 
 /// How long a node that was forgotten is not taken in again.
@@ -19,6 +19,7 @@ const BANNED_FOR: Duration = Duration::from_secs(60);
 impl Server {
     /// It becomes a node without slots, of a cluster of its own, at this address.
     pub fn enable_cluster(&mut self, now: Instant, settings: ClusterSettings, ip: &str, port: u16) {
+        self.replication.keep_log();
         let seed = self.replication.history.id;
         let me = KnownNode::new(forty_digits(seed), ip.to_owned(), port, now);
         self.cluster = Some(Box::new(ClusterState::new(settings, me, seed)));
@@ -46,8 +47,10 @@ impl Server {
                 cluster.importing.remove(&slot);
                 cluster.set_owner(slot, Some(0));
             }
+            cluster.read_anew();
             cluster.update_state(now);
             self.make_cluster_news();
+            self.leave_slots(now);
         }
     }
 
@@ -62,7 +65,7 @@ impl Server {
     #[must_use]
     pub fn own_slots(&self) -> (Vec<RangeInclusive<u16>>, Option<String>) {
         let Some(cluster) = &self.cluster else { return (Vec::new(), None) };
-        let slots = if cluster.counts[0] > 0 { ranges(cluster.slots_of(0)) } else { Vec::new() };
+        let slots = cluster.ranges_of(0);
         (slots, cluster.me().primary.clone())
     }
 
@@ -80,6 +83,34 @@ impl Server {
             let moves = if gives { &mut cluster.migrating } else { &mut cluster.importing };
             moves.insert(slot, index);
         }
+    }
+
+    /// Its keys as a primary of slots that belong to others, and whether it awaits the slot.
+    #[must_use]
+    pub fn foreign_keys(&self) -> Vec<(u16, Bytes, bool)> {
+        let Some(cluster) = self.cluster.as_ref().filter(|cluster| cluster.me().primary.is_none()) else { return Vec::new() };
+        let keys = self.databases[0].keys().map(|key| (slot_of(key), key));
+        let foreign = keys.filter(|(slot, _)| cluster.owner(*slot) != Some(0));
+        foreign.map(|(slot, key)| (slot, key.clone(), cluster.importing.contains_key(&slot))).collect()
+    }
+
+    /// Whether it has this key.
+    #[must_use]
+    pub fn has_key(&self, key: &[u8]) -> bool {
+        self.databases[0].contains(key)
+    }
+
+    /// Whether it is about to give this slot away.
+    #[must_use]
+    pub fn gives(&self, slot: u16, to: &str) -> bool {
+        let cluster = self.cluster.as_ref();
+        cluster.is_some_and(|cluster| cluster.migrating.get(&slot).is_some_and(|index| cluster.nodes[*index].id == to))
+    }
+
+    /// A key that it has and that nobody can read: its slot belongs to another node.
+    #[must_use]
+    pub fn stranded(&self, key: Bytes) -> LostWrite {
+        self.replication.stranded(self.now, vec![b"RESTORE".to_vec(), key])
     }
 
     /// Its own address and host name, as it tells them.
@@ -126,9 +157,14 @@ impl Server {
         if let Some(cluster) = &mut self.cluster {
             let (told, had_election) = (cluster.told_failed.len(), cluster.election);
             cluster.tick(now, offset);
+            if self.replication.link == ReplicaLink::Never && cluster.election.is_some_and(|election| !election.is_forced) {
+                // It has no data of its primary.
+                cluster.election = None;
+            }
             if cluster.told_failed.len() != told || cluster.election != had_election {
                 self.make_cluster_news();
             }
+            self.leave_slots(now);
         }
     }
 
@@ -141,6 +177,7 @@ impl Server {
 
     /// Follows the primary that its cluster says, or none.
     pub(super) fn follow_cluster(&mut self, now: Instant) {
+        self.leave_slots(now);
         let Some(cluster) = &self.cluster else { return };
         let primary = match &cluster.me().primary {
             None => None,
@@ -172,10 +209,26 @@ impl Server {
         }
         let node = &mut cluster.nodes[index];
         node.is_forgotten = true;
-        node.version = 0;
+        cluster.read_anew();
         cluster.banned.insert(id.to_owned(), now + BANNED_FOR);
         cluster.update_state(now);
+        self.leave_slots(now);
         true
+    }
+
+    /// Gives a slot to a node that has taken it.
+    pub fn give_slot(&mut self, now: Instant, slot: u16, to: &str) {
+        let Some(cluster) = &mut self.cluster else { return };
+        cluster.give_slot(slot, to);
+        cluster.update_state(now);
+        self.make_cluster_news();
+        self.follow_cluster(now);
+    }
+
+    /// All keys of database 0, in order.
+    #[must_use]
+    pub fn keys(&self) -> Vec<Bytes> {
+        self.databases[0].keys().cloned().collect()
     }
 
     /// The keys of a slot, in order.
@@ -208,6 +261,8 @@ impl Server {
         let keys: Vec<_> = self.databases[0].keys().filter(|key| slots.contains(&slot_of(key))).cloned().collect();
         for key in keys {
             self.databases[0].remove(&key);
+            let write = self.replication.stranded(self.now, vec![b"RESTORE".to_vec(), key]);
+            self.replication.lost.push(write);
         }
         self.settle();
     }

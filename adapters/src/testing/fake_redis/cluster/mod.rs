@@ -7,6 +7,7 @@ mod gossip;
 mod membership;
 mod replies;
 mod route;
+mod slot_clients;
 mod slots;
 mod state;
 
@@ -17,4 +18,4 @@ pub use gossip::NodeHeader;
 pub use membership::MovedKey;
 pub use slots::{SLOTS, slot_of};
 pub(super) use state::ClusterState;
-pub use state::{ClusterSettings, PreferredEndpoint};
+pub use state::{BusMessage, ClusterSettings, PreferredEndpoint};

@@ -3,7 +3,7 @@
 use redis_manager_core::Instant;
 
 use super::super::reply::Response;
-use super::slots::{SLOTS, ranges};
+use super::slots::SLOTS;
 use super::state::{ClusterState, KnownNode, NodeIndex, PreferredEndpoint};
 
 /// The port of the cluster bus is that of the clients and so much.
@@ -62,7 +62,7 @@ impl ClusterState {
 
     pub(super) fn shards_reply(&self, offset: u64) -> Response {
         let shard = |index: NodeIndex, node: &KnownNode| {
-            let slots = if self.counts[index] == 0 { Vec::new() } else { ranges(self.slots_of(index)) };
+            let slots = self.ranges_of(index);
             let slots = slots.into_iter().flat_map(|range| [count((*range.start()).into()), count((*range.end()).into())]);
             let mut nodes = vec![self.shard_node(index, node, offset)];
             nodes.extend(self.replicas_of(&node.id).map(|(index, node)| self.shard_node(index, node, offset)));
@@ -110,7 +110,7 @@ impl ClusterState {
         let hostname = if node.hostname.is_empty() { String::new() } else { format!(",{}", node.hostname) };
         let silent_ms = i64::try_from(now.saturating_duration_since(node.heard_at).as_millis()).unwrap_or(i64::MAX);
         let (ping, pong) = match () {
-            () if index == 0 => (0, 0),
+            () if index == 0 => (0, unix_ms),
             () if node.is_ill() => (unix_ms - silent_ms, unix_ms - silent_ms),
             () => (0, unix_ms - silent_ms),
         };
@@ -129,7 +129,7 @@ impl ClusterState {
             node.primary.as_deref().unwrap_or("-"),
         );
         if self.counts[index] > 0 {
-            for range in ranges(self.slots_of(index)) {
+            for range in self.ranges_of(index) {
                 let (start, end) = (range.start(), range.end());
                 line += &if start == end { format!(" {start}") } else { format!(" {start}-{end}") };
             }

@@ -91,7 +91,7 @@ impl ClusterState {
         if from.is_some() && session.is_asking {
             return if several && missing { Err(TRY_AGAIN.into()) } else { Ok(()) };
         }
-        let reads = session.reads_replica && (!writes || is_sharded) && self.me().primary.is_some();
+        let reads = (session.reads_replica && !writes || is_sharded) && self.me().primary.is_some();
         if owner == 0 || reads && self.served() == Some(owner) {
             return Ok(());
         }

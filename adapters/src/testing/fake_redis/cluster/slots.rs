@@ -23,14 +23,21 @@ fn crc16(bytes: &[u8]) -> u16 {
     })
 }
 
-/// The ranges of these slots, which come in order.
-pub(super) fn ranges(slots: impl Iterator<Item = u16>) -> Vec<RangeInclusive<u16>> {
-    let mut found: Vec<RangeInclusive<u16>> = Vec::new();
+/// The ranges of the slots that are so; one for each slot is given.
+pub(super) fn ranges<T>(slots: &[T], is_so: impl Fn(&T) -> bool) -> Vec<RangeInclusive<u16>> {
+    let (mut found, mut start) = (Vec::new(), None);
+    let mut number = 0;
     for slot in slots {
-        match found.last_mut() {
-            Some(last) if *last.end() + 1 == slot => *last = *last.start()..=slot,
-            Some(_) | None => found.push(slot..=slot),
+        match (is_so(slot), start) {
+            (true, None) => start = Some(number),
+            (false, Some(first)) => {
+                found.push(first..=number - 1);
+                start = None;
+            }
+            (true, Some(_)) | (false, None) => {}
         }
+        number += 1;
     }
+    found.extend(start.map(|first| first..=number - 1));
     found
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use redis_manager_core::Instant;
 
-use super::slots::SLOTS;
+use super::slots::{SLOTS, ranges};
 
 /// What a node answers where it tells where another node is: `cluster-preferred-endpoint-type`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,6 +23,7 @@ pub enum PreferredEndpoint {
 
 /// How a node behaves in its cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ClusterSettings {
     /// `cluster-node-timeout`.
     pub node_timeout: Duration,
@@ -90,6 +91,15 @@ impl KnownNode {
     }
 }
 
+/// A message on its way to other nodes.
+#[derive(Clone, Debug)]
+pub struct BusMessage {
+    pub(super) channel: Vec<u8>,
+    pub(super) text: Vec<u8>,
+    /// SPUBLISH: to the nodes of the shard only.
+    pub(super) is_sharded: bool,
+}
+
 /// An election that a replica holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FakeElection {
@@ -125,6 +135,10 @@ pub(in super::super) struct ClusterState {
     pub(super) banned: BTreeMap<String, Instant>,
     /// Changes with what the header says.
     pub(super) version: u64,
+    /// Slots that its shard has lost, until their clients are told.
+    pub(super) left: Vec<u16>,
+    /// Messages for the other nodes.
+    pub(super) bus: Vec<BusMessage>,
     /// The slots that the header says, and of which version.
     pub(super) told_slots: Option<(u64, Arc<[RangeInclusive<u16>]>)>,
     pub(super) seed: u64,
@@ -148,6 +162,8 @@ impl ClusterState {
             told_failed: Vec::new(),
             banned: BTreeMap::new(),
             version: 1,
+            left: Vec::new(),
+            bus: Vec::new(),
             told_slots: None,
             seed,
         }
@@ -174,11 +190,18 @@ impl ClusterState {
         (0..SLOTS).filter(move |slot| self.owners[usize::from(*slot)] == Some(node))
     }
 
+    pub(super) fn ranges_of(&self, node: NodeIndex) -> Vec<RangeInclusive<u16>> {
+        if self.counts[node] == 0 { Vec::new() } else { ranges(&self.owners, |owner| *owner == Some(node)) }
+    }
+
     /// Gives a slot to a node, or takes it from all.
     pub(super) fn set_owner(&mut self, slot: u16, owner: Option<NodeIndex>) {
         let former = std::mem::replace(&mut self.owners[usize::from(slot)], owner);
         if former == owner {
             return;
+        }
+        if former.is_some() && former == self.served() {
+            self.left.push(slot);
         }
         if let Some(former) = former {
             self.counts[former] -= 1;
@@ -189,6 +212,32 @@ impl ClusterState {
         if former == Some(0) || owner == Some(0) {
             self.version += 1;
         }
+    }
+
+    /// A slot of which no key is left here goes to a node; with the last one it becomes a replica of that.
+    pub(super) fn give_slot(&mut self, slot: u16, to: &str) {
+        let Some(index) = self.index_of(to) else { return };
+        let was_own = self.owner(slot) == Some(0);
+        self.migrating.remove(&slot);
+        self.set_owner(slot, Some(index));
+        if was_own && index != 0 && self.counts[0] == 0 {
+            self.set_primary(Some(to.to_owned()));
+        }
+    }
+
+    /// Becomes a replica of a node, or a primary.
+    pub(super) fn set_primary(&mut self, primary: Option<String>) {
+        self.nodes[0].primary = primary;
+        self.election = None;
+        self.importing.clear();
+        self.migrating.clear();
+        self.version += 1;
+        self.read_anew();
+    }
+
+    /// What the others say is read again, although it may be what they have said before: this node looks at it otherwise now.
+    pub(super) fn read_anew(&mut self) {
+        self.nodes.iter_mut().for_each(|node| node.version = 0);
     }
 
     pub(super) fn add_node(&mut self, node: KnownNode) -> NodeIndex {
@@ -221,6 +270,11 @@ impl ClusterState {
 
     pub(super) fn majority(&self) -> usize {
         self.size() / 2 + 1
+    }
+
+    /// Whether a slot is served here, or is on its way to here.
+    pub(super) fn serves(&self, slot: u16) -> bool {
+        self.is_ok && self.owner(slot).is_some() && (self.owner(slot) == self.served() || self.importing.contains_key(&slot))
     }
 
     /// Whose slots this node serves: its own number, or its primary's.
