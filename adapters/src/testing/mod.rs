@@ -1,7 +1,7 @@
 //! For tests, ours and yours: a runtime with a virtual clock and a seeded schedule, a network in memory, and servers on it.
 //!
-//! [`FakeRuntime`] has the clock and the tasks, [`FakeNetwork`] the streams, [`FakeRedis`] answers like a Redis. A test runs in
-//! one thread, in no time, and in the same way each time it has the same seed.
+//! [`FakeRuntime`] has the clock and the tasks, [`FakeNetwork`] the streams, [`FakeRedis`] answers like a Redis, and [`FakeCluster`]
+//! like the nodes of a cluster. A test runs in one thread, in no time, and in the same way each time it has the same seed.
 //!
 //! [`FakeServer`] and [`FakeConnection`] belong to [`pool`](crate::pool): pools of something else than Redis.
 

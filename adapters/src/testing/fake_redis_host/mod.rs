@@ -51,7 +51,8 @@ const DEFAULT_PORT: u16 = 6379;
 /// ```
 ///
 /// It speaks RESP2 and RESP3 and has the commands that services use, on strings, hashes, lists, sets, sorted sets and streams, with
-/// expiry, transactions, pub/sub and users. It has no Lua. Replies, also of errors, are those of Redis 7.0: a test compares them.
+/// expiry, transactions, pub/sub and users. It can be a replica of another one; for a cluster see
+/// [`FakeCluster`](super::FakeCluster). It has no Lua. Replies, also of errors, are those of Redis 7.0: a test compares them.
 pub struct FakeRedis {
     shared: Arc<SharedServer>,
 }
