@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redis_manager::testing::{ClusterShape, Failover, FakeCluster, FakeNetwork, FakeRuntime};
+use redis_manager::testing::{ClusterShape, Failover, FakeCluster, FakeNetwork, FakeRuntime, FakeUser, SlotMigration};
 
 use crate::fake_client::FakeClient;
 
@@ -156,4 +156,49 @@ fn a_node_with_a_new_address_is_named_there_by_all() {
     let mut replica = FakeClient::of(&network, &cluster, 3);
     assert_eq!(replica.ask("READONLY"), "OK");
     assert_eq!(replica.ask("GET b"), "1");
+}
+
+/// Seen to bite: with rights that do not look at the subcommand.
+#[test]
+fn topology_can_be_refused_word_by_word_and_old_servers_have_no_shards() {
+    let (_, network, cluster) = start(7, ClusterShape::default().version("6.2.14"));
+    let refused = ["CLUSTER|SLOTS".to_owned(), "CLUSTER|NODES".to_owned()].into();
+    cluster.node(0).set(|behaviour| {
+        behaviour.users.insert("ann".to_owned(), FakeUser { refused, ..FakeUser::default() });
+    });
+    let mut client = FakeClient::of(&network, &cluster, 0);
+    let unknown = "-ERR Unknown subcommand or wrong number of arguments for 'SHARDS'. Try CLUSTER HELP.";
+    assert_eq!(client.ask("CLUSTER SHARDS"), unknown);
+    assert_eq!(client.ask("AUTH ann x"), "OK");
+    let no_rights = |word: &str| format!("-NOPERM this user has no permissions to run the 'cluster|{word}' command");
+    assert_eq!(client.ask("CLUSTER SLOTS"), no_rights("slots"));
+    assert_eq!(client.ask("CLUSTER NODES"), no_rights("nodes"));
+    assert_eq!(client.ask("CLUSTER MYID").len(), 40);
+    assert_eq!(client.ask("SET b 1"), "OK");
+}
+
+/// Seen to bite: with moves of database 0 only.
+#[test]
+fn clusters_with_several_databases_move_all_of_them() {
+    let (_, network, cluster) = start(8, ClusterShape::default().databases(16));
+    let mut first = FakeClient::of(&network, &cluster, 0);
+    assert_eq!(first.ask("SELECT 7"), "OK");
+    assert_eq!(first.ask("SET b 7"), "OK");
+    assert_eq!(first.ask("SELECT 16"), "-ERR DB index is out of range");
+    cluster.move_slots(3_300..=3_300, 1, SlotMigration::Atomic);
+    let mut second = FakeClient::of(&network, &cluster, 1);
+    assert_eq!(second.ask("GET b"), "nil");
+    assert_eq!(second.ask("SELECT 7"), "OK");
+    assert_eq!(second.ask("GET b"), "7");
+}
+
+/// Seen to bite: with a node that has failed only when all others say so.
+#[test]
+fn a_cluster_of_60_nodes_fails_over_although_some_cannot_vote() {
+    let (runtime, _, cluster) = start(9, ClusterShape::default().primaries(30));
+    cluster.freeze(5);
+    cluster.kill(20);
+    runtime.advance(3 * SECOND);
+    assert_eq!((cluster.primary_of(16_384 / 30 * 5 + 100), cluster.primary_of(16_384 / 30 * 20 + 100)), (Some(35), Some(50)));
+    assert!(cluster.nodes().iter().filter(|node| node.is_running).all(|node| node.is_ok));
 }

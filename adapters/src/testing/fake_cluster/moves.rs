@@ -44,7 +44,7 @@ impl SharedCluster {
         }
         for (giver, given) in &givers {
             for key in giver.act(|server, _| server.keys()) {
-                if given.contains(&slot_of(&key)) {
+                if given.contains(&slot_of(&key.1)) {
                     move_key(giver, &to, &key);
                 }
             }
@@ -84,7 +84,7 @@ impl SharedCluster {
     }
 }
 
-fn move_key(from: &SharedServer, to: &SharedServer, key: &[u8]) {
+fn move_key(from: &SharedServer, to: &SharedServer, key: &(usize, Vec<u8>)) {
     if let Some(moved) = from.act(|server, now| server.take_key(now, key)) {
         to.act(|server, now| server.put_key(now, moved));
     }

@@ -17,7 +17,8 @@ pub struct ClusterShape {
     pub replicas_per_primary: usize,
     /// `cluster-node-timeout`: how long a node is silent until another one suspects it. 1 s by default; 15 s in Redis.
     pub node_timeout: Duration,
-    /// How often each node tells the others what it believes, at least 1 ms. 100 ms by default.
+    /// How often each node tells the others what it believes, at least 1 ms. 100 ms by default. A round costs real time as the square of
+    /// the number of nodes: hundreds of them are quicker with a longer interval, of less than `node_timeout`.
     pub gossip_interval: Duration,
     /// How long it takes until the others hear of a change that a node tells at once, such as a promotion. 1 ms by default.
     pub gossip_delay: Duration,

@@ -43,7 +43,7 @@ impl Server {
             check_rights(&user, spec, args)?;
         }
         if let Some(cluster) = &self.cluster {
-            cluster.check_route(&self.databases[0], session, &[(spec, args)])?;
+            cluster.check_route(&self.databases[session.database], session, &[(spec, args)])?;
         }
         if full && spec.has('m') {
             return Err("OOM command not allowed when used memory > 'maxmemory'.".into());

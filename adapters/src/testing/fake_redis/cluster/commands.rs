@@ -45,7 +45,7 @@ pub(in super::super) fn readwrite(server: &mut Server, id: ConnectionId, _args: 
     Ok(Response::OK)
 }
 
-pub(in super::super) fn cluster(server: &mut Server, _id: ConnectionId, args: &[Bytes]) -> Answer {
+pub(in super::super) fn cluster(server: &mut Server, id: ConnectionId, args: &[Bytes]) -> Answer {
     let (now, unix_ms, offset) = (server.now, server.unix_ms(), server.history().offset);
     let cluster = state(server)?;
     match upper(&args[1]).as_str() {
@@ -73,7 +73,7 @@ pub(in super::super) fn cluster(server: &mut Server, _id: ConnectionId, args: &[
             Ok(Response::OK)
         }
         "SAVECONFIG" => Ok(Response::OK),
-        "COUNTKEYSINSLOT" | "GETKEYSINSLOT" => keys_in_slot(server, args),
+        "COUNTKEYSINSLOT" | "GETKEYSINSLOT" => keys_in_slot(server, id, args),
         "SETSLOT" => set_slot(server, args),
         "ADDSLOTS" | "ADDSLOTSRANGE" | "DELSLOTS" | "DELSLOTSRANGE" => assign(server, args),
         "FAILOVER" => failover(server, args),
@@ -82,9 +82,11 @@ pub(in super::super) fn cluster(server: &mut Server, _id: ConnectionId, args: &[
     }
 }
 
-fn keys_in_slot(server: &mut Server, args: &[Bytes]) -> Answer {
+fn keys_in_slot(server: &mut Server, id: ConnectionId, args: &[Bytes]) -> Answer {
     let slot = u16::try_from(integer(&args[2])?).ok().filter(|slot| *slot < SLOTS).ok_or("ERR Invalid slot")?;
-    let keys = server.keys_in_slot(slot);
+    let own = server.session(id).database;
+    let keys = server.keys_in_slot(slot).into_iter().filter(|(database, _)| *database == own);
+    let keys: Vec<_> = keys.map(|(_, key)| key).collect();
     let Some(most) = args.get(3) else { return Ok(Response::count(keys.len())) };
     let most = usize::try_from(integer(most)?).map_err(|_| Failure::from("ERR Invalid slot or number of keys"))?;
     Ok(Response::bulks(keys.into_iter().take(most)))

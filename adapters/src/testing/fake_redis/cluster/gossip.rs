@@ -66,7 +66,9 @@ impl ClusterState {
 
     /// Reads what another node says. The result are slots that this node has lost to it, and the keys of which it is to drop.
     pub(super) fn heard(&mut self, now: Instant, header: &NodeHeader) -> Vec<u16> {
-        self.banned.retain(|_, until| *until > now);
+        if !self.banned.is_empty() {
+            self.banned.retain(|_, until| *until > now);
+        }
         if header.id == self.me().id || self.banned.contains_key(&header.id) {
             return Vec::new();
         }
@@ -98,12 +100,15 @@ impl ClusterState {
         if !self.has_vote(from) {
             return;
         }
-        for node in self.nodes.iter_mut().skip(1) {
-            if header.suspects.contains(&node.id) {
-                node.reports.insert(header.id.clone(), now);
-            } else if !node.reports.is_empty() {
+        for index in &self.reported {
+            let node = &mut self.nodes[*index];
+            if !header.suspects.contains(&node.id) {
                 node.reports.remove(&header.id);
             }
+        }
+        for index in header.suspects.iter().filter_map(|id| self.index_of(id)).collect::<Vec<_>>() {
+            self.nodes[index].reports.insert(header.id.clone(), now);
+            self.reported.insert(index);
         }
     }
 
@@ -200,6 +205,8 @@ impl ClusterState {
                 self.told_failed.push(self.nodes[index].id.clone());
             }
         }
+        let nodes = &self.nodes;
+        self.reported.retain(|index| !nodes[*index].reports.is_empty());
         self.update_state(now);
         self.call_election(now, offset);
     }

@@ -87,17 +87,17 @@ impl Server {
 
     /// Its keys as a primary of slots that belong to others, and whether it awaits the slot.
     #[must_use]
-    pub fn foreign_keys(&self) -> Vec<(u16, Bytes, bool)> {
+    pub fn foreign_keys(&self) -> Vec<(u16, PlacedKey, bool)> {
         let Some(cluster) = self.cluster.as_ref().filter(|cluster| cluster.me().primary.is_none()) else { return Vec::new() };
-        let keys = self.databases[0].keys().map(|key| (slot_of(key), key));
+        let keys = self.keys().into_iter().map(|placed| (slot_of(&placed.1), placed));
         let foreign = keys.filter(|(slot, _)| cluster.owner(*slot) != Some(0));
-        foreign.map(|(slot, key)| (slot, key.clone(), cluster.importing.contains_key(&slot))).collect()
+        foreign.map(|(slot, placed)| (slot, placed, cluster.importing.contains_key(&slot))).collect()
     }
 
     /// Whether it has this key.
     #[must_use]
-    pub fn has_key(&self, key: &[u8]) -> bool {
-        self.databases[0].contains(key)
+    pub fn has_key(&self, (database, key): &PlacedKey) -> bool {
+        self.databases[*database].contains(key)
     }
 
     /// Whether it is about to give this slot away.
@@ -109,7 +109,7 @@ impl Server {
 
     /// A key that it has and that nobody can read: its slot belongs to another node.
     #[must_use]
-    pub fn stranded(&self, key: Bytes) -> LostWrite {
+    pub fn stranded(&self, (_, key): PlacedKey) -> LostWrite {
         self.replication.stranded(self.now, vec![b"RESTORE".to_vec(), key])
     }
 
@@ -142,13 +142,16 @@ impl Server {
         let Some(cluster) = &mut self.cluster else { return };
         let version = cluster.version;
         let lost = cluster.heard(now, header);
+        let (has_changed, has_left) = (cluster.version != version, !cluster.left.is_empty());
         if !lost.is_empty() {
             self.drop_slots(now, &lost);
         }
-        if self.cluster.as_ref().is_some_and(|cluster| cluster.version != version) {
+        if has_changed {
             self.make_cluster_news();
         }
-        self.follow_cluster(now);
+        if has_changed || has_left {
+            self.follow_cluster(now);
+        }
     }
 
     /// Time has passed: what has become of the others, and of the cluster.
@@ -164,7 +167,7 @@ impl Server {
             if cluster.told_failed.len() != told || cluster.election != had_election {
                 self.make_cluster_news();
             }
-            self.leave_slots(now);
+            self.follow_cluster(now);
         }
     }
 
@@ -225,32 +228,35 @@ impl Server {
         self.follow_cluster(now);
     }
 
-    /// All keys of database 0, in order.
+    /// All keys, in order.
     #[must_use]
-    pub fn keys(&self) -> Vec<Bytes> {
-        self.databases[0].keys().cloned().collect()
+    pub fn keys(&self) -> Vec<PlacedKey> {
+        let keys = self.databases.iter().enumerate();
+        keys.flat_map(|(number, database)| database.keys().map(move |key| (number, key.clone()))).collect()
     }
 
     /// The keys of a slot, in order.
     #[must_use]
-    pub fn keys_in_slot(&self, slot: u16) -> Vec<Bytes> {
-        self.databases[0].keys().filter(|key| slot_of(key) == slot).cloned().collect()
+    pub fn keys_in_slot(&self, slot: u16) -> Vec<PlacedKey> {
+        self.keys().into_iter().filter(|(_, key)| slot_of(key) == slot).collect()
     }
 
     /// Takes a key out, to be given to another node.
-    pub fn take_key(&mut self, now: Instant, key: &[u8]) -> Option<MovedKey> {
+    pub fn take_key(&mut self, now: Instant, placed: &PlacedKey) -> Option<MovedKey> {
         self.tick(now);
-        let entry = self.databases[0].remove(key)?;
+        let entry = self.databases[placed.0].remove(&placed.1)?;
         self.settle();
-        Some(MovedKey { key: key.to_vec(), entry })
+        Some(MovedKey { placed: placed.clone(), entry })
     }
 
     /// Puts a key in that another node has given.
     pub fn put_key(&mut self, now: Instant, moved: MovedKey) {
         self.tick(now);
-        self.note_write(0, &[b"RESTORE".to_vec(), moved.key.clone()]);
-        self.databases[0].put(&moved.key, moved.entry.value);
-        self.databases[0].set_expiry(&moved.key, moved.entry.expires_at);
+        let (number, key) = moved.placed;
+        self.note_write(0, &[b"RESTORE".to_vec(), key.clone()]);
+        let database = &mut self.databases[number];
+        database.put(&key, moved.entry.value);
+        database.set_expiry(&key, moved.entry.expires_at);
         self.settle();
         self.run_all();
     }
@@ -258,19 +264,21 @@ impl Server {
     /// The keys of slots that another node has now.
     fn drop_slots(&mut self, now: Instant, slots: &[u16]) {
         self.tick(now);
-        let keys: Vec<_> = self.databases[0].keys().filter(|key| slots.contains(&slot_of(key))).cloned().collect();
-        for key in keys {
-            self.databases[0].remove(&key);
-            let write = self.replication.stranded(self.now, vec![b"RESTORE".to_vec(), key]);
+        for placed in self.keys().into_iter().filter(|(_, key)| slots.contains(&slot_of(key))) {
+            self.databases[placed.0].remove(&placed.1);
+            let write = self.stranded(placed);
             self.replication.lost.push(write);
         }
         self.settle();
     }
 }
 
+/// The number of a database, and a key there.
+type PlacedKey = (usize, Bytes);
+
 /// A key with its value, on the way from one node to another.
 #[derive(Debug)]
 pub struct MovedKey {
-    key: Bytes,
+    placed: PlacedKey,
     entry: KeyEntry,
 }

@@ -106,6 +106,6 @@ impl Server {
         let own_name = |name: String| self.behaviour.renamed_commands.get(&name).cloned().unwrap_or(name);
         let spec = |args: &Vec<Bytes>| find_command(&own_name(upper(&args[0])));
         let commands: Vec<_> = queued.iter().filter_map(|args| Some((spec(args)?, args.as_slice()))).collect();
-        cluster.check_route(&self.databases[0], session, &commands)
+        cluster.check_route(&self.databases[session.database], session, &commands)
     }
 }

@@ -43,7 +43,7 @@ impl Server {
             let Some(spec) = find_command(&upper(&blocked.wait.args[0])) else { continue };
             let args = blocked.wait.args.as_slice();
             let is_here = blocked.wait.keys.first().is_some_and(|key| cluster.serves(slot_of(key)));
-            if !is_here && let Err(failure) = cluster.check_route(&self.databases[0], session, &[(spec, args)]) {
+            if !is_here && let Err(failure) = cluster.check_route(&self.databases[session.database], session, &[(spec, args)]) {
                 redirected.push((*id, failure));
             }
         }

@@ -1,6 +1,6 @@
 //! What one node believes: the nodes, who owns each slot, and whether the cluster serves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -131,6 +131,8 @@ pub(in super::super) struct ClusterState {
     pub(super) election: Option<FakeElection>,
     /// What it has found out and tells all at once: ids of nodes that have failed.
     pub(super) told_failed: Vec<String>,
+    /// Those of which there are reports.
+    pub(super) reported: BTreeSet<NodeIndex>,
     /// Ids that are not taken in before then.
     pub(super) banned: BTreeMap<String, Instant>,
     /// Changes with what the header says.
@@ -160,6 +162,7 @@ impl ClusterState {
             importing: BTreeMap::new(),
             election: None,
             told_failed: Vec::new(),
+            reported: BTreeSet::new(),
             banned: BTreeMap::new(),
             version: 1,
             left: Vec::new(),
