@@ -1,6 +1,12 @@
 //! The fake Redis answers as a real one: the same commands go to both, and the bytes of the replies are compared.
 
+mod cluster;
+mod cluster_moves;
+mod cluster_seeds;
+mod fake_client;
 mod generator;
+mod real_cluster;
+mod replication;
 mod rules;
 mod scenes;
 mod templates;

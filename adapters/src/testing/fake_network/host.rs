@@ -57,6 +57,14 @@ impl FakeHost {
         });
     }
 
+    /// Whether bytes arrive in both directions.
+    pub(crate) fn passes(&self) -> bool {
+        self.network.change(|links| {
+            let host = links.host(&self.place);
+            !host.holds_to_server && !host.holds_to_client
+        })
+    }
+
     /// Cuts all connections now.
     pub fn cut(&self, cut: Cut) {
         let now = self.network.runtime.now();

@@ -1,8 +1,10 @@
 //! What a network consists of: hosts, names, and the connections between the clients and the hosts.
 
+use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Weak;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -67,6 +69,10 @@ pub(super) struct NetworkState {
     pub(super) resolution_time: Duration,
     pub(super) stream_limit: Option<usize>,
     pub(super) dialling: usize,
+    /// The servers of this crate, so that they find each other.
+    pub(super) owners: BTreeMap<SocketAddr, Weak<dyn Any + Send + Sync>>,
+    /// Servers of different groups do not hear each other; those without one are a group of their own.
+    pub(super) groups: BTreeMap<SocketAddr, usize>,
     /// FNV-1a of everything that was sent.
     pub(super) digest: u64,
     pub(super) woken: Vec<Waker>,
@@ -85,6 +91,8 @@ impl NetworkState {
             resolution_time: Duration::ZERO,
             stream_limit: None,
             dialling: 0,
+            owners: BTreeMap::new(),
+            groups: BTreeMap::new(),
             digest: 0xcbf2_9ce4_8422_2325,
             woken: Vec::new(),
         }

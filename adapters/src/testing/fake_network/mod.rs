@@ -9,11 +9,12 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
+use std::any::Any;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use redis_manager_core::testing::FakeRuntime;
@@ -181,14 +182,57 @@ impl FakeNetwork {
         })
     }
 
+    /// The first address of a name that is known.
+    pub(crate) fn known_address(&self, name: &str) -> Option<IpAddr> {
+        name.parse().ok().or_else(|| self.shared.change(|links| links.names.get(name)?.first().copied()))
+    }
+
+    /// Says which server listens at an address, so that other servers find it.
+    pub(crate) fn set_owner(&self, address: SocketAddr, owner: Weak<dyn Any + Send + Sync>) {
+        self.shared.change(|links| links.owners.insert(address, owner));
+    }
+
+    pub(crate) fn owner_of(&self, address: SocketAddr) -> Option<Arc<dyn Any + Send + Sync>> {
+        self.shared.change(|links| links.owners.get(&address)?.upgrade())
+    }
+
+    /// Puts servers into a group: those of different groups do not hear each other. None: back to those without one.
+    pub(crate) fn set_group(&self, address: SocketAddr, group: Option<usize>) {
+        self.shared.change(|links| match group {
+            Some(group) => links.groups.insert(address, group),
+            None => links.groups.remove(&address),
+        });
+    }
+
+    pub(crate) fn group_of(&self, address: SocketAddr) -> Option<usize> {
+        self.shared.change(|links| links.groups.get(&address).copied())
+    }
+
+    /// Dials an address, for a client of your own.
+    ///
+    /// # Errors
+    ///
+    /// What a dial of a manager gets: `ConnectionRefused` where nobody listens, `HostUnreachable`, or `EMFILE` at the limit of streams.
+    ///
+    /// # Cancel safety
+    ///
+    /// If it is dropped nothing is left open.
+    pub async fn connect(&self, address: SocketAddr) -> io::Result<FakeStream> {
+        self.dial_stream(HostAddress::Tcp(address)).await
+    }
+
     async fn dial(&self, place: HostAddress) -> io::Result<BoxStream> {
+        self.dial_stream(place).await.map(|stream| Box::new(stream) as BoxStream)
+    }
+
+    async fn dial_stream(&self, place: HostAddress) -> io::Result<FakeStream> {
         let _dialling = Dialling::begin(&self.shared)?;
         let mut again_after = SENT_AGAIN_AFTER;
         loop {
             let answered_after = self.shared.change(|links| links.round_trip(&place));
             self.sleep(answered_after).await;
             if let Some(answer) = self.shared.change(|links| links.dial(&place)) {
-                return answer.map(|link| Box::new(FakeStream::new(Arc::clone(&self.shared), link, Side::Client)) as BoxStream);
+                return answer.map(|link| FakeStream::new(Arc::clone(&self.shared), link, Side::Client));
             }
             self.sleep(again_after).await;
             again_after = again_after.saturating_mul(2);

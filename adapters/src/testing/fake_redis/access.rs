@@ -4,7 +4,7 @@ use super::behaviour::FakeUser;
 use super::reply::{Answer, Response};
 use super::server::{ConnectionId, Server};
 use super::spec::CommandSpec;
-use super::subcommands::unknown_subcommand;
+use super::subcommands::{has_subcommands, unknown_subcommand};
 use super::words::{Bytes, Failure, SYNTAX, matches_glob, strict_integer, upper};
 
 const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";
@@ -16,7 +16,13 @@ const HELLO_NEEDS_AUTH: &str = "NOAUTH HELLO must be called with the client alre
 pub(super) const BAD_NAME: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
 
 pub(super) fn check_rights(user: &FakeUser, spec: &CommandSpec, args: &[Bytes]) -> Result<(), Failure> {
-    if user.commands.as_ref().is_some_and(|commands| !commands.contains(spec.name)) {
+    if let Some(word) = args.get(1).filter(|_| has_subcommands(spec.name)) {
+        let full = format!("{}|{}", spec.name, upper(word));
+        if user.refused.contains(&full) {
+            return Err(format!("NOPERM this user has no permissions to run the '{}' command", full.to_ascii_lowercase()).into());
+        }
+    }
+    if user.refused.contains(spec.name) || user.commands.as_ref().is_some_and(|commands| !commands.contains(spec.name)) {
         let name = spec.name.to_ascii_lowercase();
         return Err(format!("NOPERM this user has no permissions to run the '{name}' command").into());
     }
@@ -97,7 +103,7 @@ pub(super) fn hello(server: &mut Server, id: ConnectionId, args: &[Bytes]) -> An
     if let Some(name) = name {
         session.name = name;
     }
-    let role = if server.behaviour.read_only { "replica" } else { "master" };
+    let role = if server.behaviour.read_only || server.replication.is_replica() { "replica" } else { "master" };
     let version = server.behaviour.version.clone();
     let pair = |key: &str, value: Response| (Response::text(key), value);
     Ok(Response::Map(vec![
@@ -105,7 +111,7 @@ pub(super) fn hello(server: &mut Server, id: ConnectionId, args: &[Bytes]) -> An
         pair("version", Response::text(version)),
         pair("proto", Response::Integer(if resp3 { 3 } else { 2 })),
         pair("id", Response::Integer(i64::try_from(id).unwrap_or(i64::MAX))),
-        pair("mode", Response::text("standalone")),
+        pair("mode", Response::text(if server.cluster.is_some() { "cluster" } else { "standalone" })),
         pair("role", Response::text(role)),
         pair("modules", Response::Array(Vec::new())),
     ]))

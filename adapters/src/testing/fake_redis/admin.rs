@@ -64,25 +64,6 @@ pub(super) fn time(server: &mut Server, _id: ConnectionId, _args: &[Bytes]) -> A
     Ok(Response::bulks([(ms / 1_000).to_string().into_bytes(), micros.to_string().into_bytes()]))
 }
 
-pub(super) fn role(server: &mut Server, _id: ConnectionId, _args: &[Bytes]) -> Answer {
-    Ok(Response::Array(if server.behaviour.read_only || server.behaviour.master_down {
-        let state = if server.behaviour.master_down { "connect" } else { "connected" };
-        let (host, state) = (Response::text("127.0.0.1"), Response::text(state));
-        vec![Response::text("slave"), host, Response::Integer(6379), state, Response::Integer(0)]
-    } else {
-        vec![Response::text("master"), Response::Integer(0), Response::Array(Vec::new())]
-    }))
-}
-
-pub(super) fn wait(_server: &mut Server, _id: ConnectionId, args: &[Bytes]) -> Answer {
-    integer(&args[1])?;
-    let timeout = strict_integer(&args[2]).ok_or("ERR timeout is not an integer or out of range")?;
-    if timeout < 0 {
-        return Err("ERR timeout is negative".into());
-    }
-    Ok(Response::Integer(0))
-}
-
 pub(super) fn command(_server: &mut Server, _id: ConnectionId, args: &[Bytes]) -> Answer {
     match args.get(1).map(|word| upper(word)).as_deref() {
         Some("COUNT") if args.len() == 2 => Ok(Response::count(Server::command_count())),
@@ -107,6 +88,7 @@ fn setting(server: &Server, name: &str) -> Option<String> {
         "maxclients" => server.behaviour.max_clients.to_string(),
         "requirepass" => server.behaviour.password.clone().unwrap_or_default(),
         "appendonly" => String::from("no"),
+        "replica-serve-stale-data" => String::from(if server.replication.serves_stale_data { "yes" } else { "no" }),
         "maxmemory" | "timeout" => server.config.get(name).cloned().unwrap_or_else(|| String::from("0")),
         "maxmemory-policy" => server.config.get(name).cloned().unwrap_or_else(|| String::from("noeviction")),
         "save" => String::new(),
@@ -114,8 +96,17 @@ fn setting(server: &Server, name: &str) -> Option<String> {
     })
 }
 
-const SETTINGS: [&str; 8] =
-    ["appendonly", "databases", "maxclients", "maxmemory", "maxmemory-policy", "requirepass", "save", "timeout"];
+const SETTINGS: [&str; 9] = [
+    "appendonly",
+    "databases",
+    "maxclients",
+    "maxmemory",
+    "maxmemory-policy",
+    "replica-serve-stale-data",
+    "requirepass",
+    "save",
+    "timeout",
+];
 
 pub(super) fn config(server: &mut Server, _id: ConnectionId, args: &[Bytes]) -> Answer {
     match (upper(&args[1]).as_str(), args.len()) {
@@ -144,6 +135,7 @@ fn set_config(server: &mut Server, pairs: &[Bytes]) -> Answer {
                     Failure::from("ERR CONFIG SET failed (possibly related to argument 'maxclients') - argument couldn't be parsed into an integer")
                 })?;
             }
+            "replica-serve-stale-data" => server.replication.serves_stale_data = value.eq_ignore_ascii_case("yes"),
             "maxmemory" | "maxmemory-policy" | "timeout" | "save" | "appendonly" => {
                 server.config.insert(name, value);
             }
@@ -174,7 +166,7 @@ pub(super) fn info(server: &mut Server, _id: ConnectionId, args: &[Bytes]) -> An
         "Server",
         vec![
             format!("redis_version:{version}"),
-            "redis_mode:standalone".into(),
+            format!("redis_mode:{}", if server.cluster.is_some() { "cluster" } else { "standalone" }),
             "process_id:1".into(),
             "tcp_port:6379".into(),
             format!("uptime_in_seconds:{up}"),
@@ -191,7 +183,13 @@ pub(super) fn info(server: &mut Server, _id: ConnectionId, args: &[Bytes]) -> An
     );
     let policy = setting(server, "maxmemory-policy").unwrap_or_default();
     add("Memory", vec!["used_memory:1000000".into(), format!("maxmemory_policy:{policy}")]);
-    add("Persistence", vec![format!("loading:{}", u8::from(server.behaviour.loading)), "aof_enabled:0".into()]);
+    add(
+        "Persistence",
+        vec![
+            format!("loading:{}", u8::from(server.behaviour.loading || server.replication.is_loading(server.now))),
+            "aof_enabled:0".into(),
+        ],
+    );
     add(
         "Stats",
         vec![
@@ -199,13 +197,8 @@ pub(super) fn info(server: &mut Server, _id: ConnectionId, args: &[Bytes]) -> An
             format!("total_commands_processed:{}", server.journal.total()),
         ],
     );
-    let replication = if server.behaviour.read_only {
-        vec!["role:slave", "master_host:127.0.0.1", "master_port:6379", "master_link_status:up", "slave_read_only:1"]
-    } else {
-        vec!["role:master", "connected_slaves:0"]
-    };
-    add("Replication", replication.into_iter().map(String::from).collect());
-    add("Cluster", vec!["cluster_enabled:0".into()]);
+    add("Replication", server.replication_lines());
+    add("Cluster", vec![format!("cluster_enabled:{}", u8::from(server.cluster.is_some()))]);
     let keys = server.databases.iter().enumerate().filter(|(_, database)| database.len() > 0);
     let line = |(index, database): (usize, &FakeDatabase)| {
         format!("db{index}:keys={},expires={},avg_ttl=0", database.len(), database.with_expiry())

@@ -47,6 +47,8 @@ pub struct FakeUser {
     pub passwords: Vec<String>,
     /// The commands, in upper case, that it may use; None: all.
     pub commands: Option<BTreeSet<String>>,
+    /// Commands, and subcommands in the form `CLUSTER|SLOTS`, in upper case, that it may not use.
+    pub refused: BTreeSet<String>,
     /// Patterns of the keys that it may use; None: all.
     pub keys: Option<Vec<String>>,
     /// A disabled user cannot log in.

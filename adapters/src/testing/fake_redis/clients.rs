@@ -24,7 +24,11 @@ pub(super) fn echo(_server: &mut Server, _id: ConnectionId, args: &[Bytes]) -> A
 
 pub(super) fn select(server: &mut Server, id: ConnectionId, args: &[Bytes]) -> Answer {
     let number = integer(&args[1])?;
-    let database = usize::try_from(number).ok().filter(|number| *number < DATABASES);
+    let databases = server.cluster.as_ref().map_or(DATABASES, |cluster| cluster.databases());
+    if databases == 1 && number != 0 {
+        return Err("ERR SELECT is not allowed in cluster mode".into());
+    }
+    let database = usize::try_from(number).ok().filter(|number| *number < databases);
     server.session(id).database = database.ok_or("ERR DB index is out of range")?;
     Ok(Response::OK)
 }
@@ -42,6 +46,7 @@ pub(super) fn reset(server: &mut Server, id: ConnectionId, _args: &[Bytes]) -> A
     session.patterns.clear();
     session.shard_channels.clear();
     session.tracking = false;
+    session.reads_replica = false;
     session.database = 0;
     session.resp3 = false;
     session.name.clear();
@@ -149,7 +154,8 @@ fn describe(server: &Server, id: ConnectionId) -> String {
     let mut flags = String::new();
     flags.extend(session.is_subscriber().then_some('P'));
     flags.extend(session.multi.is_some().then_some('x'));
-    flags.extend(session.blocked.is_some().then_some('b'));
+    flags.extend((session.blocked.is_some() || session.ack_wait.is_some()).then_some('b'));
+    flags.extend(session.reads_replica.then_some('r'));
     flags.extend(session.tracking.then_some('t'));
     flags.extend(session.dirty.then_some('d'));
     if flags.is_empty() {

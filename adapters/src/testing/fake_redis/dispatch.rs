@@ -2,22 +2,20 @@
 
 use redis_manager_core::Instant;
 
-use super::access::check_rights;
+use super::checks::READ_ONLY;
 use super::keyspace::Call;
 use super::protocol::Request;
+use super::replication::ReplicaLink;
 use super::reply::{Answer, Response};
-use super::server::{ConnectionId, DATABASES, Output, Server};
+use super::server::{ConnectionId, Output, Server};
 use super::session::{BlockedOn, FakeSession, ReplyMode};
 use super::spec::{CommandSpec, Run};
-use super::subcommands::check_subcommand;
 use super::table::{COMMANDS, find_command};
-use super::words::{Bytes, Failure, unknown_command, upper, wrong_arity};
+use super::words::{Bytes, upper};
 
 const DENIED: &str = "-DENIED Redis is running in protected mode because protected mode is enabled and no password is set for \
                       the default user. In this mode connections are only accepted from the loopback interface.\r\n";
 const TOO_MANY: &str = "-ERR max number of clients reached\r\n";
-const READ_ONLY: &str = "READONLY You can't write against a read only replica.";
-const MASTER_DOWN: &str = "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.";
 /// Commands that one transaction may queue.
 const MAX_QUEUED: usize = 65_536;
 
@@ -81,6 +79,9 @@ impl Server {
         if !keep_data {
             self.databases.iter_mut().for_each(super::keyspace::FakeDatabase::clear);
         }
+        self.replication.link = ReplicaLink::Never;
+        self.restart_cluster(now);
+        self.replication.followers.clear();
         self.settle();
     }
 
@@ -99,10 +100,11 @@ impl Server {
         }
         self.settle();
         self.end_waits();
+        self.end_ack_waits();
     }
 
     /// Reads on from every connection that may, until all wait for bytes.
-    fn run_all(&mut self) {
+    pub(super) fn run_all(&mut self) {
         while let Some(id) = self.runnable.pop_front() {
             self.read_on(id);
         }
@@ -142,6 +144,12 @@ impl Server {
             self.session(id).reply_mode = ReplyMode::Skip;
         }
         let answer = self.process(id, &args);
+        if !matches!(upper(&args[0]).as_str(), "ASKING" | "MULTI")
+            && let Some(session) = self.sessions.get_mut(&id)
+            && session.multi.is_none()
+        {
+            session.is_asking = false;
+        }
         self.answer(id, answer);
         self.settle();
     }
@@ -162,6 +170,9 @@ impl Server {
 
     fn answer(&mut self, id: ConnectionId, answer: Answer) {
         let reply = answer.unwrap_or_else(Response::Error);
+        if let Response::WaitForReplicas = reply {
+            return;
+        }
         if let Response::Wait(wait) = reply {
             self.arrivals += 1;
             let (arrival, until) = (self.arrivals, wait.timeout_ms.map(|ms| self.after_ms(ms)));
@@ -218,57 +229,6 @@ impl Server {
         }
     }
 
-    /// The error of a refused command; a refused EXEC ends its transaction.
-    fn refuse(&mut self, id: ConnectionId, args: &[Bytes], failure: Failure) -> Failure {
-        if upper(&args[0]) != "EXEC" {
-            return failure;
-        }
-        self.session(id).end_transaction();
-        let why = failure.0.strip_prefix(b"ERR ").unwrap_or(&failure.0);
-        Failure([b"EXECABORT Transaction discarded because of: ", why].concat())
-    }
-
-    /// The checks before a command is carried out or queued, in the order of Redis's own.
-    fn check(&mut self, id: ConnectionId, args: &[Bytes]) -> Result<&'static CommandSpec, Failure> {
-        let name = upper(&args[0]);
-        let own_name = self.behaviour.renamed_commands.get(&name).unwrap_or(&name);
-        let is_disabled = *own_name == name && self.behaviour.disabled_commands.contains(&name);
-        let spec = find_command(own_name).filter(|_| !is_disabled).ok_or_else(|| unknown_command(args))?;
-        if !spec.takes(args.len()) {
-            return Err(wrong_arity(&spec.name.to_ascii_lowercase()));
-        }
-        check_subcommand(spec.name, args, self.behaviour.is_at_least(7, 2))?;
-        let (loading, read_only, full) = (self.behaviour.loading, self.behaviour.read_only, self.behaviour.out_of_memory);
-        let session = self.sessions.get(&id).expect("an open connection");
-        if !session.authenticated && !spec.has('n') {
-            return Err("NOAUTH Authentication required.".into());
-        }
-        if !spec.has('n') {
-            let user = self.behaviour.user(&session.user).unwrap_or_default();
-            check_rights(&user, spec, args)?;
-        }
-        if full && spec.has('m') {
-            return Err("OOM command not allowed when used memory > 'maxmemory'.".into());
-        }
-        if read_only && spec.has('w') {
-            return Err(READ_ONLY.into());
-        }
-        if session.is_subscriber() && !session.resp3 && !spec.has('p') {
-            let name = spec.name.to_ascii_lowercase();
-            return Err(format!(
-                "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
-            )
-            .into());
-        }
-        if self.behaviour.master_down && !spec.has('l') {
-            return Err(MASTER_DOWN.into());
-        }
-        if loading && !spec.has('l') {
-            return Err("LOADING Redis is loading the dataset in memory".into());
-        }
-        Ok(spec)
-    }
-
     /// Carries out one command that has passed the checks.
     pub(super) fn run(&mut self, id: ConnectionId, spec: &CommandSpec, args: &[Bytes]) -> Answer {
         let answer = match spec.run {
@@ -280,7 +240,10 @@ impl Server {
                 run(&mut Call { db, args, now_ms, resp3: session.resp3, draw: &mut self.draw })
             }
         };
-        let carried_out = answer.as_ref().is_ok_and(|reply| !matches!(reply, Response::Wait(_)));
+        let carried_out = answer.as_ref().is_ok_and(|reply| !matches!(reply, Response::Wait(_) | Response::WaitForReplicas));
+        if carried_out && spec.has('w') {
+            self.note_write(id, args);
+        }
         self.journal.add(self.now, id, args, carried_out);
         answer
     }
@@ -290,11 +253,12 @@ impl Server {
         let name = upper(&args[0]);
         let own_name = self.behaviour.renamed_commands.get(&name).unwrap_or(&name);
         let spec = find_command(own_name).expect("it was found when it was queued");
-        if self.behaviour.read_only && spec.has('w') {
+        if (self.behaviour.read_only || self.replication.is_replica()) && spec.has('w') {
             return Response::Error(READ_ONLY.into());
         }
         match self.run(id, spec, args) {
             Ok(Response::Wait(wait)) => *wait.at_once,
+            Ok(Response::WaitForReplicas) => self.acks_so_far(id),
             Ok(reply) => reply,
             Err(failure) => Response::Error(failure),
         }
@@ -316,17 +280,18 @@ impl Server {
     pub(super) fn settle(&mut self) {
         let now_ms = self.unix_ms();
         loop {
-            let mut is_calm = true;
-            for database in 0..DATABASES {
-                self.databases[database].expire(now_ms);
-                for key in self.databases[database].take_touched() {
-                    is_calm = false;
-                    self.tell_watchers(database, &key);
-                    self.serve_waiting(database, &key);
-                }
+            let mut touched = Vec::new();
+            for (number, database) in self.databases.iter_mut().enumerate() {
+                database.expire(now_ms);
+                touched.extend(database.take_touched().into_iter().map(|key| (number, key)));
             }
-            if is_calm {
+            self.log_effects(&touched);
+            if touched.is_empty() {
                 return;
+            }
+            for (database, key) in touched {
+                self.tell_watchers(database, &key);
+                self.serve_waiting(database, &key);
             }
         }
     }

@@ -88,8 +88,8 @@ pub(super) struct KeyEntry {
 }
 
 /// One of the 16 databases. Expired keys are taken out before each command, so a look-up asks for no time.
-#[derive(Debug, Default)]
-pub(super) struct FakeDatabase {
+#[derive(Clone, Debug, Default)]
+pub struct FakeDatabase {
     entries: BTreeMap<Bytes, KeyEntry>,
     expiries: BTreeSet<(i64, Bytes)>,
     touched: Vec<Bytes>,

@@ -92,46 +92,63 @@ pub(super) fn sunsubscribe(server: &mut Server, id: ConnectionId, args: &[Bytes]
     unsubscribe_from(server, id, args, SubscriptionKind::Shard)
 }
 
-/// Sends to a subscriber, whatever its CLIENT REPLY says.
 fn push(server: &mut Server, id: ConnectionId, words: &[&[u8]]) {
-    let message = Response::Push(words.iter().map(|word| Response::text(*word)).collect());
-    let mut bytes = Vec::new();
-    message.encode(server.session(id).resp3, &mut bytes);
-    server.send(id, bytes);
+    server.push_message(id, &Response::Push(words.iter().map(|word| Response::text(*word)).collect()));
 }
 
 pub(super) fn publish(server: &mut Server, _id: ConnectionId, args: &[Bytes]) -> Answer {
-    let (channel, text) = (&args[1], &args[2]);
-    let ids: Vec<_> = server.sessions.keys().copied().collect();
-    let mut receivers = 0;
-    for id in &ids {
-        if server.session(*id).channels.contains(channel) {
-            push(server, *id, &[b"message", channel, text]);
-            receivers += 1;
-        }
-    }
-    for id in ids {
-        for pattern in server.session(id).patterns.clone() {
-            if matches_glob(&pattern, channel) {
-                push(server, id, &[b"pmessage", &pattern, channel, text]);
-                receivers += 1;
-            }
-        }
-    }
+    let receivers = server.publish(&args[1], &args[2]);
+    server.send_over_bus(&args[1], &args[2], false);
     server.published_to_none += u64::from(receivers == 0);
     Ok(Response::count(receivers))
 }
 
-pub(super) fn spublish(server: &mut Server, _id: ConnectionId, args: &[Bytes]) -> Answer {
-    let (channel, text) = (&args[1], &args[2]);
-    let ids: Vec<_> = server.sessions.keys().copied().collect();
-    let mut receivers = 0;
-    for id in ids {
-        if server.session(id).shard_channels.contains(channel) {
-            push(server, id, &[b"smessage", channel, text]);
-            receivers += 1;
+impl Server {
+    /// Publishes a message to those who have subscribed here, by channel or by pattern. The result is how many got it.
+    pub fn publish(&mut self, channel: &[u8], text: &[u8]) -> usize {
+        let ids: Vec<_> = self.sessions.keys().copied().collect();
+        let mut receivers = 0;
+        for id in &ids {
+            if self.session(*id).channels.contains(channel) {
+                push(self, *id, &[b"message", channel, text]);
+                receivers += 1;
+            }
         }
+        for id in ids {
+            for pattern in self.session(id).patterns.clone() {
+                if matches_glob(&pattern, channel) {
+                    push(self, id, &[b"pmessage", &pattern, channel, text]);
+                    receivers += 1;
+                }
+            }
+        }
+        receivers
     }
+
+    /// The same for a sharded channel.
+    pub fn publish_sharded(&mut self, channel: &[u8], text: &[u8]) -> usize {
+        let ids: Vec<_> = self.sessions.keys().copied().collect();
+        let mut receivers = 0;
+        for id in ids {
+            if self.session(id).shard_channels.contains(channel) {
+                push(self, id, &[b"smessage", channel, text]);
+                receivers += 1;
+            }
+        }
+        receivers
+    }
+
+    /// Sends to a subscriber, whatever its CLIENT REPLY says.
+    pub(super) fn push_message(&mut self, id: ConnectionId, message: &Response) {
+        let mut bytes = Vec::new();
+        message.encode(self.session(id).resp3, &mut bytes);
+        self.send(id, bytes);
+    }
+}
+
+pub(super) fn spublish(server: &mut Server, _id: ConnectionId, args: &[Bytes]) -> Answer {
+    let receivers = server.publish_sharded(&args[1], &args[2]);
+    server.send_over_bus(&args[1], &args[2], true);
     server.published_to_none += u64::from(receivers == 0);
     Ok(Response::count(receivers))
 }

@@ -26,6 +26,8 @@ pub(super) enum Response {
     Several(Vec<Response>),
     /// No reply yet.
     Wait(Box<KeyWait>),
+    /// No reply yet: the session waits for replicas.
+    WaitForReplicas,
 }
 
 /// What a blocking command waits for.
@@ -100,7 +102,7 @@ impl Response {
                 }
             }
             Self::Several(replies) => replies.iter().for_each(|reply| reply.encode(resp3, out)),
-            Self::Wait(_) => {}
+            Self::Wait(_) | Self::WaitForReplicas => {}
         }
     }
 }

@@ -6,8 +6,10 @@ use std::time::Duration;
 use redis_manager_core::Instant;
 
 use super::behaviour::Behaviour;
+use super::cluster::ClusterState;
 use super::journal::{Journal, Seen};
 use super::keyspace::{Draw, FakeDatabase};
+use super::replication::Replication;
 use super::session::FakeSession;
 use super::words::Bytes;
 
@@ -50,7 +52,7 @@ pub struct ConnectionSeen {
     pub watching: bool,
     /// There is a subscription of any kind.
     pub subscribed: bool,
-    /// A command waits for a key.
+    /// A command waits for a key, or WAIT for replicas.
     pub blocked: bool,
 }
 
@@ -79,6 +81,9 @@ pub struct Server {
     pub(super) pauses_all: bool,
     pub(super) published_to_none: u64,
     pub(super) config: BTreeMap<String, String>,
+    pub(super) replication: Replication,
+    /// None: it is no node of a cluster.
+    pub(super) cluster: Option<Box<ClusterState>>,
 }
 
 impl Server {
@@ -101,6 +106,8 @@ impl Server {
             pauses_all: false,
             published_to_none: 0,
             config: BTreeMap::new(),
+            replication: Replication::new(seed),
+            cluster: None,
         }
     }
 
@@ -120,7 +127,8 @@ impl Server {
     pub fn next_deadline(&self) -> Option<Instant> {
         let expiries = self.databases.iter().filter_map(FakeDatabase::next_expiry).map(instant_of);
         let waits = self.sessions.values().filter_map(|session| session.blocked.as_ref()?.until);
-        expiries.chain(waits).chain(self.paused_until).min()
+        let acks = self.sessions.values().filter_map(|session| session.ack_wait.as_ref()?.until);
+        expiries.chain(waits).chain(acks).chain(self.paused_until).min()
     }
 
     /// The connections that are open, by id.
@@ -136,7 +144,7 @@ impl Server {
             in_multi: session.multi.is_some(),
             watching: !session.watched.is_empty(),
             subscribed: session.is_subscriber(),
-            blocked: session.blocked.is_some(),
+            blocked: session.blocked.is_some() || session.ack_wait.is_some(),
         };
         self.sessions.iter().map(seen).collect()
     }

@@ -24,6 +24,14 @@ pub(super) struct BlockedOn {
     pub(super) until: Option<Instant>,
 }
 
+/// WAIT, until so many replicas have all writes up to here.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AckWait {
+    pub(super) offset: u64,
+    pub(super) replicas: usize,
+    pub(super) until: Option<Instant>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReplyMode {
     On,
@@ -52,6 +60,11 @@ pub(super) struct FakeSession {
     pub(super) patterns: BTreeSet<Bytes>,
     pub(super) shard_channels: BTreeSet<Bytes>,
     pub(super) blocked: Option<BlockedOn>,
+    pub(super) ack_wait: Option<AckWait>,
+    /// READONLY was said: replicas answer reads.
+    pub(super) reads_replica: bool,
+    /// ASKING was said just before.
+    pub(super) is_asking: bool,
     /// A command that waits for the end of CLIENT PAUSE.
     pub(super) postponed: Option<Vec<Bytes>>,
     pub(super) reply_mode: ReplyMode,
@@ -81,6 +94,9 @@ impl FakeSession {
             patterns: BTreeSet::new(),
             shard_channels: BTreeSet::new(),
             blocked: None,
+            ack_wait: None,
+            reads_replica: false,
+            is_asking: false,
             postponed: None,
             reply_mode: ReplyMode::On,
             closes_after_reply: false,
@@ -94,7 +110,7 @@ impl FakeSession {
 
     /// Whether its bytes wait.
     pub(super) fn is_held(&self) -> bool {
-        self.blocked.is_some() || self.postponed.is_some() || self.closes_after_reply
+        self.blocked.is_some() || self.ack_wait.is_some() || self.postponed.is_some() || self.closes_after_reply
     }
 
     pub(super) fn subscriptions(&self) -> usize {

@@ -1,5 +1,6 @@
 //! The subcommands that exist, and how many words they take: checked before a command is carried out or queued.
 
+use super::behaviour::Behaviour;
 use super::words::{Bytes, Failure, upper, wrong_arity};
 
 /// The command, its subcommands, and the number of words as in the table of commands.
@@ -26,6 +27,32 @@ const SUBCOMMANDS: &[(&str, &[(&str, i32)])] = &[
             ("UNPAUSE", 2),
         ],
     ),
+    (
+        "CLUSTER",
+        &[
+            ("ADDSLOTS", -3),
+            ("ADDSLOTSRANGE", -4),
+            ("BUMPEPOCH", 2),
+            ("COUNT-FAILURE-REPORTS", 3),
+            ("COUNTKEYSINSLOT", 3),
+            ("DELSLOTS", -3),
+            ("DELSLOTSRANGE", -4),
+            ("FAILOVER", -2),
+            ("FORGET", 3),
+            ("GETKEYSINSLOT", 4),
+            ("INFO", 2),
+            ("KEYSLOT", 3),
+            ("MYID", 2),
+            ("NODES", 2),
+            ("REPLICAS", 3),
+            ("REPLICATE", 3),
+            ("SAVECONFIG", 2),
+            ("SETSLOT", -4),
+            ("SHARDS", 2),
+            ("SLAVES", 3),
+            ("SLOTS", 2),
+        ],
+    ),
     ("COMMAND", &[("COUNT", 2), ("DOCS", -2)]),
     ("CONFIG", &[("GET", -3), ("RESETSTAT", 2), ("REWRITE", 2), ("SET", -4)]),
     ("PUBSUB", &[("CHANNELS", -2), ("NUMPAT", 2), ("NUMSUB", -2), ("SHARDCHANNELS", -2), ("SHARDNUMSUB", -2)]),
@@ -36,10 +63,20 @@ const SUBCOMMANDS: &[(&str, &[(&str, i32)])] = &[
 /// Subcommands that came with 7.2.
 const NEWER: [&str; 2] = ["NO-TOUCH", "SETINFO"];
 
-pub(super) fn check_subcommand(name: &str, args: &[Bytes], has_newer: bool) -> Result<(), Failure> {
+/// Whether a command has subcommands.
+pub(super) fn has_subcommands(name: &str) -> bool {
+    SUBCOMMANDS.iter().any(|(command, _)| *command == name)
+}
+
+pub(super) fn check_subcommand(name: &str, args: &[Bytes], behaviour: &Behaviour) -> Result<(), Failure> {
     let Some((_, all)) = SUBCOMMANDS.iter().find(|(command, _)| *command == name) else { return Ok(()) };
     let Some(given) = args.get(1) else { return Ok(()) };
+    let has_newer = behaviour.is_at_least(7, 2);
     let word = upper(given);
+    if name == "CLUSTER" && word == "SHARDS" && !behaviour.is_at_least(7, 0) {
+        let why = b"'. Try CLUSTER HELP.".as_slice();
+        return Err(Failure([b"ERR Unknown subcommand or wrong number of arguments for '", given.as_slice(), why].concat()));
+    }
     let found = all.iter().find(|(name, _)| *name == word).filter(|_| has_newer || !NEWER.contains(&word.as_str()));
     let Some((_, arity)) = found else { return Err(unknown_subcommand(name, given)) };
     let words = i32::try_from(args.len()).unwrap_or(i32::MAX);

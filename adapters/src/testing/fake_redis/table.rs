@@ -4,8 +4,8 @@ use super::keyspace::DataCommand;
 use super::spec::KeyWords::{All, AllButLast, Counted, FirstAndCounted, None as NoKey, One, Pairs, Second, Streams, Two};
 use super::spec::{CommandSpec, KeyWords, Run, ServerCommand};
 use super::{
-    access, admin, blocking, clients, consumer_groups, counters, expiry, generic, hashes, lists, pub_sub, scan, score_ranges,
-    sets, sorted_sets, stream_reads, streams, strings, transactions,
+    access, admin, blocking, clients, cluster, consumer_groups, counters, expiry, generic, hashes, lists, pub_sub, replicas,
+    scan, score_ranges, sets, sorted_sets, stream_reads, streams, strings, transactions,
 };
 
 const fn data(name: &'static str, arity: i32, flags: &'static str, key_words: KeyWords, run: DataCommand) -> CommandSpec {
@@ -24,8 +24,10 @@ pub(super) fn find_command(name: &str) -> Option<&'static CommandSpec> {
 #[rustfmt::skip]
 pub(super) const COMMANDS: &[CommandSpec] = &[
     own("ACL", -2, "l", NoKey, access::acl),
+    own("ASKING", 1, "l", NoKey, cluster::asking),
     own("AUTH", -2, "nl", NoKey, access::auth),
     own("CLIENT", -2, "l", NoKey, clients::client),
+    own("CLUSTER", -2, "l", NoKey, cluster::cluster),
     own("COMMAND", -1, "l", NoKey, admin::command),
     own("CONFIG", -2, "l", NoKey, admin::config),
     own("COPY", -3, "wm", Two, admin::copy),
@@ -51,10 +53,14 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     own("PUBSUB", -2, "l", NoKey, pub_sub::pubsub),
     own("PUNSUBSCRIBE", -1, "lp", NoKey, pub_sub::punsubscribe),
     own("QUIT", -1, "nlpi", NoKey, clients::quit),
+    own("READONLY", 1, "l", NoKey, cluster::readonly),
+    own("READWRITE", 1, "l", NoKey, cluster::readwrite),
+    own("REPLICAOF", 3, "l", NoKey, replicas::replicaof),
     own("RESET", 1, "nlpi", NoKey, clients::reset),
-    own("ROLE", 1, "l", NoKey, admin::role),
+    own("ROLE", 1, "l", NoKey, replicas::role),
     own("SCRIPT", -2, "", NoKey, admin::refused),
     own("SELECT", 2, "l", NoKey, clients::select),
+    own("SLAVEOF", 3, "l", NoKey, replicas::replicaof),
     own("SPUBLISH", 3, "l", NoKey, pub_sub::spublish),
     own("SSUBSCRIBE", -2, "lp", NoKey, pub_sub::ssubscribe),
     own("SUBSCRIBE", -2, "lp", NoKey, pub_sub::subscribe),
@@ -62,7 +68,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     own("TIME", 1, "l", NoKey, admin::time),
     own("UNSUBSCRIBE", -1, "lp", NoKey, pub_sub::unsubscribe),
     own("UNWATCH", 1, "l", NoKey, transactions::unwatch),
-    own("WAIT", 3, "", NoKey, admin::wait),
+    own("WAIT", 3, "", NoKey, replicas::wait),
     own("WATCH", -2, "li", All, transactions::watch),
 
     data("DBSIZE", 1, "", NoKey, generic::dbsize),

@@ -27,7 +27,8 @@ pub(super) fn exec(server: &mut Server, id: ConnectionId, _args: &[Bytes]) -> An
     let session = server.session(id);
     let Some(queued) = session.multi.take() else { return Err("ERR EXEC without MULTI".into()) };
     let is_dirty = session.dirty;
-    session.end_transaction();
+    server.check_queue(id, &queued.commands).inspect_err(|_| server.session(id).end_transaction())?;
+    server.session(id).end_transaction();
     if queued.refused {
         return Err("EXECABORT Transaction discarded because of previous errors.".into());
     }
