@@ -61,6 +61,7 @@ pub(crate) const SECTIONS: &[Section] = &[
         ("L11", "A buffer that one large value made does not stay with an idle connection."),
     ] },
     Section { title: "The wire", rules: &[
+        ("N1", "Replies belong to their requests in order, whatever is cancelled, pushed or cut off; the replies to a caller that has left are dropped, once."),
         ("N4", "Bytes that arrive are a sign of life; no server gets more than its share of the executor."),
     ] },
     Section { title: "End", rules: &[
