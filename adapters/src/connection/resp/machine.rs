@@ -44,6 +44,15 @@ pub(crate) enum Sending {
     Unanswered,
 }
 
+/// What a reply was to the first request in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ReplyTaken {
+    OneOfSeveral,
+    Last,
+    /// The last one; EXEC was refused, and the server may take what follows for a part of the transaction.
+    LastOfOpenTransaction,
+}
+
 /// A request from its beginning until its outcome is taken or its caller leaves.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "its outcome must be taken, or it must be left"]
@@ -337,16 +346,21 @@ impl Machine {
         if written_to <= starts_at {
             return Err(StreamFault::Early);
         }
-        let is_last = self.take_for_first(value);
-        // An error may come before the rest of a large request, and what follows is no more understood.
-        if is_last && written_to < ends_at { Err(StreamFault::Early) } else { Ok(()) }
+        match self.take_for_first(value) {
+            // The requests behind it would get the replies of a transaction that is not theirs.
+            ReplyTaken::LastOfOpenTransaction => Err(StreamFault::OpenTransaction),
+            // An error may come before the rest of a large request, and what follows is no more understood.
+            ReplyTaken::Last if written_to < ends_at => Err(StreamFault::Early),
+            ReplyTaken::Last | ReplyTaken::OneOfSeveral => Ok(()),
+        }
     }
 
-    /// Gives a reply to the first request in flight. Whether it was its last one.
-    fn take_for_first(&mut self, value: Value) -> bool {
-        let Some(&index) = self.in_flight.front() else { return false };
+    /// Gives a reply to the first request in flight.
+    fn take_for_first(&mut self, value: Value) -> ReplyTaken {
+        let Some(&index) = self.in_flight.front() else { return ReplyTaken::OneOfSeveral };
         let entry = &mut self.entries[index as usize];
-        let Some(answer) = entry.take(value) else { return false };
+        let Some(answer) = entry.take(value) else { return ReplyTaken::OneOfSeveral };
+        let taken = if answer.leaves_open() { ReplyTaken::LastOfOpenTransaction } else { ReplyTaken::Last };
         let waits = matches!(entry, RequestEntry::Sent(_));
         self.in_flight.pop_front();
         if waits {
@@ -357,7 +371,7 @@ impl Machine {
             *entry = RequestEntry::Free;
             self.free.push(index);
         }
-        true
+        taken
     }
 
     #[inline]

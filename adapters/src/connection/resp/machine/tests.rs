@@ -213,10 +213,11 @@ fn subscriptions_are_confirmed_by_pushes_and_other_pushes_go_aside() {
     assert!(matches!(machine.take_outcome(id), Ok(RequestOutcome::Answered(Replies::One(Value::ServerError(_))))));
 }
 
-/// Guards against: the number of a reply taken for that of its command; an EXEC that is not looked at.
+/// Guards against: the number of a reply taken for that of its command; an EXEC that is not looked at; a transaction that stays
+/// open under the requests behind it; one that counts as open after a redirection.
 #[test]
 fn a_refused_transaction_says_which_of_its_commands_was_refused() {
-    let rows: [(&str, TransactionStep, &str); 4] = [
+    let rows: [(&str, TransactionStep, &str); 6] = [
         ("-NOPERM no\r\n$1\r\na\r\n$1\r\nb\r\n-ERR EXEC without MULTI\r\n", TransactionStep::Multi, "MULTI, so that"),
         (
             "+OK\r\n-ERR first\r\n+QUEUED\r\n-EXECABORT x\r\n",
@@ -229,6 +230,8 @@ fn a_refused_transaction_says_which_of_its_commands_was_refused() {
             "command 2 (ECHO) because of: LOADING no",
         ),
         ("+OK\r\n+QUEUED\r\n+QUEUED\r\n-NOPERM exec\r\n", TransactionStep::Exec, "EXEC because of: NOPERM exec"),
+        ("-NOPERM no\r\n$1\r\na\r\n$1\r\nb\r\n-NOPERM no\r\n", TransactionStep::Multi, "MULTI, so that"),
+        ("+OK\r\n+QUEUED\r\n+QUEUED\r\n-MOVED 7 a:1\r\n", TransactionStep::Exec, "EXEC because of: MOVED 7 a:1"),
     ];
     let mut pipeline = Pipeline::new();
     pipeline.atomic().add_command(echo("a")).add_command(echo("b"));
@@ -237,7 +240,9 @@ fn a_refused_transaction_says_which_of_its_commands_was_refused() {
         let mut machine = Machine::new(wide());
         let id = send(&mut machine, request);
         write_all(&mut machine);
-        assert_eq!(machine.receive(replies.as_bytes()), Ok(()));
+        let stays_open = words.contains("NOPERM exec");
+        let fault = if stays_open { Err(StreamFault::OpenTransaction) } else { Ok(()) };
+        assert_eq!(machine.receive(replies.as_bytes()), fault, "{replies}");
         let Ok(RequestOutcome::Answered(answer)) = machine.take_outcome(id) else { panic!("{replies}: it is not answered") };
         let Replies::Refused(refused) = &answer else { panic!("{replies}: {answer:?}") };
         assert_eq!(refused.errors[0].0, step, "{replies}");
