@@ -11,8 +11,7 @@ mod shared_task;
 mod state;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, OnceLock, PoisonError, Weak};
 use std::task::{Context, Waker};
 
 use redis_manager_core::{ConnectionMonitor, Instant, Task};
@@ -28,6 +27,7 @@ use crate::redis_node::secrets::Secrets;
 use crate::redis_node::socket_end::SocketEnd;
 use crate::redis_node::watcher::{WatchHandle, WatchTarget, Watcher};
 use crate::stream::BoxStream;
+use crate::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
 
 use self::state::{SocketDriver, SocketState, Turn};
 
@@ -325,5 +325,7 @@ impl fmt::Debug for Socket {
     }
 }
 
-#[cfg(all(test, feature = "smol"))]
+#[cfg(all(test, shuttle, feature = "smol"))]
+mod schedules;
+#[cfg(all(test, not(shuttle), feature = "smol"))]
 mod tests;
