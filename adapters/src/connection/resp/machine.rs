@@ -386,4 +386,6 @@ impl Machine {
 }
 
 #[cfg(all(test, feature = "testing"))]
+mod exhaustive;
+#[cfg(all(test, feature = "testing"))]
 mod tests;

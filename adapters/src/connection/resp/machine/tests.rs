@@ -6,7 +6,7 @@ use redis::{Cmd, Pipeline};
 use redis_manager_core::testing::SeededRng;
 
 use super::super::answer::{Replies, TransactionStep};
-use super::super::model::{StorySeen, echo, run_story};
+use super::super::model::{StoryPlan, StorySeen, echo, run_story};
 use super::super::parser::ReplyLimits;
 use super::super::protocol_error::ProtocolError;
 use super::*;
@@ -52,7 +52,8 @@ fn every_reply_belongs_to_its_request_and_every_fate_is_exact() {
     let mut seen = StorySeen::default();
     for seed in 0..3_000 {
         let mut rng = SeededRng::new(seed);
-        seen.add(&run_story(60, &mut |count| rng.index(count)));
+        let choose = &mut |count| rng.index(count);
+        seen.add(&run_story(&StoryPlan::chosen(choose), 120, choose));
     }
     let StorySeen { answered, unbegun, unsent, maybe_executed } = seen;
     assert!(answered > 5_000 && unbegun.min(unsent).min(maybe_executed) > 500, "{seen:?}");
