@@ -1,9 +1,10 @@
 //! What no server should send, from the socket to the caller: the connection ends with what was wrong, and the pool goes on.
 
 use redis_manager::redis::{self, RedisError, Value};
+use redis_manager::testing::{FakeNetwork, FakeRedis, FakeRuntime};
 use redis_manager::{CloseReason, Health, PoolArgs, RedisErrorExt, Sent};
 
-use crate::story::{MS, SECOND, SEEDS, Story, command};
+use crate::story::{MS, NAME, SECOND, SEEDS, Story, command, quiet_builder};
 
 /// The largest reply that the stories allow: the least that can be set.
 const MOST_REPLY: usize = 64 << 10;
@@ -151,6 +152,44 @@ fn n5_of_two_replies_for_one_request_the_first_counts_and_the_second_ends_the_co
         assert_eq!(echo, "next", "seed {seed}");
         drop(shared);
         story.assert_full_capacity(2);
+    }
+}
+
+/// What no caller waits for is told by the node; what comes with the last reply of the login, by whoever adds it.
+///
+/// Guards against: bytes that are told as the end of a connection that the server has closed, and a login that takes no notice.
+#[test]
+fn n5_a_reply_before_any_request_is_told_as_what_it_is() {
+    const WORDS: &str = "protocol error: data that no request has asked for, beginning with the byte 0x2b";
+    for seed in SEEDS {
+        let story = Story::begin(seed);
+        story.runtime.advance(20 * SECOND);
+        let hit = story.connections()[0];
+        story.redis.send_unasked(hit, b"+OK\r\n");
+        // Until the connection that takes its place is there.
+        let told = (0..100).find_map(|_| {
+            story.runtime.advance(MS / 50);
+            story.status().last_error
+        });
+        assert_eq!(told.as_deref(), Some(WORDS), "seed {seed}");
+        story.runtime.advance(SECOND);
+        assert!(!story.connections().contains(&hit), "seed {seed}: it is closed");
+        assert_eq!((story.status().health, story.redis.host().connections_made()), (Health::Up, 2), "seed {seed}");
+        story.assert_full_capacity(2);
+
+        let runtime = FakeRuntime::new(seed);
+        let network = FakeNetwork::new(&runtime);
+        let redis = FakeRedis::start(&network, NAME).expect("a free address");
+        redis.set(|behaviour| {
+            let pong = |nonce: &[u8]| [format!("${}\r\n", nonce.len()).as_bytes(), nonce, b"\r\n+OK\r\n"].concat();
+            behaviour.script = Some(Box::new(move |command| (command[0] == b"PING").then(|| pong(&command[1]))));
+        });
+        let manager = quiet_builder(2).build(network).expect("valid settings");
+        let told = runtime.block_on(manager.add_node_pool_timeout(&format!("redis://{NAME}"), SECOND)).expect_err("it goes on");
+        assert!(told.to_string().contains(&format!("the server goes on after the login: {WORDS}")), "seed {seed}: {told}");
+        assert!(redis.host().connections_made() < 20, "seed {seed}: with pauses");
+        redis.set(|behaviour| behaviour.script = None);
+        runtime.block_on(manager.add_node_pool(&format!("redis://{NAME}"))).expect("it answers as it should");
     }
 }
 
