@@ -13,7 +13,7 @@
 //! - M4 No reply is taken before a part of its request was written.
 //! - M5 After the end nothing is in flight, and nothing is to be written.
 
-mod outputs;
+pub(crate) mod outputs;
 
 use std::collections::VecDeque;
 
@@ -206,6 +206,7 @@ impl Machine {
             }
         }
         self.admit();
+        self.shrink();
         self.check();
     }
 
@@ -223,6 +224,7 @@ impl Machine {
         let mut input = bytes;
         let result = self.take_values(&mut input);
         self.admit();
+        self.shrink();
         self.check();
         result
     }

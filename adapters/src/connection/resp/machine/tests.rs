@@ -175,6 +175,28 @@ fn those_in_line_take_no_more_than_the_bound_and_keep_their_places() {
     assert!(machine.entries.len() < 200, "{} entries", machine.entries.len());
 }
 
+/// Guards against: tables that are as long as the largest crowd was, whether its replies come first or its callers leave first.
+#[test]
+fn a_crowd_that_has_gone_leaves_no_tables_behind() {
+    for leaves_first in [false, true] {
+        let mut machine = Machine::new(WireLimits { in_flight: 3_000, ..wide() });
+        let crowd: Vec<_> = (0..3_000).map(|_| send(&mut machine, Outgoing::Command(&echo("a")))).collect();
+        write_all(&mut machine);
+        let reply = |machine: &mut Machine| assert_eq!(machine.receive(&b"$1\r\na\r\n".repeat(3_000)), Ok(()));
+        if leaves_first {
+            crowd.into_iter().for_each(|id| machine.leave(id));
+            reply(&mut machine);
+        } else {
+            reply(&mut machine);
+            crowd.into_iter().for_each(|id| assert_eq!(machine.take_outcome(id), answered(bulk("a"))));
+        }
+        assert_eq!((machine.entries.capacity(), machine.free.capacity(), machine.ready.capacity()), (0, 0, 0));
+        let id = ask(&mut machine, &echo("b"));
+        assert_eq!(machine.receive(b"$1\r\nb\r\n"), Ok(()));
+        assert_eq!(machine.take_outcome(id), answered(bulk("b")));
+    }
+}
+
 /// Guards against: a slot that is kept for a reply that nobody waits for; one that is not.
 #[test]
 fn a_request_without_response_is_answered_for_nobody() {
