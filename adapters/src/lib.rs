@@ -103,6 +103,8 @@ pub mod smol;
 #[cfg(any(feature = "tokio", feature = "smol"))]
 mod stream;
 #[cfg(any(feature = "tokio", feature = "smol"))]
+mod sync;
+#[cfg(any(feature = "tokio", feature = "smol"))]
 mod tcp_options;
 #[cfg(feature = "testing")]
 pub mod testing;

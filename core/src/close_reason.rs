@@ -16,8 +16,6 @@ pub enum CloseReason {
     CheckFailed,
     /// Its borrower left something on it that could not be undone, or not cheaply.
     Unclean,
-    /// It has grown beyond what one that idles may hold.
-    Oversized,
     /// The server at the other end is no longer the one that is wanted; see
     /// [`ConnectionMonitor::failed_over`](crate::ConnectionMonitor::failed_over).
     Outdated,
@@ -39,7 +37,6 @@ impl fmt::Display for CloseReason {
             Self::Discarded => "discarded",
             Self::CheckFailed => "check failed",
             Self::Unclean => "unclean",
-            Self::Oversized => "oversized",
             Self::Outdated => "outdated",
             Self::IdleTooLong => "idle too long",
             Self::Expired => "expired",

@@ -9,8 +9,6 @@ pub enum Condition {
     Resettable,
     /// Something was left on it that stays: it is closed as [`Unclean`](crate::CloseReason::Unclean).
     Tainted,
-    /// It holds too much memory: it is closed as [`Oversized`](crate::CloseReason::Oversized).
-    Oversized,
     /// It must not be lent: it is closed as [`Broken`](crate::CloseReason::Broken).
     Broken,
     /// It was asked and did not answer in time: it is closed as [`Broken`](crate::CloseReason::Broken), and its neighbours are

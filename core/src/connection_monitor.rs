@@ -23,7 +23,14 @@ impl ConnectionMonitor {
     /// The connection is dead: an idle one is closed and replaced at once, one on loan is closed on its return.
     pub fn closed(self) {
         if let Some(target) = self.target.upgrade() {
-            target.died(self.id);
+            target.died(self.id, None);
+        }
+    }
+
+    /// The same, for a reason in words, which must hold no secret: they become the node's last error.
+    pub fn closed_because(self, why: &str) {
+        if let Some(target) = self.target.upgrade() {
+            target.died(self.id, Some(why));
         }
     }
 
@@ -53,7 +60,7 @@ impl fmt::Debug for ConnectionMonitor {
 
 /// What a monitor reports to: the node of the connection.
 pub(crate) trait MonitorTarget: Send + Sync {
-    fn died(&self, id: ConnId);
+    fn died(&self, id: ConnId, why: Option<&str>);
     fn distrusted(&self, id: ConnId, why: &str);
     fn outdated(&self, id: ConnId, why: &str);
 }

@@ -2,6 +2,7 @@
 //!
 //! Each test is named after its rule. The same faults against real servers, where a kernel has a part in them, are in `tests/redis`.
 
+mod bombs;
 mod closing;
 mod counting;
 mod dead_loans;

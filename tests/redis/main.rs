@@ -1,6 +1,7 @@
 //! The manager against real Redis servers, on every runtime.
 
 mod bad_input;
+mod cancels;
 mod closing;
 mod cluster;
 mod cluster_counts;

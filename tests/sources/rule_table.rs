@@ -61,7 +61,10 @@ pub(crate) const SECTIONS: &[Section] = &[
         ("L11", "A buffer that one large value made does not stay with an idle connection."),
     ] },
     Section { title: "The wire", rules: &[
+        ("N1", "Replies belong to their requests in order, whatever is cancelled, pushed or cut off; the replies to a caller that has left are dropped, once."),
+        ("N2", "Each request that ends by the end of its connection was not sent, or has an unknown outcome, exactly; only the former is sent elsewhere."),
         ("N4", "Bytes that arrive are a sign of life; no server gets more than its share of the executor."),
+        ("N5", "The text of an error ends nothing; what is no reply ends its connection with what was wrong, and the pool goes on."),
     ] },
     Section { title: "End", rules: &[
         ("E1", "After a close, new calls and waiters get `Closed` at once, and when it returns no connection is left; the deadline forces the rest."),

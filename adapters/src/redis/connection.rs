@@ -140,7 +140,7 @@ impl RedisConnection {
             ReplyState::Asked(Some(since)) if self.has_waited(since, reply_timeout) => Condition::Unresponsive,
             ReplyState::Asked(Some(_)) => match self.session_condition() {
                 Condition::Clean | Condition::Resettable => Condition::Resettable,
-                worse @ (Condition::Tainted | Condition::Oversized | Condition::Broken | Condition::Unresponsive) => worse,
+                worse @ (Condition::Tainted | Condition::Broken | Condition::Unresponsive) => worse,
             },
             ReplyState::Silent => Condition::Unresponsive,
             ReplyState::Asked(None) => Condition::Broken,

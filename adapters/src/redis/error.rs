@@ -40,6 +40,9 @@ pub(crate) enum ConnectError {
     Hook { problem: &'static str },
     #[error("the state left behind by the borrower could not be reset")]
     Unclean,
+    /// The login has succeeded, and what came with its last reply is none.
+    #[error("the server goes on after the login: {fault}")]
+    AfterLogin { fault: String },
     #[error("the server answers a PING with {answer}")]
     WrongAnswer { answer: String },
 }
@@ -74,7 +77,7 @@ impl ConnectError {
             Self::Redis { source, .. } => kind_of_refusal(source),
             Self::AfterConnect { error, .. } => kind_of_hook(error),
             Self::Hook { .. } => FailureKind::Configuration,
-            Self::NoResp3 | Self::Unclean | Self::WrongAnswer { .. } => FailureKind::Protocol,
+            Self::AfterLogin { .. } | Self::NoResp3 | Self::Unclean | Self::WrongAnswer { .. } => FailureKind::Protocol,
         }
     }
 
@@ -86,7 +89,8 @@ impl ConnectError {
             Self::Tls(error) => error.is_permanent(),
             Self::LastWords { words, .. } => says::not_let_in(words.split(' ').next().unwrap_or_default()),
             Self::WantsTls { .. } | Self::NoResp3 | Self::Hook { .. } => true,
-            Self::Dial { .. }
+            Self::AfterLogin { .. }
+            | Self::Dial { .. }
             | Self::NoAddress { .. }
             | Self::NoAnswer { .. }
             | Self::Resolve { .. }

@@ -67,10 +67,13 @@ impl RedisConnector {
             Err(error) => Err(error),
         };
         match introduced {
-            Ok(conn) => {
-                socket.logged_in();
-                Ok(conn)
-            }
+            Ok(conn) => match socket.protocol_fault() {
+                None => {
+                    socket.logged_in();
+                    Ok(conn)
+                }
+                Some(fault) => Err(ConnectError::AfterLogin { fault }),
+            },
             Err(error) => Err(self.explain(error, &socket).await),
         }
     }

@@ -11,8 +11,7 @@ mod shared_task;
 mod state;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, OnceLock, PoisonError, Weak};
 use std::task::{Context, Waker};
 
 use redis_manager_core::{ConnectionMonitor, Instant, Task};
@@ -28,7 +27,9 @@ use crate::redis_node::secrets::Secrets;
 use crate::redis_node::socket_end::SocketEnd;
 use crate::redis_node::watcher::{WatchHandle, WatchTarget, Watcher};
 use crate::stream::BoxStream;
+use crate::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
 
+use self::fault::SocketFault;
 use self::state::{SocketDriver, SocketState, Turn};
 
 /// The one owner of a stream.
@@ -133,6 +134,14 @@ impl Socket {
         text.map_or_else(|| String::from("the connection was closed"), |text| self.secrets.clean(&text))
     }
 
+    /// What was wrong with the data of the server, if that is why the stream was lost.
+    pub(crate) fn protocol_fault(&self) -> Option<String> {
+        match &self.state().fault {
+            Some(SocketFault::Stream(fault)) => Some(fault.to_string()),
+            Some(SocketFault::Io(_) | SocketFault::Ended) | None => None,
+        }
+    }
+
     /// The error that the server sent last in a failed login, if there was one; read for at most `reply_timeout`.
     pub(crate) async fn last_words(&self, reply_timeout: Task) -> Option<String> {
         let words = self.state().last_words.take();
@@ -198,7 +207,10 @@ impl Socket {
         self.shut(why);
         let monitor = self.monitor().take();
         if let Some(monitor) = monitor {
-            monitor.closed();
+            match self.protocol_fault() {
+                None => monitor.closed(),
+                Some(fault) => monitor.closed_because(&fault),
+            }
         }
         let at_end = self.at_end().take();
         if let Some(at_end) = at_end {
@@ -325,5 +337,7 @@ impl fmt::Debug for Socket {
     }
 }
 
-#[cfg(all(test, feature = "smol"))]
+#[cfg(all(test, shuttle, feature = "smol"))]
+mod schedules;
+#[cfg(all(test, not(shuttle), feature = "smol"))]
 mod tests;

@@ -5,11 +5,12 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 
 use redis_manager_core::Spawn;
+
+use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering};
 
 /// Connections that are looked at before other tasks run.
 const LOOKS_A_TURN: usize = 16;

@@ -15,7 +15,6 @@ pub(super) fn release_kind<K: Connector>(connector: &K, loan: &mut Loan<K::Conne
         Some(Condition::Clean) => ReleaseKind::Sound,
         Some(Condition::Resettable) => ReleaseKind::Soiled,
         Some(Condition::Tainted) => ReleaseKind::Broken(CloseReason::Unclean),
-        Some(Condition::Oversized) => ReleaseKind::Broken(CloseReason::Oversized),
         Some(Condition::Broken) => ReleaseKind::Broken(CloseReason::Broken),
         Some(Condition::Unresponsive) => ReleaseKind::Silent,
         None => ReleaseKind::Broken(CloseReason::Broken),

@@ -356,8 +356,11 @@ impl<K: Connector> Node<K> {
 }
 
 impl<K: Connector> MonitorTarget for Node<K> {
-    fn died(&self, id: ConnId) {
-        self.put(Input::Died(id));
+    fn died(&self, id: ConnId, why: Option<&str>) {
+        self.put(match why {
+            None => Input::Died(id),
+            Some(why) => Input::DiedOf(id, String::from(why)),
+        });
     }
 
     fn distrusted(&self, id: ConnId, why: &str) {

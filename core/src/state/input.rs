@@ -28,6 +28,8 @@ pub enum Input<C> {
     Connected(Ticket, C),
     /// A connection is known to be dead.
     Died(ConnId),
+    /// The same, for a reason in these words.
+    DiedOf(ConnId, String),
     /// The node has said on a connection that it is not ready, in these words.
     Distrusted(ConnId, String),
     /// Nobody will put in `Tick`s any more: the pool closes, and nobody is to wait for it.

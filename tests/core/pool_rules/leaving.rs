@@ -23,8 +23,6 @@ enum Stain {
     Unanswered,
     /// It stays.
     Lasting,
-    /// It is large.
-    Large,
     /// Nobody can say what it is.
     Baffling,
 }
@@ -69,7 +67,6 @@ impl Connector for Careful {
             (seen, None) => seen,
             (_, Some(Stain::Removable | Stain::Stubborn | Stain::Unanswered)) => Condition::Resettable,
             (_, Some(Stain::Lasting)) => Condition::Tainted,
-            (_, Some(Stain::Large)) => Condition::Oversized,
             (_, Some(Stain::Baffling)) => std::panic::resume_unwind(Box::new("a hook")),
         }
     }
@@ -79,7 +76,7 @@ impl Connector for Careful {
         match self.stain_of(conn) {
             Some(Stain::Stubborn) => return Err(FakeError::Lost),
             Some(Stain::Unanswered) => return pending().await,
-            Some(Stain::Removable | Stain::Lasting | Stain::Large | Stain::Baffling) | None => {}
+            Some(Stain::Removable | Stain::Lasting | Stain::Baffling) | None => {}
         }
         self.inner.clean(conn).await?;
         self.stains.lock().expect("not poisoned").remove(&conn.id());
@@ -190,25 +187,6 @@ fn l2_what_cannot_be_cleaned_is_closed_and_its_neighbours_are_left_alone() {
             drop((next, _held));
             world.assert_capacity(2);
         }
-    }
-}
-
-/// Guards against: when it goes back, and when it is told as unclean.
-#[test]
-fn l11_what_has_grown_too_large_is_closed_as_that_and_another_is_dialled_if_it_is_wanted() {
-    for seed in 0..10 {
-        let (world, careful) = careful_world(seed, one_pool(2).min_idle(1));
-        let lease = world.get();
-        let large = lease.id();
-        careful.stain(&lease, Stain::Large);
-        drop(lease);
-        let next = world.get();
-        world.runtime.settle();
-        assert_ne!(next.id(), large, "seed {seed}");
-        assert_eq!((world.server.closes(), careful.cleanings()), (vec![CloseReason::Oversized], 0), "seed {seed}");
-        assert_eq!((world.pool.status().health, world.server.checks()), (Health::Up, 0), "seed {seed}");
-        drop(next);
-        world.assert_capacity(2);
     }
 }
 

@@ -259,12 +259,8 @@ impl Connector for Moody {
         }
         match self.inner.inspect(conn) {
             Condition::Broken | Condition::Unresponsive => self.broken(),
-            Condition::Clean | Condition::Resettable | Condition::Tainted | Condition::Oversized
-                if self.mood() == Mood::Stillborn =>
-            {
-                self.broken()
-            }
-            seen @ (Condition::Clean | Condition::Resettable | Condition::Tainted | Condition::Oversized) => seen,
+            Condition::Clean | Condition::Resettable | Condition::Tainted if self.mood() == Mood::Stillborn => self.broken(),
+            seen @ (Condition::Clean | Condition::Resettable | Condition::Tainted) => seen,
         }
     }
 

@@ -46,6 +46,14 @@ pub(crate) enum RequestOutcome {
 }
 
 impl Replies {
+    /// Whether the server may take what follows for a part of it.
+    pub(super) fn leaves_open(&self) -> bool {
+        match self {
+            Self::One(_) | Self::Many(_) => false,
+            Self::Refused(refused) => refused.may_be_open(),
+        }
+    }
+
     pub(crate) fn values(&self) -> &[Value] {
         match self {
             Self::One(value) => std::slice::from_ref(value),
@@ -73,7 +81,21 @@ impl Replies {
     }
 }
 
+/// Errors of EXEC with which the server ends the transaction: `EXECABORT`, and what a node of a cluster says of its keys.
+const ENDS_TRANSACTION: [&str; 6] = ["ASK", "CLUSTERDOWN", "CROSSSLOT", "EXECABORT", "MOVED", "TRYAGAIN"];
+
 impl RefusedTransaction {
+    /// Whether the server may still queue what follows: EXEC was refused as any command may be. So do servers before Redis 6.0.6,
+    /// and those that have no EXEC under this name.
+    pub(super) fn may_be_open(&self) -> bool {
+        let is_begun = self.errors.iter().all(|(step, _)| *step != TransactionStep::Multi);
+        is_begun
+            && self.errors.iter().any(|(step, error)| {
+                let is_ended = ENDS_TRANSACTION.contains(&error.code()) || error.details() == Some("EXEC without MULTI");
+                *step == TransactionStep::Exec && !is_ended
+            })
+    }
+
     /// The error names the first step that was refused, and gives the server's words for it.
     fn into_error(self, request: Option<Outgoing<'_>>) -> RedisError {
         let Some((step, error)) = self.errors.into_iter().next() else {

@@ -13,7 +13,7 @@
 //! - M4 No reply is taken before a part of its request was written.
 //! - M5 After the end nothing is in flight, and nothing is to be written.
 
-mod outputs;
+pub(crate) mod outputs;
 
 use std::collections::VecDeque;
 
@@ -42,6 +42,15 @@ pub(crate) enum Sending {
     InLine(RequestId),
     /// Its replies are waited for by no caller.
     Unanswered,
+}
+
+/// What a reply was to the first request in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ReplyTaken {
+    OneOfSeveral,
+    Last,
+    /// The last one; EXEC was refused, and the server may take what follows for a part of the transaction.
+    LastOfOpenTransaction,
 }
 
 /// A request from its beginning until its outcome is taken or its caller leaves.
@@ -197,6 +206,7 @@ impl Machine {
             }
         }
         self.admit();
+        self.shrink();
         self.check();
     }
 
@@ -214,6 +224,7 @@ impl Machine {
         let mut input = bytes;
         let result = self.take_values(&mut input);
         self.admit();
+        self.shrink();
         self.check();
         result
     }
@@ -337,16 +348,21 @@ impl Machine {
         if written_to <= starts_at {
             return Err(StreamFault::Early);
         }
-        let is_last = self.take_for_first(value);
-        // An error may come before the rest of a large request, and what follows is no more understood.
-        if is_last && written_to < ends_at { Err(StreamFault::Early) } else { Ok(()) }
+        match self.take_for_first(value) {
+            // The requests behind it would get the replies of a transaction that is not theirs.
+            ReplyTaken::LastOfOpenTransaction => Err(StreamFault::OpenTransaction),
+            // An error may come before the rest of a large request, and what follows is no more understood.
+            ReplyTaken::Last if written_to < ends_at => Err(StreamFault::Early),
+            ReplyTaken::Last | ReplyTaken::OneOfSeveral => Ok(()),
+        }
     }
 
-    /// Gives a reply to the first request in flight. Whether it was its last one.
-    fn take_for_first(&mut self, value: Value) -> bool {
-        let Some(&index) = self.in_flight.front() else { return false };
+    /// Gives a reply to the first request in flight.
+    fn take_for_first(&mut self, value: Value) -> ReplyTaken {
+        let Some(&index) = self.in_flight.front() else { return ReplyTaken::OneOfSeveral };
         let entry = &mut self.entries[index as usize];
-        let Some(answer) = entry.take(value) else { return false };
+        let Some(answer) = entry.take(value) else { return ReplyTaken::OneOfSeveral };
+        let taken = if answer.leaves_open() { ReplyTaken::LastOfOpenTransaction } else { ReplyTaken::Last };
         let waits = matches!(entry, RequestEntry::Sent(_));
         self.in_flight.pop_front();
         if waits {
@@ -357,7 +373,7 @@ impl Machine {
             *entry = RequestEntry::Free;
             self.free.push(index);
         }
-        true
+        taken
     }
 
     #[inline]
@@ -371,5 +387,7 @@ impl Machine {
     }
 }
 
+#[cfg(all(test, feature = "testing"))]
+mod exhaustive;
 #[cfg(all(test, feature = "testing"))]
 mod tests;

@@ -11,7 +11,7 @@ use super::request::Outgoing;
 use super::wire_limits::WireLimits;
 
 /// What a story of the model sends: commands that echo words, alone, in pipelines and in transactions.
-enum ChosenRequest {
+pub(super) enum ChosenRequest {
     Alone(Cmd),
     Together(Pipeline),
 }
@@ -104,6 +104,8 @@ const LARGEST: usize = 1_200;
 struct OpenRequest {
     number: usize,
     id: RequestId,
+    /// It has been admitted, and may have lost its room since.
+    was_admitted: bool,
     sent: Option<(ChosenRequest, Vec<String>)>,
 }
 
@@ -127,63 +129,91 @@ impl StorySeen {
     }
 }
 
+/// What can happen next in a story.
+#[derive(Clone, Copy)]
+enum StoryStep {
+    Begin,
+    Leave,
+    Write,
+    Receive,
+}
+
+/// A request of the story with its words, by its number.
+type RequestOfNumber = fn(&mut dyn FnMut(usize) -> usize, usize) -> (ChosenRequest, Vec<String>);
+
+/// The bounds of a story, and what its requests are.
+pub(super) struct StoryPlan {
+    pub(super) limits: WireLimits,
+    pub(super) request: RequestOfNumber,
+}
+
+impl StoryPlan {
+    /// With bounds and requests of many sizes.
+    pub(super) fn chosen(choose: &mut dyn FnMut(usize) -> usize) -> Self {
+        let limits = WireLimits {
+            reply: ReplyLimits { max_bytes: 1 << 20, max_depth: 10 },
+            in_flight: 1 + choose(6),
+            unsent: 50 + choose(400),
+            kept_buffer: 1_000,
+        };
+        Self { limits, request: ChosenRequest::chosen }
+    }
+}
+
 /// Runs the machine for so many steps, which `choose` picks, a number below the given one each time, and then ends it. Asserts
 /// that every reply belongs to its request, that requests are admitted in order, and that every fate is exact.
-pub(super) fn run_story(steps: usize, choose: &mut dyn FnMut(usize) -> usize) -> StorySeen {
-    let limits = WireLimits {
-        reply: ReplyLimits { max_bytes: 1 << 20, max_depth: 10 },
-        in_flight: 1 + choose(6),
-        unsent: 50 + choose(400),
-        kept_buffer: 1_000,
-    };
+pub(super) fn run_story(plan: &StoryPlan, steps: usize, choose: &mut dyn FnMut(usize) -> usize) -> StorySeen {
+    let limits = plan.limits;
     let (mut machine, mut server, mut seen) = (Machine::new(limits), OrderedServer::default(), StorySeen::default());
     let (mut open, mut order): (Vec<OpenRequest>, VecDeque<usize>) = Default::default();
     for number in 0..steps {
-        match choose(6) {
-            0 | 1 => {
+        let mut possible = vec![StoryStep::Begin];
+        possible.extend((!open.is_empty()).then_some(StoryStep::Leave));
+        possible.extend((!machine.unsent().is_empty()).then_some(StoryStep::Write));
+        possible.extend((!server.replies.is_empty()).then_some(StoryStep::Receive));
+        match possible[choose(possible.len())] {
+            StoryStep::Begin => {
                 order.push_back(number);
-                open.push(OpenRequest { number, id: machine.begin(), sent: None });
+                open.push(OpenRequest { number, id: machine.begin(), was_admitted: false, sent: None });
             }
-            2 if !open.is_empty() => {
+            StoryStep::Leave => {
                 let left = open.swap_remove(choose(open.len()));
-                if left.sent.is_none() {
-                    order.retain(|other| *other != left.number);
-                }
+                order.retain(|other| *other != left.number);
                 machine.leave(left.id);
             }
-            3 => {
-                let count = choose(machine.unsent().len() + 1);
+            StoryStep::Write => {
+                let count = 1 + choose(machine.unsent().len());
                 machine.wrote(count);
                 server.take(count);
             }
-            4 | 5 => {
-                let count = choose(server.replies.len() + 1);
+            StoryStep::Receive => {
+                let count = 1 + choose(server.replies.len());
                 let bytes: Vec<u8> = server.replies.drain(..count).collect();
-                if !bytes.is_empty() {
-                    machine.receive(&bytes).expect("the server is in step");
-                }
+                machine.receive(&bytes).expect("the server is in step");
             }
-            _ => {}
         }
         open.sort_by_key(|request| request.number);
         open = std::mem::take(&mut open)
             .into_iter()
-            .map(|request| send_if_admitted(request, &mut machine, &mut server, &mut order, limits, choose))
+            .map(|request| send_if_admitted(request, &mut machine, &mut server, &mut order, plan, choose))
             .collect();
         while machine.poll_ready().is_some() {}
-        for OpenRequest { number, id, sent } in std::mem::take(&mut open) {
-            match machine.take_outcome(id) {
+        for mut request in std::mem::take(&mut open) {
+            match machine.take_outcome(request.id) {
                 Ok(outcome) => {
-                    let (request, words) = sent.as_ref().expect("only what was sent is answered");
-                    assert_eq!(outcome, RequestOutcome::Answered(request.answer(words)), "its own reply");
+                    let (sent, words) = request.sent.as_ref().expect("only what was sent is answered");
+                    assert_eq!(outcome, RequestOutcome::Answered(sent.answer(words)), "its own reply");
                     seen.answered += 1;
                 }
-                Err(id) => open.push(OpenRequest { number, id, sent }),
+                Err(id) => {
+                    request.id = id;
+                    open.push(request);
+                }
             }
         }
     }
     machine.end();
-    for OpenRequest { number, id, sent } in open {
+    for OpenRequest { number, id, sent, .. } in open {
         let Ok(RequestOutcome::Ended(fate)) = machine.take_outcome(id) else { panic!("M1: {number} has no fate") };
         let is_executed = server.executed.contains(&number);
         assert_eq!(fate, if is_executed { RequestFate::MaybeExecuted } else { RequestFate::Unsent }, "the fate of {number}");
@@ -203,14 +233,20 @@ fn send_if_admitted(
     machine: &mut Machine,
     server: &mut OrderedServer,
     order: &mut VecDeque<usize>,
-    limits: WireLimits,
+    plan: &StoryPlan,
     choose: &mut dyn FnMut(usize) -> usize,
 ) -> OpenRequest {
     if request.sent.is_none() && machine.is_admitted(&request.id) {
-        let (sent, words) = ChosenRequest::chosen(choose, request.number);
+        if !std::mem::replace(&mut request.was_admitted, true) {
+            assert_eq!(order.pop_front(), Some(request.number), "room is given in order");
+        }
+        if choose(2) == 1 {
+            // Its caller has no turn yet.
+            return request;
+        }
+        let (sent, words) = (plan.request)(choose, request.number);
         request.id = match machine.send(request.id, sent.request()) {
             Sending::Waits(id) => {
-                assert_eq!(order.pop_front(), Some(request.number), "in order");
                 server.note(request.number, &sent, &words);
                 request.sent = Some((sent, words));
                 id
@@ -218,7 +254,7 @@ fn send_if_admitted(
             Sending::InLine(id) => id,
             Sending::Unanswered => unreachable!("the replies of all of them are waited for"),
         };
-        assert!(machine.unsent().len() < limits.unsent + LARGEST, "more waits to be written than the bound and one request");
+        assert!(machine.unsent().len() < plan.limits.unsent + LARGEST, "more waits to be written than the bound and one request");
     }
     request
 }
@@ -227,7 +263,8 @@ fn send_if_admitted(
 pub fn check_connection_machine(bytes: &[u8]) {
     let mut bytes = bytes.iter();
     let steps = bytes.len().min(500);
-    run_story(steps, &mut |count| bytes.next().map_or(0, |byte| usize::from(*byte) * count / 256));
+    let choose = &mut |count| bytes.next().map_or(0, |byte| usize::from(*byte) * count / 256);
+    run_story(&StoryPlan::chosen(choose), steps, choose);
 }
 
 pub(super) fn echo(word: &str) -> Cmd {

@@ -11,4 +11,6 @@ pub(crate) enum StreamFault {
     Unasked(u8),
     #[error("protocol error: a reply before its request was sent")]
     Early,
+    #[error("protocol error: EXEC was refused, and the transaction may still be open")]
+    OpenTransaction,
 }

@@ -1,7 +1,6 @@
 //! One request on a socket, from its beginning to its outcome. Dropped before, it is left: its replies are dropped, too.
 
 use std::pin::Pin;
-use std::sync::MutexGuard;
 use std::task::{Context, Poll, Waker};
 
 use redis::Value;
@@ -12,6 +11,7 @@ use crate::connection::resp::answer::{Replies, RequestOutcome};
 use crate::connection::resp::machine::{RequestId, Sending};
 use crate::connection::resp::received_mark::ReceivedMark;
 use crate::connection::resp::request::Outgoing;
+use crate::sync::MutexGuard;
 
 /// A request that is sent as soon as there is room, and waits for its replies.
 #[must_use = "a request does nothing until it is polled"]

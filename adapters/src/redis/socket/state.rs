@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::fault::SocketFault;
 use super::scratch::with_scratch;
 use crate::connection::resp::machine::Machine;
+use crate::connection::resp::machine::outputs::KEPT_ENTRIES;
 use crate::redis_node::last_words::LastWords;
 use crate::redis_node::socket_end::SocketEnd;
 use crate::stream::{BoxStream, Peeked};
@@ -77,7 +78,7 @@ pub(super) struct SocketState {
     stream: Option<BoxStream>,
     pub(super) driver: SocketDriver,
     /// The callers that wait, by request, while a task reads for them.
-    wakers: Vec<Option<Waker>>,
+    pub(super) wakers: Vec<Option<Waker>>,
     /// Of the borrower that reads itself, to be woken by a close.
     pub(super) reader: Option<Waker>,
     /// Of the subscriber.
@@ -292,6 +293,10 @@ impl SocketState {
             if let Some(waker) = self.wakers.get_mut(index).and_then(Option::take) {
                 woken.push(waker);
             }
+        }
+        if self.wakers.len() > KEPT_ENTRIES && self.machine.is_vacant() {
+            // A crowd has gone. What is left in its places was woken for another reason, and is dropped outside of the lock.
+            woken.extend(std::mem::take(&mut self.wakers).into_iter().flatten());
         }
         if self.machine.kept_pushes() > 0 || self.end.is_some() {
             woken.extend(self.listener.take());

@@ -281,6 +281,22 @@ fn the_commands_of_many_callers_are_written_together() {
     assert_eq!(rig.wire.lock().writes, 3);
 }
 
+/// Guards against: places for wakers that stay after the largest crowd.
+#[test]
+fn a_crowd_that_has_gone_leaves_no_wakers_behind() {
+    let rig = rig();
+    rig.socket.share(&rig.tasks);
+    let (ping, wakes) = (redis::cmd("PING"), Arc::new(Wakes::default()));
+    let mut crowd: Vec<_> = (0..3_000).map(|_| rig.socket.ask(Outgoing::Command(&ping))).collect();
+    crowd.iter_mut().for_each(|asking| assert!(poll(asking, &wakes).is_pending()));
+    assert_eq!(rig.socket.state().wakers.len(), 3_000);
+    drop(crowd);
+    rig.tasks.poll();
+    rig.wire.say(Some(&b"+PONG\r\n".repeat(3_000)));
+    rig.tasks.poll();
+    assert_eq!(rig.socket.state().wakers.capacity(), 0);
+}
+
 /// Guards against: a fate by what was put into the buffer.
 #[test]
 fn the_end_says_of_each_caller_whether_its_command_was_written() {

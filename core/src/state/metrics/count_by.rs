@@ -127,7 +127,7 @@ count_key! { WaitPhase:
     TotalLimit "total_limit",
 }
 count_key! { CloseReason:
-    Broken "broken", Discarded "discarded", CheckFailed "check_failed", Unclean "unclean", Oversized "oversized",
+    Broken "broken", Discarded "discarded", CheckFailed "check_failed", Unclean "unclean",
     Outdated "outdated", IdleTooLong "idle_too_long", Expired "expired", Yielded "yielded", PoolClosed "pool_closed",
 }
 
@@ -149,7 +149,7 @@ mod tests {
         closes.add(CloseReason::Broken);
         closes.add(CloseReason::Expired);
         assert_eq!((closes.of(CloseReason::Expired), closes.of(CloseReason::Yielded), closes.total()), (2, 0, 3));
-        assert_eq!(closes.iter().map(|(_, count)| count).collect::<Vec<_>>(), [1, 0, 0, 0, 0, 0, 0, 2, 0, 0]);
+        assert_eq!(closes.iter().map(|(_, count)| count).collect::<Vec<_>>(), [1, 0, 0, 0, 0, 0, 2, 0, 0]);
         assert_eq!(format!("{closes:?}"), "{Broken: 1, Expired: 2}");
         assert_eq!(CountBy::of_each(|reason| closes.of(reason)), closes);
         for labels in [

@@ -81,7 +81,9 @@ impl<C> NodeState<C> {
     fn look_for_life(&mut self, now: Instant) {
         let counts = self.connections.counts();
         if counts.of(Phase::Lost) > 0 && counts.alive() == 0 && !self.dialer.is_failing() {
-            self.dialer.suspect(now, CLOSED_BY_SERVER);
+            // What was noted just now is why the last one has died.
+            let noted = self.dialer.last_error().filter(|error| error.at == now);
+            self.dialer.suspect(now, noted.map_or_else(|| Arc::from(CLOSED_BY_SERVER), |error| error.text));
         }
     }
 

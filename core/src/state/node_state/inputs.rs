@@ -232,7 +232,8 @@ impl<C> NodeState<C> {
         }
     }
 
-    pub(super) fn on_died(&mut self, now: Instant, id: ConnId) {
+    /// `why` is known if the server has not just closed it.
+    pub(super) fn on_died(&mut self, now: Instant, id: ConnId, why: Option<String>) {
         let Some(meta) = self.connections.get(id) else { return };
         let (phase, born_at, granted_to) = (meta.phase(), meta.born_at(), meta.granted_to());
         match phase {
@@ -260,9 +261,9 @@ impl<C> NodeState<C> {
             }
             Phase::Lost | Phase::Closing => return,
         }
-        self.dialer.note(now, CLOSED_BY_SERVER);
+        self.dialer.note(now, why.as_deref().unwrap_or(CLOSED_BY_SERVER));
         if matches!(phase, Phase::Idle | Phase::Granted) {
-            self.lost_early(now, born_at, CLOSED_AT_BIRTH);
+            self.lost_early(now, born_at, why.as_deref().unwrap_or(CLOSED_AT_BIRTH));
         }
     }
 

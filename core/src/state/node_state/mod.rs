@@ -292,7 +292,8 @@ impl<C> NodeState<C> {
             Input::Closed(closing) => self.on_closed(now, closing),
             Input::ConnectFailed(ticket, failure) => self.on_connect_failed(now, ticket, failure),
             Input::Connected(ticket, conn) => self.on_connected(now, ticket, conn),
-            Input::Died(id) => self.on_died(now, id),
+            Input::Died(id) => self.on_died(now, id, None),
+            Input::DiedOf(id, why) => self.on_died(now, id, Some(why)),
             Input::Distrusted(id, why) => self.on_distrusted(now, id, &why),
             Input::DriverLost => {
                 self.on_close(now, None);

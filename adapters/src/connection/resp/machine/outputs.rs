@@ -1,11 +1,16 @@
 //! What is to be had of a machine: bytes to write, outcomes, pushes, and what is known of it.
 
+use std::collections::VecDeque;
+
 use redis::PushInfo;
 
 use super::{Machine, RequestId};
 use crate::connection::resp::answer::RequestOutcome;
 use crate::connection::resp::entry::RequestEntry;
 use crate::connection::resp::received_mark::ReceivedMark;
+
+/// Tables for so many requests stay with a connection.
+pub(crate) const KEPT_ENTRIES: usize = 1_024;
 
 impl Machine {
     pub(crate) fn unsent(&self) -> &[u8] {
@@ -30,7 +35,25 @@ impl Machine {
         let RequestEntry::Done(outcome) = std::mem::replace(entry, RequestEntry::Free) else { unreachable!("it was one") };
         self.done -= 1;
         self.free.push(id.0);
+        self.shrink();
         Ok(outcome)
+    }
+
+    /// Whether there is no request at all.
+    pub(crate) fn is_vacant(&self) -> bool {
+        self.free.len() == self.entries.len()
+    }
+
+    /// Gives the tables back that a crowd has made, once it has gone.
+    #[inline]
+    pub(super) fn shrink(&mut self) {
+        if self.entries.len() > KEPT_ENTRIES && self.is_vacant() {
+            self.entries = Vec::new();
+            self.free = Vec::new();
+            self.in_flight = VecDeque::new();
+            self.line = VecDeque::new();
+            self.ready = Vec::new();
+        }
     }
 
     pub(crate) fn poll_push(&mut self) -> Option<PushInfo> {

@@ -6,7 +6,7 @@ use redis::{Cmd, Pipeline};
 use redis_manager_core::testing::SeededRng;
 
 use super::super::answer::{Replies, TransactionStep};
-use super::super::model::{StorySeen, echo, run_story};
+use super::super::model::{StoryPlan, StorySeen, echo, run_story};
 use super::super::parser::ReplyLimits;
 use super::super::protocol_error::ProtocolError;
 use super::*;
@@ -52,7 +52,8 @@ fn every_reply_belongs_to_its_request_and_every_fate_is_exact() {
     let mut seen = StorySeen::default();
     for seed in 0..3_000 {
         let mut rng = SeededRng::new(seed);
-        seen.add(&run_story(60, &mut |count| rng.index(count)));
+        let choose = &mut |count| rng.index(count);
+        seen.add(&run_story(&StoryPlan::chosen(choose), 120, choose));
     }
     let StorySeen { answered, unbegun, unsent, maybe_executed } = seen;
     assert!(answered > 5_000 && unbegun.min(unsent).min(maybe_executed) > 500, "{seen:?}");
@@ -174,6 +175,28 @@ fn those_in_line_take_no_more_than_the_bound_and_keep_their_places() {
     assert!(machine.entries.len() < 200, "{} entries", machine.entries.len());
 }
 
+/// Guards against: tables that are as long as the largest crowd was, whether its replies come first or its callers leave first.
+#[test]
+fn a_crowd_that_has_gone_leaves_no_tables_behind() {
+    for leaves_first in [false, true] {
+        let mut machine = Machine::new(WireLimits { in_flight: 3_000, ..wide() });
+        let crowd: Vec<_> = (0..3_000).map(|_| send(&mut machine, Outgoing::Command(&echo("a")))).collect();
+        write_all(&mut machine);
+        let reply = |machine: &mut Machine| assert_eq!(machine.receive(&b"$1\r\na\r\n".repeat(3_000)), Ok(()));
+        if leaves_first {
+            crowd.into_iter().for_each(|id| machine.leave(id));
+            reply(&mut machine);
+        } else {
+            reply(&mut machine);
+            crowd.into_iter().for_each(|id| assert_eq!(machine.take_outcome(id), answered(bulk("a"))));
+        }
+        assert_eq!((machine.entries.capacity(), machine.free.capacity(), machine.ready.capacity()), (0, 0, 0));
+        let id = ask(&mut machine, &echo("b"));
+        assert_eq!(machine.receive(b"$1\r\nb\r\n"), Ok(()));
+        assert_eq!(machine.take_outcome(id), answered(bulk("b")));
+    }
+}
+
 /// Guards against: a slot that is kept for a reply that nobody waits for; one that is not.
 #[test]
 fn a_request_without_response_is_answered_for_nobody() {
@@ -213,10 +236,11 @@ fn subscriptions_are_confirmed_by_pushes_and_other_pushes_go_aside() {
     assert!(matches!(machine.take_outcome(id), Ok(RequestOutcome::Answered(Replies::One(Value::ServerError(_))))));
 }
 
-/// Guards against: the number of a reply taken for that of its command; an EXEC that is not looked at.
+/// Guards against: the number of a reply taken for that of its command; an EXEC that is not looked at; a transaction that stays
+/// open under the requests behind it; one that counts as open after a redirection.
 #[test]
 fn a_refused_transaction_says_which_of_its_commands_was_refused() {
-    let rows: [(&str, TransactionStep, &str); 4] = [
+    let rows: [(&str, TransactionStep, &str); 6] = [
         ("-NOPERM no\r\n$1\r\na\r\n$1\r\nb\r\n-ERR EXEC without MULTI\r\n", TransactionStep::Multi, "MULTI, so that"),
         (
             "+OK\r\n-ERR first\r\n+QUEUED\r\n-EXECABORT x\r\n",
@@ -229,6 +253,8 @@ fn a_refused_transaction_says_which_of_its_commands_was_refused() {
             "command 2 (ECHO) because of: LOADING no",
         ),
         ("+OK\r\n+QUEUED\r\n+QUEUED\r\n-NOPERM exec\r\n", TransactionStep::Exec, "EXEC because of: NOPERM exec"),
+        ("-NOPERM no\r\n$1\r\na\r\n$1\r\nb\r\n-NOPERM no\r\n", TransactionStep::Multi, "MULTI, so that"),
+        ("+OK\r\n+QUEUED\r\n+QUEUED\r\n-MOVED 7 a:1\r\n", TransactionStep::Exec, "EXEC because of: MOVED 7 a:1"),
     ];
     let mut pipeline = Pipeline::new();
     pipeline.atomic().add_command(echo("a")).add_command(echo("b"));
@@ -237,7 +263,9 @@ fn a_refused_transaction_says_which_of_its_commands_was_refused() {
         let mut machine = Machine::new(wide());
         let id = send(&mut machine, request);
         write_all(&mut machine);
-        assert_eq!(machine.receive(replies.as_bytes()), Ok(()));
+        let stays_open = words.contains("NOPERM exec");
+        let fault = if stays_open { Err(StreamFault::OpenTransaction) } else { Ok(()) };
+        assert_eq!(machine.receive(replies.as_bytes()), fault, "{replies}");
         let Ok(RequestOutcome::Answered(answer)) = machine.take_outcome(id) else { panic!("{replies}: it is not answered") };
         let Replies::Refused(refused) = &answer else { panic!("{replies}: {answer:?}") };
         assert_eq!(refused.errors[0].0, step, "{replies}");

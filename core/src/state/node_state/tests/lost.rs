@@ -147,3 +147,23 @@ fn a_node_is_down_until_it_has_answered_for_the_first_time() {
     assert_eq!((bench.status().health, bench.status().down_for), (Health::Up, None));
     let _ = bench.granted(waiter);
 }
+
+/// Guards against: words that are replaced by those for a server that has closed, where a connection dies on loan, and where one
+/// dies at birth.
+#[test]
+fn h3_the_words_of_a_death_are_the_last_error() {
+    let (mut bench, loan) = with_one_on_loan(4, 0);
+    bench.put(Input::DiedOf(loan.id, String::from("garbage on loan")));
+    let status = bench.status();
+    assert_eq!((status.last_error.as_deref(), status.lost), (Some("garbage on loan"), 1));
+    bench.refuse(DialFailureKind::Passing);
+    bench.until_dial();
+    bench.accept();
+    let idle = bench.borrow();
+    let id = idle.id;
+    bench.release(idle);
+    bench.put(Input::DiedOf(id, String::from("garbage at birth")));
+    let status = bench.status();
+    assert_eq!((status.last_error.as_deref(), status.health), (Some("garbage at birth"), Health::Down));
+    bench.put(Input::Release(loan, ReleaseKind::Broken(CloseReason::Broken)));
+}
