@@ -61,13 +61,14 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
+// Clusters are the deployments that there are: what they alone call is not called without them.
+#![cfg_attr(not(feature = "cluster"), allow(dead_code))]
 
 #[cfg(any(feature = "tokio", feature = "smol"))]
 mod builder;
 #[cfg(any(feature = "tokio", feature = "smol"))]
 mod connection;
 #[cfg(any(feature = "tokio", feature = "smol"))]
-#[cfg_attr(not(feature = "cluster"), allow(dead_code, reason = "clusters are the deployments that there are"))]
 mod deployment;
 #[cfg(any(feature = "tokio", feature = "smol"))]
 mod error;
