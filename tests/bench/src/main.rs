@@ -14,6 +14,7 @@
 //! over the rounds with the least and the most. A ratio is taken within each round, and then its median, so that both
 //! sides had the same machine in the same second.
 
+mod cluster;
 mod end_to_end;
 mod goals;
 mod heap;
@@ -55,6 +56,9 @@ fn main() -> ExitCode {
     let mut goals = Goals::default();
     if options.has(Part::Redis) {
         end_to_end::run(&options, &mut goals);
+    }
+    if options.has(Part::Cluster) {
+        cluster::run(&options, &mut goals);
     }
     if options.has(Part::Pools) {
         pools::run(&options, &mut goals);

@@ -7,6 +7,8 @@ pub(crate) enum Part {
     Hygiene,
     /// Exclusive and shared clients of a real server.
     Redis,
+    /// Clients of a real cluster.
+    Cluster,
     /// The pool alone.
     Pools,
     /// What is there while nobody asks for anything.
@@ -18,9 +20,10 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    const ALL: [(Part, &'static str, &'static str); 6] = [
+    const ALL: [(Part, &'static str, &'static str); 7] = [
         (Part::Hygiene, "hygiene", "what a borrower leaves behind for the next one"),
         (Part::Redis, "redis", "end to end: exclusive and shared clients of a real server"),
+        (Part::Cluster, "cluster", "end to end: clients of a real cluster of three primaries"),
         (Part::Pools, "pools", "the pool alone: cycles, wake-ups, waiters, cancels, allocations, look-ups, floors"),
         (Part::Memory, "memory", "idle nodes and connections: heap, tasks, wake-ups"),
         (Part::Scale, "scale", "how cost grows: instructions among more and more of everything, by callgrind"),

@@ -47,13 +47,13 @@ const ALL: [&str; 12] = [
 ];
 
 /// A contender. Each logs in as a user of its own, so that the server can tell whose connections it has.
-pub(super) struct RaceContender {
+pub(crate) struct RaceContender {
     pub(super) name: &'static str,
     pub(super) racer: Box<dyn Racer>,
 }
 
 impl RaceContender {
-    fn new(name: &'static str, racer: impl Racer + 'static) -> RaceContender {
+    pub(crate) fn new(name: &'static str, racer: impl Racer + 'static) -> RaceContender {
         RaceContender { name, racer: Box::new(racer) }
     }
 }

@@ -21,7 +21,7 @@ pub(crate) trait GetLoad: Clone + Send + Sync + 'static {
 
 /// What a race of one contender took.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct RaceSample {
+pub(crate) struct RaceSample {
     pub(super) ops_per_second: f64,
     /// Microseconds.
     pub(super) p50: f64,
@@ -38,14 +38,15 @@ pub(super) struct RaceSample {
 }
 
 /// A contender that can be raced, whatever its type.
-pub(super) trait Racer: Send + Sync {
+pub(crate) trait Racer: Send + Sync {
     fn race(&self, handle: &Handle, race: &Race) -> Done<RaceSample>;
 }
 
 /// The conditions of a race.
 #[derive(Clone, Debug)]
-pub(super) struct Race {
-    pub(super) server: Arc<RedisServer>,
+pub(crate) struct Race {
+    /// Where commands and connections are counted.
+    pub(super) server: Option<Arc<RedisServer>>,
     /// Whose connections are counted.
     pub(super) user: String,
     pub(super) tasks: usize,
@@ -58,14 +59,14 @@ impl<L: GetLoad> Racer for L {
         let (load, handle, race) = (self.clone(), handle.clone(), race.clone());
         Box::pin(async move {
             run(&load, &handle, race.tasks, race.warm_up).await;
-            let commands_before = commands(&race.server);
+            let commands_before = race.server.as_deref().map_or(0, commands);
             let cpu_before = cpu_time();
             let start = Instant::now();
             let by_task = run(&load, &handle, race.tasks, race.window).await;
             let elapsed = start.elapsed().as_secs_f64();
             let cpu = cpu_time().saturating_sub(cpu_before);
             // One of them is the INFO of the count before.
-            let commands = commands(&race.server).saturating_sub(commands_before).saturating_sub(1);
+            let commands = race.server.as_deref().map_or(0, commands).saturating_sub(commands_before).saturating_sub(1);
             let shares: Vec<u64> = by_task.iter().map(|latencies| latencies.len() as u64).collect();
             let mut latencies = by_task.concat();
             latencies.sort_unstable();
@@ -78,7 +79,7 @@ impl<L: GetLoad> Racer for L {
                 p999: micros(0.999),
                 jain: jain(&shares),
                 cpu: cpu.as_secs_f64() * 1e6 / operations,
-                connections: connections(&race.server, &race.user) as f64,
+                connections: race.server.as_deref().map_or(0, |server| connections(server, &race.user)) as f64,
                 commands: commands as f64 / operations,
             }
         })

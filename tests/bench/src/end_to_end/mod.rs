@@ -5,9 +5,10 @@
 //! the least and the most; a ratio is the median of the rounds' own ratios. Connections and commands are the server's
 //! own counts, CPU is what this process used. Peers are as they come; only the size of their pools is set.
 
-mod contenders;
+pub(crate) mod contenders;
 mod idle;
-mod load;
+pub(crate) mod load;
+pub(crate) mod race;
 mod server_ceiling;
 
 use std::sync::Arc;
@@ -16,34 +17,19 @@ use std::time::Duration;
 use redis_manager_tests::redis_server::RedisServer;
 
 use crate::goals::{Goals, Want};
-use crate::measure::Spread;
 use crate::options::Options;
 use crate::runner::{BenchExecutor, Runner};
-use crate::table;
 use contenders::{
     BB8, BB8_UNCHECKED, CONNECTION_MANAGER, DEADPOOL, FRED_EXCLUSIVE, FRED_POOL, FRED_POOL_16, MULTIPLEXED, OURS, OURS_SHARED,
-    PIPELINE_LENGTH, POOL_SIZE, RUSTIS, RaceContender,
+    PIPELINE_LENGTH, POOL_SIZE, RUSTIS,
 };
-use load::{Race, RaceSample};
+use race::{Contest, RaceResults, print, race, ratio, ratio_of_cpu};
 
 /// What is asked for, of 100 bytes.
 const KEY: &str = "bench";
 const TASKS: [usize; 4] = [1, 16, 64, 512];
 /// Tasks that send pipelines.
 const PIPELINING_TASKS: [usize; 1] = [16];
-
-/// What was seen of one contender with one number of tasks, round by round.
-struct RaceResults {
-    tasks: usize,
-    name: &'static str,
-    samples: Vec<RaceSample>,
-}
-
-impl RaceResults {
-    fn values(&self, value: impl Fn(&RaceSample) -> f64) -> Vec<f64> {
-        self.samples.iter().map(value).collect()
-    }
-}
 
 /// Measures and prints everything end to end.
 pub(crate) fn run(options: &Options, goals: &mut Goals) {
@@ -52,13 +38,20 @@ pub(crate) fn run(options: &Options, goals: &mut Goals) {
     contenders::add_users(&server);
     server_ceiling::print(server.port(), &TASKS, options);
     idle::run(server.port());
+    let contest = Contest {
+        warm_up: Duration::from_millis(50),
+        window: Duration::from_millis(250),
+        rounds: 9,
+        server: Some(Arc::clone(&server)),
+    };
+    let contest = if options.quick { contest.quick() } else { contest };
     for kind in [BenchExecutor::TokioTwoWorkers, BenchExecutor::SmolTwoThreads] {
         let runner = Runner::start(kind);
         let handle = runner.handle.clone();
         let port = server.port();
         let contenders = runner.run(async move { contenders::exclusive(kind, &handle, port).await });
         let contenders = contenders.expect("a sound server on this machine accepts connections");
-        let cells = race(&runner, contenders, &TASKS, &server, options);
+        let cells = race(&runner, contenders, &TASKS, &contest);
         print(&format!("Exclusive clients, pools of {POOL_SIZE}, {kind}"), &cells, OURS);
         if kind == BenchExecutor::TokioTwoWorkers {
             judge_exclusive(&cells, goals);
@@ -66,7 +59,7 @@ pub(crate) fn run(options: &Options, goals: &mut Goals) {
         let handle = runner.handle.clone();
         let contenders = runner.run(async move { contenders::shared(kind, &handle, port).await });
         let contenders = contenders.expect("a sound server on this machine accepts connections");
-        let cells = race(&runner, contenders, &TASKS, &server, options);
+        let cells = race(&runner, contenders, &TASKS, &contest);
         print(&format!("Shared clients, {kind}"), &cells, MULTIPLEXED);
         if kind == BenchExecutor::TokioTwoWorkers {
             judge_shared(&cells, goals);
@@ -74,97 +67,12 @@ pub(crate) fn run(options: &Options, goals: &mut Goals) {
         let handle = runner.handle.clone();
         let contenders = runner.run(async move { contenders::pipelining(&handle, port).await });
         let contenders = contenders.expect("a sound server on this machine accepts connections");
-        let cells = race(&runner, contenders, &PIPELINING_TASKS, &server, options);
+        let cells = race(&runner, contenders, &PIPELINING_TASKS, &contest);
         print(&format!("Shared clients, pipelines of {PIPELINE_LENGTH} GETs, {kind}"), &cells, MULTIPLEXED);
         if kind == BenchExecutor::TokioTwoWorkers {
             judge_pipelines(&cells, goals);
         }
     }
-}
-
-fn race(
-    runner: &Runner,
-    contenders: Vec<RaceContender>,
-    tasks: &[usize],
-    server: &Arc<RedisServer>,
-    options: &Options,
-) -> Vec<RaceResults> {
-    let rounds = if options.quick { 1 } else { 9 };
-    let (warm_up, window) = if options.quick { (20, 60) } else { (50, 250) };
-    let mut cells: Vec<RaceResults> = (tasks.iter())
-        .flat_map(|tasks| {
-            contenders.iter().map(|contender| RaceResults { tasks: *tasks, name: contender.name, samples: Vec::new() })
-        })
-        .collect();
-    for round in 0..rounds {
-        for (row, tasks) in tasks.iter().enumerate() {
-            for turn in 0..contenders.len() {
-                let column = (turn + round) % contenders.len();
-                let contender = &contenders[column];
-                let race = Race {
-                    server: Arc::clone(server),
-                    user: contenders::user(contender.name),
-                    tasks: *tasks,
-                    warm_up: Duration::from_millis(warm_up),
-                    window: Duration::from_millis(window),
-                };
-                let sample = runner.run(contender.racer.race(&runner.handle, &race));
-                cells[row * contenders.len() + column].samples.push(sample);
-            }
-        }
-    }
-    cells
-}
-
-fn find<'a>(cells: &'a [RaceResults], tasks: usize, name: &str) -> Option<&'a RaceResults> {
-    cells.iter().find(|cell| cell.tasks == tasks && cell.name == name)
-}
-
-/// The ratio of operations per second, paired by round.
-fn ratio(cells: &[RaceResults], tasks: usize, ours: &str, theirs: &str) -> Option<Spread> {
-    let ours = find(cells, tasks, ours)?.values(|sample| sample.ops_per_second);
-    let theirs = find(cells, tasks, theirs)?.values(|sample| sample.ops_per_second);
-    Some(Spread::of_ratios(&ours, &theirs))
-}
-
-fn print(title: &str, cells: &[RaceResults], basis: &str) {
-    let versus = format!("{basis} / this");
-    let head = [
-        "tasks, client",
-        "ops/s",
-        versus.as_str(),
-        "p50 us",
-        "p99 us",
-        "p99.9 us",
-        "Jain",
-        "CPU us/op",
-        "connections",
-        "commands/op",
-    ];
-    let row = |cell: &RaceResults| {
-        let median = |value: fn(&RaceSample) -> f64| Spread::of(&cell.values(value)).median;
-        vec![
-            format!("{}, {}", cell.tasks, cell.name),
-            Spread::of(&cell.values(|sample| sample.ops_per_second)).to_string(),
-            ratio(cells, cell.tasks, basis, cell.name).map(|ratio| ratio.to_string()).unwrap_or_default(),
-            format!("{:.0}", median(|sample| sample.p50)),
-            format!("{:.0}", median(|sample| sample.p99)),
-            format!("{:.0}", median(|sample| sample.p999)),
-            format!("{:.3}", median(|sample| sample.jain)),
-            format!("{:.1}", median(|sample| sample.cpu)),
-            format!("{:.0}", median(|sample| sample.connections)),
-            format!("{:.2}", median(|sample| sample.commands)),
-        ]
-    };
-    let rows: Vec<_> = cells.iter().map(row).collect();
-    table::print(title, &head, &rows);
-}
-
-/// The ratio of CPU time for each operation, paired by round.
-fn ratio_of_cpu(cells: &[RaceResults], tasks: usize, ours: &str, theirs: &str) -> Option<Spread> {
-    let ours = find(cells, tasks, ours)?.values(|sample| sample.cpu);
-    let theirs = find(cells, tasks, theirs)?.values(|sample| sample.cpu);
-    Some(Spread::of_ratios(&ours, &theirs))
 }
 
 fn judge_exclusive(cells: &[RaceResults], goals: &mut Goals) {
