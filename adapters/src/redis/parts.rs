@@ -6,6 +6,7 @@ pub(crate) use crate::redis_node::metrics::command_label::{labels, text_of_label
 pub(crate) use crate::redis_node::metrics::counted_request::{CountedRequest, CountsRequests};
 pub(crate) use crate::redis_node::metrics::node_counters::NodeCounters;
 pub(crate) use crate::redis_node::redirection_listener::RedirectionListener;
+pub(crate) use crate::redis_node::reply_timeout::ReusableSleep;
 pub(crate) use crate::redis_node::routed_connection::RoutedConnection;
 pub(crate) use crate::redis_node::routed_handle::RequestLimits;
 pub(crate) use crate::redis_node::secrets::Secrets;

@@ -24,7 +24,7 @@ pub use fake_cluster::{ClusterNodeSeen, ClusterShape, FakeCluster, SlotMigration
 #[cfg(any(feature = "tokio", feature = "smol"))]
 pub use fake_network::{Cut, Direction, FakeHost, FakeListener, FakeNetwork, FakeStream, LinkConditions};
 pub use fake_redis::{
-    Behaviour, ClusterSettings, ConnectionSeen, Failover, FakeUser, LostWrite, PreferredEndpoint, Script, Seen,
+    Behaviour, ConnectionSeen, Failover, FakeClusterSettings, FakeUser, LostWrite, PreferredEndpoint, Script, Seen,
 };
 #[cfg(any(feature = "tokio", feature = "smol"))]
 pub use fake_redis_host::FakeRedis;

@@ -1,7 +1,5 @@
 //! A request that goes to several nodes: its pieces are sent side by side, those for one node together and in their order.
 
-use std::sync::Arc;
-
 use redis::{Cmd, RedisError, RedisResult, Value};
 
 use crate::connection::resp::answer::Replies;
@@ -41,12 +39,15 @@ impl RoutedClient {
             }
             let outcomes = self.send_groups(pieces, &groups, &budget.limits).await;
             let (mut follows, mut waits) = (false, false);
+            let before = left.len();
             for (group, outcome) in groups.iter().zip(outcomes) {
                 let turn = self.book(pieces, group, outcome);
                 follows |= turn.follows;
                 waits |= turn.waits;
             }
             left.retain(|index| pieces.all[*index].is_left());
+            // If nothing has changed since, it is tried again a little later.
+            waits |= left.len() == before && !follows && self.cluster.changed.version() == seen;
             let may_go_on = left.is_empty()
                 || ((!follows || budget.redirect(&self.cluster)) && (!waits || budget.pause(&self.cluster).await))
                     && self.cluster.runtime().now() < budget.limits.begin_by;
@@ -86,9 +87,9 @@ impl RoutedClient {
     async fn send_groups(&mut self, pieces: &Pieces<'_>, groups: &[Group], limits: &RequestLimits) -> Vec<GroupOutcome> {
         let mut sent: Vec<Joined<'_, GroupOutcome>> = Vec::with_capacity(groups.len());
         for group in groups {
-            let handle = self.handle(group.node).map(|handle| handle.clone());
-            let cluster = Arc::clone(&self.cluster);
-            sent.push(Box::pin(async move { send_group(&cluster, handle?, pieces, group, limits).await }));
+            let handle = self.handles.of(&self.cluster, group.node).map(|handle| handle.clone());
+            let cluster = &*self.cluster;
+            sent.push(Box::pin(async move { send_group(cluster, handle?, pieces, group, limits).await }));
         }
         join_all(sent).await
     }
@@ -101,7 +102,7 @@ impl RoutedClient {
             Ok(Some(Ok(replies))) => replies.into_values(Outgoing::Batch(&[])),
             Ok(Some(Err(error))) => Err(error),
             Err(GetClientError::Closed { .. }) if !self.cluster.is_closed() => {
-                self.drop_handle(group.node);
+                self.handles.forget(group.node);
                 let is_for_it = group.pieces.iter().any(|index| matches!(pieces.all[*index].target, PieceTarget::Node(_)));
                 if !is_for_it {
                     return FanOutTurn { follows: false, waits: true };

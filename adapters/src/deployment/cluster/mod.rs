@@ -21,6 +21,7 @@ mod member;
 mod members;
 mod monitor;
 mod name_state;
+mod node_handles;
 mod one_request;
 mod owner_table;
 mod pieces;

@@ -1,10 +1,11 @@
 //! How long a request is tried: until shortly before its caller times out, so that the caller gets the reason.
 
+use std::future::pending;
 use std::time::Duration;
 
 use crate::deployment::cluster::inner::Cluster;
 use crate::deployment::cluster::state::cluster_io::ClusterInput;
-use crate::redis_node::parts::{CommandProfile, RequestLimits};
+use crate::redis_node::parts::{CommandProfile, RequestLimits, ReusableSleep};
 
 /// A command that a node refuses for the moment is sent again after pauses that double between these.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
@@ -19,6 +20,7 @@ pub(crate) struct RetryBudget {
     pub(crate) limits: RequestLimits,
     pause: Duration,
     redirections: u32,
+    timer: ReusableSleep,
 }
 
 impl RetryBudget {
@@ -28,7 +30,12 @@ impl RetryBudget {
         let now = cluster.runtime().now();
         let way_back = (limit / WAY_BACK).min(LONGEST_WAY_BACK);
         let limits = RequestLimits { profile, begin_by: now + (limit - way_back), deadline: now + limit };
-        Self { limits, pause: SHORTEST_PAUSE, redirections: cluster.context.cluster_args.retries }
+        Self {
+            limits,
+            pause: SHORTEST_PAUSE,
+            redirections: cluster.context.cluster_args.retries,
+            timer: ReusableSleep::default(),
+        }
     }
 
     /// One more redirection. False if there were too many, or if there is no time to follow it.
@@ -38,7 +45,7 @@ impl RetryBudget {
         may
     }
 
-    /// Waits before the next try, shorter if the topology changes. False if there is no time for one.
+    /// Waits before the next try. False if there is no time for one, or if the runtime has ended.
     pub(crate) async fn pause(&mut self, cluster: &Cluster) -> bool {
         let next = cluster.runtime().now() + self.pause;
         if next >= self.limits.begin_by {
@@ -46,19 +53,13 @@ impl RetryBudget {
         }
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         cluster.tell(ClusterInput::Wanted);
-        cluster.runtime().sleep_until(next).await;
-        true
+        let _always_none = self.timer.by(cluster.runtime(), Some(next), pending::<()>()).await;
+        !cluster.runtime().has_ended()
     }
 
-    /// Waits until the topology changes. False if there is no time for that.
+    /// Waits until the topology changes. False if there is no time for that, or if the runtime has ended.
     pub(crate) async fn until_changed(&mut self, cluster: &Cluster, seen: u64) -> bool {
         cluster.tell(ClusterInput::Wanted);
-        let mut sleep = cluster.runtime().sleep_until(self.limits.begin_by);
-        let mut changed = std::pin::pin!(cluster.changed.beyond(seen));
-        std::future::poll_fn(|cx| match changed.as_mut().poll(cx) {
-            std::task::Poll::Ready(_) => std::task::Poll::Ready(true),
-            std::task::Poll::Pending => sleep.as_mut().poll(cx).map(|()| false),
-        })
-        .await
+        self.timer.by(cluster.runtime(), Some(self.limits.begin_by), cluster.changed.beyond(seen)).await.is_some()
     }
 }

@@ -10,14 +10,14 @@ use crate::connection::resp::answer::Replies;
 use crate::connection::resp::request::Outgoing;
 use crate::deployment::cluster::inner::Cluster;
 use crate::deployment::cluster::name_state::NameState;
+use crate::deployment::cluster::node_handles::NodeHandles;
 use crate::deployment::cluster::one_request::TransactionRequest;
 use crate::deployment::cluster::pieces::{PartFailure, PieceTarget, Pieces};
 use crate::deployment::cluster::retry_budget::RetryBudget;
 use crate::deployment::cluster::state::router::{Access, Destination, RouteError, route_command, route_transaction};
-use crate::deployment::cluster::state::topology::ClusterNodeId;
 use crate::error::{CommandFailure, GetClientError, Outage, RedisErrorExt};
 use crate::redis_node::parts::{
-    CountedRequest, CountsRequests, NodeCounters, RoutedConnection, SharedHandle, refuse_unless_plain,
+    CommandProfile, CountedRequest, CountsRequests, NodeCounters, RoutedConnection, refuse_unless_plain,
     refuse_unless_plain_pipeline,
 };
 use crate::redis_node::{RequestWay, Session};
@@ -28,8 +28,7 @@ pub(crate) struct RoutedClient {
     /// The name under which it was got.
     name: Arc<NameState>,
     session: Session,
-    /// Of the nodes that it has sent to, in the order of their numbers.
-    handles: Vec<(ClusterNodeId, SharedHandle)>,
+    pub(super) handles: NodeHandles,
     made_at: Instant,
 }
 
@@ -52,30 +51,11 @@ impl RoutedClient {
         let login = &cluster.context.startup[0].login;
         let session = Session::fresh(&cluster.context.args, login.protocol(), login.db());
         let made_at = cluster.runtime().now();
-        Self { cluster, name, session, handles: Vec::new(), made_at }
+        Self { cluster, name, session, handles: NodeHandles::default(), made_at }
     }
 
     pub(super) fn session(&self) -> Session {
         self.session
-    }
-
-    /// The client of a node's shared connections.
-    #[inline]
-    pub(super) fn handle(&mut self, node: ClusterNodeId) -> Result<&mut SharedHandle, GetClientError> {
-        let at = match self.handles.binary_search_by_key(&node, |(other, _)| *other) {
-            Ok(at) => at,
-            Err(at) => {
-                let member = self.cluster.member(node)?;
-                self.handles.insert(at, (node, SharedHandle::unready(Arc::clone(&member.connections))));
-                at
-            }
-        };
-        Ok(&mut self.handles[at].1)
-    }
-
-    /// A node was closed: its connections are not used any more, nor those of others that have left.
-    pub(super) fn drop_handle(&mut self, node: ClusterNodeId) {
-        self.handles.retain(|(other, handle)| *other != node && !handle.is_closed());
     }
 
     /// No node was there for it until its time was up.
@@ -106,7 +86,7 @@ impl RoutedClient {
 
     async fn route(&mut self, cmd: &Cmd) -> RedisResult<Value> {
         self.name.check_open()?;
-        let profile = crate::redis_node::parts::CommandProfile::of_command(cmd, self.session);
+        let profile = CommandProfile::of_command(cmd, self.session);
         refuse_unless_plain(cmd, profile)?;
         let routed = route_command(cmd).map_err(refuse)?;
         let mut budget = RetryBudget::new(&self.cluster, profile);

@@ -50,7 +50,8 @@ impl RoutedClient {
                     self.cluster.suspect();
                     return Err(error);
                 }
-                TryOutcome::Elsewhere if budget.limits.begin_by > self.cluster.runtime().now() => continue,
+                // If nothing has changed since, it is asked again a little later.
+                TryOutcome::Elsewhere if self.cluster.changed.version() > seen || budget.pause(&self.cluster).await => continue,
                 TryOutcome::Elsewhere => return Err(self.no_owner(target)),
             };
             let Some(redirection) = request.redirection(&replies) else { return Ok((replies, is_asking)) };
@@ -83,8 +84,8 @@ impl RoutedClient {
         is_asking: bool,
         budget: &RetryBudget,
     ) -> TryOutcome {
-        let cluster = std::sync::Arc::clone(&self.cluster);
-        let handle = match self.handle(node) {
+        let cluster = &*self.cluster;
+        let handle = match self.handles.of(cluster, node) {
             Ok(handle) => handle,
             Err(error) => return self.without_connection(node, error),
         };
@@ -106,7 +107,7 @@ impl RoutedClient {
 
     /// There is no connection to a node. One that was closed has left the cluster.
     fn without_connection(&mut self, node: ClusterNodeId, error: GetClientError) -> TryOutcome {
-        self.drop_handle(node);
+        self.handles.forget(node);
         if matches!(error, GetClientError::Closed { .. }) && !self.cluster.is_closed() {
             return TryOutcome::Elsewhere;
         }

@@ -10,7 +10,7 @@ use redis_manager_core::Spawn;
 
 use super::FakeCluster;
 use super::moves::{SlotMigration, move_gradually};
-use crate::testing::fake_redis::{ClusterSettings, Failover, SLOTS};
+use crate::testing::fake_redis::{Failover, FakeClusterSettings, SLOTS};
 
 impl FakeCluster {
     /// Ends a node as `kill -9` does; its data and its view of the cluster stay for [`restart`](Self::restart).
@@ -136,7 +136,7 @@ impl FakeCluster {
     }
 
     /// Changes settings of one node, or of all with None: timeouts, coverage, the preferred endpoint.
-    pub fn set(&self, number: Option<usize>, change: impl Fn(&mut ClusterSettings)) {
+    pub fn set(&self, number: Option<usize>, change: impl Fn(&mut FakeClusterSettings)) {
         let servers = match number {
             Some(number) => vec![Arc::clone(self.node(number).shared())],
             None => self.shared.servers(),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::setters::setters;
-use crate::testing::fake_redis::{ClusterSettings, PreferredEndpoint};
+use crate::testing::fake_redis::{FakeClusterSettings, PreferredEndpoint};
 
 /// What a [`FakeCluster`](super::FakeCluster) is made of, and how quick it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,8 +71,8 @@ impl ClusterShape {
         self
     }
 
-    pub(super) fn settings(&self) -> ClusterSettings {
-        ClusterSettings {
+    pub(super) fn settings(&self) -> FakeClusterSettings {
+        FakeClusterSettings {
             node_timeout: self.node_timeout,
             require_full_coverage: self.require_full_coverage,
             allow_reads_when_down: false,

@@ -44,7 +44,9 @@ mod transactions;
 mod words;
 
 pub use behaviour::{Behaviour, FakeUser, Script};
-pub use cluster::{BusMessage, ClusterSettings, Failover, MovedKey, NodeHeader, PreferredEndpoint, SLOTS, VoteRequest, slot_of};
+pub use cluster::{
+    BusMessage, Failover, FakeClusterSettings, MovedKey, NodeHeader, PreferredEndpoint, SLOTS, VoteRequest, slot_of,
+};
 pub use journal::Seen;
 pub use replication::{Changes, History, KeptLog, LogEntry, LostWrite, Position};
 pub use server::{ConnectionId, ConnectionSeen, Output, Server};

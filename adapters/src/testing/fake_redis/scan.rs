@@ -5,14 +5,14 @@ use super::reply::{Answer, Response};
 use super::sorted_set::SortedSet;
 use super::words::{Bytes, Failure, SYNTAX, double_text, integer, matches_glob, upper};
 
-struct ScanOptions {
+struct ScanRequest {
     cursor: u64,
     count: usize,
     pattern: Option<Bytes>,
     type_name: Option<String>,
 }
 
-impl ScanOptions {
+impl ScanRequest {
     fn cursor(word: &[u8]) -> Result<u64, Failure> {
         let text = std::str::from_utf8(word).ok();
         let digits = text.map(|text| text.strip_prefix('-').unwrap_or(text));
@@ -69,8 +69,8 @@ fn reply(next: u64, items: impl IntoIterator<Item = Bytes>) -> Answer {
 }
 
 pub(super) fn scan(call: &mut Call<'_>) -> Answer {
-    let cursor = ScanOptions::cursor(&call.args[1])?;
-    let options = ScanOptions::parse(cursor, &call.args[2..], true)?;
+    let cursor = ScanRequest::cursor(&call.args[1])?;
+    let options = ScanRequest::parse(cursor, &call.args[2..], true)?;
     let (next, found) = options.step(call.db.keys().map(|key| (key.clone(), ())));
     let type_of = |key: &Bytes| call.db.entry(key).map(|entry| entry.value.type_name());
     let is_asked = |key: &Bytes| options.type_name.as_deref().is_none_or(|name| type_of(key) == Some(name));
@@ -78,25 +78,25 @@ pub(super) fn scan(call: &mut Call<'_>) -> Answer {
 }
 
 pub(super) fn sscan(call: &mut Call<'_>) -> Answer {
-    let cursor = ScanOptions::cursor(&call.args[2])?;
+    let cursor = ScanRequest::cursor(&call.args[2])?;
     let Some(set) = call.db.read::<SetValue>(&call.args[1])? else { return reply(0, []) };
-    let options = ScanOptions::parse(cursor, &call.args[3..], false)?;
+    let options = ScanRequest::parse(cursor, &call.args[3..], false)?;
     let (next, found) = options.step(set.iter().map(|member| (member.clone(), ())));
     reply(next, found.into_iter().map(|(member, ())| member))
 }
 
 pub(super) fn hscan(call: &mut Call<'_>) -> Answer {
-    let cursor = ScanOptions::cursor(&call.args[2])?;
+    let cursor = ScanRequest::cursor(&call.args[2])?;
     let Some(hash) = call.db.read::<HashValue>(&call.args[1])? else { return reply(0, []) };
-    let options = ScanOptions::parse(cursor, &call.args[3..], false)?;
+    let options = ScanRequest::parse(cursor, &call.args[3..], false)?;
     let (next, found) = options.step(hash.iter().map(|(field, value)| (field.clone(), value.clone())));
     reply(next, found.into_iter().flat_map(|(field, value)| [field, value]))
 }
 
 pub(super) fn zscan(call: &mut Call<'_>) -> Answer {
-    let cursor = ScanOptions::cursor(&call.args[2])?;
+    let cursor = ScanRequest::cursor(&call.args[2])?;
     let Some(set) = call.db.read::<SortedSet>(&call.args[1])? else { return reply(0, []) };
-    let options = ScanOptions::parse(cursor, &call.args[3..], false)?;
+    let options = ScanRequest::parse(cursor, &call.args[3..], false)?;
     let (next, found) = options.step(set.iter().map(|(member, score)| (member.clone(), score)));
     reply(next, found.into_iter().flat_map(|(member, score)| [member, double_text(score).into_bytes()]))
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use redis_manager_core::Instant;
 
 use super::behaviour::Behaviour;
-use super::cluster::ClusterState;
+use super::cluster::FakeClusterState;
 use super::journal::{Journal, Seen};
 use super::keyspace::{Draw, FakeDatabase};
 use super::replication::Replication;
@@ -83,7 +83,7 @@ pub struct Server {
     pub(super) config: BTreeMap<String, String>,
     pub(super) replication: Replication,
     /// None: it is no node of a cluster.
-    pub(super) cluster: Option<Box<ClusterState>>,
+    pub(super) cluster: Option<Box<FakeClusterState>>,
 }
 
 impl Server {

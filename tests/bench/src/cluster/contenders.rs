@@ -124,7 +124,7 @@ pub(super) async fn batches(handle: &Handle, urls: Vec<String>, batch: Batch) ->
     let shared: SharedClient = manager.get_shared_client(NAME).await?;
     let crate_client = redis::cluster::ClusterClient::new(urls.clone())?.get_async_connection().await?;
     let mut all = vec![
-        RaceContender::new(OURS_ROUTED, InBatches { client: Held(shared, manager), keys: keys(), batch }),
+        RaceContender::new(OURS_ROUTED, InBatches { client: HeldClient(shared, manager), keys: keys(), batch }),
         RaceContender::new(REDIS_RS, InBatches { client: crate_client, keys: keys(), batch }),
     ];
     all.push(match batch {
@@ -136,9 +136,9 @@ pub(super) async fn batches(handle: &Handle, urls: Vec<String>, batch: Batch) ->
 
 /// A client that keeps its manager.
 #[derive(Clone)]
-struct Held(SharedClient, #[expect(dead_code, reason = "its pools are open while it is there")] RedisManager);
+struct HeldClient(SharedClient, #[expect(dead_code, reason = "its pools are open while it is there")] RedisManager);
 
-impl ConnectionLike for Held {
+impl ConnectionLike for HeldClient {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a redis::Cmd) -> redis::RedisFuture<'a, redis::Value> {
         self.0.req_packed_command(cmd)
     }

@@ -62,8 +62,14 @@ impl Liveness {
         recovered || before != ailing_since.len()
     }
 
+    /// As it was when it was noted last.
     pub(crate) fn is_ailing(&self, node: ClusterNodeId) -> bool {
-        self.silent.contains(&node) || self.failing.contains(&node)
+        self.ailing_since.contains_key(&node)
+    }
+
+    /// Every node that gives no sign of life, or whose dials fail, in the order of numbers.
+    pub(crate) fn ailing(&self) -> impl Iterator<Item = ClusterNodeId> {
+        self.ailing_since.keys().copied()
     }
 
     pub(crate) fn ailing_since(&self, node: ClusterNodeId) -> Option<Instant> {

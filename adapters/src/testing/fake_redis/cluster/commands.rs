@@ -5,7 +5,7 @@ use super::super::server::{ConnectionId, Server};
 use super::super::words::{Bytes, Failure, SYNTAX, integer, upper, wrong_arity};
 use super::failover::Failover;
 use super::slots::{SLOTS, slot_of};
-use super::state::{ClusterState, NodeIndex};
+use super::state::{FakeClusterState, NodeIndex};
 
 const DISABLED: &str = "ERR This instance has cluster support disabled";
 const BAD_SLOT: &str = "ERR Invalid or out of range slot";
@@ -19,11 +19,11 @@ fn slot(word: &[u8]) -> Result<u16, Failure> {
     slot.ok_or_else(|| BAD_SLOT.into())
 }
 
-fn state(server: &mut Server) -> Result<&mut ClusterState, Failure> {
+fn state(server: &mut Server) -> Result<&mut FakeClusterState, Failure> {
     server.cluster.as_deref_mut().ok_or_else(|| DISABLED.into())
 }
 
-fn known(cluster: &ClusterState, id: &[u8], what: &str) -> Result<NodeIndex, Failure> {
+fn known(cluster: &FakeClusterState, id: &[u8], what: &str) -> Result<NodeIndex, Failure> {
     cluster.index_of(&text(id)).ok_or_else(|| Failure([b"ERR ", what.as_bytes(), b" ", id].concat()))
 }
 
@@ -100,7 +100,7 @@ fn set_slot(server: &mut Server, args: &[Bytes]) -> Answer {
     }
     let slot = slot(&args[2])?;
     let (owner, action) = (cluster.owner(slot), upper(&args[3]));
-    let target = |cluster: &ClusterState, what: &str| {
+    let target = |cluster: &FakeClusterState, what: &str| {
         let index = known(cluster, &args[4], what)?;
         if cluster.nodes[index].primary.is_some() { Err(Failure::from("ERR Target node is not a master")) } else { Ok(index) }
     };

@@ -2,7 +2,7 @@
 
 use redis_manager_core::Instant;
 
-use super::state::ClusterState;
+use super::state::FakeClusterState;
 
 /// What a replica asks the primaries.
 #[derive(Clone, Debug)]
@@ -16,7 +16,7 @@ pub struct VoteRequest {
     pub(super) slots: Vec<u16>,
 }
 
-impl ClusterState {
+impl FakeClusterState {
     /// Asks for votes in a new epoch.
     pub(super) fn request(&mut self, is_forced: bool) -> Option<VoteRequest> {
         let primary = self.served().filter(|served| *served != 0)?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use redis_manager_core::Instant;
 
 use super::slots::SLOTS;
-use super::state::{ClusterState, FakeElection, KnownNode, NodeIndex};
+use super::state::{FakeClusterState, FakeElection, FakeKnownNode, NodeIndex};
 
 /// How long a primary that starts takes no commands: `CLUSTER_WRITABLE_DELAY`.
 const STARTS_AFTER: Duration = Duration::from_secs(2);
@@ -29,12 +29,12 @@ pub struct NodeHeader {
     failed: Vec<String>,
 }
 
-impl ClusterState {
+impl FakeClusterState {
     pub(super) fn header(&mut self, offset: u64) -> NodeHeader {
         let slots = self.own_ranges();
         let me = self.me();
         let config_epoch = self.served().map_or(me.config_epoch, |served| self.nodes[served].config_epoch);
-        let ill = |(_, node): &(NodeIndex, &KnownNode)| node.is_ill();
+        let ill = |(_, node): &(NodeIndex, &FakeKnownNode)| node.is_ill();
         NodeHeader {
             id: me.id.clone(),
             ip: me.ip.clone(),
@@ -72,7 +72,7 @@ impl ClusterState {
         if header.id == self.me().id || self.banned.contains_key(&header.id) {
             return Vec::new();
         }
-        let new = || KnownNode::new(header.id.clone(), header.ip.clone(), header.port, now);
+        let new = || FakeKnownNode::new(header.id.clone(), header.ip.clone(), header.port, now);
         let known = self.by_id.get(&header.id).copied();
         let index = known.unwrap_or_else(|| self.add_node(new()));
         self.current_epoch = self.current_epoch.max(header.current_epoch);
@@ -236,7 +236,8 @@ impl ClusterState {
             Some(election) if !has_failed && !election.is_forced => self.election = None,
             None if has_failed => {
                 let id = &self.nodes[primary].id;
-                let is_ahead = |(index, node): &(NodeIndex, &KnownNode)| *index != 0 && !node.is_ill() && node.offset > offset;
+                let is_ahead =
+                    |(index, node): &(NodeIndex, &FakeKnownNode)| *index != 0 && !node.is_ill() && node.offset > offset;
                 let rank = u32::try_from(self.replicas_of(id).filter(is_ahead).count()).unwrap_or(u32::MAX);
                 let delay = self.settings.election_delay;
                 let drawn = super::super::replication::mixed(self.seed ^ now.as_nanos()) % 1_000;

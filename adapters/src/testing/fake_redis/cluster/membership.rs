@@ -11,18 +11,18 @@ use super::super::server::Server;
 use super::super::words::Bytes;
 use super::gossip::NodeHeader;
 use super::slots::slot_of;
-use super::state::{ClusterSettings, ClusterState, KnownNode};
+use super::state::{FakeClusterSettings, FakeClusterState, FakeKnownNode};
 
 /// How long a node that was forgotten is not taken in again.
 const BANNED_FOR: Duration = Duration::from_secs(60);
 
 impl Server {
     /// It becomes a node without slots, of a cluster of its own, at this address.
-    pub fn enable_cluster(&mut self, now: Instant, settings: ClusterSettings, ip: &str, port: u16) {
+    pub fn enable_cluster(&mut self, now: Instant, settings: FakeClusterSettings, ip: &str, port: u16) {
         self.replication.keep_log();
         let seed = self.replication.history.id;
-        let me = KnownNode::new(forty_digits(seed), ip.to_owned(), port, now);
-        self.cluster = Some(Box::new(ClusterState::new(settings, me, seed)));
+        let me = FakeKnownNode::new(forty_digits(seed), ip.to_owned(), port, now);
+        self.cluster = Some(Box::new(FakeClusterState::new(settings, me, seed)));
     }
 
     /// Its id in its cluster.
@@ -32,7 +32,7 @@ impl Server {
     }
 
     /// Changes how it behaves in its cluster.
-    pub fn set_cluster(&mut self, now: Instant, change: impl FnOnce(&mut ClusterSettings)) {
+    pub fn set_cluster(&mut self, now: Instant, change: impl FnOnce(&mut FakeClusterSettings)) {
         if let Some(cluster) = &mut self.cluster {
             change(&mut cluster.settings);
             cluster.update_state(now);

@@ -17,5 +17,5 @@ pub use failover::Failover;
 pub use gossip::NodeHeader;
 pub use membership::MovedKey;
 pub use slots::{SLOTS, slot_of};
-pub(super) use state::ClusterState;
-pub use state::{BusMessage, ClusterSettings, PreferredEndpoint};
+pub(super) use state::FakeClusterState;
+pub use state::{BusMessage, FakeClusterSettings, PreferredEndpoint};

@@ -4,7 +4,7 @@ use redis_manager_core::Instant;
 
 use super::super::reply::Response;
 use super::slots::SLOTS;
-use super::state::{ClusterState, KnownNode, NodeIndex, PreferredEndpoint};
+use super::state::{FakeClusterState, FakeKnownNode, NodeIndex, PreferredEndpoint};
 
 /// The port of the cluster bus is that of the clients and so much.
 const BUS_PORT: u32 = 10_000;
@@ -13,7 +13,7 @@ fn count(number: u64) -> Response {
     Response::Integer(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
-impl ClusterState {
+impl FakeClusterState {
     /// Slots in ranges of one owner.
     fn runs(&self) -> Vec<(u16, u16, NodeIndex)> {
         let mut runs: Vec<(u16, u16, NodeIndex)> = Vec::new();
@@ -39,7 +39,7 @@ impl ClusterState {
         Response::Array(self.runs().into_iter().map(entry).collect())
     }
 
-    fn node_entry(&self, node: &KnownNode) -> Response {
+    fn node_entry(&self, node: &FakeKnownNode) -> Response {
         let preferred = self.settings.preferred_endpoint;
         let host = match preferred {
             PreferredEndpoint::UnknownEndpoint => Response::Null,
@@ -61,7 +61,7 @@ impl ClusterState {
     }
 
     pub(super) fn shards_reply(&self, offset: u64) -> Response {
-        let shard = |index: NodeIndex, node: &KnownNode| {
+        let shard = |index: NodeIndex, node: &FakeKnownNode| {
             let slots = self.ranges_of(index);
             let slots = slots.into_iter().flat_map(|range| [count((*range.start()).into()), count((*range.end()).into())]);
             let mut nodes = vec![self.shard_node(index, node, offset)];
@@ -75,7 +75,7 @@ impl ClusterState {
         Response::Array(primaries.map(|(index, node)| shard(index, node)).collect())
     }
 
-    fn shard_node(&self, index: NodeIndex, node: &KnownNode, own_offset: u64) -> Response {
+    fn shard_node(&self, index: NodeIndex, node: &FakeKnownNode, own_offset: u64) -> Response {
         let offset = self.offset_of(index, own_offset);
         let is_replica = node.primary.is_some();
         let health = match () {
@@ -146,7 +146,7 @@ impl ClusterState {
     }
 
     pub(super) fn info_text(&self) -> String {
-        let slots_of = |is_wanted: &dyn Fn(&KnownNode) -> bool| -> usize {
+        let slots_of = |is_wanted: &dyn Fn(&FakeKnownNode) -> bool| -> usize {
             self.known().filter(|(_, node)| is_wanted(node)).map(|(index, _)| self.counts[index]).sum()
         };
         let my_epoch = self.served().map_or(0, |served| self.nodes[served].config_epoch);

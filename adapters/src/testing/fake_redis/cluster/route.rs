@@ -7,7 +7,7 @@ use super::super::spec::CommandSpec;
 use super::super::table::find_command;
 use super::super::words::{Bytes, Failure, upper};
 use super::slots::slot_of;
-use super::state::{ClusterState, KnownNode, PreferredEndpoint};
+use super::state::{FakeClusterState, FakeKnownNode, PreferredEndpoint};
 
 const CROSS_SLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
 const TRY_AGAIN: &str = "TRYAGAIN Multiple keys request during rehashing of slot";
@@ -24,9 +24,9 @@ fn words_of<'a>(spec: &CommandSpec, args: &'a [Bytes]) -> (Vec<&'a Bytes>, bool)
     }
 }
 
-impl ClusterState {
+impl FakeClusterState {
     /// The place of a node as this one tells it: the host, which may be empty or `?`.
-    pub(super) fn endpoint<'a>(&self, node: &'a KnownNode) -> &'a str {
+    pub(super) fn endpoint<'a>(&self, node: &'a FakeKnownNode) -> &'a str {
         match self.settings.preferred_endpoint {
             PreferredEndpoint::Ip => &node.ip,
             PreferredEndpoint::Hostname if node.hostname.is_empty() => "?",

@@ -24,7 +24,7 @@ pub enum PreferredEndpoint {
 /// How a node behaves in its cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct ClusterSettings {
+pub struct FakeClusterSettings {
     /// `cluster-node-timeout`.
     pub node_timeout: Duration,
     /// `cluster-require-full-coverage`.
@@ -43,7 +43,7 @@ pub struct ClusterSettings {
 pub(super) type NodeIndex = usize;
 
 #[derive(Clone, Debug)]
-pub(super) struct KnownNode {
+pub(super) struct FakeKnownNode {
     pub(super) id: String,
     pub(super) ip: String,
     pub(super) port: u16,
@@ -66,7 +66,7 @@ pub(super) struct KnownNode {
     pub(super) is_forgotten: bool,
 }
 
-impl KnownNode {
+impl FakeKnownNode {
     pub(super) fn new(id: String, ip: String, port: u16, now: Instant) -> Self {
         Self {
             id,
@@ -113,9 +113,9 @@ pub(super) struct FakeElection {
 
 /// What a node believes of its cluster. The node itself is the first of `nodes`; none is ever taken out of the list.
 #[derive(Clone, Debug)]
-pub(in super::super) struct ClusterState {
-    pub(super) settings: ClusterSettings,
-    pub(super) nodes: Vec<KnownNode>,
+pub(in super::super) struct FakeClusterState {
+    pub(super) settings: FakeClusterSettings,
+    pub(super) nodes: Vec<FakeKnownNode>,
     pub(super) by_id: BTreeMap<String, NodeIndex>,
     pub(super) owners: Vec<Option<NodeIndex>>,
     /// How many slots each node owns, by its number.
@@ -146,8 +146,8 @@ pub(in super::super) struct ClusterState {
     pub(super) seed: u64,
 }
 
-impl ClusterState {
-    pub(super) fn new(settings: ClusterSettings, me: KnownNode, seed: u64) -> Self {
+impl FakeClusterState {
+    pub(super) fn new(settings: FakeClusterSettings, me: FakeKnownNode, seed: u64) -> Self {
         Self {
             settings,
             by_id: BTreeMap::from([(me.id.clone(), 0)]),
@@ -177,7 +177,7 @@ impl ClusterState {
         self.settings.databases.clamp(1, 16)
     }
 
-    pub(super) fn me(&self) -> &KnownNode {
+    pub(super) fn me(&self) -> &FakeKnownNode {
         &self.nodes[0]
     }
 
@@ -243,7 +243,7 @@ impl ClusterState {
         self.nodes.iter_mut().for_each(|node| node.version = 0);
     }
 
-    pub(super) fn add_node(&mut self, node: KnownNode) -> NodeIndex {
+    pub(super) fn add_node(&mut self, node: FakeKnownNode) -> NodeIndex {
         let index = self.nodes.len();
         self.by_id.insert(node.id.clone(), index);
         self.nodes.push(node);
@@ -252,12 +252,12 @@ impl ClusterState {
     }
 
     /// The nodes that are not forgotten, with their numbers.
-    pub(super) fn known(&self) -> impl Iterator<Item = (NodeIndex, &KnownNode)> {
+    pub(super) fn known(&self) -> impl Iterator<Item = (NodeIndex, &FakeKnownNode)> {
         self.nodes.iter().enumerate().filter(|(_, node)| !node.is_forgotten)
     }
 
     /// The replicas of a node.
-    pub(super) fn replicas_of<'a>(&'a self, id: &'a str) -> impl Iterator<Item = (NodeIndex, &'a KnownNode)> {
+    pub(super) fn replicas_of<'a>(&'a self, id: &'a str) -> impl Iterator<Item = (NodeIndex, &'a FakeKnownNode)> {
         self.known().filter(move |(_, node)| node.primary.as_deref() == Some(id))
     }
 

@@ -11,7 +11,8 @@ use crate::deployment::cluster_role::ClusterRole;
 impl ClusterState {
     /// Primaries that are not up.
     pub(super) fn ailing(&self) -> Vec<ClusterNodeId> {
-        self.topology.primaries().into_iter().filter(|node| self.is_ailing(*node)).collect()
+        let owns = |node: &ClusterNodeId| self.topology.node(*node).is_some_and(|node| node.slots > 0);
+        self.liveness.ailing().filter(owns).collect()
     }
 
     /// Whether a node gives no sign of life, or its dials fail.
@@ -31,8 +32,8 @@ impl ClusterState {
 
     /// Slots whose owner lives.
     pub(crate) fn living_slots(&self) -> usize {
-        let nodes = self.topology.nodes().into_iter();
-        nodes.filter(|(number, _)| !self.is_ailing(*number)).map(|(_, node)| node.slots).sum()
+        let slots_of = |node: ClusterNodeId| self.topology.node(node).map_or(0, |node| node.slots);
+        self.topology.covered() - self.ailing().into_iter().map(slots_of).sum::<usize>()
     }
 
     /// `Up` if every slot has an owner that lives. `Down` if none has. Where full coverage is required, `Down` also if a slot has
