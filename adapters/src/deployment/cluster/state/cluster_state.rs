@@ -163,6 +163,8 @@ impl ClusterState {
     }
 
     fn advance(&mut self, now: Instant) {
+        // Before the round, which it may want.
+        self.look_for_promotions(now);
         self.advance_round(now);
         if self.next_check_at <= now {
             self.next_check_at = now + self.spread(self.settings.check_interval);
@@ -172,7 +174,6 @@ impl ClusterState {
                 }
             }
         }
-        self.look_for_promotions(now);
         let due: Vec<_> = self.cuts.iter().filter(|(_, at)| **at <= now).map(|(node, _)| *node).collect();
         for node in due {
             self.cuts.remove(&node);

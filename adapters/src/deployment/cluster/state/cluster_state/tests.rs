@@ -169,6 +169,21 @@ fn k1_a_cluster_that_does_not_answer_is_asked_for_ever() {
     assert_eq!(rig.state.health(), Health::Up);
 }
 
+/// Seen to bite: with the look for promotions behind the round that it wants.
+#[test]
+fn k3_while_a_primary_without_replicas_fails_others_are_asked_for_the_topology() {
+    let mut rig = StateRig::known(false);
+    let three = rig.node("h:3");
+    rig.tick(5_000);
+    rig.tell(ClusterInput::Dials { failing: BTreeSet::from([three]) });
+    assert_eq!(rig.asked.len(), 3, "at once: the last round was long ago");
+    rig.report("h:1", ONE);
+    rig.tick(999);
+    assert_eq!(rig.asked.len(), 3);
+    rig.tick(1);
+    assert_eq!(rig.asked.len(), 6);
+}
+
 #[test]
 fn a_node_that_leaves_is_forgotten_once_with_all_that_was_asked_of_it() {
     let mut rig = StateRig::known(true);
