@@ -20,9 +20,6 @@ use crate::redis_node::parts::{Secrets, SharedHandle};
 /// How often a wait for a node looks whether the node is down.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
-/// How long a replica may take to tell its role.
-const FOR_A_ROLE: Duration = Duration::from_millis(100);
-
 impl Cluster {
     /// Asks a node for the topology.
     ///
@@ -67,7 +64,9 @@ impl Cluster {
     pub(crate) async fn is_primary(&self, node: ClusterNodeId) -> bool {
         let Ok(member) = self.member(node) else { return false };
         let role = [redis::cmd("ROLE")];
-        let asked = within(self.runtime(), FOR_A_ROLE, self.ask(&member.address, &role)).await;
+        // A busy machine may take long: the question is not asked again before it is answered.
+        let limit = self.context.nodes.config().health_check_timeout();
+        let asked = within(self.runtime(), limit, self.ask(&member.address, &role)).await;
         let Some(Ok(replies)) = asked else { return false };
         let Some(Value::Array(parts)) = replies.first() else { return false };
         matches!(parts.first(), Some(Value::BulkString(word)) if word == b"master")
