@@ -23,7 +23,7 @@ fn p1_no_history_of_five_steps_leaves_a_message_missing_that_lies_in_no_gap() {
     }
 }
 
-/// Seen to bite: with a gap that is told behind the message.
+/// Seen to bite: with no gap after a loss.
 #[test]
 fn p1_no_long_history_leaves_a_message_missing_that_lies_in_no_gap() {
     for seed in 0..3_000_u64 {
@@ -54,6 +54,21 @@ fn losses_without_a_message_between_them_are_one_outage_since_the_first() {
     let SubscriptionEvent::Gap { since: told, lasted, .. } = &world.events[1] else { panic!("{:?}", world.events) };
     assert_eq!((*told, world.events.len()), (since, 2));
     assert!(*lasted >= Duration::from_secs(3), "{lasted:?}");
+}
+
+/// Seen to bite: with a gap that is told behind the message.
+#[test]
+fn p1_a_message_that_comes_before_all_subscriptions_are_back_comes_behind_the_gap() {
+    let mut world = SubscriberWorld::subscribed();
+    let (kind, verb, names) = (TopicKind::Pattern, TopicVerb::Subscribe, vec![Arc::from(&b"p"[..])]);
+    world.input(SubscriberInput::Call { number: 99, kind, verb, names });
+    world.heal();
+    for op in [WorldOp::Lose, WorldOp::Connect, WorldOp::ServerStep, WorldOp::ClientStep, WorldOp::Publish, WorldOp::ClientStep] {
+        world.step(op);
+    }
+    let last = &world.events[world.events.len() - 2..];
+    assert!(matches!(last, [SubscriptionEvent::Gap { .. }, SubscriptionEvent::Message { .. }]), "{last:?}");
+    world.heal_and_check();
 }
 
 /// Seen to bite: with commands that are sent one for each name, and with one command for ten thousand.
