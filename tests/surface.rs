@@ -5,6 +5,7 @@
 use redis_manager::export::{ExportError, ExportSource, MetricDefinition, MetricsReporter, PrometheusCollector};
 use redis_manager::pool::{Acquire, Lease, Manager, NodeConfig, NodePool};
 use redis_manager::prelude::*;
+use redis_manager::pub_sub::{self, SubscribeError, Subscriber, SubscriberError, SubscriberOptions, SubscriberReceiver};
 use redis_manager::runtime::{Instant, Network, Runtime, Task};
 use redis_manager::testing::{FakeConnector, FakeRuntime, FakeServer};
 use redis_manager::tls::TlsArgs;
@@ -25,6 +26,8 @@ fn what_users_hold_may_cross_threads() {
     is_send_and_sync::<SharedClient>();
     is_send::<Client>();
     is_send::<PubSub>();
+    is_send_and_sync::<(Subscriber, SubscriberReceiver, SubscriberOptions)>();
+    is_send_and_sync::<(SubscribeError, SubscriberError, pub_sub::Event)>();
     is_send_and_sync::<EventReader>();
     is_send_and_sync::<(Event, NodeEvent, MissedEvents, HealthReport)>();
     is_send_and_sync::<PoolArgs>();

@@ -3,6 +3,7 @@
 //! | page | subject |
 //! |---|---|
 //! | [`clients`] | leases, shared clients, node handles, clients for a key, transactions, subscriptions |
+//! | [`subscriptions`] | subscriptions that survive outages and say what was missed; slow readers, keyspace notifications |
 //! | [`configuration`] | every setting with unit, default and range; hooks, limits of connections, URLs, features |
 //! | [`metrics`] | every metric, Prometheus, OpenTelemetry, the crate `metrics` |
 //! | [`outages`] | what callers get when something fails, every error, HTTP 503, shutdown |
@@ -20,6 +21,7 @@
 macro_rules! page {
     ($name:ident, $text:literal, $($compiled:tt)*) => {
         #[doc = "[clients]: crate::guide::clients"]
+        #[doc = "[subscriptions]: crate::guide::subscriptions"]
         #[doc = "[configuration]: crate::guide::configuration"]
         #[doc = "[metrics]: crate::guide::metrics"]
         #[doc = "[outages]: crate::guide::outages"]
@@ -48,6 +50,7 @@ macro_rules! page {
                 [`RedisManager`]: crate::RedisManager\n\
                 [`RedisManagerBuilder`]: crate::RedisManagerBuilder\n\
                 [`SharedClient`]: crate::SharedClient\n\
+                [`Subscriber`]: crate::Subscriber\n\
                 [`TransactionError`]: crate::TransactionError"
         )]
         #[cfg_attr(
@@ -74,6 +77,7 @@ macro_rules! page {
 }
 
 page!(clients, "guide/clients.md", any(feature = "tokio", feature = "smol"));
+page!(subscriptions, "guide/subscriptions.md", any(feature = "tokio", feature = "smol"));
 page!(configuration, "guide/configuration.md", feature = "tokio");
 page!(
     metrics,

@@ -25,6 +25,7 @@
 //! | page | read it |
 //! |---|---|
 //! | [`guide::clients`] | to choose a client: lease, shared client, client for a key, transactions, subscriptions |
+//! | [`guide::subscriptions`] | to subscribe: what survives, what is missed, slow readers |
 //! | [`guide::configuration`] | to set something: every setting, hooks, limits of connections, URLs, features |
 //! | [`guide::metrics`] | to watch it: counters and histograms, Prometheus, OpenTelemetry |
 //! | [`guide::outages`] | to handle errors and to shut down: what callers get, every error, HTTP 503, SIGTERM |
@@ -37,6 +38,7 @@
 //! # Modules
 //!
 //! - The root: what most services need. [`prelude`]: a part of it, for `use redis_manager::prelude::*;`.
+//! - `pub_sub`: what a `Subscriber` reads, and why it has failed.
 //! - [`runtime`]: the traits of an executor and its network, for other runtimes.
 //! - [`pool`]: pools of something else than Redis.
 //! - `export`: the metrics of all nodes for Prometheus, the crate `metrics` and OpenTelemetry.
@@ -92,6 +94,8 @@ mod observe;
 pub mod pool;
 pub mod prelude;
 #[cfg(any(feature = "tokio", feature = "smol"))]
+pub mod pub_sub;
+#[cfg(any(feature = "tokio", feature = "smol"))]
 #[path = "redis/mod.rs"]
 mod redis_node;
 pub mod runtime;
@@ -103,6 +107,8 @@ mod settings;
 pub mod smol;
 #[cfg(any(feature = "tokio", feature = "smol"))]
 mod stream;
+#[cfg(any(feature = "tokio", feature = "smol"))]
+mod subscriber;
 #[cfg(any(feature = "tokio", feature = "smol"))]
 mod sync;
 #[cfg(any(feature = "tokio", feature = "smol"))]
@@ -145,5 +151,7 @@ pub use redis_node::{
     PubSubEnd, RequestCounts, RequestResult, RequestWay, ServerErrorCode, SharedClient, SubscriptionCounts, TransactionError,
     UnknownCommands,
 };
+#[cfg(any(feature = "tokio", feature = "smol"))]
+pub use subscriber::{Overflow, Subscriber, SubscriberOptions};
 #[cfg(any(feature = "tokio", feature = "smol"))]
 pub use tcp_options::Keepalive;

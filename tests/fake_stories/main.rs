@@ -12,4 +12,5 @@ mod secrets;
 mod server_words;
 mod silence;
 mod story;
+mod subscriber;
 mod unasked;

@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use redis::AsyncCommands;
+use redis_manager::pub_sub::{Event, SubscribeError, SubscriberEnd};
 use redis_manager::runtime::Network;
-use redis_manager::{ClusterArgs, PoolArgs, RedisErrorExt, RedisManager, Sent};
+use redis_manager::{ClusterArgs, PoolArgs, RedisErrorExt, RedisManager, Sent, SubscriberOptions};
 use redis_manager_tests::cluster::{TestCluster, TestClusterNode, slot_of};
 use redis_manager_tests::tasks::{spawn, until};
 
@@ -17,6 +18,7 @@ on_tokio_and_smol! {
     nodes_come_and_go;
     who_waits_for_a_dead_owner_goes_on_to_the_next;
     everything_ends_by_its_deadline;
+    a_subscriber_of_a_cluster_goes_on_at_the_next_node_when_its_own_dies;
     a_command_in_parts_says_that_parts_may_have_been_carried_out;
 }
 
@@ -333,4 +335,30 @@ async fn call_all(manager: RedisManager, key: String, n: usize) -> (String, Dura
         note("an exclusive command", start);
     }
     slowest
+}
+
+/// Guards against: a subscriber that goes on with a node that has died.
+async fn a_subscriber_of_a_cluster_goes_on_at_the_next_node_when_its_own_dies(runtime: impl Network + Clone) {
+    let cluster = TestCluster::options().require_full_coverage(false).start();
+    let manager = builder(&cluster).health_check_timeout(300 * MS).build(runtime.clone()).expect("valid settings");
+    manager.add_node_pool(NAME).await.expect("the cluster is up");
+    let options = SubscriberOptions::default().ping_interval(200 * MS);
+    let mut subscriber = manager.subscriber_with(NAME, options).expect("it is there");
+    assert_eq!(subscriber.ssubscribe(["sharded"]).await, Err(SubscribeError::ShardedInCluster));
+    subscriber.subscribe(["news"]).await.expect("confirmed");
+    assert!(matches!(subscriber.next().await, Some(Event::Subscribed { .. })));
+    let owner = cluster.owner_of_slot(0);
+    let other = cluster.primaries().into_iter().find(|primary| *primary != owner).expect("there are three");
+    other.command(&["PUBLISH", "news", "over the bus"]);
+    let message = |event: Option<Event>| match event {
+        Some(Event::Message { payload, .. }) => String::from_utf8(payload).expect("text"),
+        event => panic!("{event:?}"),
+    };
+    assert_eq!(message(subscriber.next().await), "over the bus");
+    owner.kill();
+    assert!(matches!(subscriber.next().await, Some(Event::Gap { .. })), "once it has another one");
+    other.command(&["PUBLISH", "news", "again"]);
+    assert_eq!(message(subscriber.next().await), "again");
+    manager.close_all_pools().await;
+    assert_eq!((subscriber.next().await, subscriber.end()), (None, Some(SubscriberEnd::Closed)));
 }

@@ -30,6 +30,8 @@ mod secrets;
 mod servers;
 mod sharing;
 mod starting;
+mod subscriber;
+mod subscriber_faults;
 mod subscriptions;
 mod tls;
 mod tls_refusals;

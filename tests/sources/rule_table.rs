@@ -66,6 +66,13 @@ pub(crate) const SECTIONS: &[Section] = &[
         ("N4", "Bytes that arrive are a sign of life; no server gets more than its share of the executor."),
         ("N5", "The text of an error ends nothing; what is no reply ends its connection with what was wrong, and the pool goes on."),
     ] },
+    Section { title: "Subscriptions", rules: &[
+        ("P1", "Every message of a channel is received once and in order, or lies in a gap that was told before the next message."),
+        ("P2", "A half-open connection of a subscriber is found within `ping_interval` and `health_check_timeout`."),
+        ("P3", "The buffers of readers are bounded, and what is dropped is told."),
+        ("P4", "Sharded channels follow their slots."),
+        ("P5", "The end of a subscriber says why."),
+    ] },
     Section { title: "End", rules: &[
         ("E1", "After a close, new calls and waiters get `Closed` at once, and when it returns no connection is left; the deadline forces the rest."),
         ("E2", "When the last handle is dropped, every task ends and every connection is closed."),
@@ -142,6 +149,7 @@ pub(crate) const OTHER_NAMES: &[(&str, &str)] = &[
 /// Rules that no test shows yet, and why.
 pub(crate) const NOT_SHOWN: &[(&str, &str)] = &[
     ("T7", "the instructions are compared by `tests/core/instructions/run.sh`, which is no test"),
+    ("P4", "subscribers refuse the sharded channels of a cluster, with a typed error"),
     ("F4", "not replayed yet"),
     ("F6", "not replayed yet"),
     ("F15", "not replayed yet"),

@@ -12,6 +12,7 @@ pub mod redis_server;
 pub mod runtimes;
 pub mod scripted_server;
 pub mod tasks;
+pub mod tcp_proxy;
 pub mod tls_wire;
 
 /// The programs in the README, which must compile (and run, where they need no server).

@@ -10,7 +10,7 @@ use crate::redis_node::{ConnectPhaseTimes, PubSubEnd, RequestCounts, RequestResu
 const FAILURES: [RequestResult; 4] =
     [RequestResult::TimedOut, RequestResult::OutcomeUnknown, RequestResult::NotSent, RequestResult::Refused];
 
-pub(crate) static COMMANDS: [MetricRow; 10] = [
+pub(crate) static COMMANDS: [MetricRow; 13] = [
     MetricRow::histogram(
         "db.client.operation.duration",
         "how long requests took that were sent, by the name of the command; a sample, about one request of each `use_time_sampling`. \
@@ -68,6 +68,21 @@ pub(crate) static COMMANDS: [MetricRow; 10] = [
     MetricRow::up_down("redis.client.pubsub.open", "{subscriber}", "subscribers that have not ended", |node, put| {
         put_total(node.picture.commands.subscriptions.open(), put);
     }),
+    MetricRow::counter("redis.client.pubsub.gaps", "{gap}", "outages that subscribers were told as a gap", |node, put| {
+        put_total(node.picture.commands.subscriptions.gaps, put);
+    }),
+    MetricRow::counter(
+        "redis.client.pubsub.dropped",
+        "{message}",
+        "messages that were dropped because a reader was too slow",
+        |node, put| put_total(node.picture.commands.subscriptions.dropped_messages, put),
+    ),
+    MetricRow::counter(
+        "redis.client.pubsub.resubscriptions",
+        "{connection}",
+        "connections that subscribers took in the place of one that they had lost",
+        |node, put| put_total(node.picture.commands.subscriptions.resubscriptions, put),
+    ),
     MetricRow::counter("redis.client.pubsub.ended", "{subscriber}", "subscribers that have ended, by why", |node, put| {
         let subscriptions = &node.picture.commands.subscriptions;
         subscriptions.ended.iter().for_each(|(end, count)| put(end.label(), Sample::Count(count)));

@@ -16,6 +16,7 @@ mod observing;
 #[cfg(any(feature = "metrics", feature = "opentelemetry", feature = "prometheus"))]
 mod reader;
 mod scanning;
+mod subscribing;
 mod upkeep;
 
 use std::collections::BTreeMap;
@@ -37,7 +38,8 @@ use crate::observe::EventSource;
 use crate::redis_node::{CommandMetrics, Hooks, PoolArgs, RedisConnector, Tls, redact};
 
 /// Connection pools of many Redis nodes, by URL. Cheap to clone; all clones are the same manager. When the last one is dropped,
-/// all pools close, except those of nodes that a [`NodeHandle`] or a [`SharedClient`](crate::SharedClient) still uses.
+/// all pools close, except those of nodes that a [`NodeHandle`], a [`SharedClient`](crate::SharedClient) or a
+/// [`Subscriber`](crate::Subscriber) still uses.
 ///
 /// A node is identified by its URL. The default port, the database 0 and a `/` at the end make no difference:
 /// `redis://localhost`, `redis://localhost/` and `redis://localhost:6379` are one node. Another user, password, database or

@@ -50,6 +50,10 @@ impl NodeContext {
         RedisConnector::new(Arc::clone(&self.network), address, self.args.clone(), self.hooks.clone(), config)
     }
 
+    pub(super) fn runtime(&self) -> Arc<dyn Runtime> {
+        Arc::clone(&self.network) as Arc<dyn Runtime>
+    }
+
     pub(super) fn has_ended(&self) -> bool {
         self.network.has_ended()
     }

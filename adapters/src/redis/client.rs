@@ -98,6 +98,14 @@ impl Client {
         }
     }
 
+    /// Its connection, if it has one of its own.
+    pub(crate) fn into_lease(self) -> Option<Lease<RedisConnector>> {
+        match self.lent {
+            LeaseKind::Node(lease) => Some(lease),
+            LeaseKind::Routed(_) => None,
+        }
+    }
+
     /// Set while the body of a transaction that begins with `watch` uses the client.
     pub(crate) fn set_watch(&mut self, watch: Option<Arc<Cmd>>) {
         self.watch = watch;

@@ -60,9 +60,12 @@ mod written_keys;
 
 pub(crate) use address::Address;
 pub use client::Client;
+pub(crate) use close_registry::RegistryEntry;
 pub(crate) use connector::RedisConnector;
+pub(crate) use dirty_flags::DirtyFlags;
 pub(crate) use hooks::Hooks;
 pub use hooks::{LendCandidate, NewConnection};
+pub(crate) use metrics::NodeCounters;
 pub use metrics::{
     CommandMetrics, ConnectPhaseTimes, RequestCounts, RequestResult, RequestWay, ServerErrorCode, SubscriptionCounts,
 };
@@ -70,9 +73,11 @@ pub use pool_args::{Handshake, PoolArgs, UnknownCommands};
 pub use pub_sub::PubSub;
 pub use pub_sub_end::PubSubEnd;
 pub(crate) use redact::redact;
+pub(crate) use reply_timeout::ReusableSleep;
 pub(crate) use session::Session;
 pub use shared::SharedClient;
 pub(crate) use shared_connections::SharedConnections;
+pub(crate) use socket_end::SocketEnd;
 pub(crate) use tls::Tls;
 #[cfg(feature = "tls-rustls")]
 pub use tls::{ClientCertificate, Pem, TlsArgs};

@@ -9,6 +9,7 @@ mod pushes;
 mod scratch;
 mod shared_task;
 mod state;
+mod streaming;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock, PoisonError, Weak};
@@ -132,6 +133,11 @@ impl Socket {
     pub(crate) fn fault(&self) -> String {
         let text = self.state().fault.as_ref().map(ToString::to_string);
         text.map_or_else(|| String::from("the connection was closed"), |text| self.secrets.clean(&text))
+    }
+
+    /// A text of the server without secrets.
+    pub(crate) fn without_secrets(&self, text: &str) -> String {
+        self.secrets.clean(text)
     }
 
     /// What was wrong with the data of the server, if that is why the stream was lost.

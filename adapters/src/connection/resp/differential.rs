@@ -34,9 +34,9 @@ pub fn check_reply_parser(bytes: &[u8]) {
         1 + ((state >> 24) as usize & (state >> 16) as usize & 31)
     });
     for other in [split, read(bytes, limits, || 1)] {
-        assert!(other.error == whole.error, "P6: {:?} at once, in pieces {:?}", whole.error, other.error);
-        assert!(other.is_within == whole.is_within, "P6: within a reply, or not, however it is split");
-        assert!(same_replies(&other.replies, &whole.replies), "P6: {:?} at once, in pieces {:?}", whole.replies, other.replies);
+        assert!(other.error == whole.error, "Q6: {:?} at once, in pieces {:?}", whole.error, other.error);
+        assert!(other.is_within == whole.is_within, "Q6: within a reply, or not, however it is split");
+        assert!(same_replies(&other.replies, &whole.replies), "Q6: {:?} at once, in pieces {:?}", whole.replies, other.replies);
     }
     compare_with_redis(bytes, &whole);
 }
@@ -53,12 +53,12 @@ fn read(bytes: &[u8], limits: ReplyLimits, mut next_size: impl FnMut() -> usize)
                 Ok(Some(reply)) => replies.push((reply, end - piece.len())),
                 Ok(None) => break,
                 Err(error) => {
-                    assert!(parser.parse(&mut &b"+OK\r\n"[..]) == Err(error.clone()), "P5: the same error again");
+                    assert!(parser.parse(&mut &b"+OK\r\n"[..]) == Err(error.clone()), "Q5: the same error again");
                     return ReadBytes { replies, error: Some(error), is_within: parser.is_within() };
                 }
             }
         }
-        assert!(piece.is_empty(), "P2: all of the input was taken if no reply is complete");
+        assert!(piece.is_empty(), "Q2: all of the input was taken if no reply is complete");
         let most = 256 * 1_024 + end * 2 * VALUE_CHARGE;
         assert!(parser.held_bytes() <= most, "{} bytes held after {end}", parser.held_bytes());
     }

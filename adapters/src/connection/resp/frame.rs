@@ -52,7 +52,7 @@ pub(super) fn empty(of: AggregateType) -> Value {
 impl UnfinishedAggregate {
     /// One that so many values belong to, with memory for some of them.
     pub(super) fn new(of: AggregateType, values: usize, room: usize) -> Self {
-        debug_assert!(values > 0, "P4: an unfinished aggregate lacks a value");
+        debug_assert!(values > 0, "Q4: an unfinished aggregate lacks a value");
         let room = room.min(values);
         match of {
             AggregateType::Array => Self::list(ListType::Array, values, room),

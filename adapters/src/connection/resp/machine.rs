@@ -87,6 +87,9 @@ pub(crate) struct Machine {
     /// Pushes are kept.
     listens: bool,
     pushes: VecDeque<PushInfo>,
+    /// Whatever comes is kept as it is: none of it is a reply to a request.
+    streams: bool,
+    values: VecDeque<Value>,
     /// Data may come without a request: pushes were asked for, or replies that nobody counts.
     open_ended: bool,
     received: ReceivedMark,
@@ -112,6 +115,8 @@ impl Machine {
             ready: Vec::new(),
             listens: false,
             pushes: VecDeque::new(),
+            streams: false,
+            values: VecDeque::new(),
             open_ended: false,
             received: ReceivedMark::default(),
             heard: false,
@@ -321,6 +326,7 @@ impl Machine {
                 return Err(StreamFault::Unasked(*first));
             }
             match self.parser.parse(input)? {
+                Some(value) if self.streams => self.values.push_back(value),
                 Some(Value::Push { kind, data }) => self.take_push(kind, data),
                 Some(value) => self.take_reply(value)?,
                 None => break,

@@ -2,12 +2,12 @@
 //!
 //! Invariants, asserted in debug builds:
 //!
-//! - P1: between replies nothing is held, and the next reply may take all of `max_bytes`.
-//! - P2: all of the input was taken if no reply is complete.
-//! - P3: no more aggregates are open than levels are allowed.
-//! - P4: an unfinished aggregate lacks a value.
-//! - P5: after an error nothing is held, and every call returns that error.
-//! - P6: the same bytes give the same replies and the same error however they are split.
+//! - Q1: between replies nothing is held, and the next reply may take all of `max_bytes`.
+//! - Q2: all of the input was taken if no reply is complete.
+//! - Q3: no more aggregates are open than levels are allowed.
+//! - Q4: an unfinished aggregate lacks a value.
+//! - Q5: after an error nothing is held, and every call returns that error.
+//! - Q6: the same bytes give the same replies and the same error however they are split.
 
 use std::mem;
 
@@ -100,7 +100,7 @@ impl Parser {
         let parsed = self.advance(input);
         match &parsed {
             Ok(Some(_)) => self.room = self.limits.max_bytes,
-            Ok(None) => debug_assert!(input.is_empty(), "P2: all of the input was taken if no reply is complete"),
+            Ok(None) => debug_assert!(input.is_empty(), "Q2: all of the input was taken if no reply is complete"),
             Err(error) => {
                 let failure = Some(error.clone());
                 *self = Self { failure, ..Self::new(self.limits) };
@@ -312,16 +312,16 @@ impl Parser {
     fn assert_invariants(&self) {
         debug_assert!(
             self.is_within() || (self.room == self.limits.max_bytes && self.held_bytes() == 0),
-            "P1: between replies nothing is held"
+            "Q1: between replies nothing is held"
         );
         debug_assert!(
             self.open.is_empty() || self.open.len() < self.limits.max_depth,
-            "P3: no more aggregates are open than levels are allowed"
+            "Q3: no more aggregates are open than levels are allowed"
         );
         debug_assert!(
             self.open.last().is_none_or(|innermost| innermost.missing() > 0),
-            "P4: an unfinished aggregate lacks a value"
+            "Q4: an unfinished aggregate lacks a value"
         );
-        debug_assert!(self.failure.is_none() || !self.is_within(), "P5: after an error nothing is held");
+        debug_assert!(self.failure.is_none() || !self.is_within(), "Q5: after an error nothing is held");
     }
 }

@@ -9,7 +9,7 @@ use super::number::number_at_start;
 /// A bulk string or its null, an integer or `OK` that is whole at the start of the input and fits into the room. Takes it and its charge.
 ///
 /// `None` for all else, right or wrong, of which it takes nothing: then the parser goes the long way, which would have made the
-/// same value (P6).
+/// same value (Q6).
 #[inline]
 pub(super) fn quick_value(input: &mut &[u8], room: &mut usize) -> Option<Value> {
     let (first, rest) = input.split_first()?;

@@ -1,6 +1,7 @@
 //! What was counted and timed of the requests of a node, as users read it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use redis_manager_core::{CountBy, CountKey, Histogram};
 
@@ -113,14 +114,22 @@ impl ConnectPhaseTimes {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct SubscriptionCounts {
-    /// [`PubSub`](crate::PubSub)s that were made.
+    /// [`PubSub`](crate::PubSub)s that were made, and connections that [`Subscriber`](crate::Subscriber)s have taken.
     pub begun: u64,
     /// Those that have ended by themselves, by why. An end counts when the subscriber gets it, or is dropped after it.
     pub ended: CountBy<PubSubEnd>,
     /// Those that were dropped before their end.
     pub dropped: u64,
-    /// Messages that subscribers got.
+    /// Messages that subscribers got. One that several receivers of a [`Subscriber`](crate::Subscriber) get counts once.
     pub messages: u64,
+    /// Connections that [`Subscriber`](crate::Subscriber)s took in the place of one that they had lost.
+    pub resubscriptions: u64,
+    /// Outages that [`Subscriber`](crate::Subscriber)s told as a gap; not those of slow readers.
+    pub gaps: u64,
+    /// How long these gaps were together.
+    pub gap_time: Duration,
+    /// Messages that were dropped because a reader of a [`Subscriber`](crate::Subscriber) was too slow.
+    pub dropped_messages: u64,
 }
 
 impl SubscriptionCounts {

@@ -10,4 +10,5 @@ pub(crate) mod request_result;
 mod tests;
 
 pub use command_metrics::{CommandMetrics, ConnectPhaseTimes, RequestCounts, SubscriptionCounts};
+pub(crate) use node_counters::NodeCounters;
 pub use request_result::{RequestResult, RequestWay, ServerErrorCode};

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
+use std::time::Duration;
 
 use redis_manager_core::{CountBy, CountKey, Histogram, Instant, Runtime};
 
@@ -70,6 +71,10 @@ struct SubscriptionCounters {
     ended: [AtomicU64; PubSubEnd::ALL.len()],
     dropped: AtomicU64,
     messages: AtomicU64,
+    resubscriptions: AtomicU64,
+    gaps: AtomicU64,
+    gap_nanos: AtomicU64,
+    dropped_messages: AtomicU64,
 }
 
 impl CountingPlace {
@@ -136,6 +141,21 @@ impl NodeCounters {
 
     pub(crate) fn note_message(&self) {
         self.subscriptions.messages.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A subscriber has a connection in the place of one that it has lost.
+    pub(crate) fn note_resubscription(&self) {
+        self.subscriptions.resubscriptions.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_gap(&self, lasted: Duration) {
+        let nanos = u64::try_from(lasted.as_nanos()).unwrap_or(u64::MAX);
+        self.subscriptions.gaps.fetch_add(1, Ordering::Relaxed);
+        self.subscriptions.gap_nanos.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_dropped_messages(&self, count: u64) {
+        self.subscriptions.dropped_messages.fetch_add(count, Ordering::Relaxed);
     }
 
     /// A subscription has ended, by itself or because it was dropped.
@@ -211,11 +231,20 @@ impl NodeCounters {
     }
 
     fn read_subscriptions(&self) -> SubscriptionCounts {
-        let SubscriptionCounters { begun, ended, dropped, messages } = &self.subscriptions;
+        let SubscriptionCounters { begun, ended, dropped, .. } = &self.subscriptions;
         let ended = CountBy::of_each(|end: PubSubEnd| ended[end as usize].load(Ordering::Acquire));
         let dropped = dropped.load(Ordering::Acquire);
-        let messages = messages.load(Ordering::Relaxed);
-        SubscriptionCounts { begun: begun.load(Ordering::Relaxed), ended, dropped, messages }
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        SubscriptionCounts {
+            ended,
+            dropped,
+            begun: of(begun),
+            messages: of(&self.subscriptions.messages),
+            resubscriptions: of(&self.subscriptions.resubscriptions),
+            gaps: of(&self.subscriptions.gaps),
+            gap_time: Duration::from_nanos(of(&self.subscriptions.gap_nanos)),
+            dropped_messages: of(&self.subscriptions.dropped_messages),
+        }
     }
 }
 

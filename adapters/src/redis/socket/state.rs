@@ -207,6 +207,9 @@ impl SocketState {
             if until_idle && self.machine.in_flight() == 0 && self.write_fault.is_none() {
                 return Turn::Idle;
             }
+            if self.machine.has_values() {
+                return Turn::Idle;
+            }
             if self.machine.kept_pushes() >= MOST_PUSHES && self.machine.in_flight() == 0 {
                 self.is_stalled = true;
                 return Turn::Waits;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use redis::PushInfo;
+use redis::{PushInfo, Value};
 
 use super::{Machine, RequestId};
 use crate::connection::resp::answer::RequestOutcome;
@@ -58,6 +58,28 @@ impl Machine {
 
     pub(crate) fn poll_push(&mut self) -> Option<PushInfo> {
         self.pushes.pop_front()
+    }
+
+    /// From now on whatever comes is kept for [`poll_value`](Self::poll_value), and what is sent is
+    /// [fed](Self::feed). Nothing may be in flight.
+    pub(crate) fn stream(&mut self) {
+        debug_assert!(self.in_flight.is_empty(), "replies have an owner");
+        self.streams = true;
+    }
+
+    /// Bytes to be written that no request waits for.
+    pub(crate) fn feed(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        if !self.ended {
+            self.out.append(write);
+        }
+    }
+
+    pub(crate) fn poll_value(&mut self) -> Option<Value> {
+        self.values.pop_front()
+    }
+
+    pub(crate) fn has_values(&self) -> bool {
+        !self.values.is_empty()
     }
 
     /// Requests that are sent and not answered, whether their callers wait or not.
