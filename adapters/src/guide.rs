@@ -9,6 +9,7 @@
 //! | [`outages`] | what callers get when something fails, every error, HTTP 503, shutdown |
 //! | [`observability`] | health for readiness probes, events, logs, JSON |
 //! | [`cluster`] | Redis Cluster: failovers, moved slots, what is refused |
+//! | [`sentinel`] | a primary behind sentinels: how it is found, failovers, errors |
 //! | [`tls`] | certificates and names |
 //! | [`testing`] | tests with a virtual clock |
 //! | [`performance`] | measurements beside other crates, with their commands |
@@ -27,6 +28,7 @@ macro_rules! page {
         #[doc = "[outages]: crate::guide::outages"]
         #[doc = "[observability]: crate::guide::observability"]
         #[doc = "[cluster]: crate::guide::cluster"]
+        #[doc = "[sentinel]: crate::guide::sentinel"]
         #[doc = "[tls]: crate::guide::tls"]
         #[doc = "[testing]: crate::guide::testing"]
         #[doc = "[performance]: crate::guide::performance"]
@@ -49,6 +51,7 @@ macro_rules! page {
                 [`RedisErrorExt`]: crate::RedisErrorExt\n\
                 [`RedisManager`]: crate::RedisManager\n\
                 [`RedisManagerBuilder`]: crate::RedisManagerBuilder\n\
+                [`SentinelArgs`]: crate::SentinelArgs\n\
                 [`SharedClient`]: crate::SharedClient\n\
                 [`Subscriber`]: crate::Subscriber\n\
                 [`TransactionError`]: crate::TransactionError"
@@ -87,6 +90,7 @@ page!(
 page!(outages, "guide/outages.md", any(feature = "tokio", feature = "smol"));
 page!(observability, "guide/observability.md", feature = "tokio");
 page!(cluster, "guide/cluster.md", all(feature = "cluster", feature = "tokio"));
+page!(sentinel, "guide/sentinel.md", feature = "tokio");
 page!(tls, "guide/tls.md", all(feature = "tls-rustls", feature = "tokio"));
 page!(testing, "guide/testing.md", feature = "testing");
 page!(performance, "guide/performance.md", any());

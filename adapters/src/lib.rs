@@ -31,6 +31,7 @@
 //! | [`guide::outages`] | to handle errors and to shut down: what callers get, every error, HTTP 503, SIGTERM |
 //! | [`guide::observability`] | to watch the pools: health for readiness probes, events, logs |
 //! | [`guide::cluster`] | with Redis Cluster |
+//! | [`guide::sentinel`] | with Sentinel |
 //! | [`guide::tls`] | with TLS |
 //! | [`guide::testing`] | to test your own code with a virtual clock |
 //! | [`guide::performance`], [`guide::comparison`] | to choose a crate |
@@ -63,8 +64,6 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
-// Clusters are the deployments that there are: what they alone call is not called without them.
-#![cfg_attr(not(feature = "cluster"), allow(dead_code))]
 
 #[cfg(any(feature = "tokio", feature = "smol"))]
 mod builder;
@@ -131,9 +130,13 @@ pub use redis_manager_core::{
 #[cfg(any(feature = "tokio", feature = "smol"))]
 pub use builder::RedisManagerBuilder;
 #[cfg(all(feature = "cluster", any(feature = "tokio", feature = "smol")))]
-pub use deployment::cluster::{AddressMap, ClusterArgs, ReadFrom};
+pub use deployment::cluster::ClusterArgs;
 #[cfg(any(feature = "tokio", feature = "smol"))]
-pub use deployment::{ClusterMetrics, ClusterNode, ClusterRole, ClusterStatus, ScanOptions, TopologyChange};
+pub use deployment::sentinel::{SentinelArgs, SentinelReport, SentinelStatus};
+#[cfg(any(feature = "tokio", feature = "smol"))]
+pub use deployment::{
+    AddressMap, ClusterMetrics, ClusterNode, ClusterRole, ClusterStatus, ReadFrom, ScanOptions, TopologyChange,
+};
 #[cfg(any(feature = "tokio", feature = "smol"))]
 pub use error::{AddNodeError, ConnectFailure, FailureKind, GetClientError, RedisErrorExt, Sent};
 #[cfg(any(feature = "tokio", feature = "smol"))]

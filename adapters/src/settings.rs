@@ -6,6 +6,7 @@ use redis_manager_core::{NodeConfig, Setting, TotalLimit};
 
 #[cfg(feature = "cluster")]
 use crate::deployment::cluster::ClusterArgs;
+use crate::deployment::sentinel::SentinelArgs;
 use crate::manager::RedisManager;
 use crate::observe::ObserveSettings;
 use crate::redis_node::{PoolArgs, Tls};
@@ -32,7 +33,8 @@ impl RedisManager {
             .chain([shared])
             .chain(ObserveSettings::settings())
             .chain(Tls::setting())
-            .chain(PoolArgs::settings());
+            .chain(PoolArgs::settings())
+            .chain(SentinelArgs::settings());
         #[cfg(feature = "cluster")]
         let settings = settings.chain(ClusterArgs::settings());
         settings.collect()

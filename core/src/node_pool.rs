@@ -185,6 +185,14 @@ impl<K: Connector> NodePool<K> {
         self.node().put(Input::SetCleanup(false));
     }
 
+    /// Another server has taken the place of the one that the connector dialled until now: connections to the old one are
+    /// closed, idle ones at once, those on loan when they come back, and what a dial that is under way leads to is not used. The new one is dialled at
+    /// once, for the callers in the queue, who keep their places.
+    #[doc(hidden)]
+    pub fn replace_server(&self, why: &str) {
+        self.node().put(Input::Replaced(String::from(why)));
+    }
+
     /// Closes within `default_timeout`; see [`close_timeout`](NodePool::close_timeout).
     pub fn close(&self) -> impl Future<Output = ()> + Send + '_ {
         self.close_timeout(self.node().config().default_timeout())

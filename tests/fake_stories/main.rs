@@ -9,6 +9,7 @@ mod dead_loans;
 mod dialling;
 mod leaving;
 mod secrets;
+mod sentinel;
 mod server_words;
 mod silence;
 mod story;

@@ -27,6 +27,7 @@ mod pools;
 mod quarantine;
 mod replies;
 mod secrets;
+mod sentinel;
 mod servers;
 mod sharing;
 mod starting;

@@ -73,6 +73,13 @@ pub(crate) const SECTIONS: &[Section] = &[
         ("P4", "Sharded channels follow their slots."),
         ("P5", "The end of a subscriber says why."),
     ] },
+    Section { title: "Sentinel", rules: &[
+        ("S1", "A server that does not say itself that it is a primary gets no command, whatever sentinels say."),
+        ("S2", "The first write comes back within 0.3 s of `+switch-master`, also if the old primary hangs."),
+        ("S3", "Given sentinels are never dropped, and one that lies is outvoted."),
+        ("S4", "With all sentinels gone the known primary is used, and dialled again."),
+        ("S5", "Another primary is dialled at once: what leads to the old one goes, and callers in the queue keep their places."),
+    ] },
     Section { title: "End", rules: &[
         ("E1", "After a close, new calls and waiters get `Closed` at once, and when it returns no connection is left; the deadline forces the rest."),
         ("E2", "When the last handle is dropped, every task ends and every connection is closed."),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::files::{code_of, read, rust_files, tokens};
 
 /// The letters of rules: an identifier such as `h16_…` begins with one.
-const LETTERS: &str = "CWHLNPETFI";
+const LETTERS: &str = "CWHLNPETFIS";
 /// Macros whose entries are tests by the name of a function of the same file.
 const MACROS: [&str; 2] = ["on_every_runtime", "stories"];
 

@@ -11,6 +11,7 @@ pub mod ports;
 pub mod redis_server;
 pub mod runtimes;
 pub mod scripted_server;
+pub mod sentinel;
 pub mod tasks;
 pub mod tcp_proxy;
 pub mod tls_wire;

@@ -44,6 +44,7 @@ fn seconds<S: serde::Serializer>(length: &Duration, serializer: S) -> Result<S::
 
 /// The counters of a cluster.
 #[derive(Default)]
+#[cfg_attr(not(feature = "cluster"), expect(dead_code, reason = "of clusters alone"))]
 pub(crate) struct ClusterCounters {
     changes: [AtomicU64; TopologyChange::ALL.len()],
     failovers: AtomicU64,
@@ -51,12 +52,14 @@ pub(crate) struct ClusterCounters {
 }
 
 #[derive(Default)]
+#[cfg_attr(not(feature = "cluster"), expect(dead_code, reason = "of clusters alone"))]
 struct ImpairedTime {
     /// `None` while all primaries are up.
     since: Option<Instant>,
     before: Duration,
 }
 
+#[cfg_attr(not(feature = "cluster"), expect(dead_code, reason = "of clusters alone"))]
 impl ClusterCounters {
     /// The topology has changed; so many primaries were replaced by a replica.
     pub(crate) fn note_change(&self, cause: TopologyChange, failovers: usize) {

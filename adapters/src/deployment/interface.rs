@@ -10,6 +10,7 @@ use crate::deployment::add_phase::AddPhase;
 use crate::deployment::cluster_metrics::ClusterMetrics;
 use crate::deployment::cluster_status::ClusterStatus;
 use crate::deployment::scan_options::ScanOptions;
+use crate::deployment::sentinel::SentinelStatus;
 use crate::error::GetClientError;
 use crate::redis_node::{Client, CommandMetrics, RedisConnector, SharedClient};
 
@@ -53,8 +54,8 @@ pub(crate) trait Deployment: Send + Sync {
     /// A connection to one node, by its host and port.
     fn get_client_of_node<'a>(&'a self, address: &'a str, timeout: Duration) -> Lending<'a, Client>;
 
-    /// All keys of the whole.
-    fn scan(&self, options: ScanOptions) -> Result<Box<dyn KeySource>, GetClientError>;
+    /// All keys of the whole. None: those of its shared client.
+    fn scan(&self, options: ScanOptions) -> Result<Option<Box<dyn KeySource>>, GetClientError>;
 
     /// How the whole is doing; it has no pools of its own.
     fn status(&self) -> NodeStatus;
@@ -75,8 +76,15 @@ pub(crate) trait Deployment: Send + Sync {
     fn is_closed(&self) -> bool;
 
     /// If it is a cluster.
+    #[cfg_attr(not(feature = "cluster"), expect(dead_code, reason = "of clusters alone"))]
     fn cluster_status(&self) -> Option<ClusterStatus>;
 
     /// If it is a cluster.
+    #[cfg_attr(not(feature = "cluster"), expect(dead_code, reason = "of clusters alone"))]
     fn cluster_metrics(&self) -> Option<ClusterMetrics>;
+
+    /// If it is a primary behind sentinels.
+    fn sentinel_status(&self) -> Option<SentinelStatus> {
+        None
+    }
 }

@@ -1,4 +1,4 @@
-//! What a name of the manager stands for, if it is more than one node: the one place where the manager meets clusters.
+//! What a name of the manager stands for, if it is more than one node: the one place where the manager meets clusters and sentinels.
 //!
 //! ```text
 //!  RedisManager --> Deployments (by name) --> dyn Deployment --> Manager (the pools of its nodes)
@@ -6,6 +6,7 @@
 //! ```
 
 mod add_phase;
+mod address_map;
 #[cfg(feature = "cluster")]
 pub(crate) mod cluster;
 mod cluster_metrics;
@@ -13,11 +14,16 @@ mod cluster_role;
 mod cluster_status;
 mod deployments;
 mod interface;
+mod read_from;
 mod scan_options;
+pub(crate) mod sentinel;
+mod signal;
 
+pub use address_map::AddressMap;
 pub use cluster_metrics::{ClusterMetrics, TopologyChange};
 pub use cluster_role::ClusterRole;
 pub use cluster_status::{ClusterNode, ClusterStatus};
 pub(crate) use deployments::{Deployments, insert_numbered};
 pub(crate) use interface::{Deployment, KeyBatch, KeySource};
+pub use read_from::ReadFrom;
 pub use scan_options::ScanOptions;

@@ -23,9 +23,9 @@ pub enum AddNodeError {
         /// What is wrong with the URL.
         reason: String,
     },
-    /// A setting of a cluster cannot be used, or one of its startup nodes.
+    /// A setting of a cluster or of a primary behind sentinels cannot be used, or one of the addresses given for it.
     InvalidSetting {
-        /// The name of the cluster.
+        /// The name under which it was to be added, password hidden.
         node: String,
         /// Names the setting, its value and what it may be.
         error: ConfigError,
@@ -174,7 +174,7 @@ impl Error for AddNodeError {
 impl fmt::Display for AddNodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::InvalidSetting { node, error } => write!(f, "the cluster {node} was not added: {error}"),
+            Self::InvalidSetting { node, error } => write!(f, "{node} was not added: {error}"),
             Self::InvalidUrl { node, reason } => write!(f, "invalid node URL {node}: {reason}"),
             Self::NoHealthyPools { node, waited, seen, last_error } => {
                 last_error.iter().try_for_each(|error| write!(f, "{error}; "))?;

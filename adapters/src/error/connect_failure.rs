@@ -21,6 +21,12 @@ impl ConnectFailure {
         Self { words, kind, is_permanent }
     }
 
+    /// The same, after a word about where it has happened.
+    pub(crate) fn about(mut self, what: &str) -> Self {
+        self.words = format!("{what}: {}", self.words);
+        self
+    }
+
     /// The category of the failure.
     #[must_use]
     pub fn kind(&self) -> FailureKind {

@@ -14,6 +14,10 @@ pub enum FailureKind {
     HungUp,
     /// The host of the URL has no address, or the look-up failed.
     NameResolution,
+    /// No sentinel gives a usable answer: each of them is unreachable, refuses the login, or is no sentinel.
+    NoSentinel,
+    /// The server that the sentinels name says itself that it is no primary.
+    NotPrimary,
     /// The server or the cluster replies that it cannot serve now: it is loading its data, has too many clients, or has no
     /// owner for the slot.
     NotReady,
@@ -33,6 +37,8 @@ pub enum FailureKind {
     Tls,
     /// The node is down, and the cause is not known.
     Unavailable,
+    /// No sentinel that answers knows the name of the primary.
+    UnknownName,
     /// The node was never added, or has been closed.
     UnknownNode,
     /// There is no route to the server: the network, the host or the unix socket does not exist.

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use crate::deployment::sentinel::is_sentinel_url;
 use crate::error::AddNodeError;
 use crate::manager::node_key::node_key;
 use crate::manager::{NodeHandle, RedisManager};
-use crate::redis_node::RedisConnector;
+use crate::redis_node::{RedisConnector, redact};
 
 impl RedisManager {
     /// Adds a node within `default_timeout` and returns its handle; see
@@ -43,6 +44,11 @@ impl RedisManager {
     ///   certificate must be valid for the host, which may be an IP address. `#insecure` at the end accepts any certificate; it
     ///   needs `allow_insecure_tls(true)`.
     /// - `unix:///path/to/socket[?db=n&user=u&pass=p]`.
+    /// - `redis+sentinel://[user[:password]@]host[:port][,host[:port]…]/name[/db]`: a primary behind sentinels. The hosts are those
+    ///   of the sentinels (default port 26379), the login is that of the data nodes. `valkey+sentinel://` is the same;
+    ///   `rediss+sentinel://` and `valkeys+sentinel://` use TLS, with the sentinels, too, unless the query has
+    ///   `sentinel_tls=false`. The query may also contain `sentinel_username=`, `sentinel_password=`, `protocol=` and `db=`. The URL
+    ///   is then the name of the deployment; see [`add_sentinel_timeout`](RedisManager::add_sentinel_timeout).
     ///
     /// The query may contain `protocol=resp2` or `protocol=resp3`, and `db=n`, which is the same as `/n`. `%XX` is decoded; a
     /// `+` is a `+`. Unknown parts are rejected, and the error names them.
@@ -68,6 +74,9 @@ impl RedisManager {
         #[cfg(feature = "cluster")]
         if let Some(mode) = &self.cluster_mode {
             return self.add_named(url, mode, timeout).await;
+        }
+        if is_sentinel_url(url) {
+            return self.add_sentinel_url(url, timeout).await;
         }
         let (name, connector) = self.connector(url)?;
         let key = node_key(url);
@@ -97,10 +106,22 @@ impl RedisManager {
         if let Some(mode) = &self.cluster_mode {
             return self.open_named(url, mode);
         }
+        if is_sentinel_url(url) {
+            return self.open_sentinel_url(url);
+        }
         let (name, connector) = self.connector(url)?;
         let key = node_key(url);
         let pool = self.nodes.open(&key, || connector).map_err(|error| AddNodeError::from_wait(error, name))?;
         Ok(NodeHandle::new(&self.nodes, &self.context, &key, pool))
+    }
+
+    /// Whether something may be added under this name.
+    pub(super) fn check_open(&self, name: &str) -> Result<(), AddNodeError> {
+        match (self.nodes.is_closed(), self.context.has_ended()) {
+            (true, _) => Err(AddNodeError::Closed { node: redact(name) }),
+            (false, true) => Err(AddNodeError::RuntimeEnded { node: redact(name) }),
+            (false, false) => Ok(()),
+        }
     }
 
     /// The connector for a URL, and the name that shows the node.

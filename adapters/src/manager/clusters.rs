@@ -87,14 +87,6 @@ impl RedisManager {
         Ok(NodeHandle::of_deployment(&self.deployments, name, deployment))
     }
 
-    fn check_open(&self, name: &str) -> Result<(), AddNodeError> {
-        match (self.nodes.is_closed(), self.context.has_ended()) {
-            (true, _) => Err(AddNodeError::Closed { node: redact(name) }),
-            (false, true) => Err(AddNodeError::RuntimeEnded { node: redact(name) }),
-            (false, false) => Ok(()),
-        }
-    }
-
     fn open_cluster(&self, name: &str, mode: &ClusterMode) -> Arc<dyn Deployment> {
         ClusterName::open(name, &mode.names, || self.context.cluster_context(self.nodes.beside(), mode.plan.clone()))
     }

@@ -16,6 +16,7 @@ mod observing;
 #[cfg(any(feature = "metrics", feature = "opentelemetry", feature = "prometheus"))]
 mod reader;
 mod scanning;
+mod sentinels;
 mod subscribing;
 mod upkeep;
 

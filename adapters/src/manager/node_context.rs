@@ -4,13 +4,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-#[cfg(feature = "cluster")]
-use redis_manager_core::{ConfigError, Manager};
-use redis_manager_core::{NodeConfig, NodePool, Runtime};
+use redis_manager_core::{ConfigError, Manager, NodeConfig, NodePool, Runtime};
 
 #[cfg(feature = "cluster")]
 use crate::deployment::cluster::{ClusterArgs, ClusterContext, ClusterPlan};
-
+use crate::deployment::sentinel::{SentinelArgs, SentinelParts, SentinelPlan};
 use crate::error::AddNodeError;
 use crate::network::Network;
 use crate::redis_node::{Address, Hooks, PoolArgs, RedisConnector, Session, SharedConnections, Tls};
@@ -70,6 +68,17 @@ impl NodeContext {
     #[cfg(feature = "cluster")]
     pub(super) fn cluster_plan(&self, startup_nodes: &[String], args: ClusterArgs) -> Result<ClusterPlan, ConfigError> {
         ClusterPlan::new(startup_nodes, args, self.args.protocol, &self.tls)
+    }
+
+    /// What a primary behind sentinels is made of, beside its settings.
+    pub(super) fn sentinel_parts(&self, nodes: Manager<RedisConnector>) -> SentinelParts {
+        let (network, args, hooks) = (Arc::clone(&self.network), self.args.clone(), self.hooks.clone());
+        SentinelParts { nodes, network, args, hooks, lanes: self.shared_connections_per_node }
+    }
+
+    /// The settings of a primary behind sentinels, checked.
+    pub(super) fn sentinel_plan(&self, args: SentinelArgs) -> Result<SentinelPlan, ConfigError> {
+        SentinelPlan::new(args, self.args.protocol, &self.tls)
     }
 
     /// The shared connections of a node; made for the first shared client.

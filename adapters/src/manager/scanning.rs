@@ -107,8 +107,10 @@ impl RedisManager {
     /// # }
     /// ```
     pub async fn scan(&self, url: &str, options: ScanOptions) -> Result<KeyScan, GetClientError> {
-        if let Some(deployment) = self.deployments.find(url) {
-            return deployment.scan(options).map(KeyScan::new);
+        if let Some(deployment) = self.deployments.find(url)
+            && let Some(source) = deployment.scan(options.clone())?
+        {
+            return Ok(KeyScan::new(source));
         }
         let client = self.get_shared_client(url).await?;
         Ok(KeyScan::new(Box::new(NodeScan { client, options, cursor: Some(0) })))

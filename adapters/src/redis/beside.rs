@@ -3,6 +3,7 @@
 use crate::redis_node::address::{Address, Endpoint};
 
 impl Address {
+    #[cfg_attr(not(feature = "cluster"), expect(dead_code, reason = "of clusters alone"))]
     pub(crate) fn has_login_of(&self, other: &Self) -> bool {
         let words = |place: &Self| {
             let login = &place.login;
@@ -13,6 +14,7 @@ impl Address {
     }
 
     /// Host and port, as a cluster names its nodes.
+    #[cfg_attr(not(feature = "cluster"), expect(dead_code, reason = "of clusters alone"))]
     pub(crate) fn name_of_place(&self) -> String {
         match &self.place {
             Endpoint::Tcp { host, port, .. } => format!("{host}:{port}"),
@@ -29,5 +31,13 @@ impl Address {
         let tls = self.tls().map(|peer| peer.at(host)).transpose()?;
         let place = Endpoint::Tcp { host: String::from(host), port, tls };
         Ok(Self { place, login: self.login.clone(), demands_resp3: self.demands_resp3, name: format!("{host}:{port}") })
+    }
+
+    /// The same with another place to dial: its name and the name on its certificate stay.
+    pub(crate) fn dialled_at(mut self, dialled: Option<(String, u16)>) -> Self {
+        if let (Some((other_host, other_port)), Endpoint::Tcp { host, port, .. }) = (dialled, &mut self.place) {
+            (*host, *port) = (other_host, other_port);
+        }
+        self
     }
 }

@@ -78,6 +78,7 @@ pub struct Client {
 enum LeaseKind {
     Node(Lease<RedisConnector>),
     /// No lease: it shares the connections of all nodes.
+    #[cfg_attr(not(feature = "cluster"), expect(dead_code, reason = "of clusters alone"))]
     Routed(Box<dyn RoutedConnection>),
 }
 
@@ -86,6 +87,7 @@ impl Client {
         Self { lent: LeaseKind::Node(lease), watch: None }
     }
 
+    #[cfg_attr(not(feature = "cluster"), expect(dead_code, reason = "of clusters alone"))]
     pub(crate) fn routed(connection: Box<dyn RoutedConnection>) -> Self {
         Self { lent: LeaseKind::Routed(connection), watch: None }
     }

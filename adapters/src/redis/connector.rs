@@ -1,12 +1,15 @@
 //! How the core connects to Redis: dials, logs in, checks, cleans and closes.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use redis_manager_core::{AbortHandle, Condition, ConnectionMonitor, Connector, NodeConfig, Runtime};
 
-use crate::error::ConnectFailure;
+use crate::error::{ConnectFailure, FailureKind};
 use crate::network::Network;
 use crate::redis_node::address::{Address, Endpoint};
 use crate::redis_node::close_registry::CloseRegistry;
@@ -14,6 +17,7 @@ use crate::redis_node::connect_phase::{ConnectPhase, ConnectTrace};
 use crate::redis_node::connection::RedisConnection;
 use crate::redis_node::contention::Contention;
 use crate::redis_node::dial::{AddressTrial, Dialler};
+use crate::redis_node::dial_target::{DialPlace, DialTarget};
 use crate::redis_node::error::ConnectError;
 use crate::redis_node::hooks::Hooks;
 use crate::redis_node::metrics::CommandMetrics;
@@ -25,6 +29,9 @@ use crate::redis_node::roles::Roles;
 use crate::redis_node::secrets::Secrets;
 use crate::redis_node::socket_end::SocketEnd;
 use crate::redis_node::watcher::Watcher;
+
+/// A dial that takes longer makes one ask whether the server is still the right one, again each time.
+const DOUBTED_AFTER: Duration = Duration::from_millis(200);
 
 /// What a node is to the deployment that it is a part of.
 pub(crate) struct NodeMembership {
@@ -58,6 +65,8 @@ pub(crate) struct RedisConnector {
     pub(crate) contention: Arc<Contention>,
     /// The deployment that the node is a part of.
     pub(crate) membership: Option<NodeMembership>,
+    /// Tells where it is dialled, if that changes. Then `address` has the login alone.
+    pub(crate) target: Option<Arc<dyn DialTarget>>,
     pub(crate) counters: Arc<NodeCounters>,
     /// The [`ConnectPhase`] of the connect that was cut off last.
     cut_off_at: AtomicU8,
@@ -85,7 +94,14 @@ impl RedisConnector {
             counters: Arc::new(NodeCounters::new(runtime, config.use_time_sampling(), labels())),
             cut_off_at: AtomicU8::new(0),
             membership: None,
+            target: None,
         }
+    }
+
+    /// The same for a primary that may be another server later.
+    pub(crate) fn following(mut self, target: Arc<dyn DialTarget>) -> Self {
+        self.target = Some(target);
+        self
     }
 
     /// The same for a part of a deployment.
@@ -95,17 +111,58 @@ impl RedisConnector {
         self
     }
 
-    async fn dial_and_log_in(&self) -> Result<Box<RedisConnection>, ConnectError> {
-        let first = if self.address.is_tcp() { ConnectPhase::Resolve } else { ConnectPhase::Dial };
+    /// Dials the server that is the primary now, until another one is.
+    async fn follow(&self, target: &dyn DialTarget) -> Result<Box<RedisConnection>, ConnectFailure> {
+        let place = target.find().await?;
+        let shown = &place.address.name;
+        let (mut dialling, mut moved) = (pin!(self.dial_and_log_in(&place.address, None)), pin!(target.moved(&place)));
+        let mut doubted = self.network.sleep(DOUBTED_AFTER);
+        let dialled = poll_fn(|cx| {
+            // First: what was dialled before the change is not used.
+            if moved.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(None);
+            }
+            if let Poll::Ready(dialled) = dialling.as_mut().poll(cx) {
+                return Poll::Ready(Some(dialled));
+            }
+            while doubted.as_mut().poll(cx).is_ready() {
+                target.doubt();
+                doubted = self.network.sleep(DOUBTED_AFTER);
+            }
+            Poll::Pending
+        })
+        .await;
+        match dialled {
+            Some(Ok(connection)) => Ok(connection),
+            Some(Err(error)) => Err(self.lost_primary(target, &place, error)),
+            None => Err(ConnectFailure::new(format!("{shown} is not the primary any more"), FailureKind::NotPrimary, false)),
+        }
+    }
+
+    fn lost_primary(&self, target: &dyn DialTarget, place: &DialPlace, error: ConnectError) -> ConnectFailure {
+        if matches!(error, ConnectError::NotPrimary { .. }) {
+            target.refuted(place);
+        } else {
+            target.doubt();
+        }
+        error.told(&self.secrets).about(&format!("the primary is {} by the sentinels", place.address.name))
+    }
+
+    async fn dial_and_log_in(
+        &self,
+        address: &Address,
+        dialled_at: Option<(&String, &u16)>,
+    ) -> Result<Box<RedisConnection>, ConnectError> {
+        let first = if address.is_tcp() { ConnectPhase::Resolve } else { ConnectPhase::Dial };
         let mut progress = ConnectTrace::new(first, &self.cut_off_at, &self.counters);
-        let (stream, trial) = match &self.address.place {
+        let (stream, trial) = match &address.place {
             Endpoint::Tcp { host, port, tls: _ } => {
-                let (host, port) = self.dialled_at().unwrap_or((host, port));
+                let (host, port) = dialled_at.unwrap_or((host, port));
                 self.dialler.dial(host, *port, &mut progress).await.map(|(stream, trial)| (stream, Some(trial)))?
             }
             Endpoint::Unix { path } => (self.dialler.dial_unix(path).await?, None),
         };
-        let connected = match self.address.tls() {
+        let connected = match address.tls() {
             None => {
                 progress.reach(ConnectPhase::Login);
                 self.log_in(stream).await?
@@ -153,7 +210,13 @@ impl Connector for RedisConnector {
     type Error = ConnectFailure;
 
     async fn connect(&self) -> Result<Self::Connection, ConnectFailure> {
-        self.dial_and_log_in().await.map_err(|error| error.told(&self.secrets))
+        match &self.target {
+            None => {
+                let dialled = self.dial_and_log_in(&self.address, self.dialled_at()).await;
+                dialled.map_err(|error| error.told(&self.secrets))
+            }
+            Some(target) => self.follow(&**target).await,
+        }
     }
 
     async fn check(&self, conn: &mut Self::Connection) -> Result<(), ConnectFailure> {

@@ -43,6 +43,9 @@ pub(crate) enum ConnectError {
     /// The login has succeeded, and what came with its last reply is none.
     #[error("the server goes on after the login: {fault}")]
     AfterLogin { fault: String },
+    /// It was dialled as the primary.
+    #[error("{says}, and a primary is needed")]
+    NotPrimary { says: String },
     #[error("the server answers a PING with {answer}")]
     WrongAnswer { answer: String },
 }
@@ -77,6 +80,7 @@ impl ConnectError {
             Self::Redis { source, .. } => kind_of_refusal(source),
             Self::AfterConnect { error, .. } => kind_of_hook(error),
             Self::Hook { .. } => FailureKind::Configuration,
+            Self::NotPrimary { .. } => FailureKind::NotPrimary,
             Self::AfterLogin { .. } | Self::NoResp3 | Self::Unclean | Self::WrongAnswer { .. } => FailureKind::Protocol,
         }
     }
@@ -93,6 +97,7 @@ impl ConnectError {
             | Self::Dial { .. }
             | Self::NoAddress { .. }
             | Self::NoAnswer { .. }
+            | Self::NotPrimary { .. }
             | Self::Resolve { .. }
             | Self::Unclean
             | Self::Unreachable { .. }

@@ -198,7 +198,12 @@ impl RedisConnector {
                 (ReplyUse::Need(step), Value::ServerError(error)) => {
                     return Err(ConnectError::Redis { step, source: error.into() });
                 }
-                (ReplyUse::Role, reply) => role = Role::of(&reply),
+                (ReplyUse::Role, reply) => {
+                    role = Role::of(&reply);
+                    if self.target.is_some() && role != Role::Primary {
+                        return Err(ConnectError::NotPrimary { says: self.what_says_no(role, reply) });
+                    }
+                }
                 (ReplyUse::Need(_) | ReplyUse::Comfort, _) => {}
             }
         }
@@ -209,9 +214,18 @@ impl RedisConnector {
         Ok(())
     }
 
-    /// Not in a cluster, where its nodes report the roles, and not with proxies, which have none.
+    /// Not in a cluster, where its nodes report the roles, and not with proxies, which have none. Always where sentinels say that
+    /// it is a primary.
     fn asks_role(&self) -> bool {
-        self.membership.is_none() && self.args.handshake == Handshake::Full
+        (self.membership.is_none() && self.args.handshake == Handshake::Full) || self.target.is_some()
+    }
+
+    fn what_says_no(&self, role: Role, reply: Value) -> String {
+        match (role, reply.extract_error()) {
+            (Role::Replica, _) => String::from("the server says that it is a replica"),
+            (Role::Primary | Role::Unknown, Ok(_)) => String::from("the server does not say what it is"),
+            (Role::Primary | Role::Unknown, Err(error)) => format!("ROLE failed: {error}"),
+        }
     }
 
     /// A PING with an answer that no other command has. It finds servers that load their data but answer HELLO, servers that

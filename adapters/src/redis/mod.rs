@@ -2,7 +2,6 @@
 
 mod address;
 mod addresses;
-#[cfg(any(test, feature = "cluster"))]
 mod beside;
 mod client;
 mod close_registry;
@@ -14,6 +13,7 @@ mod connection;
 mod connector;
 mod contention;
 mod dial;
+mod dial_target;
 mod dirty_flags;
 mod error;
 mod harmless;
@@ -23,7 +23,6 @@ mod login;
 mod metrics;
 mod padded;
 mod parameters;
-#[cfg(feature = "cluster")]
 pub(crate) mod parts;
 mod pool_args;
 mod pub_sub;

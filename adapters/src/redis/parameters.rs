@@ -24,7 +24,7 @@ impl Parameters {
         let mut seen: Vec<String> = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let key = decode(key).filter(|key| known.contains(&key.as_str())).ok_or_else(|| {
+            let key = decode_percent(key).filter(|key| known.contains(&key.as_str())).ok_or_else(|| {
                 if seen.iter().any(|key| key == "pass") {
                     return String::from("the text after its password is no parameter; an & in a password is %26");
                 }
@@ -33,7 +33,7 @@ impl Parameters {
             if seen.contains(&key) {
                 return Err(format!("the parameter {key} is given twice"));
             }
-            let value = decode(value).ok_or_else(|| format!("the parameter {key} is not UTF-8"))?;
+            let value = decode_percent(value).ok_or_else(|| format!("the parameter {key} is not UTF-8"))?;
             match key.as_str() {
                 "db" => parameters.database = Some(database(&value).ok_or("the parameter db is not a number of a database")?),
                 "protocol" => {
@@ -109,7 +109,7 @@ fn name_of(key: &str) -> String {
 }
 
 /// Decodes `%XX`; all other characters, also `+`, stay as they are. `None` if the result is not UTF-8.
-fn decode(text: &str) -> Option<String> {
+pub(crate) fn decode_percent(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut at = 0;

@@ -48,6 +48,7 @@ pub struct SharedClient {
 #[derive(Clone)]
 enum SharedKind {
     Node(SharedHandle),
+    #[cfg_attr(not(feature = "cluster"), expect(dead_code, reason = "of clusters alone"))]
     Routed(Box<dyn RoutedConnection>),
 }
 
@@ -56,6 +57,7 @@ impl SharedClient {
         Ok(Self { of: SharedKind::Node(SharedHandle::ready(connections, timeout).await?) })
     }
 
+    #[cfg_attr(not(feature = "cluster"), expect(dead_code, reason = "of clusters alone"))]
     pub(crate) fn routed(connection: Box<dyn RoutedConnection>) -> Self {
         Self { of: SharedKind::Routed(connection) }
     }

@@ -11,7 +11,6 @@ use crate::redis_node::RedisConnector;
 use crate::redis_node::reply_timeout::ReusableSleep;
 use crate::redis_node::session::Session;
 use crate::redis_node::shared_connection::SharedConnection;
-#[cfg(feature = "cluster")]
 use crate::redis_node::socket_end::SocketEnd;
 
 /// The pause after a failed attempt to open one more shared connection.
@@ -60,7 +59,7 @@ impl SharedConnections {
     }
 
     /// Ends the connections: what is in flight on them has an unknown outcome. New ones may be opened.
-    #[cfg(feature = "cluster")]
+    #[cfg_attr(not(feature = "cluster"), expect(dead_code, reason = "of clusters alone"))]
     pub(crate) fn cut(&self) {
         for lane in &self.lanes {
             let connection = lane.connection().take();
@@ -69,6 +68,14 @@ impl SharedConnections {
                 connection.retire();
             }
         }
+    }
+
+    /// The connections carry no more commands, and new ones are opened for those to come. What is in flight on them may be
+    /// answered until what this returns is dropped: then they end.
+    pub(crate) fn replace(&self) -> ReplacedConnections {
+        let taken = self.lanes.iter().filter_map(|lane| lane.connection().take());
+        let taken: Vec<_> = taken.inspect(|connection| connection.retire()).collect();
+        ReplacedConnections(taken)
     }
 
     /// No command is sent from now on. The leases are returned when the commands in flight have ended.
@@ -158,6 +165,24 @@ impl SharedConnections {
             lane.clear();
         }
         begun.then_some(connection)
+    }
+}
+
+/// Connections that carry no more commands. They end with this.
+pub(crate) struct ReplacedConnections(Vec<Arc<SharedConnection>>);
+
+impl ReplacedConnections {
+    /// Whether nothing is in flight on them.
+    pub(crate) fn are_idle(&self) -> bool {
+        self.0.iter().all(|connection| connection.in_flight() == 0)
+    }
+}
+
+impl Drop for ReplacedConnections {
+    fn drop(&mut self) {
+        // One that is idle has gone back to its pool.
+        let busy = self.0.iter().filter(|connection| connection.in_flight() > 0);
+        busy.for_each(|connection| connection.socket.end(SocketEnd::Lost));
     }
 }
 

@@ -228,6 +228,15 @@ impl Dialer {
         }
     }
 
+    /// Another server is dialled from now on: what the dials of the old one have shown is no matter, and the next one may start
+    /// at once.
+    pub(crate) fn restart(&mut self, now: Instant) {
+        if let DialGate::Failing { lost_at, .. } = self.gate {
+            self.permanent = false;
+            self.gate = DialGate::Failing { failures: 0, timeouts: 0, next_at: now, lost_at };
+        }
+    }
+
     /// Callers wait: the next probe comes within the back-off that is meant for them.
     pub(crate) fn hurry(&mut self, now: Instant, rng: &mut Rng) {
         if self.permanent {

@@ -40,6 +40,8 @@ pub enum Input<C> {
     Quota(Quota),
     /// A borrower gave a connection back.
     Release(Loan<C>, ReleaseKind),
+    /// Another server has taken the place of the one that was dialled so far, in these words: what leads to that one goes.
+    Replaced(String),
     /// Periodic health checks were switched on or off.
     SetChecks(bool),
     /// Periodic cleanup was switched on or off.

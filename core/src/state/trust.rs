@@ -40,6 +40,11 @@ impl Trust {
         is_new
     }
 
+    /// Another server is wanted from now on.
+    pub(crate) fn replace(&mut self) {
+        self.server_generation += 1;
+    }
+
     /// A connection of this generation says that its server is not the one that is wanted; returns whether all of that
     /// generation are to be replaced.
     pub(crate) fn fail_over(&mut self, now: Instant, server_generation: u64) -> bool {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use redis_manager_core::{ConfigError, NodeConfig, Setting};
 
-use crate::deployment::cluster::address_map::AddressMap;
-use crate::deployment::cluster::read_from::ReadFrom;
+use crate::deployment::address_map::AddressMap;
+use crate::deployment::read_from::ReadFrom;
 use crate::setters::setters;
 
 const RETRIES: RangeInclusive<u32> = 0..=1_000;

@@ -198,9 +198,9 @@ impl Deployment for ClusterName {
         })
     }
 
-    fn scan(&self, options: ScanOptions) -> Result<Box<dyn KeySource>, GetClientError> {
+    fn scan(&self, options: ScanOptions) -> Result<Option<Box<dyn KeySource>>, GetClientError> {
         self.check_name()?;
-        Ok(Box::new(ClusterScan::new(*self.client(), options)))
+        Ok(Some(Box::new(ClusterScan::new(*self.client(), options))))
     }
 
     fn status(&self) -> NodeStatus {

@@ -10,12 +10,12 @@ use redis_manager_core::{Event, Health, Instant, LastError, Manager, PendingClos
 use crate::deployment::cluster::args::ClusterArgs;
 use crate::deployment::cluster::member::{ClusterMember, ReadTargets};
 use crate::deployment::cluster::owner_table::OwnerTable;
-use crate::deployment::cluster::read_from::ReadFrom;
-use crate::deployment::cluster::signal::Signal;
 use crate::deployment::cluster::state::cluster_io::{ClusterInput, ClusterOutput};
 use crate::deployment::cluster::state::cluster_state::{ClusterSettings, ClusterState};
 use crate::deployment::cluster::state::topology::ClusterNodeId;
 use crate::deployment::cluster_metrics::ClusterCounters;
+use crate::deployment::read_from::ReadFrom;
+use crate::deployment::signal::Signal;
 use crate::network::Network;
 use crate::redis_node::{Address, Hooks, PoolArgs, RedisConnector};
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use redis_manager_core::{Health, Instant, NodePool};
 
-use crate::deployment::cluster::read_from::ReadFrom;
 use crate::deployment::cluster::state::topology::ClusterNodeId;
+use crate::deployment::read_from::ReadFrom;
 use crate::redis_node::{RedisConnector, SharedConnections};
 
 /// How long a replica that refused a read is not read from.

@@ -8,7 +8,6 @@
 //!  Cluster <--> ClusterState (state/: who owns what, who lives; pure) <-- ClusterMonitor (one task: asks nodes, probes)
 //! ```
 
-mod address_map;
 mod args;
 mod cluster_name;
 mod config;
@@ -26,20 +25,16 @@ mod one_request;
 mod owner_table;
 mod pieces;
 mod questions;
-mod read_from;
 mod redirection;
 mod retry_budget;
 mod routed_client;
 mod scan;
 mod send_one;
-mod signal;
 mod state;
 mod status;
 mod targets;
 
-pub use address_map::AddressMap;
 pub use args::ClusterArgs;
 pub(crate) use cluster_name::{ClusterName, ClusterOfNames, ClusterPlan};
 pub(crate) use config::ClusterConfig;
 pub(crate) use inner::ClusterContext;
-pub use read_from::ReadFrom;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use redis_manager_core::Task;
 
 use crate::deployment::cluster::inner::Cluster;
-use crate::deployment::cluster::signal::Signal;
 use crate::deployment::cluster::state::cluster_io::ClusterInput;
+use crate::deployment::signal::Signal;
 
 /// The least time between two looks at the nodes' pools, however many commands wait for them.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);

@@ -137,7 +137,6 @@ impl fmt::Debug for Tls {
 pub(crate) struct TlsPeer {
     config: Arc<ClientConfig>,
     /// The common name of all nodes, regardless of their hosts.
-    #[cfg(any(test, feature = "cluster"))]
     server_name: Option<ServerName<'static>>,
     name: ServerName<'static>,
 }
@@ -150,12 +149,7 @@ impl TlsPeer {
         // Everything else is shared. Sessions are stored by name, without a port: nodes at one host, or with one `server_name`,
         // would use each other's sessions, which do not work for them.
         config.resumption = Resumption::in_memory_sessions(SESSIONS_PER_NODE);
-        Ok(Self {
-            config: Arc::new(config),
-            #[cfg(any(test, feature = "cluster"))]
-            server_name,
-            name,
-        })
+        Ok(Self { config: Arc::new(config), server_name, name })
     }
 
     /// The same at another host, for another node with its own sessions.
@@ -163,7 +157,6 @@ impl TlsPeer {
     /// # Errors
     ///
     /// If the host is not a valid name of a TLS server.
-    #[cfg(any(test, feature = "cluster"))]
     pub(crate) fn at(&self, host: &str) -> Result<Self, String> {
         Self::new(ClientConfig::clone(&self.config), self.server_name.clone(), host)
     }

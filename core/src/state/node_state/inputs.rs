@@ -108,7 +108,10 @@ impl<C> NodeState<C> {
         }
         if let Some(reason) = retire {
             self.close_conn(now, id, conn, reason);
-            self.lost_at_birth(now, CLOSED_AT_BIRTH);
+            // One of a server that was replaced says nothing of its successor.
+            if reason != CloseReason::Outdated {
+                self.lost_at_birth(now, CLOSED_AT_BIRTH);
+            }
             return;
         }
         if has_answered {
@@ -133,6 +136,9 @@ impl<C> NodeState<C> {
         if self.closes.is_open() {
             let took = now.saturating_duration_since(meta.entered_at());
             self.outbox.emit(Event::ConnectFailed { took, kind: failure.kind, why: Arc::clone(&failure.message) });
+        }
+        if self.closes.is_open() && meta.retire() == Some(CloseReason::Outdated) {
+            return;
         }
         match (self.closes.lifecycle(), meta.phase(), failure.kind) {
             // Known since it was overdue.
@@ -218,9 +224,28 @@ impl<C> NodeState<C> {
     /// Another server is wanted: every connection that was made for the present generation goes.
     pub(super) fn on_outdated(&mut self, now: Instant, id: ConnId, why: &str) {
         let Some(server_generation) = self.connections.get(id).map(|meta| meta.server_generation()) else { return };
-        if !self.closes.is_open() || !self.trust.fail_over(now, server_generation) {
+        if self.closes.is_open() && self.trust.fail_over(now, server_generation) {
+            self.retire_generation(now, why);
+        }
+    }
+
+    /// It is known that the wanted server is another one from now on: the same without a limit, and the new one is dialled at
+    /// once, whatever was learned of the old one.
+    pub(super) fn on_replaced(&mut self, now: Instant, why: &str) {
+        if !self.closes.is_open() {
             return;
         }
+        self.trust.replace();
+        self.retire_generation(now, why);
+        for id in self.connections.select(|meta| matches!(meta.phase(), Phase::Connecting | Phase::Overdue)) {
+            self.connections.retire(id, CloseReason::Outdated);
+            // It stands in the way of no other.
+            self.connections.shift(id, Phase::Overdue);
+        }
+        self.dialer.restart(now);
+    }
+
+    fn retire_generation(&mut self, now: Instant, why: &str) {
         let why: Arc<str> = Arc::from(why);
         self.dialer.note(now, Arc::clone(&why));
         self.outbox.emit(Event::FailedOver { why });

@@ -302,6 +302,7 @@ impl<C> NodeState<C> {
             Input::Outdated(id, why) => self.on_outdated(now, id, &why),
             Input::Quota(quota) => self.on_quota(now, quota),
             Input::Release(loan, kind) => self.on_release(now, loan, kind),
+            Input::Replaced(why) => self.on_replaced(now, &why),
             Input::SetChecks(run) => self.on_set_checks(now, run),
             Input::SetCleanup(run) => self.on_set_cleanup(now, run),
             Input::Tick => self.on_tick(now),

@@ -134,6 +134,33 @@ fn h7_a_connection_whose_dial_began_before_a_failover_is_closed() {
     assert_eq!(bench.status().idle, 1);
 }
 
+/// Seen to bite: with the dial under way left as it is, with the back-off kept, with the failure of an old dial counted.
+#[test]
+fn s5_another_server_is_dialled_at_once_whatever_was_known_of_the_old_one() {
+    let mut bench = Bench::new(one_pool(4).min_idle(1));
+    bench.accept();
+    let loan = bench.borrow();
+    bench.accept_all();
+    bench.put(Input::Replaced(String::from("a is the primary")));
+    assert_eq!(bench.close_all(), [CloseReason::Outdated], "the idle one");
+    bench.release(loan);
+    assert_eq!(bench.close_all(), [CloseReason::Outdated], "the one on loan, on its return");
+    bench.refuse(DialFailureKind::Passing);
+    let waiter = bench.wait(SECOND);
+    bench.put(Input::Replaced(String::from("b is the primary")));
+    assert_eq!(bench.connects.len(), 1, "without the rest of the pause");
+    bench.put(Input::Replaced(String::from("c is the primary")));
+    assert_eq!(bench.connects.len(), 2, "beside one that hangs");
+    bench.refuse(DialFailureKind::Permanent);
+    assert_eq!(bench.state.health(), Health::Suspect, "the end of the old one is no matter");
+    bench.put(Input::Replaced(String::from("d is the primary")));
+    bench.accept();
+    assert_eq!(bench.close_all(), [CloseReason::Outdated], "nor is its success");
+    bench.accept();
+    let _loan = bench.granted(waiter);
+    assert_eq!(bench.state.health(), Health::Up);
+}
+
 #[test]
 fn h6_a_silent_health_check_has_the_others_checked_at_once() {
     let mut bench = Bench::new(one_pool(4).min_idle(4).health_check_interval(10 * SECOND));

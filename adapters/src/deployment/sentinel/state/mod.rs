@@ -1,0 +1,7 @@
+//! Who is the primary, by the word of sentinels: plain values, without I/O, clock or lock.
+
+pub(crate) mod answer;
+pub(crate) mod election;
+pub(crate) mod host_port;
+pub(crate) mod sentinel_io;
+pub(crate) mod sentinel_state;
