@@ -16,6 +16,7 @@ pub(crate) use crate::redis_node::parameters::decode_percent;
 pub(crate) use crate::redis_node::redirection_listener::RedirectionListener;
 pub(crate) use crate::redis_node::reply_class::Author;
 pub(crate) use crate::redis_node::reply_timeout::ReplyTimeout;
+#[cfg(feature = "cluster")]
 pub(crate) use crate::redis_node::reply_timeout::ReusableSleep;
 #[cfg(feature = "cluster")]
 pub(crate) use crate::redis_node::routed_connection::RoutedConnection;
