@@ -1,6 +1,6 @@
 //! A version that grows, and tasks that wait for it to grow.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +19,8 @@ pub(crate) struct Signal {
 struct SignalPhase {
     version: u64,
     next_ticket: u64,
-    waiting: HashMap<u64, Waker>,
+    /// By ticket: they are woken in the order in which they began to wait.
+    waiting: BTreeMap<u64, Waker>,
 }
 
 impl Signal {

@@ -1,6 +1,6 @@
 //! A cluster: its state behind one lock, the owners of slots as commands read them, and the pools of its nodes.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak};
 use std::time::Duration;
@@ -38,8 +38,8 @@ pub(crate) struct Cluster {
     state: Mutex<ClusterState>,
     pub(crate) read_from: ReadFrom,
     pub(crate) owners: OwnerTable,
-    pub(super) members: RwLock<HashMap<Arc<str>, Arc<ClusterMember>>>,
-    pub(super) by_id: RwLock<HashMap<ClusterNodeId, Arc<ClusterMember>>>,
+    pub(super) members: RwLock<BTreeMap<Arc<str>, Arc<ClusterMember>>>,
+    pub(super) by_id: RwLock<BTreeMap<ClusterNodeId, Arc<ClusterMember>>>,
     pub(super) read_targets: RwLock<Arc<ReadTargets>>,
     /// Counts the requests that take turns.
     turn: AtomicUsize,
