@@ -103,3 +103,52 @@ impl ReadTargets {
         self.replicas.get(&primary).is_some_and(|replicas| replicas.iter().any(|replica| replica.node == node))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PRIMARY: ClusterNodeId = ClusterNodeId(1);
+
+    /// A primary in the zone `a` with replicas 2 in `a`, 3 in `b` and 4 without a zone.
+    fn targets() -> ReadTargets {
+        let target = |node, zone: Option<&str>| ReadTarget { node: ClusterNodeId(node), zone: zone.map(Arc::from) };
+        let mut targets = ReadTargets::default();
+        targets.add_primary(target(1, Some("a")));
+        for (node, zone) in [(2, Some("a")), (3, Some("b")), (4, None)] {
+            targets.add_replica(PRIMARY, target(node, zone));
+        }
+        targets
+    }
+
+    /// Where six reads in turn go.
+    fn six(from: &ReadFrom, is_fit: impl Fn(u32) -> bool) -> Vec<Option<u32>> {
+        let targets = targets();
+        (0..6).map(|turn| targets.choose(from, PRIMARY, turn, |node| is_fit(node.0)).map(|node| node.0)).collect()
+    }
+
+    fn to(nodes: &[u32]) -> Vec<Option<u32>> {
+        nodes.iter().cycle().take(6).map(|node| Some(*node)).collect()
+    }
+
+    /// Seen to bite: with the first one that is fit at each turn, and with a zone that counts for replicas only.
+    #[test]
+    fn h8_reads_take_turns_among_the_nodes_that_are_fit_and_fall_back_as_the_choice_says() {
+        let zone = |zone: &str| ReadFrom::Zone(String::from(zone));
+        for (from, all, without_2, none) in [
+            (ReadFrom::Primary, to(&[1]), to(&[1]), to(&[1])),
+            (ReadFrom::PreferReplica, to(&[2, 3, 4]), to(&[3, 4]), to(&[1])),
+            (ReadFrom::Replica, to(&[2, 3, 4]), to(&[3, 4]), vec![None; 6]),
+            (ReadFrom::Any, to(&[2, 3, 4, 1]), to(&[3, 4, 1]), to(&[1])),
+            (zone("a"), to(&[2, 1]), to(&[1]), to(&[1])),
+            (zone("b"), to(&[3]), to(&[3]), to(&[1])),
+            (zone("c"), to(&[2, 3, 4]), to(&[3, 4]), to(&[1])),
+        ] {
+            assert_eq!(six(&from, |_| true), all, "{from}");
+            assert_eq!(six(&from, |node| node != 2), without_2, "{from}");
+            assert_eq!(six(&from, |_| false), none, "{from}");
+        }
+        assert_eq!(targets().choose(&ReadFrom::Replica, ClusterNodeId(9), 0, |_| true), None, "of another primary");
+        assert!(targets().has(PRIMARY, ClusterNodeId(2)) && !targets().has(PRIMARY, PRIMARY));
+    }
+}

@@ -202,3 +202,83 @@ pub(crate) struct PartFailure {
     /// Others were carried out, or may have been.
     pub(crate) others: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{CommandFailure, Outage, RedisErrorExt, Sent};
+
+    fn command(words: &str) -> Cmd {
+        let mut cmd = Cmd::new();
+        cmd.arg(words.split(' ').collect::<Vec<_>>());
+        cmd
+    }
+
+    fn replied(value: Value) -> Option<PieceEnd> {
+        Some(PieceEnd::Replied { node: String::from("h:1"), value })
+    }
+
+    fn unsent() -> RedisError {
+        CommandFailure::not_sent(None, Outage::Server, "it was not sent").lost()
+    }
+
+    fn unknown() -> RedisError {
+        CommandFailure::unknown(None, Outage::Server, String::from("outcome unknown")).lost()
+    }
+
+    /// Seen to bite: with replies in the order in which the pieces ended.
+    #[test]
+    fn k5_the_replies_to_a_pipeline_are_in_the_order_of_its_commands() {
+        let commands = [command("GET a"), command("MGET c b a"), command("GET b")];
+        let mut pieces = Pieces::new(commands.iter(), |_| vec![]).expect("each can be sent");
+        assert_eq!(pieces.all.len(), 5);
+        for piece in pieces.all.iter_mut().rev() {
+            let keys = piece.cmd.cmd().args_iter().skip(1).map(|arg| match arg {
+                redis::Arg::Simple(key) => Value::BulkString(key.to_vec()),
+                _ => Value::Nil,
+            });
+            let mut keys: Vec<Value> = keys.collect();
+            piece.end = replied(if piece.command == 1 { Value::Array(keys) } else { keys.remove(0) });
+        }
+        let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+        let values = pieces.finish().expect("each has a reply");
+        assert_eq!(values, [text("a"), Value::Array(vec![text("c"), text("b"), text("a")]), text("b")]);
+    }
+
+    /// Seen to bite: with the first failure as the one that is told.
+    #[test]
+    fn k2_what_may_have_been_carried_out_weighs_more_than_what_was_not_sent() {
+        let cmd = command("MSET a 1 b 2");
+        let pieces = || Pieces::new(std::iter::once(&cmd), |_| vec![]).expect("it can be sent");
+        let mut neither = pieces();
+        neither.all.iter_mut().for_each(|piece| piece.give_up(unsent()));
+        let PartFailure { error, others } = neither.finish().expect_err("nothing was sent");
+        assert!(error.was_sent() == Sent::NotSent && !others);
+        for order in [[0, 1], [1, 0]] {
+            let mut both = pieces();
+            both.all[order[0]].end = Some(PieceEnd::Failed(unknown()));
+            both.all[order[1]].give_up(unsent());
+            let PartFailure { error, others } = both.finish().expect_err("one is unknown");
+            assert!(error.was_sent() == Sent::Unknown && others, "{error}");
+        }
+        let mut half = pieces();
+        half.all[0].end = replied(Value::Okay);
+        half.all[1].give_up(unsent());
+        assert!(half.finish().expect_err("the other one was not sent").others);
+    }
+
+    /// Seen to bite: with a redirection that is forgotten when the time is up.
+    #[test]
+    fn k5_a_piece_that_is_given_up_keeps_the_words_of_its_node() {
+        let cmd = command("GET a");
+        let mut pieces = Pieces::to_node(&cmd, PieceTarget::AnyNode(Access::Read));
+        assert!(pieces.all[0].is_left());
+        pieces.all[0].end = replied(Value::Int(7));
+        assert!(!pieces.all[0].is_left());
+        pieces.all[0].goes_on_after = true;
+        assert!(pieces.all[0].is_left());
+        pieces.all[0].give_up(unsent());
+        assert!(!pieces.all[0].is_left());
+        assert_eq!(pieces.finish().expect("it has a reply"), [Value::Int(7)]);
+    }
+}

@@ -196,3 +196,57 @@ fn a_node_that_leaves_is_forgotten_once_with_all_that_was_asked_of_it() {
     rig.tell(ClusterInput::Probed { node: three, alive: false });
     assert_eq!(rig.state.health(), Health::Up);
 }
+
+/// What a cluster of so many primaries has to do in ten quiet seconds: reports, signs of life, and all outputs.
+fn work_of_ten_seconds(primaries: u16) -> (usize, usize, usize) {
+    let mut rig = StateRig::new(true);
+    let line = |number: u16| {
+        let share = |number: u16| u32::from(SLOTS) * u32::from(number) / u32::from(primaries);
+        let (first, last) = (share(number), share(number + 1) - 1);
+        format!("id{number} h:{}@1 master - 0 1 {} connected {first}-{last}\n", number + 1, number + 1)
+    };
+    let text: String = (0..primaries).map(line).collect();
+    rig.report("start:1", &text);
+    for node in std::mem::take(&mut rig.probed) {
+        rig.tell(ClusterInput::Probed { node, alive: true });
+    }
+    rig.asked.clear();
+    let mut outputs = 0;
+    for _ in 0..100 {
+        rig.now = rig.now + Duration::from_millis(100);
+        rig.state.handle(rig.now, ClusterInput::Tick { jitter: 0.0 });
+        while let Some(output) = rig.state.poll_output() {
+            outputs += 1;
+            match output {
+                ClusterOutput::AskReport(address) => rig.asked.push(address.to_string()),
+                ClusterOutput::Probe(node) => {
+                    rig.probed.push(node);
+                    rig.state.handle(rig.now, ClusterInput::Probed { node, alive: true });
+                }
+                other => panic!("at rest there is no reason for {other:?}"),
+            }
+        }
+    }
+    (rig.asked.len(), rig.probed.len(), outputs)
+}
+
+/// Seen to bite: with a probe of each node by each round of all.
+#[test]
+fn k1_a_cluster_of_300_nodes_is_followed_with_work_that_grows_as_the_nodes() {
+    assert_eq!(work_of_ten_seconds(30), (0, 300, 300));
+    assert_eq!(work_of_ten_seconds(300), (0, 3_000, 3_000));
+}
+
+/// Seen to bite: with the map published as a whole.
+#[test]
+fn k1_a_moved_publishes_one_slot() {
+    let mut rig = StateRig::known(true);
+    rig.state.handle(rig.now, ClusterInput::Moved { slot: 7, to: Arc::from("h:2") });
+    let outputs: Vec<_> = std::iter::from_fn(|| rig.state.poll_output()).collect();
+    let [ClusterOutput::Owner { slot: 7, node }, ClusterOutput::Changed { cause: TopologyChange::Moved, failovers: 0 }] =
+        &outputs[..]
+    else {
+        panic!("{outputs:?}");
+    };
+    assert_eq!(*node, rig.node("h:2"));
+}
