@@ -31,26 +31,24 @@ impl RoutedClient {
             let seen = self.cluster.changed.version();
             let groups = self.groups(pieces, &left);
             if groups.is_empty() {
-                if budget.until_changed(&self.cluster, seen).await {
+                if budget.until_changed(&self.cluster, seen).await && self.check_open().is_ok() {
                     continue;
                 }
                 self.give_up(pieces, &left);
                 return;
             }
             let outcomes = self.send_groups(pieces, &groups, &budget.limits).await;
-            let (mut follows, mut waits) = (false, false);
-            let before = left.len();
+            let mut turn = FanOutTurn::default();
             for (group, outcome) in groups.iter().zip(outcomes) {
-                let turn = self.book(pieces, group, outcome);
-                follows |= turn.follows;
-                waits |= turn.waits;
+                turn = turn.and(self.book(pieces, group, outcome));
             }
             left.retain(|index| pieces.all[*index].is_left());
-            // If nothing has changed since, it is tried again a little later.
-            waits |= left.len() == before && !follows && self.cluster.changed.version() == seen;
             let may_go_on = left.is_empty()
-                || ((!follows || budget.redirect(&self.cluster)) && (!waits || budget.pause(&self.cluster).await))
-                    && self.cluster.runtime().now() < budget.limits.begin_by;
+                || (!turn.follows || budget.redirect(&self.cluster))
+                    && (!turn.waits || budget.pause(&self.cluster).await)
+                    && (turn.waits || !turn.looks_again || budget.look_again(&self.cluster, seen).await)
+                    && self.cluster.runtime().now() < budget.limits.begin_by
+                    && self.check_open().is_ok();
             if !may_go_on {
                 self.give_up(pieces, &left);
                 return;
@@ -98,14 +96,14 @@ impl RoutedClient {
     fn book(&mut self, pieces: &mut Pieces<'_>, group: &Group, outcome: GroupOutcome) -> FanOutTurn {
         let values = match outcome {
             // Nothing was sent: another node is the right one now.
-            Ok(None) => return FanOutTurn::default(),
+            Ok(None) => return FanOutTurn { looks_again: true, ..FanOutTurn::default() },
             Ok(Some(Ok(replies))) => replies.into_values(Outgoing::Batch(&[])),
             Ok(Some(Err(error))) => Err(error),
             Err(GetClientError::Closed { .. }) if !self.cluster.is_closed() => {
                 self.handles.forget(group.node);
                 let is_for_it = group.pieces.iter().any(|index| matches!(pieces.all[*index].target, PieceTarget::Node(_)));
                 if !is_for_it {
-                    return FanOutTurn { follows: false, waits: true };
+                    return FanOutTurn { waits: true, ..FanOutTurn::default() };
                 }
                 Err(GetClientError::Closed { node: self.cluster.address_of(group.node) }.into())
             }
@@ -157,6 +155,18 @@ struct FanOutTurn {
     follows: bool,
     /// A node has refused for the moment.
     waits: bool,
+    /// Nothing was sent to a node because another one is the right one.
+    looks_again: bool,
+}
+
+impl FanOutTurn {
+    fn and(self, other: Self) -> Self {
+        Self {
+            follows: self.follows || other.follows,
+            waits: self.waits || other.waits,
+            looks_again: self.looks_again || other.looks_again,
+        }
+    }
 }
 
 async fn send_group(

@@ -3,6 +3,8 @@
 use std::future::pending;
 use std::time::Duration;
 
+use redis_manager_core::Instant;
+
 use crate::deployment::cluster::inner::Cluster;
 use crate::deployment::cluster::state::cluster_io::ClusterInput;
 use crate::redis_node::parts::{CommandProfile, RequestLimits, ReusableSleep};
@@ -45,10 +47,10 @@ impl RetryBudget {
         may
     }
 
-    /// Waits before the next try. False if there is no time for one, or if the runtime has ended.
+    /// Waits before the next try of what a node has refused. False if there is no time for one.
     pub(crate) async fn pause(&mut self, cluster: &Cluster) -> bool {
         let next = cluster.runtime().now() + self.pause;
-        if next >= self.limits.begin_by {
+        if next >= self.limits.begin_by || cluster.runtime().has_ended() {
             return false;
         }
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
@@ -57,9 +59,27 @@ impl RetryBudget {
         !cluster.runtime().has_ended()
     }
 
-    /// Waits until the topology changes. False if there is no time for that, or if the runtime has ended.
+    /// Before the next try of what was not sent to a node because another one is to be asked: at once if the topology has changed
+    /// since `seen`; else the other one may be the same, and there is a pause, which a change ends. False if there is no time.
+    pub(crate) async fn look_again(&mut self, cluster: &Cluster, seen: u64) -> bool {
+        let now = cluster.runtime().now();
+        if now >= self.limits.begin_by || cluster.changed.version() > seen {
+            return now < self.limits.begin_by;
+        }
+        let next = (now + self.pause).min(self.limits.begin_by);
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        self.until_changed_or(cluster, seen, next).await;
+        !cluster.runtime().has_ended()
+    }
+
+    /// Waits until the topology changes. False if there is no time for that.
     pub(crate) async fn until_changed(&mut self, cluster: &Cluster, seen: u64) -> bool {
         cluster.tell(ClusterInput::Wanted);
-        self.timer.by(cluster.runtime(), Some(self.limits.begin_by), cluster.changed.beyond(seen)).await.is_some()
+        self.until_changed_or(cluster, seen, self.limits.begin_by).await
+    }
+
+    /// Whether the topology has changed before this instant, and before the runtime's end.
+    async fn until_changed_or(&mut self, cluster: &Cluster, seen: u64, until: Instant) -> bool {
+        self.timer.by(cluster.runtime(), Some(until), cluster.changed.beyond(seen)).await.is_some()
     }
 }

@@ -58,6 +58,11 @@ impl RoutedClient {
         self.session
     }
 
+    /// An error after the name was closed.
+    pub(super) fn check_open(&self) -> RedisResult<()> {
+        self.name.check_open()
+    }
+
     /// No node was there for it until its time was up.
     pub(super) fn no_owner(&self, target: PieceTarget) -> RedisError {
         match target {

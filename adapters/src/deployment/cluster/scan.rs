@@ -127,7 +127,7 @@ impl ClusterScan {
     async fn pause(&mut self, error: RedisError) -> RedisResult<()> {
         let cluster = &self.client.cluster;
         let waited = cluster.runtime().now().saturating_duration_since(self.last_success);
-        if waited >= cluster.context.args.command_timeout || cluster.is_closed() {
+        if waited >= cluster.context.args.command_timeout || cluster.is_closed() || cluster.runtime().has_ended() {
             return Err(error);
         }
         cluster.suspect();

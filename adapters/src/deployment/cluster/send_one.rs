@@ -39,6 +39,7 @@ impl RoutedClient {
             };
             let Some(node) = node else {
                 if asking.is_none() && budget.until_changed(&self.cluster, seen).await {
+                    self.check_open()?;
                     continue;
                 }
                 return Err(self.no_owner(target));
@@ -50,8 +51,10 @@ impl RoutedClient {
                     self.cluster.suspect();
                     return Err(error);
                 }
-                // If nothing has changed since, it is asked again a little later.
-                TryOutcome::Elsewhere if self.cluster.changed.version() > seen || budget.pause(&self.cluster).await => continue,
+                TryOutcome::Elsewhere if budget.look_again(&self.cluster, seen).await => {
+                    self.check_open()?;
+                    continue;
+                }
                 TryOutcome::Elsewhere => return Err(self.no_owner(target)),
             };
             let Some(redirection) = request.redirection(&replies) else { return Ok((replies, is_asking)) };
