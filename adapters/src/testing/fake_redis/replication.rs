@@ -26,6 +26,7 @@ pub struct LostWrite {
     place: (u64, u64, usize),
 }
 
+#[cfg(any(feature = "tokio", feature = "smol"))]
 impl LostWrite {
     /// Where it stood in all histories: different for different writes.
     pub(in crate::testing) fn place(&self) -> (u64, u64, usize) {
