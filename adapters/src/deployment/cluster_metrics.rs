@@ -44,7 +44,6 @@ fn seconds<S: serde::Serializer>(length: &Duration, serializer: S) -> Result<S::
 
 /// The counters of a cluster.
 #[derive(Default)]
-#[cfg_attr(not(feature = "cluster"), expect(dead_code, reason = "of clusters alone"))]
 pub(crate) struct ClusterCounters {
     changes: [AtomicU64; TopologyChange::ALL.len()],
     failovers: AtomicU64,
@@ -52,7 +51,6 @@ pub(crate) struct ClusterCounters {
 }
 
 #[derive(Default)]
-#[cfg_attr(not(feature = "cluster"), expect(dead_code, reason = "of clusters alone"))]
 struct ImpairedTime {
     /// `None` while all primaries are up.
     since: Option<Instant>,

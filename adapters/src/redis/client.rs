@@ -78,7 +78,6 @@ pub struct Client {
 enum LeaseKind {
     Node(Lease<RedisConnector>),
     /// No lease: it shares the connections of all nodes.
-    #[cfg_attr(not(feature = "cluster"), expect(dead_code, reason = "of clusters alone"))]
     Routed(Box<dyn RoutedConnection>),
 }
 

@@ -48,7 +48,6 @@ pub struct SharedClient {
 #[derive(Clone)]
 enum SharedKind {
     Node(SharedHandle),
-    #[cfg_attr(not(feature = "cluster"), expect(dead_code, reason = "of clusters alone"))]
     Routed(Box<dyn RoutedConnection>),
 }
 
