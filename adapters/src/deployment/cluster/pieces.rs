@@ -235,7 +235,7 @@ mod tests {
         for piece in pieces.all.iter_mut().rev() {
             let keys = piece.cmd.cmd().args_iter().skip(1).map(|arg| match arg {
                 redis::Arg::Simple(key) => Value::BulkString(key.to_vec()),
-                _ => Value::Nil,
+                redis::Arg::Cursor | _ => Value::Nil,
             });
             let mut keys: Vec<Value> = keys.collect();
             piece.end = replied(if piece.command == 1 { Value::Array(keys) } else { keys.remove(0) });

@@ -223,7 +223,13 @@ fn work_of_ten_seconds(primaries: u16) -> (usize, usize, usize) {
                     rig.probed.push(node);
                     rig.state.handle(rig.now, ClusterInput::Probed { node, alive: true });
                 }
-                other => panic!("at rest there is no reason for {other:?}"),
+                other @ (ClusterOutput::AskRole(_)
+                | ClusterOutput::Owner { .. }
+                | ClusterOutput::Changed { .. }
+                | ClusterOutput::HealthChanged
+                | ClusterOutput::RoundEnded
+                | ClusterOutput::Cut(_)
+                | ClusterOutput::Forget(_)) => panic!("at rest there is no reason for {other:?}"),
             }
         }
     }
