@@ -28,7 +28,8 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
 const GET_TIMEOUT: Duration = Duration::from_secs(8);
 
 fn manager(runtime: impl Network) -> RedisManager {
-    let args = PoolArgs::default().command_timeout(COMMAND_TIMEOUT);
+    let mut args = PoolArgs::default().command_timeout(COMMAND_TIMEOUT);
+    args.client_name = Some(String::from("ours"));
     let builder = RedisManager::builder().pool_args(args).max_pools_per_node(1).max_connection_size(24);
     builder.default_timeout(GET_TIMEOUT).build(runtime).expect("valid settings")
 }
@@ -144,9 +145,9 @@ impl Load {
     }
 }
 
-/// Our connections to a server, without those of its sentinels and its replicas.
+/// Our connections to a server that are logged in; those of its sentinels and its replicas have other names, or none at first.
 fn ours(server: &RedisServer) -> Vec<String> {
-    server.client_list().into_iter().filter(|line| !line.contains("name=sentinel-")).collect()
+    server.client_list().into_iter().filter(|line| line.contains("name=ours ")).collect()
 }
 
 async fn failover(runtime: impl Network + Clone, kills: bool, sentinel_dies: bool) {

@@ -4,6 +4,7 @@ use redis_manager::RedisManager;
 use redis_manager::runtime::Network;
 use redis_manager_tests::on_every_runtime;
 use redis_manager_tests::redis_server::RedisServer;
+use redis_manager_tests::tasks::until;
 
 on_every_runtime! {
     the_database_and_the_login_of_a_url_are_those_that_the_server_sees;
@@ -14,6 +15,8 @@ async fn seen(server: &RedisServer, url: &str, runtime: &(impl Network + Clone))
     let manager = RedisManager::builder().build(runtime.clone()).expect("valid settings");
     manager.add_node_pool(url).await.unwrap_or_else(|error| panic!("{error}"));
     drop(manager.get_client(url).await.expect("a client"));
+    // The server may yet have to notice the end of the connection before.
+    until(runtime, "there is one connection", || server.client_list().len() == 1).await;
     let list = server.client_list();
     manager.close_all_pools().await;
     list.into_iter().next().expect("it is there")
