@@ -138,7 +138,7 @@ async fn p5_the_close_of_the_pools_ends_a_subscriber_and_says_why(runtime: impl 
     let refused = subscriber.subscribe(["more"]).await;
     assert_eq!(refused, Err(SubscribeError::Ended(SubscriberEnd::Closed)));
     assert!(manager.subscriber(&server.url()).is_err());
-    assert_eq!(server.client_count(), 0);
+    until(&runtime, "the server has noticed the end of each connection", || server.client_count() == 0).await;
 }
 
 async fn all_kinds_are_subscribed_to_and_ended_over_both_protocols(runtime: impl Network + Clone) {

@@ -15,6 +15,7 @@ use crate::deployment::cluster::one_request::TransactionRequest;
 use crate::deployment::cluster::pieces::{PartFailure, PieceTarget, Pieces};
 use crate::deployment::cluster::retry_budget::RetryBudget;
 use crate::deployment::cluster::state::router::{Access, Destination, RouteError, route_command, route_transaction};
+use crate::deployment::cluster::state::topology::ClusterNodeId;
 use crate::error::{CommandFailure, GetClientError, Outage, RedisErrorExt};
 use crate::redis_node::parts::{
     CommandProfile, CountedRequest, CountsRequests, NodeCounters, RoutedConnection, refuse_unless_plain,
@@ -66,6 +67,10 @@ impl RoutedClient {
     /// No node was there for it until its time was up.
     pub(super) fn no_owner(&self, target: PieceTarget) -> RedisError {
         match target {
+            PieceTarget::Slot(slot, _) if self.cluster.owners.owner(slot) != ClusterNodeId::NONE => {
+                let why = "its owner fails or has changed, and no node has taken it in time";
+                CommandFailure::not_sent(Some(&self.name.shown), Outage::Server, why).timed_out()
+            }
             PieceTarget::Slot(slot, _) => GetClientError::NoOwner { node: self.name.shown.to_string(), slot }.into(),
             PieceTarget::AnyNode(_) | PieceTarget::Node(_) => {
                 CommandFailure::not_sent(Some(&self.name.shown), Outage::Server, "no node of the cluster can be asked").lost()
