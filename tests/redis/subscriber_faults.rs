@@ -121,7 +121,9 @@ async fn p1_thirty_faults_leave_no_message_missing_that_lies_in_no_gap(runtime: 
     subscriber.subscribe(["numbers"]).await.expect("confirmed");
     let publisher = NumberPublisher::start(server.port(), "numbers");
     let mut checker = NumberChecker::default();
-    for fault in 0..30 {
+    // All of them on Debian's server; the others have the first ten, since the client is the same.
+    let faults = if std::env::var("TESTED_SERVER").is_ok_and(|name| name != "debian") { 10 } else { 30 };
+    for fault in 0..faults {
         match fault % 5 {
             0 | 3 => drop(server.try_command(&["CLIENT", "KILL", "TYPE", "pubsub"])),
             1 => server.restart(),
