@@ -15,3 +15,4 @@ mod silence;
 mod story;
 mod subscriber;
 mod unasked;
+mod user_code;

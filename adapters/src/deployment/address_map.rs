@@ -1,6 +1,7 @@
 //! Another place to dial for an address that a cluster tells.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 type MapFunction = dyn Fn(&str, u16) -> Option<(String, u16)> + Send + Sync;
@@ -17,8 +18,9 @@ impl AddressMap {
         Self { map: Arc::new(map) }
     }
 
+    /// Where to dial instead. Calls code of users: not under a lock. A panic in it is none.
     pub(crate) fn dialled(&self, host: &str, port: u16) -> Option<(String, u16)> {
-        (self.map)(host, port)
+        catch_unwind(AssertUnwindSafe(|| (self.map)(host, port))).ok().flatten()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Clusters of the manager: how they are added, and what is told of them.
+//! Clusters of the manager: how they are added, their status and their counts.
 
 use std::sync::Arc;
 use std::time::Duration;

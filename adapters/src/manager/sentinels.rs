@@ -1,4 +1,4 @@
-//! Primaries behind sentinels: how they are added, and what is told of them.
+//! Primaries behind sentinels: how they are added, and their status.
 
 use std::sync::Arc;
 use std::time::Duration;

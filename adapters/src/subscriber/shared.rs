@@ -215,7 +215,7 @@ impl SubscriberShared {
         Some(TaskInputs { inputs, is_stalled })
     }
 
-    /// Gives an event to all whom it is for. Returns how many messages were dropped for it, and whether the connection is not
+    /// Gives an event to all readers that it is for. Returns how many messages were dropped for it, and whether the connection is not
     /// to be read from now on.
     pub(super) fn emit(&self, now: Instant, event: SubscriptionEvent) -> (u64, bool) {
         let mut woken = Vec::new();

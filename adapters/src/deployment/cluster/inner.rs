@@ -1,6 +1,7 @@
 //! A cluster: its state behind one lock, the owners of slots as commands read them, and the pools of its nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak};
 use std::time::Duration;
@@ -204,11 +205,13 @@ impl Cluster {
         Some(Event::HealthChanged { from, to: health, lasted: now.saturating_duration_since(since), why })
     }
 
-    /// Tells what has happened to the cluster, by each of its names.
+    /// Tells what has happened to the cluster, by each of its names. A panic of the observer costs nothing but that event.
     fn tell_observer(&self, event: &Event) {
         if let Some(observer) = self.context.nodes.config().observer() {
             let names = self.names().clone();
-            names.iter().for_each(|name| observer.event(name, event));
+            for name in names.iter() {
+                let _ = catch_unwind(AssertUnwindSafe(|| observer.event(name, event)));
+            }
         }
     }
 

@@ -50,19 +50,27 @@ impl Cluster {
         if let Some(member) = known.filter(|_| !self.is_closed()) {
             return Ok(member);
         }
-        let mut members = self.members.write().unwrap_or_else(PoisonError::into_inner);
-        // Another call may have made it meanwhile.
-        if let Some(member) = members.get(address).filter(|member| member.pool().is_open()) {
-            return Ok(Arc::clone(member));
-        }
         if self.is_closed() {
             return Err(closed());
         }
+        // Not under the lock: it calls code of users, the address map and the observer.
         let made = Arc::new(self.make_member(address)?);
-        let replaced = members.insert(Arc::from(address), Arc::clone(&made));
-        drop(members);
-        drop(replaced);
-        Ok(made)
+        let (member, replaced) = {
+            let mut members = self.members.write().unwrap_or_else(PoisonError::into_inner);
+            // Another call may have made it meanwhile; the pool is the same.
+            match members.get(address).filter(|known| known.connections.is_of(made.pool())) {
+                Some(known) => (Arc::clone(known), None),
+                None => (Arc::clone(&made), members.insert(Arc::from(address), Arc::clone(&made))),
+            }
+        };
+        drop((replaced, made));
+        if self.is_closed() {
+            // It was closed meanwhile, perhaps before the member was inserted.
+            let late = self.members.write().unwrap_or_else(PoisonError::into_inner).remove(address);
+            late.iter().for_each(|member| member.connections.close());
+            return Err(closed());
+        }
+        Ok(member)
     }
 
     fn make_member(&self, address: &str) -> Result<ClusterMember, GetClientError> {

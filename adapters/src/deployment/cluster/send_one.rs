@@ -95,7 +95,7 @@ impl RoutedClient {
         let sent = if is_asking {
             let led = request.behind_asking();
             let outgoing = Outgoing::Pipeline { pipeline: &led, offset: 1, count: led.len() - 1 };
-            // It stays here, whoever owns the slot.
+            // It stays here, whatever node owns the slot.
             handle.ask_unless(&budget.limits, std::future::pending(), outgoing).await
         } else {
             handle.ask_unless(&budget.limits, cluster.until_elsewhere(target, node), request.outgoing()).await

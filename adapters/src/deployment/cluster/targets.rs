@@ -94,7 +94,7 @@ impl Cluster {
         }
     }
 
-    /// The number of the node at an address. A node that is told of in a redirection and not known yet is known from now on.
+    /// The number of the node at an address. A node that is known by a redirection alone has a number from now on.
     pub(crate) fn number_of(&self, address: &str) -> Option<ClusterNodeId> {
         (!self.is_closed()).then(|| self.state().number_of(address))
     }

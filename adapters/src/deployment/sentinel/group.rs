@@ -198,9 +198,9 @@ impl SentinelGroup {
     }
 
     fn peer(&self, place: &HostPort) -> Result<Arc<SentinelPeer>, SentinelFault> {
-        let mut peers = lock(&self.peers);
-        if let Some(peer) = peers.get(place) {
-            return Ok(Arc::clone(peer));
+        let known = lock(&self.peers).get(place).cloned();
+        if let Some(peer) = known {
+            return Ok(peer);
         }
         let SentinelPlan { args, given, sentinel, .. } = &self.context.plan;
         let mut address = sentinel.beside(&place.host, place.port).map_err(|words| SentinelFault::Unreachable {
@@ -211,15 +211,18 @@ impl SentinelGroup {
         address.name = format!("sentinel {place}");
         let network = Arc::clone(&self.context.network);
         let map = args.address_map.as_ref().filter(|_| !given.contains(place));
+        // Not under the lock: it is code of users.
         let address = address.dialled_at(map.and_then(|map| map.dialled(&place.host, place.port)));
         let connector = RedisConnector::new(network, address, self.context.args.clone(), Hooks::default(), &self.context.config);
-        let peer = Arc::new(SentinelPeer::new(connector));
+        let made = Arc::new(SentinelPeer::new(connector));
+        let mut peers = lock(&self.peers);
         if self.is_closed() {
-            peer.leave();
-        } else {
-            peers.insert(place.clone(), Arc::clone(&peer));
+            drop(peers);
+            made.leave();
+            return Ok(made);
         }
-        Ok(peer)
+        // Another call may have made it meanwhile.
+        Ok(Arc::clone(peers.entry(place.clone()).or_insert(made)))
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, SentinelState> {
