@@ -57,7 +57,6 @@ struct ImpairedTime {
     before: Duration,
 }
 
-#[cfg_attr(not(feature = "cluster"), expect(dead_code, reason = "of clusters alone"))]
 impl ClusterCounters {
     /// The topology has changed; so many primaries were replaced by a replica.
     pub(crate) fn note_change(&self, cause: TopologyChange, failovers: usize) {

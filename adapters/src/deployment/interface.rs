@@ -76,11 +76,9 @@ pub(crate) trait Deployment: Send + Sync {
     fn is_closed(&self) -> bool;
 
     /// If it is a cluster.
-    #[cfg_attr(not(feature = "cluster"), expect(dead_code, reason = "of clusters alone"))]
     fn cluster_status(&self) -> Option<ClusterStatus>;
 
     /// If it is a cluster.
-    #[cfg_attr(not(feature = "cluster"), expect(dead_code, reason = "of clusters alone"))]
     fn cluster_metrics(&self) -> Option<ClusterMetrics>;
 
     /// If it is a primary behind sentinels.

@@ -3,7 +3,6 @@
 use crate::redis_node::address::{Address, Endpoint};
 
 impl Address {
-    #[cfg_attr(not(feature = "cluster"), expect(dead_code, reason = "of clusters alone"))]
     pub(crate) fn has_login_of(&self, other: &Self) -> bool {
         let words = |place: &Self| {
             let login = &place.login;
@@ -14,7 +13,6 @@ impl Address {
     }
 
     /// Host and port, as a cluster names its nodes.
-    #[cfg_attr(not(feature = "cluster"), expect(dead_code, reason = "of clusters alone"))]
     pub(crate) fn name_of_place(&self) -> String {
         match &self.place {
             Endpoint::Tcp { host, port, .. } => format!("{host}:{port}"),

@@ -86,7 +86,6 @@ impl Client {
         Self { lent: LeaseKind::Node(lease), watch: None }
     }
 
-    #[cfg_attr(not(feature = "cluster"), expect(dead_code, reason = "of clusters alone"))]
     pub(crate) fn routed(connection: Box<dyn RoutedConnection>) -> Self {
         Self { lent: LeaseKind::Routed(connection), watch: None }
     }

@@ -105,7 +105,6 @@ impl RedisConnector {
     }
 
     /// The same for a part of a deployment.
-    #[cfg_attr(not(feature = "cluster"), expect(dead_code, reason = "clusters alone have parts"))]
     pub(crate) fn within(mut self, membership: NodeMembership) -> Self {
         self.membership = Some(membership);
         self

@@ -34,7 +34,6 @@ mod reply_class;
 mod reply_timeout;
 mod roles;
 mod routed_connection;
-#[cfg(feature = "cluster")]
 mod routed_handle;
 mod secrets;
 mod session;

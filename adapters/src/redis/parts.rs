@@ -2,27 +2,17 @@
 
 pub(crate) use crate::redis_node::command_profile::CommandProfile;
 pub(crate) use crate::redis_node::connection::RedisConnection;
-#[cfg(feature = "cluster")]
 pub(crate) use crate::redis_node::connector::NodeMembership;
 pub(crate) use crate::redis_node::dial_target::{DialPlace, DialTarget, FindPlace};
-#[cfg(feature = "cluster")]
 pub(crate) use crate::redis_node::metrics::command_label::{labels, text_of_label};
-#[cfg(feature = "cluster")]
 pub(crate) use crate::redis_node::metrics::counted_request::{CountedRequest, CountsRequests};
-#[cfg(feature = "cluster")]
 pub(crate) use crate::redis_node::metrics::node_counters::NodeCounters;
 pub(crate) use crate::redis_node::parameters::decode_percent;
-#[cfg(feature = "cluster")]
 pub(crate) use crate::redis_node::redirection_listener::RedirectionListener;
 pub(crate) use crate::redis_node::reply_class::Author;
 pub(crate) use crate::redis_node::reply_timeout::ReplyTimeout;
-#[cfg(feature = "cluster")]
 pub(crate) use crate::redis_node::reply_timeout::ReusableSleep;
-#[cfg(feature = "cluster")]
 pub(crate) use crate::redis_node::routed_connection::RoutedConnection;
-#[cfg(feature = "cluster")]
 pub(crate) use crate::redis_node::routed_handle::RequestLimits;
-#[cfg(feature = "cluster")]
 pub(crate) use crate::redis_node::secrets::Secrets;
-#[cfg(feature = "cluster")]
 pub(crate) use crate::redis_node::shared_handle::{SharedHandle, refuse_unless_plain, refuse_unless_plain_pipeline};

@@ -56,7 +56,6 @@ impl SharedClient {
         Ok(Self { of: SharedKind::Node(SharedHandle::ready(connections, timeout).await?) })
     }
 
-    #[cfg_attr(not(feature = "cluster"), expect(dead_code, reason = "of clusters alone"))]
     pub(crate) fn routed(connection: Box<dyn RoutedConnection>) -> Self {
         Self { of: SharedKind::Routed(connection) }
     }

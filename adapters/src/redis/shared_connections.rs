@@ -53,13 +53,11 @@ impl SharedConnections {
         self.pool.is_same(pool)
     }
 
-    #[cfg(feature = "cluster")]
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::SeqCst)
     }
 
     /// Ends the connections: what is in flight on them has an unknown outcome. New ones may be opened.
-    #[cfg_attr(not(feature = "cluster"), expect(dead_code, reason = "of clusters alone"))]
     pub(crate) fn cut(&self) {
         for lane in &self.lanes {
             let connection = lane.connection().take();
