@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use redis_manager_core::{ConfigError, Manager, NodeConfig, NodeConfigBuilder, OnNodeDown, Runtime, TotalLimit};
 
-#[cfg(feature = "cluster")]
 use crate::deployment::cluster::ClusterConfig;
 use crate::manager::RedisManager;
 use crate::network::Network;
@@ -40,8 +39,7 @@ pub struct RedisManagerBuilder {
     max_total_connections: Option<usize>,
     min_connections_per_node: usize,
     shared_connections_per_node: usize,
-    #[cfg(feature = "cluster")]
-    plan: ClusterConfig,
+    cluster: ClusterConfig,
     /// The first value of the environment that could not be read; said by `build`.
     unreadable: Option<ConfigError>,
 }
@@ -58,8 +56,7 @@ impl Default for RedisManagerBuilder {
             max_total_connections: None,
             min_connections_per_node: TotalLimit::DEFAULT_MIN_CONNECTIONS_PER_NODE,
             shared_connections_per_node: DEFAULT_SHARED_CONNECTIONS,
-            #[cfg(feature = "cluster")]
-            plan: ClusterConfig::default(),
+            cluster: ClusterConfig::default(),
             unreadable: None,
         }
     }
@@ -246,8 +243,7 @@ impl RedisManagerBuilder {
             let limit_setting = "max_connections_per_node";
             return Err(ConfigError::Contradiction { setting, value, limit_setting, limit: most.to_string() });
         }
-        #[cfg(feature = "cluster")]
-        let cluster = self.plan.check(self.args.protocol, &tls)?;
+        let cluster = self.cluster.check(self.args.protocol, &tls)?;
         if let Some(total) = total {
             total.check(&config)?;
             if shared > total.max_total_connections {
@@ -262,9 +258,7 @@ impl RedisManagerBuilder {
             None => Manager::new(config, runtime),
         };
         let manager = RedisManager::new(nodes, network, self.args, self.hooks, tls, shared).with_events(events);
-        #[cfg(feature = "cluster")]
-        let manager = manager.with_cluster_mode(cluster);
-        Ok(manager)
+        Ok(manager.adding_by_name(cluster))
     }
 
     fn total_limit(&self) -> Result<Option<TotalLimit>, ConfigError> {

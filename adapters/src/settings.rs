@@ -4,8 +4,7 @@ use std::ops::RangeInclusive;
 
 use redis_manager_core::{NodeConfig, Setting, TotalLimit};
 
-#[cfg(feature = "cluster")]
-use crate::deployment::cluster::ClusterArgs;
+use crate::deployment::cluster::ClusterConfig;
 use crate::deployment::sentinel::SentinelArgs;
 use crate::manager::RedisManager;
 use crate::observe::ObserveSettings;
@@ -34,9 +33,8 @@ impl RedisManager {
             .chain(ObserveSettings::settings())
             .chain(Tls::setting())
             .chain(PoolArgs::settings())
-            .chain(SentinelArgs::settings());
-        #[cfg(feature = "cluster")]
-        let settings = settings.chain(ClusterArgs::settings());
+            .chain(SentinelArgs::settings())
+            .chain(ClusterConfig::settings());
         settings.collect()
     }
 }

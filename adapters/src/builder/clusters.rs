@@ -8,19 +8,19 @@ impl RedisManagerBuilder {
     ///
     /// All names under which a cluster is added are the same cluster: that of the startup nodes.
     pub fn use_cluster(mut self, use_cluster: bool) -> Self {
-        self.plan.use_cluster = use_cluster;
+        self.cluster.use_cluster = use_cluster;
         self
     }
 
     /// URLs of nodes of the cluster, at least one, all with the same login: they are asked for the others.
     pub fn startup_nodes<U: Into<String>>(mut self, urls: impl IntoIterator<Item = U>) -> Self {
-        self.plan.startup_nodes = urls.into_iter().map(Into::into).collect();
+        self.cluster.startup_nodes = urls.into_iter().map(Into::into).collect();
         self
     }
 
     /// How the cluster is used.
     pub fn cluster_args(mut self, args: ClusterArgs) -> Self {
-        self.plan.args = Some(args);
+        self.cluster.args = Some(args);
         self
     }
 }

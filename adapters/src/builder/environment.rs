@@ -48,13 +48,8 @@ impl RedisManagerBuilder {
                 node = node.max_idle_time(longest);
             }
             let use_cluster = switch("USE_REDIS_CLUSTER")?;
-            #[cfg(feature = "cluster")]
             if let Some(use_cluster) = use_cluster {
-                self.plan.use_cluster = use_cluster;
-            }
-            #[cfg(not(feature = "cluster"))]
-            if use_cluster == Some(true) {
-                return Err(unreadable("USE_REDIS_CLUSTER", String::from("true"), "false: true needs the feature `cluster`"));
+                self.cluster.set_from_environment(use_cluster)?;
             }
             self.node = node;
             Ok(())

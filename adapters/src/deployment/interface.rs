@@ -1,6 +1,7 @@
 //! What the manager asks of several nodes under one name.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::RedisResult;
@@ -9,6 +10,7 @@ use redis_manager_core::{Manager, NodeStatus};
 use crate::deployment::add_phase::AddPhase;
 use crate::deployment::cluster_metrics::ClusterMetrics;
 use crate::deployment::cluster_status::ClusterStatus;
+use crate::deployment::parts::DeploymentParts;
 use crate::deployment::scan_options::ScanOptions;
 use crate::deployment::sentinel::SentinelStatus;
 use crate::error::GetClientError;
@@ -28,6 +30,12 @@ pub(crate) type KeyBatch = Pin<Box<dyn Future<Output = (Box<dyn KeySource>, Redi
 
 /// A close in progress; it goes on by itself.
 pub(crate) type ClosingDeployment = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What the manager adds under any name, where that is no single node.
+pub(crate) trait OpenByName: Send + Sync {
+    /// Opens it under one more name. The parts are asked for if it needs nodes of its own.
+    fn open(&self, name: &str, parts: &dyn Fn() -> DeploymentParts) -> Arc<dyn Deployment>;
+}
 
 /// Several nodes under one name.
 pub(crate) trait Deployment: Send + Sync {

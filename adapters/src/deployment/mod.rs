@@ -7,23 +7,26 @@
 
 mod add_phase;
 mod address_map;
-#[cfg(feature = "cluster")]
+#[cfg_attr(not(feature = "cluster"), path = "no_cluster.rs")]
 pub(crate) mod cluster;
 mod cluster_metrics;
 mod cluster_role;
 mod cluster_status;
 mod deployments;
 mod interface;
+mod parts;
 mod read_from;
 mod scan_options;
 pub(crate) mod sentinel;
 mod signal;
+mod waiting;
 
 pub use address_map::AddressMap;
 pub use cluster_metrics::{ClusterMetrics, TopologyChange};
 pub use cluster_role::ClusterRole;
 pub use cluster_status::{ClusterNode, ClusterStatus};
 pub(crate) use deployments::{Deployments, insert_numbered};
-pub(crate) use interface::{Deployment, KeyBatch, KeySource};
+pub(crate) use interface::{Deployment, KeyBatch, KeySource, OpenByName};
+pub(crate) use parts::DeploymentParts;
 pub use read_from::ReadFrom;
 pub use scan_options::ScanOptions;

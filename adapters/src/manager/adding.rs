@@ -1,8 +1,10 @@
 //! How nodes are added to the manager.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::deployment::sentinel::is_sentinel_url;
+use crate::deployment::{Deployment, OpenByName};
 use crate::error::AddNodeError;
 use crate::manager::node_key::node_key;
 use crate::manager::{NodeHandle, RedisManager};
@@ -71,9 +73,8 @@ impl RedisManager {
     ///
     /// May be dropped at any time. The node is removed when no other call waits for it.
     pub async fn add_node_pool_timeout(&self, url: &str, timeout: Duration) -> Result<NodeHandle, AddNodeError> {
-        #[cfg(feature = "cluster")]
-        if let Some(mode) = &self.cluster_mode {
-            return self.add_named(url, mode, timeout).await;
+        if let Some(opened) = &self.by_name {
+            return self.add_deployment(url, || self.open_by_name(url, &**opened), timeout).await;
         }
         if is_sentinel_url(url) {
             return self.add_sentinel_url(url, timeout).await;
@@ -102,9 +103,8 @@ impl RedisManager {
     /// - [`Closed`](AddNodeError::Closed) after [`close_all_pools`](RedisManager::close_all_pools).
     /// - [`RuntimeEnded`](AddNodeError::RuntimeEnded) after the end of the runtime.
     pub fn add_node_pool_lazy(&self, url: &str) -> Result<NodeHandle, AddNodeError> {
-        #[cfg(feature = "cluster")]
-        if let Some(mode) = &self.cluster_mode {
-            return self.open_named(url, mode);
+        if let Some(opened) = &self.by_name {
+            return self.open_deployment(url, || self.open_by_name(url, &**opened));
         }
         if is_sentinel_url(url) {
             return self.open_sentinel_url(url);
@@ -115,8 +115,42 @@ impl RedisManager {
         Ok(NodeHandle::new(&self.nodes, &self.context, &key, pool))
     }
 
+    /// From now on this is added, under any name.
+    pub(crate) fn adding_by_name(mut self, opened: Option<Arc<dyn OpenByName>>) -> Self {
+        self.by_name = opened;
+        self
+    }
+
+    pub(super) fn open_by_name(&self, name: &str, opened: &dyn OpenByName) -> Arc<dyn Deployment> {
+        opened.open(name, &|| self.context.deployment_parts(self.nodes.beside()))
+    }
+
+    /// Adds a deployment and waits until it serves.
+    pub(super) async fn add_deployment(
+        &self,
+        name: &str,
+        open: impl FnOnce() -> Arc<dyn Deployment>,
+        timeout: Duration,
+    ) -> Result<NodeHandle, AddNodeError> {
+        self.check_open(name)?;
+        let added = self.deployments.add(name, open, timeout).await;
+        let deployment = added.map_err(|error| AddNodeError::from_get(error, redact(name)))?;
+        self.check_open(name)?;
+        Ok(NodeHandle::of_deployment(&self.deployments, name, deployment))
+    }
+
+    /// Adds a deployment without waiting for it.
+    pub(super) fn open_deployment(
+        &self,
+        name: &str,
+        open: impl FnOnce() -> Arc<dyn Deployment>,
+    ) -> Result<NodeHandle, AddNodeError> {
+        self.check_open(name)?;
+        Ok(NodeHandle::of_deployment(&self.deployments, name, self.deployments.open(name, open)))
+    }
+
     /// Whether something may be added under this name.
-    pub(super) fn check_open(&self, name: &str) -> Result<(), AddNodeError> {
+    fn check_open(&self, name: &str) -> Result<(), AddNodeError> {
         match (self.nodes.is_closed(), self.context.has_ended()) {
             (true, _) => Err(AddNodeError::Closed { node: redact(name) }),
             (false, true) => Err(AddNodeError::RuntimeEnded { node: redact(name) }),

@@ -1,22 +1,14 @@
 //! Clusters of the manager: how they are added, their status and their counts.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::deployment::cluster::{ClusterArgs, ClusterName, ClusterOfNames, ClusterPlan};
-use crate::deployment::{ClusterMetrics, ClusterStatus, Deployment};
+use crate::deployment::cluster::{ClusterArgs, ClusterMode, ClusterPlan};
+use crate::deployment::{ClusterMetrics, ClusterStatus};
 use crate::error::{AddNodeError, GetClientError};
-use crate::manager::cluster_mode::ClusterMode;
 use crate::manager::{NodeHandle, RedisManager, hide_password};
 use crate::redis_node::redact;
 
 impl RedisManager {
-    /// From now on what is added is this cluster.
-    pub(crate) fn with_cluster_mode(mut self, plan: Option<ClusterPlan>) -> Self {
-        self.cluster_mode = plan.map(|plan| ClusterMode { plan, names: ClusterOfNames::default() });
-        self
-    }
-
     /// Adds a cluster under a name of your choice within `default_timeout` and returns its handle; see
     /// [`add_cluster_timeout`](RedisManager::add_cluster_timeout).
     ///
@@ -68,27 +60,10 @@ impl RedisManager {
         timeout: Duration,
     ) -> Result<NodeHandle, AddNodeError> {
         let startup_nodes: Vec<String> = startup_nodes.into_iter().map(Into::into).collect();
-        let plan = self.context.cluster_plan(&startup_nodes, args);
+        let (protocol, tls) = self.context.protocol_and_tls();
+        let plan = ClusterPlan::new(&startup_nodes, args, protocol, tls);
         let plan = plan.map_err(|error| AddNodeError::InvalidSetting { node: redact(name), error })?;
-        self.add_named(name, &ClusterMode { plan, names: ClusterOfNames::default() }, timeout).await
-    }
-
-    pub(super) async fn add_named(&self, name: &str, mode: &ClusterMode, timeout: Duration) -> Result<NodeHandle, AddNodeError> {
-        self.check_open(name)?;
-        let added = self.deployments.add(name, || self.open_cluster(name, mode), timeout).await;
-        let deployment = added.map_err(|error| AddNodeError::from_get(error, redact(name)))?;
-        self.check_open(name)?;
-        Ok(NodeHandle::of_deployment(&self.deployments, name, deployment))
-    }
-
-    pub(super) fn open_named(&self, name: &str, mode: &ClusterMode) -> Result<NodeHandle, AddNodeError> {
-        self.check_open(name)?;
-        let deployment = self.deployments.open(name, || self.open_cluster(name, mode));
-        Ok(NodeHandle::of_deployment(&self.deployments, name, deployment))
-    }
-
-    fn open_cluster(&self, name: &str, mode: &ClusterMode) -> Arc<dyn Deployment> {
-        ClusterName::open(name, &mode.names, || self.context.cluster_context(self.nodes.beside(), mode.plan.clone()))
+        self.add_deployment(name, || self.open_by_name(name, &ClusterMode::new(plan)), timeout).await
     }
 
     /// The status of a cluster: its nodes, their roles, slots and pools.

@@ -4,8 +4,6 @@ mod adding;
 mod clients;
 mod closing;
 #[cfg(feature = "cluster")]
-mod cluster_mode;
-#[cfg(feature = "cluster")]
 mod clusters;
 #[cfg(feature = "tokio")]
 mod connecting;
@@ -26,7 +24,7 @@ use std::sync::Arc;
 
 use redis_manager_core::{Manager, NodeMetrics, NodePool, NodeStatus, TotalConnections};
 
-use crate::deployment::{Deployments, insert_numbered};
+use crate::deployment::{Deployments, OpenByName, insert_numbered};
 use crate::error::GetClientError;
 use crate::manager::node_context::NodeContext;
 pub use crate::manager::node_handle::NodeHandle;
@@ -55,9 +53,8 @@ pub struct RedisManager {
     events: Option<EventSource>,
     /// What was added under a name that is not a URL.
     deployments: Arc<Deployments>,
-    /// What `add_node_pool` adds in cluster mode.
-    #[cfg(feature = "cluster")]
-    cluster_mode: Option<cluster_mode::ClusterMode>,
+    /// What `add_node_pool` adds under any name, if that is not the node of a URL.
+    by_name: Option<Arc<dyn OpenByName>>,
 }
 
 impl RedisManager {
@@ -75,8 +72,7 @@ impl RedisManager {
             context: Arc::new(NodeContext::new(network, args, hooks, tls, shared_connections_per_node)),
             events: None,
             deployments: Arc::default(),
-            #[cfg(feature = "cluster")]
-            cluster_mode: None,
+            by_name: None,
         }
     }
 

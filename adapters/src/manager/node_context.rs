@@ -1,14 +1,12 @@
-//! What the nodes of a manager have in common outside of clusters: how they are dialled, and the connections of their shared
-//! clients.
+//! What the nodes of a manager have in common: how they are dialled, and the connections of the shared clients of plain ones.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use redis_manager_core::{ConfigError, Manager, NodeConfig, NodePool, Runtime};
+use redis::ProtocolVersion;
+use redis_manager_core::{Manager, NodeConfig, NodePool, Runtime};
 
-#[cfg(feature = "cluster")]
-use crate::deployment::cluster::{ClusterArgs, ClusterContext, ClusterPlan};
-use crate::deployment::sentinel::{SentinelArgs, SentinelParts, SentinelPlan};
+use crate::deployment::DeploymentParts;
 use crate::error::AddNodeError;
 use crate::network::Network;
 use crate::redis_node::{Address, Hooks, PoolArgs, RedisConnector, Session, SharedConnections, Tls};
@@ -56,29 +54,15 @@ impl NodeContext {
         self.network.has_ended()
     }
 
-    /// What a cluster of these settings is made of.
-    #[cfg(feature = "cluster")]
-    pub(super) fn cluster_context(&self, nodes: Manager<RedisConnector>, plan: ClusterPlan) -> ClusterContext {
+    /// What a deployment is made of, beside its settings.
+    pub(super) fn deployment_parts(&self, nodes: Manager<RedisConnector>) -> DeploymentParts {
         let (network, args, hooks) = (Arc::clone(&self.network), self.args.clone(), self.hooks.clone());
-        let ClusterPlan { startup, args: cluster_args } = plan;
-        ClusterContext { nodes, network, args, hooks, cluster_args, startup, lanes: self.shared_connections_per_node }
+        DeploymentParts { nodes, network, args, hooks, lanes: self.shared_connections_per_node }
     }
 
-    /// The settings of a cluster, checked.
-    #[cfg(feature = "cluster")]
-    pub(super) fn cluster_plan(&self, startup_nodes: &[String], args: ClusterArgs) -> Result<ClusterPlan, ConfigError> {
-        ClusterPlan::new(startup_nodes, args, self.args.protocol, &self.tls)
-    }
-
-    /// What a primary behind sentinels is made of, beside its settings.
-    pub(super) fn sentinel_parts(&self, nodes: Manager<RedisConnector>) -> SentinelParts {
-        let (network, args, hooks) = (Arc::clone(&self.network), self.args.clone(), self.hooks.clone());
-        SentinelParts { nodes, network, args, hooks, lanes: self.shared_connections_per_node }
-    }
-
-    /// The settings of a primary behind sentinels, checked.
-    pub(super) fn sentinel_plan(&self, args: SentinelArgs) -> Result<SentinelPlan, ConfigError> {
-        SentinelPlan::new(args, self.args.protocol, &self.tls)
+    /// What the settings of a deployment are checked with.
+    pub(super) fn protocol_and_tls(&self) -> (ProtocolVersion, &Tls) {
+        (self.args.protocol, &self.tls)
     }
 
     /// The shared connections of a node; made for the first shared client.

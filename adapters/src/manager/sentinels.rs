@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use redis_manager_core::ConfigError;
+
 use crate::deployment::Deployment;
 use crate::deployment::sentinel::{SentinelArgs, SentinelName, SentinelPlan, SentinelStatus, read_url};
 use crate::error::{AddNodeError, GetClientError};
@@ -67,7 +69,7 @@ impl RedisManager {
         args: SentinelArgs,
         timeout: Duration,
     ) -> Result<NodeHandle, AddNodeError> {
-        let plan = self.context.sentinel_plan(args);
+        let plan = self.sentinel_plan(args);
         let plan = plan.map_err(|error| AddNodeError::InvalidSetting { node: redact(name), error })?;
         self.add_primary(name, plan, timeout).await
     }
@@ -78,27 +80,27 @@ impl RedisManager {
 
     pub(super) fn open_sentinel_url(&self, url: &str) -> Result<NodeHandle, AddNodeError> {
         let plan = self.plan_of_url(url)?;
-        self.check_open(url)?;
-        let deployment = self.deployments.open(url, || self.open_primary(url, plan));
-        Ok(NodeHandle::of_deployment(&self.deployments, url, deployment))
+        self.open_deployment(url, || self.open_primary(url, plan))
+    }
+
+    /// The settings, checked.
+    fn sentinel_plan(&self, args: SentinelArgs) -> Result<SentinelPlan, ConfigError> {
+        let (protocol, tls) = self.context.protocol_and_tls();
+        SentinelPlan::new(args, protocol, tls)
     }
 
     fn plan_of_url(&self, url: &str) -> Result<SentinelPlan, AddNodeError> {
         let invalid = |reason: String| AddNodeError::InvalidUrl { node: redact(url), reason };
         let args = read_url(url).map_err(invalid)?;
-        self.context.sentinel_plan(args).map_err(|error| invalid(error.to_string()))
+        self.sentinel_plan(args).map_err(|error| invalid(error.to_string()))
     }
 
     async fn add_primary(&self, name: &str, plan: SentinelPlan, timeout: Duration) -> Result<NodeHandle, AddNodeError> {
-        self.check_open(name)?;
-        let added = self.deployments.add(name, || self.open_primary(name, plan), timeout).await;
-        let deployment = added.map_err(|error| AddNodeError::from_get(error, redact(name)))?;
-        self.check_open(name)?;
-        Ok(NodeHandle::of_deployment(&self.deployments, name, deployment))
+        self.add_deployment(name, || self.open_primary(name, plan), timeout).await
     }
 
     fn open_primary(&self, name: &str, plan: SentinelPlan) -> Arc<dyn Deployment> {
-        SentinelName::open(name, plan, self.context.sentinel_parts(self.nodes.beside()))
+        SentinelName::open(name, plan, self.context.deployment_parts(self.nodes.beside()))
     }
 
     /// What the sentinels of a primary have said last, and which server is used.

@@ -1,12 +1,15 @@
 //! The settings of a cluster, checked: its startup nodes and its args.
 
 use std::fmt;
+use std::sync::Arc;
 
 use redis::ProtocolVersion;
-use redis_manager_core::ConfigError;
+use redis_manager_core::{ConfigError, Setting};
 
 use crate::deployment::cluster::args::ClusterArgs;
+use crate::deployment::cluster::cluster_mode::ClusterMode;
 use crate::deployment::cluster::cluster_name::ClusterPlan;
+use crate::deployment::interface::OpenByName;
 use crate::redis_node::{Address, Tls, redact};
 
 /// The builder's settings about clusters.
@@ -28,8 +31,19 @@ impl fmt::Debug for ClusterConfig {
 }
 
 impl ClusterConfig {
+    /// Cluster mode as the environment sets it.
+    pub(crate) fn set_from_environment(&mut self, use_cluster: bool) -> Result<(), ConfigError> {
+        self.use_cluster = use_cluster;
+        Ok(())
+    }
+
+    /// The rows of the table of settings.
+    pub(crate) fn settings() -> Vec<Setting> {
+        ClusterArgs::settings()
+    }
+
     /// The cluster, in cluster mode.
-    pub(crate) fn check(&self, protocol: ProtocolVersion, tls: &Tls) -> Result<Option<ClusterPlan>, ConfigError> {
+    pub(crate) fn check(&self, protocol: ProtocolVersion, tls: &Tls) -> Result<Option<Arc<dyn OpenByName>>, ConfigError> {
         let off = |setting| {
             Err(ConfigError::OutOfRange { setting, value: String::from("set"), range: String::from("set with use_cluster only") })
         };
@@ -37,7 +51,10 @@ impl ClusterConfig {
             (false, Some(_)) => off("cluster_args"),
             (false, None) if !self.startup_nodes.is_empty() => off("startup_nodes"),
             (false, None) => Ok(None),
-            (true, args) => ClusterPlan::new(&self.startup_nodes, args.clone().unwrap_or_default(), protocol, tls).map(Some),
+            (true, args) => {
+                let plan = ClusterPlan::new(&self.startup_nodes, args.clone().unwrap_or_default(), protocol, tls)?;
+                Ok(Some(Arc::new(ClusterMode::new(plan))))
+            }
         }
     }
 }

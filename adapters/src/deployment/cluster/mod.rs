@@ -9,6 +9,7 @@
 //! ```
 
 mod args;
+mod cluster_mode;
 mod cluster_name;
 mod config;
 mod error;
@@ -35,6 +36,6 @@ mod status;
 mod targets;
 
 pub use args::ClusterArgs;
-pub(crate) use cluster_name::{ClusterName, ClusterOfNames, ClusterPlan};
+pub(crate) use cluster_mode::ClusterMode;
+pub(crate) use cluster_name::ClusterPlan;
 pub(crate) use config::ClusterConfig;
-pub(crate) use inner::ClusterContext;

@@ -4,11 +4,10 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use redis_manager_core::Task;
-
 use crate::deployment::cluster::inner::Cluster;
 use crate::deployment::cluster::state::cluster_io::ClusterInput;
 use crate::deployment::signal::Signal;
+use crate::deployment::waiting::either;
 
 /// The least time between two looks at the nodes' pools, however many commands wait for them.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
@@ -41,16 +40,7 @@ impl ClusterMonitor {
             let sleep = cluster.runtime().sleep_until(next.max(now + BETWEEN_LOOKS));
             drop(cluster);
             pause.await;
-            either(sleep, self.doubted.beyond(seen)).await;
+            either(self.doubted.beyond(seen), sleep).await;
         }
     }
-}
-
-async fn either<T>(mut sleep: Task, signal: impl Future<Output = T>) {
-    let mut signal = std::pin::pin!(signal);
-    std::future::poll_fn(|cx| match signal.as_mut().poll(cx) {
-        std::task::Poll::Ready(_) => std::task::Poll::Ready(()),
-        std::task::Poll::Pending => sleep.as_mut().poll(cx),
-    })
-    .await;
 }

@@ -7,13 +7,14 @@ use std::task::Poll;
 use std::time::Duration;
 
 use redis::{Cmd, RedisResult, Value};
-use redis_manager_core::{Health, Runtime, WaitPhase};
+use redis_manager_core::{Health, WaitPhase};
 
 use crate::deployment::cluster::error::ClusterError;
 use crate::deployment::cluster::inner::Cluster;
 use crate::deployment::cluster::member::ClusterMember;
 use crate::deployment::cluster::state::report::{Asked, TopologyReport, read_report};
 use crate::deployment::cluster::state::topology::ClusterNodeId;
+use crate::deployment::waiting::within;
 use crate::error::{FailureKind, GetClientError};
 use crate::redis_node::parts::{Secrets, SharedHandle};
 
@@ -138,14 +139,4 @@ impl Cluster {
 /// Whether there was no connection because all are on loan.
 fn is_busy(error: &GetClientError) -> bool {
     matches!(error, GetClientError::Timeout { phase: WaitPhase::LeasesHeld, .. } | GetClientError::Saturated { .. })
-}
-
-/// Waits for something, no longer than `limit`.
-async fn within<T>(runtime: &dyn Runtime, limit: Duration, awaited: impl Future<Output = T>) -> Option<T> {
-    let (mut awaited, mut sleep) = (pin!(awaited), runtime.sleep(limit));
-    poll_fn(|cx| match awaited.as_mut().poll(cx) {
-        Poll::Ready(value) => Poll::Ready(Some(value)),
-        Poll::Pending => sleep.as_mut().poll(cx).map(|()| None),
-    })
-    .await
 }

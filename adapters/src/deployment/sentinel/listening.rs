@@ -9,7 +9,7 @@ use redis_manager_core::Connector;
 
 use crate::connection::resp::request::Outgoing;
 use crate::deployment::sentinel::peer::SentinelPeer;
-use crate::deployment::sentinel::waiting::{either, within};
+use crate::deployment::waiting::{either, within};
 use crate::network::Network;
 use crate::redis_node::parts::{Author, CommandProfile, RedisConnection, ReplyTimeout};
 

@@ -18,10 +18,9 @@ mod sentinel_name;
 mod state;
 mod status;
 mod url;
-mod waiting;
 
 pub use args::SentinelArgs;
 pub(crate) use plan::SentinelPlan;
-pub(crate) use sentinel_name::{SentinelName, SentinelParts};
+pub(crate) use sentinel_name::SentinelName;
 pub use status::{SentinelReport, SentinelStatus};
 pub(crate) use url::{is_sentinel_url, read_url};

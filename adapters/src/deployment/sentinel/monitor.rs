@@ -5,8 +5,8 @@ use std::sync::{Arc, Weak};
 
 use crate::deployment::sentinel::group::SentinelGroup;
 use crate::deployment::sentinel::state::sentinel_io::SentinelInput;
-use crate::deployment::sentinel::waiting::either;
 use crate::deployment::signal::Signal;
+use crate::deployment::waiting::either;
 
 /// Has a weak reference: it does not keep the deployment alive.
 pub(crate) struct SentinelMonitor {

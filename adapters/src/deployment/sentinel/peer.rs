@@ -8,8 +8,8 @@ use redis_manager_core::{Connector, Runtime};
 
 use crate::connection::resp::request::Outgoing;
 use crate::deployment::sentinel::state::answer::{SentinelAnswer, SentinelFault, read_answer};
-use crate::deployment::sentinel::waiting::within;
 use crate::deployment::signal::Signal;
+use crate::deployment::waiting::within;
 use crate::error::ConnectFailure;
 use crate::redis_node::RedisConnector;
 use crate::redis_node::parts::{Author, CommandProfile, RedisConnection, ReplyTimeout};

@@ -10,26 +10,14 @@ use crate::deployment::add_phase::AddPhase;
 use crate::deployment::cluster_metrics::ClusterMetrics;
 use crate::deployment::cluster_status::ClusterStatus;
 use crate::deployment::interface::{ClosingDeployment, Deployment, KeySource, Lending};
+use crate::deployment::parts::DeploymentParts;
 use crate::deployment::scan_options::ScanOptions;
 use crate::deployment::sentinel::group::{SentinelContext, SentinelGroup};
 use crate::deployment::sentinel::monitor::SentinelMonitor;
 use crate::deployment::sentinel::plan::SentinelPlan;
 use crate::deployment::sentinel::status::SentinelStatus;
 use crate::error::GetClientError;
-use crate::network::Network;
-use crate::redis_node::{
-    Client, CommandMetrics, Hooks, PoolArgs, RedisConnector, Session, SharedClient, SharedConnections, redact,
-};
-
-/// What a manager makes the nodes of a sentinel deployment with.
-pub(crate) struct SentinelParts {
-    /// Of this deployment alone.
-    pub(crate) nodes: Manager<RedisConnector>,
-    pub(crate) network: Arc<dyn Network>,
-    pub(crate) args: PoolArgs,
-    pub(crate) hooks: Hooks,
-    pub(crate) lanes: usize,
-}
+use crate::redis_node::{Client, CommandMetrics, RedisConnector, Session, SharedClient, SharedConnections, redact};
 
 /// A name of a primary behind sentinels.
 pub(crate) struct SentinelName {
@@ -43,8 +31,8 @@ pub(crate) struct SentinelName {
 }
 
 impl SentinelName {
-    pub(crate) fn open(name: &str, plan: SentinelPlan, parts: SentinelParts) -> Arc<Self> {
-        let SentinelParts { nodes, network, args, hooks, lanes } = parts;
+    pub(crate) fn open(name: &str, plan: SentinelPlan, parts: DeploymentParts) -> Arc<Self> {
+        let DeploymentParts { nodes, network, args, hooks, lanes } = parts;
         let shown: Arc<str> = redact(name).into();
         let mut address = plan.data.clone();
         address.name = format!("{shown} primary");
