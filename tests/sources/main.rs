@@ -4,6 +4,7 @@
 
 mod external;
 mod files;
+mod gates;
 mod graph;
 mod imports;
 mod limits;

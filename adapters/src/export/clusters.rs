@@ -5,7 +5,7 @@ use crate::export::names::SECONDS;
 use crate::export::reading::Sample;
 use crate::export::row::{MetricRow, labels, put_each, put_total};
 
-pub(crate) static CLUSTERS: [MetricRow; 3] = [
+pub(crate) const CLUSTERS: &[MetricRow] = &[
     MetricRow::counter(
         "redis.client.cluster.topology_changes",
         "{change}",

@@ -10,7 +10,7 @@ use crate::redis_node::{ConnectPhaseTimes, PubSubEnd, RequestCounts, RequestResu
 const FAILURES: [RequestResult; 4] =
     [RequestResult::TimedOut, RequestResult::OutcomeUnknown, RequestResult::NotSent, RequestResult::Refused];
 
-pub(crate) static COMMANDS: [MetricRow; 13] = [
+pub(crate) const COMMANDS: &[MetricRow] = &[
     MetricRow::histogram(
         "db.client.operation.duration",
         "how long requests took that were sent, by the name of the command; a sample, about one request of each `use_time_sampling`. \

@@ -12,7 +12,7 @@ use crate::export::row::MetricRow;
 use crate::export::source::ExportSource;
 use crate::export::table::{MANAGER, rows, visit};
 
-static METADATA: Metadata<'static> = Metadata::new("redis_manager", Level::INFO, Some(module_path!()));
+const METADATA: &Metadata<'static> = &Metadata::new("redis_manager", Level::INFO, Some(module_path!()));
 
 /// By manager, and by the label of the node and its value.
 type GaugesOfNodes = BTreeMap<(Option<Arc<str>>, &'static str, Arc<str>), Vec<Gauge>>;
@@ -142,11 +142,11 @@ impl<'a> RowTarget<'a> {
     }
 
     fn count(&self, name: &SharedString, series: &Series<'_>, bound: Option<&Arc<str>>, count: u64) {
-        self.recorder.register_counter(&key(name, series, bound), &METADATA).absolute(count);
+        self.recorder.register_counter(&key(name, series, bound), METADATA).absolute(count);
     }
 
     fn gauge(&self, name: &SharedString, series: &Series<'_>) -> Gauge {
-        self.recorder.register_gauge(&key(name, series, None), &METADATA)
+        self.recorder.register_gauge(&key(name, series, None), METADATA)
     }
 }
 

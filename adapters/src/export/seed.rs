@@ -5,7 +5,7 @@ use redis_manager_core::CloseReason;
 use crate::export::reading::Sample;
 use crate::export::row::{MetricRow, put_count, put_total};
 
-pub(crate) static SEED: [MetricRow; 9] = [
+pub(crate) const SEED: &[MetricRow] = &[
     MetricRow::gauge(
         "redis_pool_size",
         "{connection}",

@@ -11,7 +11,7 @@ const REQUESTS: &str = "{request}";
 const DIALS: &str = "{dial}";
 const POOLS: &str = "{pool}";
 
-pub(crate) static STANDARD: [MetricRow; 35] = [
+pub(crate) const STANDARD: &[MetricRow] = &[
     MetricRow::up_down(
         "db.client.connection.count",
         CONNECTIONS,

@@ -63,8 +63,8 @@ impl MetricDefinition {
 
 /// The rows that are exported.
 pub(crate) fn rows(with_seed_names: bool) -> impl Iterator<Item = &'static MetricRow> {
-    let all = STANDARD.iter().chain(&COMMANDS);
-    let all = all.chain(&CLUSTERS);
+    let all = STANDARD.iter().chain(COMMANDS);
+    let all = all.chain(CLUSTERS);
     all.chain(SEED.iter().filter(move |_| with_seed_names))
 }
 

@@ -42,7 +42,7 @@ const NAMES: &str = "
 ";
 
 /// The same names, in the form that is looked up.
-pub(crate) static HARMLESS: [CommandName; count(NAMES.as_bytes())] = read(NAMES.as_bytes());
+pub(crate) const HARMLESS: &[CommandName] = &read::<{ count(NAMES.as_bytes()) }>(NAMES.as_bytes());
 
 const fn count(text: &[u8]) -> usize {
     let (mut words, mut at) = (0, 0);

@@ -5,6 +5,7 @@
 //! for each other. A request may begin in one place and end in another. Only sums over all places mean something.
 
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -249,16 +250,37 @@ impl NodeCounters {
 }
 
 thread_local! {
-    static NUMBER_OF_THREAD: usize = {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        NEXT.fetch_add(1, Ordering::Relaxed)
-    };
+    /// Read twice for each request: to ask the standard library takes longer.
+    static NUMBER_OF_THREAD: usize = number_of_thread();
+}
+
+/// The number in the id of this thread: the standard library counts the threads of a process.
+fn number_of_thread() -> usize {
+    let mut number = LastNumber(0);
+    thread::current().id().hash(&mut number);
+    number.finish() as usize
+}
+
+/// What was hashed last, if that was a number.
+struct LastNumber(u64);
+
+impl Hasher for LastNumber {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number;
+    }
 }
 
 /// A power of two: one for each CPU, within bounds.
 fn places() -> usize {
-    static PLACES: OnceLock<usize> = OnceLock::new();
-    *PLACES.get_or_init(|| thread::available_parallelism().map_or(1, |cpus| cpus.get().next_power_of_two().min(MOST_PLACES)))
+    thread::available_parallelism().map_or(1, |cpus| cpus.get().next_power_of_two().min(MOST_PLACES))
 }
 
 #[cfg(test)]

@@ -7,10 +7,10 @@ use crate::deployment::cluster::state::router::command_table::GROUPS;
 use crate::deployment::cluster::state::router::key_spec::{KeySpec, keys_by, text_of};
 
 /// Of commands that are not in the table: the first argument is the key, and it is written.
-static UNKNOWN: CommandRule = CommandRule { access: Access::Write, keys: &[KeySpec::At(1)], sent: SentTo::ToKeys };
+const UNKNOWN: &CommandRule = &CommandRule { access: Access::Write, keys: &[KeySpec::At(1)], sent: SentTo::ToKeys };
 
 /// Of subcommands that are not in the table. The server knows whether there is one.
-static UNKNOWN_SUBCOMMAND: CommandRule = CommandRule { access: Access::Write, keys: &[], sent: SentTo::ToKeys };
+const UNKNOWN_SUBCOMMAND: &CommandRule = &CommandRule { access: Access::Write, keys: &[], sent: SentTo::ToKeys };
 
 /// A third more than there are names, and a power of two: most names are found at the first or the second look.
 const PLACES: usize = 1024;
@@ -78,7 +78,7 @@ struct IndexEntry {
 /// A place without a name has this one, which no command has.
 const EMPTY: IndexEntry = IndexEntry { name: PackedName::NONE, group: 0 };
 
-static INDEX: [IndexEntry; PLACES] = index();
+const INDEX: &[IndexEntry; PLACES] = &index();
 
 const fn index() -> [IndexEntry; PLACES] {
     assert!(GROUPS.len() <= u8::MAX as usize, "the number of a group is a byte");
@@ -139,14 +139,14 @@ fn find(name: PackedName) -> Option<&'static CommandRule> {
 /// What the table says of a command, or what holds for commands that it does not have.
 pub(super) fn rule_of(cmd: &Cmd) -> &'static CommandRule {
     let mut words = cmd.args_iter();
-    let Some(name) = words.next().and_then(text_of) else { return &UNKNOWN_SUBCOMMAND };
-    let Some(name) = PackedName::read(name) else { return &UNKNOWN };
-    let Some(rule) = find(name) else { return &UNKNOWN };
+    let Some(name) = words.next().and_then(text_of) else { return UNKNOWN_SUBCOMMAND };
+    let Some(name) = PackedName::read(name) else { return UNKNOWN };
+    let Some(rule) = find(name) else { return UNKNOWN };
     if rule.sent != SentTo::AsSubcommand {
         return rule;
     }
     let subcommand = words.next().and_then(text_of).and_then(PackedName::read);
-    subcommand.and_then(|subcommand| find(subcommand.within(name))).unwrap_or(&UNKNOWN_SUBCOMMAND)
+    subcommand.and_then(|subcommand| find(subcommand.within(name))).unwrap_or(UNKNOWN_SUBCOMMAND)
 }
 
 /// The keys of a command, and the channels of one that has shard channels. None if the server will reject it for its form.
@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn every_name_in_the_table_is_found_in_any_case() {
         let mut names = 0;
-        for group in &GROUPS {
+        for group in GROUPS {
             for name in group.names.split_ascii_whitespace() {
                 assert_eq!(find(name_in_table(name.as_bytes())), Some(&group.rule), "{name}");
                 assert_eq!(find(name_in_table(name.to_ascii_lowercase().as_bytes())), Some(&group.rule), "{name}");
@@ -194,12 +194,12 @@ mod tests {
     #[test]
     fn a_name_that_is_not_in_the_table_is_unknown() {
         for name in ["", "GETS", "GE\u{7f}", "G\u{e5}t", "get ", "GEORADIUSBYMEMBER_ROGEORADIUSBYMEMBER_RO", "CLIENT|LIST"] {
-            assert!(std::ptr::eq(rule(&[name, "a"]), &UNKNOWN), "{name:?}");
+            assert_eq!(rule(&[name, "a"]), UNKNOWN, "{name:?}");
         }
         for name in ["", "LISTS", "NOSUCHSUBCOMMAND-THAT-IS-LONG", "ENCODING"] {
-            assert!(std::ptr::eq(rule(&["CLIENT", name]), &UNKNOWN_SUBCOMMAND), "{name:?}");
+            assert_eq!(rule(&["CLIENT", name]), UNKNOWN_SUBCOMMAND, "{name:?}");
         }
-        assert!(std::ptr::eq(rule(&[]), &UNKNOWN_SUBCOMMAND));
+        assert_eq!(rule(&[]), UNKNOWN_SUBCOMMAND);
     }
 
     /// Seen to bite: with the letter after z as one, and with bytes beyond ASCII that change.

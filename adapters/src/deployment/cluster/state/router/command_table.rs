@@ -33,7 +33,7 @@ const fn write(keys: &'static [KeySpec], sent: SentTo) -> CommandRule {
 }
 
 /// Each name is in one group.
-pub(super) static GROUPS: [CommandGroup; 54] = [
+pub(super) const GROUPS: &[CommandGroup] = &[
     CommandGroup { rule: read(&[After { word: b"KEYS", from: 2, keys: 2 }], ToKeys), names: "STRALGO" },
     CommandGroup {
         rule: read(&[At(1)], ToKeys),

@@ -7,7 +7,7 @@ pub(crate) const SLOTS: u16 = 16_384;
 const POLYNOMIAL: u16 = 0x1021;
 
 /// `TABLES[n][byte]`: what a byte adds to the checksum if `n` more bytes follow it.
-static TABLES: [[u16; 256]; 4] = tables();
+const TABLES: &[[u16; 256]; 4] = &tables();
 
 const fn tables() -> [[u16; 256]; 4] {
     let mut tables = [[0; 256]; 4];
