@@ -245,7 +245,10 @@ impl ClusterState {
         let before = self.picture();
         let (owners, primaries) = (self.topology.owners().to_vec(), self.topology.primaries());
         let replicas: Vec<_> = primaries.iter().map(|primary| (*primary, self.topology.replicas_of(*primary).to_vec())).collect();
-        self.topology.merge(report, asked_at);
+        let liveness = &self.liveness;
+        self.topology.merge(report, asked_at, |node| liveness.is_ailing(node));
+        // The node that has answered may be behind.
+        self.is_wanted |= self.topology.has_moves();
         let is_first = !std::mem::replace(&mut self.is_known, true);
         for (slot, (old, new)) in (0..).zip(owners.iter().zip(self.topology.owners())) {
             if old != new {

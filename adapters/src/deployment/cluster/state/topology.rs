@@ -3,12 +3,17 @@
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
 use redis_manager_core::Instant;
 
 use crate::deployment::cluster::state::report::{ReportedNode, TopologyReport};
 use crate::deployment::cluster::state::router::SLOTS;
 use crate::deployment::cluster_role::ClusterRole;
+
+/// How long a redirection holds against reports that do not show it yet: nodes tell each other at least once in half of the
+/// servers' `cluster-node-timeout`, which is 15 s by default.
+const MOVE_HOLDS: Duration = Duration::from_secs(10);
 
 /// A node, by an own number that is never used again. 0 is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,8 +50,16 @@ pub(crate) struct Topology {
     replicas: HashMap<ClusterNodeId, Vec<ClusterNodeId>>,
     last: u32,
     owners: Box<[ClusterNodeId]>,
-    /// Slots whose owner was told by a redirection since the last report, and when.
-    moved: HashMap<u16, Instant>,
+    /// Slots whose owner was told by a redirection, or by a replica that was promoted, and that no report has shown since.
+    moved: HashMap<u16, ToldMove>,
+}
+
+/// A slot was taken by its owner.
+#[derive(Clone, Copy, Debug)]
+struct ToldMove {
+    at: Instant,
+    /// The highest epoch that was known of its owners before. A claim of no later epoch is what was true before the move.
+    epoch: u64,
 }
 
 impl Topology {
@@ -64,10 +77,10 @@ impl Topology {
     }
 
     /// Merges a report that was asked for at `asked_at`. A claim holds against one of an older epoch, as among the nodes
-    /// themselves; what a node was told by a redirection after the report was asked for holds, too. Nodes that the report does
-    /// not have are forgotten.
-    pub(crate) fn merge(&mut self, report: TopologyReport, asked_at: Instant) {
-        self.moved.retain(|_, moved_at| *moved_at >= asked_at);
+    /// themselves; what a node was told by a redirection after the report was asked for holds, too. What it was told before holds
+    /// against claims that are not newer than what was known then, since the node that reports may be behind: for a while, and as
+    /// long as the node that is said to have the slot is well. Nodes that the report does not have are forgotten.
+    pub(crate) fn merge(&mut self, report: TopologyReport, asked_at: Instant, is_ailing: impl Fn(ClusterNodeId) -> bool) {
         let mut kept: HashMap<ClusterNodeId, KnownNode> = HashMap::new();
         let mut claims: Vec<(ClusterNodeId, u64, Vec<RangeInclusive<u16>>)> = Vec::new();
         for node in report.nodes {
@@ -91,19 +104,30 @@ impl Topology {
                 kept.insert(number, KnownNode { id: Some(id), address, role, primary, epoch, failed, zone, slots: 0 });
             }
         }
-        self.claim(&kept, claims);
-        // A node that was told of since stays.
+        let owners = &self.owners;
+        self.moved.retain(|slot, told| {
+            let owner = owners[usize::from(*slot)];
+            let is_well = || kept.get(&owner).is_some_and(|node| !node.failed) && !is_ailing(owner);
+            told.at >= asked_at || (asked_at < told.at + MOVE_HOLDS && is_well())
+        });
+        self.claim(&kept, claims, asked_at);
+        // A node that was told of since stays; one that has taken a slot is no replica.
         for slot in self.moved.keys() {
             let owner = self.owners[usize::from(*slot)];
             if let Some(told) = self.nodes.remove(&owner) {
-                kept.entry(owner).or_insert(told);
+                kept.entry(owner).or_insert(told).role = ClusterRole::Primary;
             }
         }
         self.nodes = kept;
         self.count();
     }
 
-    fn claim(&mut self, kept: &HashMap<ClusterNodeId, KnownNode>, claims: Vec<(ClusterNodeId, u64, Vec<RangeInclusive<u16>>)>) {
+    fn claim(
+        &mut self,
+        kept: &HashMap<ClusterNodeId, KnownNode>,
+        claims: Vec<(ClusterNodeId, u64, Vec<RangeInclusive<u16>>)>,
+        asked_at: Instant,
+    ) {
         let claimed_anew: HashMap<ClusterNodeId, ()> = claims.iter().map(|(number, ..)| (*number, ())).collect();
         for (slot, owner) in (0..).zip(self.owners.iter_mut()) {
             // The new claims of a node replace all of its earlier ones.
@@ -115,12 +139,22 @@ impl Topology {
         for (number, epoch, ranges) in claims {
             for slot in ranges.into_iter().flatten() {
                 let owner = &mut self.owners[usize::from(slot)];
-                let holds = kept.get(owner).is_none_or(|other| other.epoch <= epoch);
-                if holds && !self.moved.contains_key(&slot) {
+                let holds = match self.moved.get(&slot) {
+                    Some(told) if told.at >= asked_at => false,
+                    Some(told) => *owner == number || epoch > told.epoch,
+                    None => kept.get(owner).is_none_or(|other| other.epoch <= epoch),
+                };
+                if holds {
+                    self.moved.remove(&slot);
                     *owner = number;
                 }
             }
         }
+    }
+
+    /// Whether a slot has moved, and no report has shown that.
+    pub(crate) fn has_moves(&self) -> bool {
+        !self.moved.is_empty()
     }
 
     /// A node has told the owner of a slot. False if that is known.
@@ -130,7 +164,7 @@ impl Topology {
         if owner == number {
             return false;
         }
-        self.moved.insert(slot, now);
+        self.note_move(slot, now);
         self.assign(slot, number);
         true
     }
@@ -139,13 +173,20 @@ impl Topology {
     pub(crate) fn promote(&mut self, replica: ClusterNodeId, primary: ClusterNodeId, now: Instant) -> bool {
         let taken: Vec<u16> = (0..SLOTS).filter(|slot| self.owners[usize::from(*slot)] == primary).collect();
         for slot in &taken {
-            self.moved.insert(*slot, now);
+            self.note_move(*slot, now);
             self.assign(*slot, replica);
         }
         if let Some(node) = self.nodes.get_mut(&replica) {
             node.role = ClusterRole::Primary;
         }
         !taken.is_empty()
+    }
+
+    /// The owner of a slot loses it.
+    fn note_move(&mut self, slot: u16, now: Instant) {
+        let known = self.nodes.get(&self.owners[usize::from(slot)]).map_or(0, |owner| owner.epoch);
+        let before = self.moved.get(&slot).map_or(0, |told| told.epoch);
+        self.moved.insert(slot, ToldMove { at: now, epoch: known.max(before) });
     }
 
     fn assign(&mut self, slot: u16, to: ClusterNodeId) {

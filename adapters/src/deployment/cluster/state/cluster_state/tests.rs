@@ -121,12 +121,41 @@ fn k2_a_burst_of_moves_is_believed_at_once_and_asks_once_a_second() {
     assert_eq!(rig.asked, Vec::<String>::new(), "the last round began less than a second ago");
     rig.tick(1_000);
     assert_eq!(rig.asked.len(), 3, "one round: three nodes at once");
+    for rounds in 2..=10 {
+        rig.report("h:1", ONE);
+        assert_eq!(rig.owner(0), "h:2", "the node that reports may be behind");
+        rig.tick(1_000);
+        assert_eq!(rig.asked.len(), 3 * rounds, "until a report shows the moves");
+    }
     rig.report("h:1", ONE);
-    assert_eq!(rig.owner(0), "h:1", "the report was asked for after the moves");
+    assert_eq!(rig.owner(0), "h:1", "all nodes would know by now");
     rig.tick(5_000);
-    assert_eq!(rig.asked.len(), 3, "nothing has happened since");
+    assert_eq!(rig.asked.len(), 30, "nothing has happened since");
     rig.tell(ClusterInput::Moved { slot: 40_000, to: Arc::from("h:2") });
-    assert_eq!(rig.asked.len(), 6, "nonsense is a reason to ask, and no more");
+    assert_eq!(rig.asked.len(), 33, "nonsense is a reason to ask, and no more");
+}
+
+/// Seen to bite: with moves that are forgotten at every report, and with moves to a node that gives no sign of life.
+#[test]
+fn k1_a_promotion_holds_against_a_report_of_a_node_that_is_behind_and_a_move_to_a_silent_node_does_not() {
+    let mut rig = StateRig::known(true);
+    let (one, two, four) = (rig.node("h:1"), rig.node("h:2"), rig.node("h:4"));
+    rig.tick(1_000);
+    rig.tell(ClusterInput::Dials { failing: BTreeSet::from([one]) });
+    rig.tell(ClusterInput::Role { node: four, is_primary: true });
+    rig.tell(ClusterInput::Moved { slot: 16_000, to: Arc::from("h:2") });
+    for _ in 0..2 {
+        rig.tick(1_000);
+        rig.report("h:4", ONE);
+        rig.report("h:3", ONE);
+        assert_eq!((rig.owner(0), rig.owner(16_000)), ("h:4", "h:2"));
+        assert_eq!((rig.cut.as_slice(), rig.state.health()), ([one].as_slice(), Health::Up), "nothing is sent to the former one");
+    }
+    rig.tell(ClusterInput::Probed { node: two, alive: false });
+    rig.tick(1_000);
+    rig.report("h:4", ONE);
+    rig.report("h:3", ONE);
+    assert_eq!((rig.owner(0), rig.owner(16_000)), ("h:4", "h:3"));
 }
 
 /// Seen to bite: with a role that is believed of any node, and with a promotion that waits for a report.
