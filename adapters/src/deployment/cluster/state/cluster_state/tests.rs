@@ -110,6 +110,17 @@ fn k4_a_cluster_of_which_a_slot_has_no_living_owner_is_not_up() {
     }
 }
 
+/// Seen to bite: with slots without an owner that are no loss.
+#[test]
+fn k4_a_cluster_with_a_slot_that_no_node_owns_is_down_where_all_are_required() {
+    for (require_full_coverage, health) in [(true, Health::Down), (false, Health::Suspect)] {
+        let mut rig = StateRig::new(require_full_coverage);
+        rig.report("start:1", &ONE.replace("10923-16383", "10923-16382"));
+        assert_eq!((rig.state.health(), rig.state.living_slots()), (health, 16_383));
+        assert_eq!(rig.state.why_not_up().expect("it is not up").to_string(), "1 slots of the cluster have no owner");
+    }
+}
+
 /// Seen to bite: with rounds whenever one is wanted.
 #[test]
 fn k2_a_burst_of_moves_is_believed_at_once_and_asks_once_a_second() {
@@ -131,7 +142,7 @@ fn k2_a_burst_of_moves_is_believed_at_once_and_asks_once_a_second() {
     assert_eq!(rig.owner(0), "h:1", "all nodes would know by now");
     rig.tick(5_000);
     assert_eq!(rig.asked.len(), 30, "nothing has happened since");
-    rig.tell(ClusterInput::Moved { slot: 40_000, to: Arc::from("h:2") });
+    rig.tell(ClusterInput::Moved { slot: SLOTS, to: Arc::from("h:2") });
     assert_eq!(rig.asked.len(), 33, "nonsense is a reason to ask, and no more");
 }
 

@@ -59,6 +59,8 @@ fn k1_the_claim_with_the_higher_epoch_holds_in_any_order() {
         let mut topology = one();
         order.iter().for_each(|text| topology.merge(report(text), at(1), no_node));
         assert_eq!(owner(&topology, 100), "127.0.0.1:7004", "one that has slept does not turn it back");
+        let role = topology.node(topology.owner(100)).map(|node| node.role);
+        assert_eq!(role, Some(ClusterRole::Primary), "nor does it make it a replica");
         assert_eq!(topology.covered(), 16_384);
     }
 }
@@ -69,9 +71,10 @@ fn k1_a_move_to_a_node_that_no_report_has_is_believed_until_one_that_was_asked_f
     let mut topology = one();
     assert!(topology.move_slot(0, "127.0.0.1:7009", at(5)));
     assert!(!topology.move_slot(0, "127.0.0.1:7009", at(5)), "it is known");
-    topology.merge(report(ONE), at(4), no_node);
+    let newer = ONE.replace("0 0 1 connected 0", "0 0 20 connected 0");
+    topology.merge(report(&newer), at(4), no_node);
     assert_eq!((owner(&topology, 0), topology.covered()), (String::from("127.0.0.1:7009"), 16_384));
-    topology.merge(report(ONE), at(6), no_node);
+    topology.merge(report(&newer), at(6), no_node);
     assert_eq!(owner(&topology, 0), "127.0.0.1:7001");
     assert!(topology.find("127.0.0.1:7009").is_none() && !topology.has_moves());
 }
@@ -92,6 +95,10 @@ fn k1_a_report_of_a_node_that_is_behind_does_not_turn_a_move_back_and_one_that_i
         assert_eq!(topology.covered(), 16_384);
     }
     assert!(!topology.has_moves(), "a report has shown it");
+    let mut twice = one();
+    assert!(twice.move_slot(16_000, "127.0.0.1:7001", at(5)) && twice.move_slot(16_000, "127.0.0.1:7002", at(5)));
+    twice.merge(report(ONE), at(6), no_node);
+    assert_eq!(owner(&twice, 16_000), "127.0.0.1:7002", "the first of its three owners has no newer claim");
     assert!(topology.move_slot(100, "127.0.0.1:7001", at(7)));
     let newer =
         ONE.replace("0 1 2 connected 5461", "0 1 10 connected 100 5461").replace("connected 0-5460", "connected 0-99 101-5460");
@@ -141,7 +148,7 @@ fn k1_a_node_that_the_report_does_not_have_is_forgotten_and_its_slots_with_it() 
     let without: String = ONE.lines().filter(|line| !line.starts_with("cc")).map(|line| format!("{line}\n")).collect();
     topology.merge(report(&without), at(1), no_node);
     assert!(topology.find("127.0.0.1:7003").is_none());
-    assert_eq!((owner(&topology, 16383), topology.covered()), (String::new(), 10_923));
+    assert_eq!((topology.owner(16383), topology.covered()), (ClusterNodeId::NONE, 10_923));
 }
 
 /// Seen to bite: with the number kept when the address changes.
@@ -162,4 +169,17 @@ fn k3_a_promoted_replica_owns_what_its_primary_owned() {
     assert!(topology.promote(replica, primary, at(1)));
     assert_eq!((topology.ranges_of(replica), topology.covered()), (vec![0..=5460], 16_384));
     assert!(!topology.promote(replica, primary, at(1)), "it was believed before");
+}
+
+/// Seen to bite: with the last one that is reported.
+#[test]
+fn k1_of_two_nodes_at_one_address_it_is_the_one_that_has_not_failed() {
+    let mut topology = one();
+    let reborn = ONE.replace("aa 127.0.0.1:7001@17001 myself,master - 0 0 1", "zz 127.0.0.1:7001@17001 myself,master - 0 0 9");
+    let gone = "aa 127.0.0.1:7001@17001 master,fail - 0 1 1 disconnected\n";
+    for text in [format!("{gone}{reborn}"), format!("{reborn}{gone}")] {
+        topology.merge(report(&text), at(1), no_node);
+        let node = topology.node(topology.owner(0)).expect("it is known");
+        assert_eq!((node.id.as_deref(), node.failed, node.slots), (Some("zz"), false, 5_461), "{text}");
+    }
 }
