@@ -26,6 +26,7 @@ mod peers;
 mod pools;
 mod runner;
 mod scale;
+mod subscriptions;
 mod table;
 mod tls;
 
@@ -59,6 +60,9 @@ fn main() -> ExitCode {
     }
     if options.has(Part::Cluster) {
         cluster::run(&options, &mut goals);
+    }
+    if options.has(Part::Subscriptions) {
+        subscriptions::run(&options, &mut goals);
     }
     if options.has(Part::Pools) {
         pools::run(&options, &mut goals);

@@ -9,6 +9,8 @@ pub(crate) enum Part {
     Redis,
     /// Clients of a real cluster.
     Cluster,
+    /// Subscribers of a real server.
+    Subscriptions,
     /// The pool alone.
     Pools,
     /// What is there while nobody asks for anything.
@@ -20,10 +22,11 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    const ALL: [(Part, &'static str, &'static str); 7] = [
+    const ALL: [(Part, &'static str, &'static str); 8] = [
         (Part::Hygiene, "hygiene", "what a borrower leaves behind for the next one"),
         (Part::Redis, "redis", "end to end: exclusive and shared clients of a real server"),
         (Part::Cluster, "cluster", "end to end: clients of a real cluster of three primaries"),
+        (Part::Subscriptions, "subscriptions", "end to end: one subscriber of 100 000 messages a second"),
         (Part::Pools, "pools", "the pool alone: cycles, wake-ups, waiters, cancels, allocations, look-ups, floors"),
         (Part::Memory, "memory", "idle nodes and connections: heap, tasks, wake-ups"),
         (Part::Scale, "scale", "how cost grows: instructions among more and more of everything, by callgrind"),
@@ -69,7 +72,7 @@ impl Options {
 fn help(word: &str) -> String {
     let mut text = format!("{word:?} is none of these:\n");
     for (_, name, what) in Part::ALL {
-        text += &format!("  {name:<10} {what}\n");
+        text += &format!("  {name:<13} {what}\n");
     }
-    text + "  --quick    a smoke run: one short round of everything"
+    text + "  --quick       a smoke run: one short round of everything"
 }

@@ -125,7 +125,7 @@ fn connections(server: &RedisServer, user: &str) -> usize {
 }
 
 /// The CPU time of this process, user and system, by Linux's count in hundredths of a second.
-fn cpu_time() -> Duration {
+pub(crate) fn cpu_time() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
     // The 14th and 15th field of all; the first after the name is the third.
