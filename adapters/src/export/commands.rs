@@ -2,6 +2,7 @@
 
 use redis_manager_core::{CountBy, CountKey};
 
+use crate::export::names::SECONDS;
 use crate::export::reading::{NodeReading, Sample};
 use crate::export::row::{MetricRow, Put, labels, put_total};
 use crate::redis_node::{ConnectPhaseTimes, PubSubEnd, RequestCounts, RequestResult, ServerErrorCode};
@@ -70,6 +71,9 @@ pub(crate) const COMMANDS: &[MetricRow] = &[
     }),
     MetricRow::counter("redis.client.pubsub.gaps", "{gap}", "outages that subscribers were told as a gap", |node, put| {
         put_total(node.picture.commands.subscriptions.gaps, put);
+    }),
+    MetricRow::counter("redis.client.pubsub.gap_time", SECONDS, "how long the gaps of subscribers lasted, in all", |node, put| {
+        put("", Sample::Seconds(node.picture.commands.subscriptions.gap_time.as_secs_f64()));
     }),
     MetricRow::counter(
         "redis.client.pubsub.dropped",
