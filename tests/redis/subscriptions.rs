@@ -1,6 +1,6 @@
 //! Subscriptions on a lease.
 
-use redis::{ProtocolVersion, RedisError};
+use redis::{ProtocolVersion, PushKind, RedisError, Value};
 use redis_manager::PoolArgs;
 use redis_manager::runtime::Network;
 use redis_manager_tests::on_every_runtime;
@@ -15,6 +15,7 @@ on_every_runtime! {
     a_subscription_gets_through_behind_messages_that_nobody_takes;
     an_end_of_all_subscriptions_waits_for_all_of_them;
     subscriptions_need_resp3;
+    invalidations_of_a_tracking_connection_are_pushes;
 }
 
 async fn messages_arrive_in_order_and_end_with_the_connection(runtime: impl Network + Clone) {
@@ -116,4 +117,25 @@ async fn subscriptions_need_resp3(runtime: impl Network + Clone) {
     assert!(error.to_string().contains("RESP3"), "{error}");
     let again = manager.get_client_timeout(&server.url(), 1_000 * MS).await;
     assert!(again.is_ok(), "it went back: {again:?}");
+}
+
+/// Guards against: invalidations that are passed over as other pushes are.
+async fn invalidations_of_a_tracking_connection_are_pushes(runtime: impl Network + Clone) {
+    let server = RedisServer::start();
+    let manager = manager_of(&server, 1, runtime).await;
+    let mut client = manager.get_client(&server.url()).await.expect("a client");
+    let tracking = redis::cmd("CLIENT").arg(&["TRACKING", "ON", "BCAST", "PREFIX", "user:"]).to_owned();
+    let () = tracking.query_async(&mut client).await.expect("it is tracked");
+    let mut pushes = client.into_pub_sub().expect("RESP3");
+    for key in ["other", "user:1"] {
+        server.command(&["SET", key, "new"]);
+    }
+    server.command(&["FLUSHALL"]);
+    for data in [Value::Array(vec![Value::BulkString(b"user:1".to_vec())]), Value::Nil] {
+        let push = pushes.next_push().await.expect("it has not ended");
+        assert_eq!((push.kind, push.data), (PushKind::Invalidate, vec![data]));
+    }
+    server.command(&["CLIENT", "KILL", "TYPE", "normal"]);
+    assert!(pushes.next_push().await.is_none());
+    assert_eq!(pushes.end(), Some(redis_manager::PubSubEnd::ConnectionLost));
 }

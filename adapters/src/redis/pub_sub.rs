@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
-use redis::{Arg, ErrorKind, Msg, ProtocolVersion, RedisError, RedisResult, ToRedisArgs};
+use redis::{Arg, ErrorKind, Msg, ProtocolVersion, PushInfo, PushKind, RedisError, RedisResult, ToRedisArgs};
 use redis_manager_core::Lease;
 
 use crate::connection::resp::answer::Replies;
@@ -141,20 +141,35 @@ impl PubSub {
         poll_fn(|cx| self.poll_message(cx)).await
     }
 
+    /// The next push of the server, whatever it is about: a message, a confirmation, or an invalidation, if `CLIENT TRACKING` was
+    /// switched on before [`into_pub_sub`](crate::Client::into_pub_sub). Otherwise as [`next_message`](PubSub::next_message), which
+    /// passes over all but messages.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time: no push is lost.
+    pub async fn next_push(&mut self) -> Option<PushInfo> {
+        poll_fn(|cx| self.poll_push(cx)).await
+    }
+
+    fn poll_push(&mut self, cx: &mut Context<'_>) -> Poll<Option<PushInfo>> {
+        let push = std::task::ready!(self.lease.socket().poll_push(cx));
+        match &push {
+            Some(PushInfo { kind: PushKind::Message | PushKind::PMessage | PushKind::SMessage, .. }) => {
+                self.lease.counters().note_message();
+            }
+            Some(_) => {}
+            None => self.count_end(),
+        }
+        Poll::Ready(push)
+    }
+
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Msg>> {
         loop {
+            let Some(push) = std::task::ready!(self.poll_push(cx)) else { return Poll::Ready(None) };
             // Other pushes confirm a subscription, for example.
-            match self.lease.socket().poll_push(cx).map(|push| push.map(Msg::from_push_info)) {
-                Poll::Ready(Some(None)) => {}
-                Poll::Ready(Some(message)) => {
-                    self.lease.counters().note_message();
-                    return Poll::Ready(message);
-                }
-                Poll::Ready(None) => {
-                    self.count_end();
-                    return Poll::Ready(None);
-                }
-                Poll::Pending => return Poll::Pending,
+            if let Some(message) = Msg::from_push_info(push) {
+                return Poll::Ready(Some(message));
             }
         }
     }
