@@ -12,6 +12,7 @@ mod leaving;
 mod secrets;
 mod sentinel;
 mod server_words;
+mod shards;
 mod silence;
 mod story;
 mod subscriber;

@@ -73,12 +73,7 @@ impl Story {
 
     /// Polls a future for so long, and drops it. Nothing if it has not ended by then.
     pub(crate) fn within<T>(&self, length: Duration, future: impl Future<Output = T>) -> Option<T> {
-        let mut future = pin!(future);
-        let mut sleep = self.network.sleep(length);
-        self.runtime.block_on(poll_fn(|cx| match future.as_mut().poll(cx) {
-            Poll::Ready(value) => Poll::Ready(Some(value)),
-            Poll::Pending => sleep.as_mut().poll(cx).map(|()| None),
-        }))
+        within(&self.runtime, &self.network, length, future)
     }
 
     /// Runs a future as a task.
@@ -117,6 +112,21 @@ impl Story {
         self.runtime.advance(SECOND);
         assert_eq!(self.redis.connections().len(), limit);
     }
+}
+
+/// Polls a future for so long, and drops it. Nothing if it has not ended by then.
+pub(crate) fn within<T>(
+    runtime: &FakeRuntime,
+    network: &FakeNetwork,
+    length: Duration,
+    future: impl Future<Output = T>,
+) -> Option<T> {
+    let mut future = pin!(future);
+    let mut sleep = network.sleep(length);
+    runtime.block_on(poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(value) => Poll::Ready(Some(value)),
+        Poll::Pending => sleep.as_mut().poll(cx).map(|()| None),
+    }))
 }
 
 /// What a task has ended with, and when.

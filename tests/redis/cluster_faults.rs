@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use redis::AsyncCommands;
-use redis_manager::pub_sub::{Event, SubscribeError, SubscriberEnd};
+use redis_manager::pub_sub::{Event, SubscriberEnd};
 use redis_manager::runtime::Network;
 use redis_manager::{ClusterArgs, PoolArgs, RedisErrorExt, RedisManager, Sent, SubscriberOptions};
 use redis_manager_tests::cluster::{TestCluster, TestClusterNode, slot_of};
@@ -344,7 +344,6 @@ async fn a_subscriber_of_a_cluster_goes_on_at_the_next_node_when_its_own_dies(ru
     manager.add_node_pool(NAME).await.expect("the cluster is up");
     let options = SubscriberOptions::default().ping_interval(200 * MS);
     let mut subscriber = manager.subscriber_with(NAME, options).expect("it is there");
-    assert_eq!(subscriber.ssubscribe(["sharded"]).await, Err(SubscribeError::ShardedInCluster));
     subscriber.subscribe(["news"]).await.expect("confirmed");
     assert!(matches!(subscriber.next().await, Some(Event::Subscribed { .. })));
     let owner = cluster.owner_of_slot(0);

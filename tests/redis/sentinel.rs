@@ -27,7 +27,7 @@ on_tokio_and_smol! {
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
 const GET_TIMEOUT: Duration = Duration::from_secs(8);
 
-fn manager(runtime: impl Network) -> RedisManager {
+pub(crate) fn manager(runtime: impl Network) -> RedisManager {
     let mut args = PoolArgs::default().command_timeout(COMMAND_TIMEOUT);
     args.client_name = Some(String::from("ours"));
     let builder = RedisManager::builder().pool_args(args).max_pools_per_node(1).max_connection_size(24);

@@ -156,7 +156,6 @@ pub(crate) const OTHER_NAMES: &[(&str, &str)] = &[
 /// Rules that no test shows yet, and why.
 pub(crate) const NOT_SHOWN: &[(&str, &str)] = &[
     ("T7", "the instructions are compared by `tests/core/instructions/run.sh`, which is no test"),
-    ("P4", "subscribers refuse the sharded channels of a cluster, with a typed error"),
     ("F4", "not replayed yet"),
     ("F6", "not replayed yet"),
     ("F15", "not replayed yet"),

@@ -13,6 +13,7 @@ use crate::deployment::cluster_status::ClusterStatus;
 use crate::deployment::parts::DeploymentParts;
 use crate::deployment::scan_options::ScanOptions;
 use crate::deployment::sentinel::SentinelStatus;
+use crate::deployment::subscription_places::SubscriptionPlaces;
 use crate::error::GetClientError;
 use crate::redis_node::{Client, CommandMetrics, RedisConnector, SharedClient};
 
@@ -88,6 +89,9 @@ pub(crate) trait Deployment: Send + Sync {
 
     /// If it is a cluster.
     fn cluster_metrics(&self) -> Option<ClusterMetrics>;
+
+    /// Where subscriptions belong.
+    fn subscription_places(&self) -> Arc<dyn SubscriptionPlaces>;
 
     /// If it is a primary behind sentinels.
     fn sentinel_status(&self) -> Option<SentinelStatus> {

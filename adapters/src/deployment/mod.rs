@@ -19,6 +19,7 @@ mod read_from;
 mod scan_options;
 pub(crate) mod sentinel;
 mod signal;
+mod subscription_places;
 mod waiting;
 
 pub use address_map::AddressMap;
@@ -30,3 +31,4 @@ pub(crate) use interface::{Deployment, KeyBatch, KeySource, OpenByName};
 pub(crate) use parts::DeploymentParts;
 pub use read_from::ReadFrom;
 pub use scan_options::ScanOptions;
+pub(crate) use subscription_places::{PlaceLease, SubscriptionPlaces};

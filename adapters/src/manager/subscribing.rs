@@ -10,7 +10,8 @@ impl RedisManager {
     /// connection in the background.
     ///
     /// In a cluster the connection is to the owner of slot 0, and to the next owner after a failover: each node gets the
-    /// messages of all of them. Sharded channels are refused there.
+    /// messages of all of them. Sharded channels have connections to the owners of their slots beside it. Behind sentinels the
+    /// connection is to the primary, and to the next one after a failover.
     ///
     /// # Errors
     ///

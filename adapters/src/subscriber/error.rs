@@ -26,9 +26,6 @@ pub enum SubscribeError {
         /// Why there is no connection, if there was none.
         last_error: Option<Box<GetClientError>>,
     },
-    /// Sharded channels of a cluster belong to several nodes, and a subscriber has one connection. Use
-    /// [`get_client_for_key`](crate::RedisManager::get_client_for_key) and [`into_pub_sub`](crate::Client::into_pub_sub).
-    ShardedInCluster,
     /// A later call wanted the opposite for some of the names, before the server had confirmed them.
     Withdrawn,
     /// The subscriber has ended.
@@ -50,9 +47,6 @@ impl fmt::Display for SubscribeError {
                 write!(f, "the server has not confirmed it within {} ms", waited.as_millis())?;
                 last_error.iter().try_for_each(|error| write!(f, ": {error}"))
             }
-            Self::ShardedInCluster => {
-                f.write_str("a subscriber of a cluster has one connection, and sharded channels belong to several nodes")
-            }
             Self::Withdrawn => f.write_str("a later call wanted the opposite before the server had confirmed it"),
             Self::Ended(SubscriberEnd::RuntimeEnded) => f.write_str("the runtime of the manager has ended"),
             Self::Ended(SubscriberEnd::Closed | SubscriberEnd::Overflow | SubscriberEnd::SwitchedOff) => {
@@ -66,11 +60,7 @@ impl Error for SubscribeError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Timeout { last_error: Some(error), .. } => Some(&**error),
-            Self::Timeout { last_error: None, .. }
-            | Self::Refused { .. }
-            | Self::ShardedInCluster
-            | Self::Withdrawn
-            | Self::Ended(_) => None,
+            Self::Timeout { last_error: None, .. } | Self::Refused { .. } | Self::Withdrawn | Self::Ended(_) => None,
         }
     }
 }

@@ -60,7 +60,8 @@ pub enum GapReason {
     ConnectionLost,
     /// The server did not answer, so that its connection was given up.
     Silent,
-    /// The server has ended the subscription by itself: a sharded channel belongs to another node.
+    /// The subscription belongs to another node now: the slot of a sharded channel has moved, or sentinels have made another node
+    /// the primary.
     Moved,
     /// The reader was too slow, with [`Overflow::DropOldest`](crate::Overflow::DropOldest).
     Dropped {

@@ -25,9 +25,9 @@ use crate::subscriber::topic::{TopicKind, TopicVerb};
 /// Subscriptions that survive the loss of their connection, and say what was missed; made by
 /// [`RedisManager::subscriber`](crate::RedisManager::subscriber).
 ///
-/// It has one connection, on loan from the node's pools, which counts as `active` and against the limits. When the connection is
-/// lost, or does not answer a PING, another one is taken from the pools, for as long as that takes, and everything is subscribed
-/// to again. Messages that may be missing lie in a [`Gap`](crate::pub_sub::Event::Gap) that comes before the next message.
+/// It has one connection, on loan from the node's pools, which counts as `active` and against the limits; in a cluster, one more
+/// for each node that owns slots of its sharded channels. When a connection is lost, or does not answer a PING, another one is
+/// taken from the pools, for as long as that takes, and everything is subscribed to again. Messages that may be missing lie in a [`Gap`](crate::pub_sub::Event::Gap) that comes before the next message.
 ///
 /// Read events with [`next`](Subscriber::next), as a [`Stream`], or with [receivers](Subscriber::receiver) in several tasks.
 /// Events that are not read are kept up to [`SubscriberOptions::buffer_messages`]; what happens then is
@@ -70,9 +70,10 @@ impl Subscriber {
         options: SubscriberOptions,
     ) -> Self {
         let timing = SubscriberTiming { ping_interval: options.ping_interval, reply_timeout: config.health_check_timeout() };
-        let shared = SubscriberShared::new(Arc::clone(&runtime), options, config.default_timeout(), node, source.is_sharded());
+        let shared = SubscriberShared::new(Arc::clone(&runtime), options, config.default_timeout(), node);
         let own = SubscriberReceiver::new(&shared, TopicFilter::all());
-        runtime.spawn(Box::pin(SubscriberTask::new(Arc::clone(&shared), source, SubscriberState::new(timing))));
+        let state = SubscriberState::new(timing, source.slot_of());
+        runtime.spawn(Box::pin(SubscriberTask::new(Arc::clone(&shared), source, state)));
         Self { shared, own }
     }
 
@@ -110,13 +111,12 @@ impl Subscriber {
         self.call(TopicKind::Pattern, TopicVerb::Subscribe, names).await
     }
 
-    /// Subscribes to sharded channels; see [`subscribe`](Subscriber::subscribe). From Redis 7.0 on. In a cluster they are
-    /// refused: use [`get_client_for_key`](crate::RedisManager::get_client_for_key) and
-    /// [`into_pub_sub`](crate::Client::into_pub_sub).
+    /// Subscribes to sharded channels; see [`subscribe`](Subscriber::subscribe). From Redis 7.0 on. In a cluster they may be in
+    /// any slots: there is one more connection for each node that owns some of them, and channels follow their slots.
     ///
     /// # Errors
     ///
-    /// As [`subscribe`](Subscriber::subscribe); [`ShardedInCluster`](SubscribeError::ShardedInCluster) at once in a cluster.
+    /// As [`subscribe`](Subscriber::subscribe).
     ///
     /// # Cancel safety
     ///

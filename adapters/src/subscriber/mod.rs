@@ -17,6 +17,7 @@ mod receiver;
 mod shared;
 mod state;
 mod task;
+mod task_link;
 mod topic;
 
 pub use error::{SubscribeError, SubscriberError};

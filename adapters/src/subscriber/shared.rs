@@ -25,8 +25,6 @@ pub(super) struct SubscriberShared {
     pub(super) timeout: Duration,
     /// The node, password hidden.
     pub(super) node: String,
-    /// Sharded channels belong to several nodes.
-    is_sharded: bool,
 }
 
 #[derive(Default)]
@@ -65,14 +63,8 @@ pub(super) struct TaskInputs {
 }
 
 impl SubscriberShared {
-    pub(super) fn new(
-        runtime: Arc<dyn Runtime>,
-        options: SubscriberOptions,
-        timeout: Duration,
-        node: String,
-        is_sharded: bool,
-    ) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::default(), runtime, options, timeout, node, is_sharded })
+    pub(super) fn new(runtime: Arc<dyn Runtime>, options: SubscriberOptions, timeout: Duration, node: String) -> Arc<Self> {
+        Arc::new(Self { state: Mutex::default(), runtime, options, timeout, node })
     }
 
     // Handles.
@@ -83,9 +75,6 @@ impl SubscriberShared {
         verb: TopicVerb,
         names: Vec<Arc<[u8]>>,
     ) -> Result<CallNumber, SubscribeError> {
-        if self.is_sharded && kind == TopicKind::Sharded && verb == TopicVerb::Subscribe {
-            return Err(SubscribeError::ShardedInCluster);
-        }
         let (number, task) = {
             let mut state = self.state();
             if let Some(end) = state.end {

@@ -1,5 +1,7 @@
-//! The task of a subscriber: it drives the machine with a connection, a clock and the calls of the handles.
+//! The task of a subscriber: it drives the machine with connections, a clock and the calls of the handles.
 
+use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -7,15 +9,16 @@ use std::time::Duration;
 
 use redis_manager_core::{Instant, Lease, Task};
 
-use crate::connection::resp::received_mark::ReceivedMark;
 use crate::error::GetClientError;
-use crate::redis_node::{DirtyFlags, NodeCounters, PubSubEnd, RedisConnector, RegistryEntry, SocketEnd};
+use crate::redis_node::{NodeCounters, RedisConnector};
 use crate::subscriber::event::{SubscriberEnd, SubscriptionEvent};
-use crate::subscriber::lease_source::{LeaseSource, LendFuture};
+use crate::subscriber::lease_source::{LeaseSource, PlaceWatch};
 use crate::subscriber::shared::{SubscriberShared, TaskInputs};
 use crate::subscriber::state::frame::Frame;
-use crate::subscriber::state::subscriber_io::{SubscriberInput, SubscriberOutput};
+use crate::subscriber::state::subscriber_io::{LinkClose, LinkPlace, SubscriberInput, SubscriberOutput};
 use crate::subscriber::state::subscriber_state::SubscriberState;
+use crate::subscriber::task_link::{LeasedLink, LinkNews, TaskLink};
+use crate::subscriber::topic::TopicKind;
 
 /// The pause after a call for a connection that has failed.
 const BETWEEN_CALLS: Duration = Duration::from_millis(100);
@@ -26,35 +29,24 @@ const FRAMES_A_TURN: usize = 256;
 pub(super) struct SubscriberTask {
     shared: Arc<SubscriberShared>,
     source: LeaseSource,
+    /// Where subscriptions belong, unless they all belong to one node.
+    watch: Option<PlaceWatch>,
     state: SubscriberState,
-    link: TaskLink,
+    links: BTreeMap<LinkPlace, TaskLink>,
     timer: Option<(Instant, Task)>,
     is_stalled: bool,
-    /// Of the node of the last connection.
-    counters: Option<Arc<NodeCounters>>,
+    /// Of the nodes of the last connections.
+    counters: BTreeMap<LinkPlace, Arc<NodeCounters>>,
+    /// The connection that the events of this turn are from.
+    current: LinkPlace,
     has_ended: bool,
-}
-
-enum TaskLink {
-    /// Only within a turn.
-    None,
-    Waiting(LendFuture),
-    Paused(Task),
-    Up(LeasedLink),
-}
-
-/// A connection that is a subscriber's.
-struct LeasedLink {
-    lease: Lease<RedisConnector>,
-    /// Ends it when the pools close.
-    _entry: Option<RegistryEntry>,
-    received: ReceivedMark,
 }
 
 impl SubscriberTask {
     pub(super) fn new(shared: Arc<SubscriberShared>, source: LeaseSource, state: SubscriberState) -> Self {
-        let (link, timer, counters) = (TaskLink::None, None, None);
-        Self { shared, source, state, link, timer, is_stalled: false, counters, has_ended: false }
+        let watch = source.places().map(PlaceWatch::new);
+        let (links, counters, timer, current) = (BTreeMap::new(), BTreeMap::new(), None, LinkPlace::Home);
+        Self { shared, source, watch, state, links, timer, is_stalled: false, counters, current, has_ended: false }
     }
 
     fn handle(&mut self, cx: &mut Context<'_>, input: SubscriberInput) {
@@ -63,34 +55,59 @@ impl SubscriberTask {
         self.carry_out(cx, now);
     }
 
+    fn handle_of(&mut self, cx: &mut Context<'_>, place: LinkPlace, input: SubscriberInput) {
+        self.current = place;
+        self.handle(cx, input);
+    }
+
+    /// A call of a handle. For sharded channels the machine must know the owners of their slots.
+    fn handle_call(&mut self, cx: &mut Context<'_>, input: SubscriberInput) {
+        if let (SubscriberInput::Call { kind: TopicKind::Sharded, names, .. }, Some(watch)) = (&input, &self.watch) {
+            let owners = watch.owners_of(names);
+            self.handle(cx, SubscriberInput::Owners(owners));
+        }
+        self.handle(cx, input);
+    }
+
     /// Does what the machine wants.
     fn carry_out(&mut self, cx: &mut Context<'_>, now: Instant) {
         while let Some(output) = self.state.poll_output() {
             match output {
-                SubscriberOutput::Dial => self.link = TaskLink::Waiting(self.source.lend(self.shared.timeout)),
-                SubscriberOutput::Close { is_silent } => self.give_up(is_silent),
-                SubscriberOutput::Send { kind, verb, names } => {
+                SubscriberOutput::Dial(place) => {
+                    let lending = self.lend(place);
+                    self.links.insert(place, lending);
+                }
+                SubscriberOutput::Close { place, why } => self.give_up(place, Some(why)),
+                SubscriberOutput::Send { place, kind, verb, names } => {
                     let mut cmd = redis::cmd(kind.command(verb));
                     for name in &names {
                         cmd.arg(&**name);
                     }
-                    self.feed(cx, &cmd);
+                    self.feed(cx, place, &cmd);
                 }
-                SubscriberOutput::Ping => self.feed(cx, &redis::cmd("PING")),
+                SubscriberOutput::Ping(place) => self.feed(cx, place, &redis::cmd("PING")),
                 SubscriberOutput::Emit(event) => self.emit(now, event),
                 SubscriberOutput::Answer { number, outcome } => self.shared.answer(number, outcome),
             }
         }
     }
 
-    fn feed(&self, cx: &mut Context<'_>, cmd: &redis::Cmd) {
-        if let TaskLink::Up(link) = &self.link {
-            link.lease.socket().feed(cx, |out| cmd.write_packed_command(out));
+    fn lend(&mut self, place: LinkPlace) -> TaskLink {
+        if let Some(watch) = self.watch.as_mut().filter(|_| place == LinkPlace::Home) {
+            watch.note_dial();
+        }
+        TaskLink::Waiting(self.source.lend(place, self.shared.timeout))
+    }
+
+    fn feed(&self, cx: &mut Context<'_>, place: LinkPlace, cmd: &redis::Cmd) {
+        if let Some(TaskLink::Up(link)) = self.links.get(&place) {
+            link.feed(cx, cmd);
         }
     }
 
     fn emit(&mut self, now: Instant, event: SubscriptionEvent) {
-        if let Some(counters) = &self.counters {
+        let counters = self.counters.get(&self.current).or_else(|| self.counters.get(&LinkPlace::Home));
+        if let Some(counters) = counters {
             match &event {
                 SubscriptionEvent::Message { .. } => counters.note_message(),
                 SubscriptionEvent::Gap { lasted, .. } => counters.note_gap(*lasted),
@@ -98,7 +115,7 @@ impl SubscriberTask {
             }
         }
         let (dropped, is_stalled) = self.shared.emit(now, event);
-        if let Some(counters) = self.counters.as_ref().filter(|_| dropped > 0) {
+        if let Some(counters) = counters.filter(|_| dropped > 0) {
             counters.note_dropped_messages(dropped);
         }
         if is_stalled && !self.is_stalled {
@@ -107,100 +124,113 @@ impl SubscriberTask {
         }
     }
 
-    /// The connection goes; one that did not answer makes its pool look at the others.
-    fn give_up(&mut self, is_silent: bool) {
-        if let TaskLink::Up(mut link) = std::mem::replace(&mut self.link, TaskLink::None) {
-            if is_silent {
-                link.lease.note_outstanding(true);
-            }
-            link.lease.socket().counters.end_subscription(Some(PubSubEnd::ConnectionLost));
+    fn give_up(&mut self, place: LinkPlace, why: Option<LinkClose>) {
+        if why == Some(LinkClose::Unneeded) {
+            self.counters.remove(&place);
+        }
+        if let Some(TaskLink::Up(link)) = self.links.remove(&place) {
+            link.end(why);
         }
     }
 
-    fn connect(&mut self, cx: &mut Context<'_>, mut lease: Lease<RedisConnector>) {
-        lease.leave(DirtyFlags::LASTING);
-        let entry = lease.listen();
-        lease.socket().stream();
-        let counters = Arc::clone(&lease.socket().counters);
-        counters.begin_subscription();
-        if self.counters.replace(Arc::clone(&counters)).is_some() {
+    fn connect(&mut self, cx: &mut Context<'_>, place: LinkPlace, lease: Lease<RedisConnector>) {
+        let link = LeasedLink::new(lease);
+        let counters = Arc::clone(&link.lease().socket().counters);
+        if self.counters.insert(place, Arc::clone(&counters)).is_some() {
             counters.note_resubscription();
         }
-        let received = lease.socket().received();
-        self.link = TaskLink::Up(LeasedLink { lease, _entry: entry, received });
+        self.links.insert(place, TaskLink::Up(link));
         self.shared.note_error(None);
-        self.handle(cx, SubscriberInput::Connected);
+        self.handle_of(cx, place, SubscriberInput::Connected(place));
     }
 
-    /// Goes on with the connection until there is nothing to be done. `true` once the subscriber has ended.
-    fn poll_link(&mut self, cx: &mut Context<'_>) -> bool {
-        loop {
-            match &mut self.link {
-                TaskLink::None => return false,
+    /// Goes on with all connections until there is nothing to be done. `true` once the subscriber has ended.
+    fn poll_links(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut next = self.links.keys().next().copied();
+        while let Some(place) = next {
+            if self.poll_link(cx, place) {
+                return true;
+            }
+            next = self.links.range((Bound::Excluded(place), Bound::Unbounded)).next().map(|(place, _)| *place);
+        }
+        false
+    }
+
+    fn poll_link(&mut self, cx: &mut Context<'_>, place: LinkPlace) -> bool {
+        while let Some(link) = self.links.get_mut(&place) {
+            match link {
                 TaskLink::Paused(pause) => match pause.as_mut().poll(cx) {
                     Poll::Pending => return false,
-                    Poll::Ready(()) => self.link = TaskLink::Waiting(self.source.lend(self.shared.timeout)),
+                    Poll::Ready(()) => {
+                        let lending = self.lend(place);
+                        self.links.insert(place, lending);
+                    }
                 },
                 TaskLink::Waiting(lending) => match lending.as_mut().poll(cx) {
                     Poll::Pending => return false,
-                    Poll::Ready(Ok(lease)) => self.connect(cx, lease),
+                    Poll::Ready(Ok(lease)) => self.connect(cx, place, lease),
                     Poll::Ready(Err(error)) => {
-                        if let Some(end) = end_by(&error) {
+                        // An owner of slots may have left the cluster: its channels belong to another one then.
+                        let end = end_by(&error).filter(|end| place == LinkPlace::Home || *end == SubscriberEnd::RuntimeEnded);
+                        if let Some(end) = end {
                             self.shared.end(end);
                             return true;
                         }
+                        *link = TaskLink::Paused(self.shared.runtime.sleep(BETWEEN_CALLS));
                         self.shared.note_error(Some(error));
-                        self.link = TaskLink::Paused(self.shared.runtime.sleep(BETWEEN_CALLS));
                     }
                 },
                 TaskLink::Up(_) => {
-                    if !self.read(cx) {
+                    if !self.read(cx, place) {
                         return false;
                     }
                 }
             }
         }
+        false
     }
 
     /// Reads for a while. `true` if the connection was lost.
-    fn read(&mut self, cx: &mut Context<'_>) -> bool {
+    fn read(&mut self, cx: &mut Context<'_>, place: LinkPlace) -> bool {
         for _ in 0..FRAMES_A_TURN {
-            let TaskLink::Up(link) = &mut self.link else { return true };
-            let socket = link.lease.socket();
-            let value = if !self.is_stalled {
-                socket.poll_value(cx)
-            } else if socket.poll_open(cx) || socket.why_ended() == Some(SocketEnd::Lost) {
-                // What it has sent before its end is read when there is room.
-                return false;
-            } else {
-                Poll::Ready(None)
-            };
-            match value {
-                Poll::Ready(Some(value)) => {
-                    let frame = match Frame::of(value) {
-                        Frame::Error { code, text } => Frame::Error { code, text: socket.without_secrets(&text) },
-                        frame @ (Frame::Message(_) | Frame::Confirmed { .. } | Frame::Reply | Frame::Other) => frame,
-                    };
-                    link.received = socket.received();
-                    self.handle(cx, SubscriberInput::Received(frame));
-                }
-                Poll::Ready(None) => {
-                    self.give_up(false);
-                    self.handle(cx, SubscriberInput::Lost);
-                    return true;
-                }
-                Poll::Pending => {
-                    let received = socket.received();
-                    if received.is_beyond(link.received) {
-                        link.received = received;
-                        self.handle(cx, SubscriberInput::Heard);
+            let Some(TaskLink::Up(link)) = self.links.get_mut(&place) else { return true };
+            match link.poll_news(cx, self.is_stalled) {
+                Poll::Ready(LinkNews::Frame(frame)) => {
+                    if let (Frame::Error { code, text }, Some(watch)) = (&frame, &self.watch)
+                        && code == "MOVED"
+                    {
+                        watch.redirected(place, text);
                     }
+                    self.handle_of(cx, place, SubscriberInput::Received(place, frame));
+                }
+                Poll::Ready(LinkNews::Bytes) => {
+                    self.handle_of(cx, place, SubscriberInput::Heard(place));
                     return false;
                 }
+                Poll::Ready(LinkNews::Lost) => {
+                    self.give_up(place, None);
+                    self.watch.iter().for_each(|watch| watch.doubt(place));
+                    self.handle_of(cx, place, SubscriberInput::Lost(place));
+                    return true;
+                }
+                Poll::Pending => return false,
             }
         }
         cx.waker().wake_by_ref();
         false
+    }
+
+    /// Looks at the places again, if they may have changed.
+    fn poll_places(&mut self, cx: &mut Context<'_>) {
+        let Some(watch) = &mut self.watch else { return };
+        if watch.poll_changed(cx) {
+            let owners = watch.owners(self.state.slots());
+            self.handle(cx, SubscriberInput::Owners(owners));
+        }
+        let has_moved = self.watch.as_ref().is_some_and(PlaceWatch::has_home_moved);
+        if has_moved && matches!(self.links.get(&LinkPlace::Home), Some(TaskLink::Up(_))) {
+            self.handle(cx, SubscriberInput::HomeMoved);
+        }
     }
 
     /// Lets time pass for the machine. `true` if it has done something.
@@ -252,9 +282,8 @@ impl Future for SubscriberTask {
         let this = &mut *self;
         let Some(TaskInputs { inputs, is_stalled }) = this.shared.take_inputs(cx.waker()) else {
             this.has_ended = true;
-            if let TaskLink::Up(link) = std::mem::replace(&mut this.link, TaskLink::None) {
-                link.lease.socket().counters.end_subscription(None);
-            }
+            let places: Vec<LinkPlace> = this.links.keys().copied().collect();
+            places.into_iter().for_each(|place| this.give_up(place, Some(LinkClose::Unneeded)));
             return Poll::Ready(());
         };
         if std::mem::replace(&mut this.is_stalled, is_stalled) != is_stalled {
@@ -263,14 +292,16 @@ impl Future for SubscriberTask {
         // What it wants from the beginning.
         this.carry_out(cx, this.shared.runtime.now());
         for input in inputs {
-            this.handle(cx, input);
+            this.handle_call(cx, input);
         }
         loop {
-            if this.poll_link(cx) {
+            this.poll_places(cx);
+            if this.poll_links(cx) {
                 this.has_ended = true;
                 return Poll::Ready(());
             }
-            if !this.poll_timer(cx) {
+            let has_news = this.watch.as_ref().is_some_and(PlaceWatch::is_behind);
+            if !this.poll_timer(cx) && !has_news {
                 return Poll::Pending;
             }
         }

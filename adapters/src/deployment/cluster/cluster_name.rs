@@ -15,11 +15,13 @@ use crate::deployment::cluster::monitor::ClusterMonitor;
 use crate::deployment::cluster::name_state::NameState;
 use crate::deployment::cluster::routed_client::RoutedClient;
 use crate::deployment::cluster::scan::ClusterScan;
+use crate::deployment::cluster::shards::ClusterShards;
 use crate::deployment::cluster::state::router::slot_of;
 use crate::deployment::cluster_metrics::ClusterMetrics;
 use crate::deployment::cluster_status::ClusterStatus;
 use crate::deployment::interface::{ClosingDeployment, Deployment, KeySource, Lending};
 use crate::deployment::scan_options::ScanOptions;
+use crate::deployment::subscription_places::SubscriptionPlaces;
 use crate::error::GetClientError;
 use crate::redis_node::parts::{NodeCounters, labels, text_of_label};
 use crate::redis_node::{Address, Client, CommandMetrics, RedisConnector, SharedClient, redact};
@@ -244,6 +246,10 @@ impl Deployment for ClusterName {
 
     fn cluster_metrics(&self) -> Option<ClusterMetrics> {
         Some(self.cluster.metrics())
+    }
+
+    fn subscription_places(&self) -> Arc<dyn SubscriptionPlaces> {
+        Arc::new(ClusterShards(Arc::clone(&self.cluster)))
     }
 }
 

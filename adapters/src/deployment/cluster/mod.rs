@@ -31,6 +31,7 @@ mod retry_budget;
 mod routed_client;
 mod scan;
 mod send_one;
+mod shards;
 mod state;
 mod status;
 mod targets;

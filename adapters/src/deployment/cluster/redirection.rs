@@ -99,7 +99,16 @@ fn is_of_the_server(script: &Cmd, error: &ServerError) -> bool {
 
 /// `3999 127.0.0.1:6381`, of a MOVED or an ASK.
 fn read_redirection(error: &ServerError) -> Option<(u16, RedirectionTarget)> {
-    let mut words = error.details()?.split_ascii_whitespace();
+    read_slot_and_target(error.details()?)
+}
+
+/// The whole text of an error: `MOVED 3999 127.0.0.1:6381`.
+pub(crate) fn read_moved(text: &str) -> Option<(u16, RedirectionTarget)> {
+    read_slot_and_target(text.strip_prefix("MOVED ")?)
+}
+
+fn read_slot_and_target(text: &str) -> Option<(u16, RedirectionTarget)> {
+    let mut words = text.split_ascii_whitespace();
     let slot = words.next()?.parse().ok()?;
     Some((slot, RedirectionTarget::read(words.next()?)?))
 }

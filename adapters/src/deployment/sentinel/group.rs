@@ -134,11 +134,12 @@ impl SentinelGroup {
                 peer.iter().for_each(|peer| peer.leave());
             }
             SentinelOutput::Publish { place, before } => {
-                self.changed.raise();
                 if let Some(before) = before {
                     self.failovers.fetch_add(1, Ordering::Relaxed);
                     self.replace_connections(&format!("the primary is {place}, and was {before}"));
                 }
+                // Afterwards: subscribers that look now are lent no connection to the former primary.
+                self.changed.raise();
             }
             SentinelOutput::RoundEnded => {
                 self.rounds.fetch_add(1, Ordering::SeqCst);

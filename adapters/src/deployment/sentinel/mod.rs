@@ -13,6 +13,7 @@ mod group;
 mod listening;
 mod monitor;
 mod peer;
+mod places;
 mod plan;
 mod sentinel_name;
 mod state;

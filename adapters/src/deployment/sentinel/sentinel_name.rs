@@ -14,8 +14,10 @@ use crate::deployment::parts::DeploymentParts;
 use crate::deployment::scan_options::ScanOptions;
 use crate::deployment::sentinel::group::{SentinelContext, SentinelGroup};
 use crate::deployment::sentinel::monitor::SentinelMonitor;
+use crate::deployment::sentinel::places::SentinelPlaces;
 use crate::deployment::sentinel::plan::SentinelPlan;
 use crate::deployment::sentinel::status::SentinelStatus;
+use crate::deployment::subscription_places::SubscriptionPlaces;
 use crate::error::GetClientError;
 use crate::redis_node::{Client, CommandMetrics, RedisConnector, Session, SharedClient, SharedConnections, redact};
 
@@ -158,5 +160,9 @@ impl Deployment for SentinelName {
 
     fn sentinel_status(&self) -> Option<SentinelStatus> {
         Some(self.group.status())
+    }
+
+    fn subscription_places(&self) -> Arc<dyn SubscriptionPlaces> {
+        Arc::new(SentinelPlaces(Arc::clone(&self.group)))
     }
 }

@@ -3,6 +3,8 @@
 pub(crate) mod frame;
 mod outage;
 mod sent_requests;
+pub(crate) mod shard_routes;
 pub(crate) mod subscriber_io;
+mod subscriber_link;
 pub(crate) mod subscriber_state;
 mod topic_table;

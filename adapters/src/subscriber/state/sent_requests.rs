@@ -54,9 +54,9 @@ impl SentRequests {
         is_ping
     }
 
-    /// The command that an error is the reply to.
-    pub(super) fn take_refused(&mut self) -> Option<SentCommand> {
-        self.commands.pop_front()
+    /// The command that an error is the reply to; none if the first one cannot be it.
+    pub(super) fn take_refused(&mut self, can_be: impl Fn(&SentCommand) -> bool) -> Option<SentCommand> {
+        if self.commands.front().is_some_and(can_be) { self.commands.pop_front() } else { None }
     }
 
     /// How many topics are on their way.

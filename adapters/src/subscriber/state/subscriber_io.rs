@@ -10,6 +10,28 @@ use crate::subscriber::topic::{Topic, TopicKind, TopicVerb};
 /// One call of `subscribe` or `unsubscribe`, by its number.
 pub(crate) type CallNumber = u64;
 
+/// One of a subscriber's connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum LinkPlace {
+    /// For channels and patterns, and for sharded channels where these have no slots. Always there, or dialled.
+    Home,
+    /// At the owner of slots, by its number: for sharded channels, while there are any for it.
+    Owner(u32),
+}
+
+/// Why a connection is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LinkClose {
+    /// It does not answer.
+    Silent,
+    /// It has sent a reply that nothing waits for.
+    OutOfStep,
+    /// It is at a server that is not the right one any more.
+    Elsewhere,
+    /// No channel is left for it.
+    Unneeded,
+}
+
 /// What has happened.
 #[derive(Clone, Debug)]
 pub(crate) enum SubscriberInput {
@@ -25,13 +47,17 @@ pub(crate) enum SubscriberInput {
         number: CallNumber,
     },
     /// The connection that was dialled is there.
-    Connected,
+    Connected(LinkPlace),
     /// The connection is gone, and is none of those that were [closed](SubscriberOutput::Close).
-    Lost,
+    Lost(LinkPlace),
     /// Bytes have come, whether they are a whole frame or not.
-    Heard,
-    Received(Frame),
-    /// The connection is not read any more, because of a full buffer; or it is read again.
+    Heard(LinkPlace),
+    Received(LinkPlace, Frame),
+    /// The owners of slots, changed or not; `None`: the slot has none.
+    Owners(Vec<(u16, Option<u32>)>),
+    /// The connection at home is at a server that is not the right one any more.
+    HomeMoved,
+    /// No connection is read any more, because of a full buffer; or they are read again.
     Stalled(bool),
     Tick,
 }
@@ -40,17 +66,19 @@ pub(crate) enum SubscriberInput {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum SubscriberOutput {
     /// Get a connection, however long that takes.
-    Dial,
-    /// Give the connection up.
+    Dial(LinkPlace),
+    /// Give the connection up, or do not dial it any more.
     Close {
-        is_silent: bool,
+        place: LinkPlace,
+        why: LinkClose,
     },
     Send {
+        place: LinkPlace,
         kind: TopicKind,
         verb: TopicVerb,
         names: Vec<Arc<[u8]>>,
     },
-    Ping,
+    Ping(LinkPlace),
     Emit(SubscriptionEvent),
     /// The end of a call.
     Answer {

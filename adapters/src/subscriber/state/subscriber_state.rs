@@ -1,15 +1,18 @@
-//! The machine of a subscriber: what is wanted, what the server has confirmed, and what was missed in between.
+//! The machine of a subscriber: what is wanted, what the servers have confirmed, and what was missed in between.
 //!
 //! Inputs go into [`handle`](SubscriberState::handle); outputs come from [`poll_output`](SubscriberState::poll_output), and
-//! [`next_deadline`](SubscriberState::next_deadline) is when a `Tick` is due. There is a connection, or one is dialled, at any
-//! time, whether something is wanted or not: so the end of the pools is noticed.
+//! [`next_deadline`](SubscriberState::next_deadline) is when a `Tick` is due. There is a connection at home, or one is dialled, at
+//! any time, whether something is wanted or not: so the end of the pools is noticed. Sharded channels of a cluster have connections
+//! to the owners of their slots beside it (`placing`). A channel is at one connection at a time: where it belongs elsewhere, it is
+//! ended first, so that no message can come twice.
 //!
 //! Invariants, checked after every input in debug builds while there are few topics:
 //!
 //! - B1 A topic is on its way to the server in one command, and only while there is a connection.
 //! - B2 While there is a connection that is read, a topic whose state is not the wanted one is on its way, or has a time at which
-//!   it is tried again.
+//!   it is tried again, or its slot has no owner.
 //! - B3 A call waits for at least one topic, or has ended.
+//! - B4 A connection to an owner of slots has a topic, or is given up; a topic belongs to one connection.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -17,63 +20,53 @@ use std::time::Duration;
 
 use redis_manager_core::Instant;
 
-use super::frame::Frame;
 use super::outage::Outages;
-use super::sent_requests::{SentCommand, SentRequests};
-use super::subscriber_io::{CallNumber, SubscriberInput, SubscriberOutput, SubscriberTiming};
+use super::sent_requests::SentCommand;
+use super::shard_routes::{ShardRoutes, SlotOf};
+use super::subscriber_io::{CallNumber, LinkClose, LinkPlace, SubscriberInput, SubscriberOutput, SubscriberTiming};
+use super::subscriber_link::{LinkPhase, SubscriberLink};
 use super::topic_table::{ServerSide, TopicTable};
 use crate::subscriber::event::{GapReason, SubscriptionEvent};
 use crate::subscriber::topic::{Topic, TopicKind, TopicVerb};
 
-/// Names in one command at most. Several commands are sent at once.
-const MOST_NAMES: usize = 1_000;
-/// A command is not begun anew while it has fewer bytes of names.
-const MOST_BYTES: usize = 512 * 1_024;
 /// The pause after an error that passes.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum LinkPhase {
-    Dialling,
-    Up,
-}
 
 /// See the [module](self).
 #[derive(Debug)]
 pub(crate) struct SubscriberState {
     timing: SubscriberTiming,
-    link: LinkPhase,
+    links: BTreeMap<LinkPlace, SubscriberLink>,
     topics: TopicTable,
-    sent: SentRequests,
+    /// Where sharded channels belong; none: at home.
+    routes: Option<ShardRoutes>,
     /// To be sent at the end of the input.
     due: BTreeSet<Topic>,
     /// To be sent again at a time.
     again: BTreeSet<Topic>,
     again_at: Option<Instant>,
-    heard_at: Instant,
-    /// When the connection is given up if nothing comes.
-    silent_at: Option<Instant>,
     is_stalled: bool,
     outages: Outages,
     outputs: VecDeque<SubscriberOutput>,
 }
 
 impl SubscriberState {
-    pub(crate) fn new(timing: SubscriberTiming) -> Self {
-        Self {
+    /// With `slot_of`, sharded channels belong to the owners of their slots.
+    pub(crate) fn new(timing: SubscriberTiming, slot_of: Option<SlotOf>) -> Self {
+        let mut state = Self {
             timing,
-            link: LinkPhase::Dialling,
+            links: BTreeMap::from([(LinkPlace::Home, SubscriberLink::new())]),
             topics: TopicTable::default(),
-            sent: SentRequests::default(),
+            routes: slot_of.map(ShardRoutes::new),
             due: BTreeSet::new(),
             again: BTreeSet::new(),
             again_at: None,
-            heard_at: Instant::ZERO,
-            silent_at: None,
             is_stalled: false,
             outages: Outages::default(),
-            outputs: VecDeque::from([SubscriberOutput::Dial]),
-        }
+            outputs: VecDeque::new(),
+        };
+        state.dial_and_release();
+        state
     }
 
     pub(crate) fn handle(&mut self, now: Instant, input: SubscriberInput) {
@@ -84,17 +77,21 @@ impl SubscriberState {
                     self.settle(now, &topic);
                 }
             }
-            SubscriberInput::Connected => self.connect(now),
-            SubscriberInput::Lost => self.lose(now, GapReason::ConnectionLost),
-            SubscriberInput::Heard => self.hear(now),
-            SubscriberInput::Received(frame) => self.receive(now, frame),
+            SubscriberInput::Connected(place) => self.connect(now, place),
+            SubscriberInput::Lost(place) => self.lose(now, place, GapReason::ConnectionLost),
+            SubscriberInput::Heard(place) => self.hear(now, place),
+            SubscriberInput::Received(place, frame) => self.receive(now, place, frame),
+            SubscriberInput::Owners(owners) => self.route(now, owners),
+            SubscriberInput::HomeMoved => self.close(now, LinkPlace::Home, LinkClose::Elsewhere),
             SubscriberInput::Stalled(is_stalled) => {
                 self.is_stalled = is_stalled;
-                self.hear(now);
+                let timing = self.timing;
+                self.links.values_mut().for_each(|link| link.hear(now, timing));
             }
             SubscriberInput::Tick => self.tick(now),
         }
         self.flush(now);
+        self.dial_and_release();
         for (number, outcome) in self.topics.take_ended() {
             self.outputs.push_back(SubscriberOutput::Answer { number, outcome });
         }
@@ -107,13 +104,13 @@ impl SubscriberState {
 
     /// When a `Tick` is due; never at a time at which one was handled.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        let silence = self.silent_at.or_else(|| self.ping_at()).filter(|_| !self.is_stalled);
-        [silence, self.again_at].into_iter().flatten().min()
+        let read = self.links.values().filter(|_| !self.is_stalled);
+        read.filter_map(|link| link.next_deadline(self.timing)).chain(self.again_at).min()
     }
 
-    fn ping_at(&self) -> Option<Instant> {
-        let is_quiet = self.link == LinkPhase::Up && self.sent.is_empty();
-        is_quiet.then(|| self.heard_at + self.timing.ping_interval)
+    /// The slots whose owners are to be told.
+    pub(crate) fn slots(&self) -> Vec<u16> {
+        self.routes.as_ref().map(|routes| routes.slots().collect()).unwrap_or_default()
     }
 
     fn begin_call(&mut self, now: Instant, number: CallNumber, kind: TopicKind, verb: TopicVerb, names: Vec<Arc<[u8]>>) {
@@ -128,159 +125,52 @@ impl SubscriberState {
         }
     }
 
-    fn dial(&mut self) {
-        self.link = LinkPhase::Dialling;
-        self.outputs.push_back(SubscriberOutput::Dial);
+    fn connect(&mut self, now: Instant, place: LinkPlace) {
+        let Some(link) = self.links.get_mut(&place) else { return };
+        link.connect(now);
+        self.due.extend(link.topics.iter().cloned());
     }
 
-    fn connect(&mut self, now: Instant) {
-        debug_assert_eq!(self.link, LinkPhase::Dialling, "it was asked for");
-        self.link = LinkPhase::Up;
-        self.heard_at = now;
-        self.due = self.topics.iter().map(|(topic, _)| topic.clone()).collect();
-    }
-
-    /// The connection is gone, and with it all subscriptions.
-    fn lose(&mut self, now: Instant, reason: GapReason) {
-        if self.link != LinkPhase::Up {
-            return;
-        }
-        self.sent.clear();
-        self.due.clear();
-        self.again.clear();
-        (self.again_at, self.silent_at) = (None, None);
-        let (mut lost, mut unwanted) = (Vec::new(), Vec::new());
-        for (topic, entry) in self.topics.iter_mut() {
+    /// The connection is gone, and with it all of its subscriptions.
+    fn lose(&mut self, now: Instant, place: LinkPlace, reason: GapReason) {
+        let Some(link) = self.links.get_mut(&place).filter(|link| link.is_up()) else { return };
+        link.lose();
+        let (since, topics) = (link.heard_at, link.topics.clone());
+        let mut lost = Vec::new();
+        for topic in &topics {
+            self.due.remove(topic);
+            self.again.remove(topic);
+            let Some(entry) = self.topics.get(topic) else { continue };
             entry.server = ServerSide::Absent;
-            if !entry.is_wanted {
-                unwanted.push(topic.clone());
-            } else if entry.is_established {
+            entry.is_moving = false;
+            if entry.is_wanted && entry.is_established {
                 lost.push(topic.clone());
             }
         }
-        self.outages.begin(self.heard_at, reason, lost);
-        for topic in unwanted {
+        self.again_at = self.again_at.filter(|_| !self.again.is_empty());
+        self.outages.begin(place, since, reason, lost);
+        for topic in topics {
             self.settle(now, &topic);
         }
-        self.dial();
     }
 
-    /// Gives the connection up.
-    fn close(&mut self, now: Instant, reason: GapReason) {
-        let is_silent = reason == GapReason::Silent;
-        self.outputs.push_back(SubscriberOutput::Close { is_silent });
-        self.lose(now, reason);
-    }
-
-    fn hear(&mut self, now: Instant) {
-        self.heard_at = now;
-        self.silent_at = if self.sent.is_empty() { None } else { Some(now + self.timing.reply_timeout) };
-    }
-
-    fn receive(&mut self, now: Instant, frame: Frame) {
-        if self.link != LinkPhase::Up {
+    /// Gives the connection up, if it is there.
+    fn close(&mut self, now: Instant, place: LinkPlace, why: LinkClose) {
+        if !self.links.get(&place).is_some_and(SubscriberLink::is_up) {
             return;
         }
-        match frame {
-            Frame::Message(event) => {
-                let gap = self.outages.take(now);
-                self.outputs.extend(gap.into_iter().chain([event]).map(SubscriberOutput::Emit));
-            }
-            Frame::Confirmed { kind, verb, name: Some(name) } => match self.sent.confirm(kind, verb, &name) {
-                Some(topic) => self.confirmed(now, &topic, verb),
-                None if verb == TopicVerb::Unsubscribe => self.ended_by_server(now, &Topic::new(kind, name)),
-                None => {}
-            },
-            Frame::Reply => {
-                if !self.sent.take_reply() {
-                    // It is out of step.
-                    return self.close(now, GapReason::ConnectionLost);
-                }
-            }
-            Frame::Error { code, text } => match self.sent.take_refused() {
-                Some(SentCommand::Names { verb, topics, .. }) => self.refused(now, verb, topics, &code, &text),
-                Some(SentCommand::Ping) | None => {}
-            },
-            Frame::Confirmed { name: None, .. } | Frame::Other => {}
-        }
-        self.hear(now);
+        self.outputs.push_back(SubscriberOutput::Close { place, why });
+        let reason = match why {
+            LinkClose::Silent => GapReason::Silent,
+            LinkClose::Elsewhere => GapReason::Moved,
+            LinkClose::OutOfStep | LinkClose::Unneeded => GapReason::ConnectionLost,
+        };
+        self.lose(now, place, reason);
     }
 
-    fn confirmed(&mut self, now: Instant, topic: &Topic, verb: TopicVerb) {
-        let Some(entry) = self.topics.get(topic) else { return };
-        match verb {
-            TopicVerb::Subscribe => {
-                entry.server = ServerSide::Present;
-                let is_new = !std::mem::replace(&mut entry.is_established, true);
-                self.topics.satisfy(topic, TopicVerb::Subscribe);
-                if is_new {
-                    self.emit(SubscriptionEvent::Subscribed { topic: topic.clone() });
-                }
-                self.outages.settle(topic);
-            }
-            TopicVerb::Unsubscribe => {
-                entry.server = ServerSide::Absent;
-                let was_there = std::mem::take(&mut entry.is_established);
-                self.topics.satisfy(topic, TopicVerb::Unsubscribe);
-                if was_there {
-                    self.emit(SubscriptionEvent::Unsubscribed { topic: topic.clone(), refused: None });
-                }
-            }
-        }
-        self.settle(now, topic);
-        self.tell_outage_if_over(now);
-    }
-
-    /// The server has ended a subscription without a request.
-    fn ended_by_server(&mut self, now: Instant, topic: &Topic) {
-        let Some(entry) = self.topics.get(topic) else { return };
-        if entry.server != ServerSide::Present {
-            return;
-        }
-        entry.server = ServerSide::Absent;
-        if entry.is_wanted {
-            self.outages.begin(now, GapReason::Moved, [topic.clone()]);
-            self.try_again(now, topic);
-        } else {
-            self.settle(now, topic);
-        }
-    }
-
-    /// An error was the reply to a command for these topics.
-    fn refused(&mut self, now: Instant, verb: TopicVerb, mut topics: VecDeque<Topic>, code: &str, text: &str) {
-        if topics.len() > 1 && code == "NOPERM" {
-            // One name that is not allowed refuses all of the command: which one is found by halves.
-            let second = topics.split_off(topics.len() / 2);
-            self.send(now, verb, topics);
-            self.send(now, verb, second);
-            return;
-        }
-        for topic in topics {
-            let Some(entry) = self.topics.get(&topic) else { continue };
-            match verb {
-                TopicVerb::Unsubscribe => {
-                    entry.server = ServerSide::Present;
-                    entry.is_wanted = true;
-                    self.topics.refuse(&topic, verb, text);
-                    self.topics.satisfy(&topic, TopicVerb::Subscribe);
-                }
-                TopicVerb::Subscribe if passes(code) => {
-                    entry.server = ServerSide::Absent;
-                    if entry.is_wanted { self.try_again(now, &topic) } else { self.settle(now, &topic) }
-                }
-                TopicVerb::Subscribe => {
-                    entry.server = ServerSide::Absent;
-                    let was_there = std::mem::replace(&mut entry.is_established, false);
-                    entry.is_wanted = false;
-                    self.topics.refuse(&topic, verb, text);
-                    self.topics.remove(&topic);
-                    self.outages.settle(&topic);
-                    self.tell_outage_if_over(now);
-                    if was_there {
-                        self.emit(SubscriptionEvent::Unsubscribed { topic, refused: Some(text.to_owned()) });
-                    }
-                }
-            }
+    fn hear(&mut self, now: Instant, place: LinkPlace) {
+        if let Some(link) = self.links.get_mut(&place) {
+            link.hear(now, self.timing);
         }
     }
 
@@ -291,29 +181,46 @@ impl SubscriberState {
 
     /// Looks at what is to be done for a topic.
     fn settle(&mut self, now: Instant, topic: &Topic) {
+        let target = self.target_of(topic);
         let Some(entry) = self.topics.get(topic) else { return };
         match (entry.is_wanted, entry.server) {
-            (true, ServerSide::Absent) | (false, ServerSide::Present) => {
+            (true, ServerSide::Absent) => {
+                self.place(topic, target);
+                self.again.remove(topic);
+                self.due.insert(topic.clone());
+            }
+            (false, ServerSide::Present) => {
                 self.again.remove(topic);
                 self.due.insert(topic.clone());
             }
             (false, ServerSide::Absent) => {
                 let was_there = entry.is_established;
-                self.again.remove(topic);
-                self.due.remove(topic);
-                self.topics.remove(topic);
-                self.outages.settle(topic);
-                self.tell_outage_if_over(now);
+                self.forget(topic);
+                self.tell_outages_that_are_over(now);
                 if was_there {
                     self.emit(SubscriptionEvent::Unsubscribed { topic: topic.clone(), refused: None });
                 }
             }
             (true, ServerSide::Present) => {
+                let is_elsewhere = target.is_some() && target != entry.place;
                 self.topics.withdraw(topic, TopicVerb::Unsubscribe);
-                self.due.remove(topic);
+                if is_elsewhere {
+                    self.due.insert(topic.clone())
+                } else {
+                    self.due.remove(topic)
+                };
             }
             (true | false, ServerSide::Subscribing | ServerSide::Unsubscribing) => {}
         }
+    }
+
+    /// A topic is neither wanted nor there.
+    fn forget(&mut self, topic: &Topic) {
+        self.place(topic, None);
+        self.again.remove(topic);
+        self.due.remove(topic);
+        self.topics.remove(topic);
+        self.outages.settle(topic);
     }
 
     fn tick(&mut self, now: Instant) {
@@ -324,60 +231,21 @@ impl SubscriberState {
         if self.is_stalled {
             return;
         }
-        if self.silent_at.is_some_and(|at| at <= now) {
-            self.close(now, GapReason::Silent);
-        } else if self.ping_at().is_some_and(|at| at <= now) {
-            self.outputs.push_back(SubscriberOutput::Ping);
-            self.sent.push(SentCommand::Ping);
-            self.silent_at = Some(now + self.timing.reply_timeout);
-        }
-    }
-
-    /// Sends what is due, in as few commands as can be.
-    fn flush(&mut self, now: Instant) {
-        if self.link != LinkPhase::Up {
-            self.due.clear();
-            return;
-        }
-        let mut by_command: BTreeMap<(TopicKind, bool), VecDeque<Topic>> = BTreeMap::new();
-        for topic in std::mem::take(&mut self.due) {
-            let Some(entry) = self.topics.get(&topic) else { continue };
-            by_command.entry((topic.kind, entry.is_wanted)).or_default().push_back(topic);
-        }
-        for ((_, is_wanted), mut topics) in by_command {
-            let verb = if is_wanted { TopicVerb::Subscribe } else { TopicVerb::Unsubscribe };
-            while !topics.is_empty() {
-                let mut bytes = 0;
-                let fits = |topic: &&Topic| {
-                    bytes += topic.name.len();
-                    bytes - topic.name.len() < MOST_BYTES
-                };
-                let count = topics.iter().take(MOST_NAMES).take_while(fits).count();
-                let rest = topics.split_off(count);
-                self.send(now, verb, std::mem::replace(&mut topics, rest));
+        let places: Vec<LinkPlace> = self.links.keys().copied().collect();
+        for place in places {
+            let Some(link) = self.links.get_mut(&place) else { continue };
+            if link.is_silent(now) {
+                self.close(now, place, LinkClose::Silent);
+            } else if link.is_ping_due(now, self.timing) {
+                link.sent.push(SentCommand::Ping);
+                link.expect_reply(now, self.timing);
+                self.outputs.push_back(SubscriberOutput::Ping(place));
             }
         }
     }
 
-    /// Sends a command for at least one topic of one kind.
-    fn send(&mut self, now: Instant, verb: TopicVerb, topics: VecDeque<Topic>) {
-        let Some(kind) = topics.front().map(|topic| topic.kind) else { return };
-        for topic in &topics {
-            if let Some(entry) = self.topics.get(topic) {
-                entry.server = match verb {
-                    TopicVerb::Subscribe => ServerSide::Subscribing,
-                    TopicVerb::Unsubscribe => ServerSide::Unsubscribing,
-                };
-            }
-        }
-        let names = topics.iter().map(|topic| Arc::clone(&topic.name)).collect();
-        self.outputs.push_back(SubscriberOutput::Send { kind, verb, names });
-        self.sent.push(SentCommand::Names { kind, verb, topics });
-        self.silent_at.get_or_insert(now + self.timing.reply_timeout);
-    }
-
-    fn tell_outage_if_over(&mut self, now: Instant) {
-        if let Some(gap) = self.outages.take_if_over(now) {
+    fn tell_outages_that_are_over(&mut self, now: Instant) {
+        for gap in self.outages.take_over(now) {
             self.emit(gap);
         }
     }
@@ -387,11 +255,9 @@ impl SubscriberState {
     }
 }
 
-/// Whether an error passes by itself.
-fn passes(code: &str) -> bool {
-    matches!(code, "ASK" | "BUSY" | "CLUSTERDOWN" | "LOADING" | "MASTERDOWN" | "MOVED" | "TRYAGAIN")
-}
-
 mod invariants;
+mod placing;
+mod replies;
+mod sending;
 #[cfg(test)]
 mod tests;

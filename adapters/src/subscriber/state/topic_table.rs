@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::subscriber_io::{CallNumber, CallOutcome};
+use super::subscriber_io::{CallNumber, CallOutcome, LinkPlace};
 use crate::subscriber::topic::{Topic, TopicKind, TopicVerb};
 
 /// What the server has of a topic.
@@ -24,6 +24,10 @@ pub(super) enum ServerSide {
 pub(super) struct TopicEntry {
     pub(super) is_wanted: bool,
     pub(super) server: ServerSide,
+    /// The connection at which the server has it, or is to have it; `None` while its slot has no owner.
+    pub(super) place: Option<LinkPlace>,
+    /// Its end is on its way only because it belongs elsewhere.
+    pub(super) is_moving: bool,
     /// It was confirmed once: messages are missed while it is not there.
     pub(super) is_established: bool,
     /// The calls that wait, and for what.
@@ -49,10 +53,6 @@ impl TopicTable {
         self.topics.get_mut(topic)
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&Topic, &mut TopicEntry)> {
-        self.topics.iter_mut()
-    }
-
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Topic, &TopicEntry)> {
         self.topics.iter()
     }
@@ -75,6 +75,8 @@ impl TopicTable {
                 TopicVerb::Subscribe => self.topics.entry(topic.clone()).or_insert(TopicEntry {
                     is_wanted: true,
                     server: ServerSide::Absent,
+                    place: None,
+                    is_moving: false,
                     is_established: false,
                     waiting: Vec::new(),
                 }),

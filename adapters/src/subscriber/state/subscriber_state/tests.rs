@@ -1,10 +1,13 @@
 //! The machine against a server that is a few sets, with losses at every step.
 
+mod shard_world;
+mod shards;
 mod world;
 
 use std::time::Duration;
 
 use super::*;
+use crate::subscriber::state::frame::Frame;
 use world::{SubscriberWorld, WorldOp, channel};
 
 /// Seen to bite: with a loss that keeps what is on its way, with no gap after a loss, and with none after a subscription that the
@@ -43,7 +46,7 @@ fn p1_no_long_history_leaves_a_message_missing_that_lies_in_no_gap() {
 #[test]
 fn losses_without_a_message_between_them_are_one_outage_since_the_first() {
     let mut world = SubscriberWorld::subscribed();
-    let since = world.state.heard_at;
+    let since = world.state.links[&LinkPlace::Home].heard_at;
     for _ in 0..3 {
         world.step(WorldOp::Lose);
         world.step(WorldOp::Connect);
@@ -111,7 +114,7 @@ fn a_name_that_is_refused_is_found_and_all_others_are_subscribed_to() {
 #[test]
 fn p2_a_silent_connection_is_given_up_after_the_interval_and_the_timeout() {
     let mut world = SubscriberWorld::subscribed();
-    let begun_at = world.state.heard_at;
+    let begun_at = world.state.links[&LinkPlace::Home].heard_at;
     world.is_mute = true;
     while world.closed_silent == 0 {
         let at = world.state.next_deadline().expect("something is due");
@@ -176,4 +179,18 @@ fn a_call_that_is_dropped_gives_up_what_no_other_call_wants() {
     world.input(SubscriberInput::Left { number: third });
     world.heal();
     assert_eq!(world.subscribed_at_server(), 1, "what was on its way is taken back");
+}
+
+/// Seen to bite: with a connection that is kept, and with one that is given up while it is dialled.
+#[test]
+fn s2_a_connection_at_a_former_primary_is_given_up_with_a_gap() {
+    let mut world = SubscriberWorld::subscribed();
+    world.events.clear();
+    for _ in 0..2 {
+        // The second one finds it dialled.
+        world.input(SubscriberInput::HomeMoved);
+    }
+    world.heal();
+    assert!(matches!(&world.events[..], [SubscriptionEvent::Gap { reason: GapReason::Moved, .. }]), "{:?}", world.events);
+    world.heal_and_check();
 }

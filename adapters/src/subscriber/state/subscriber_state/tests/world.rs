@@ -72,7 +72,7 @@ impl SubscriberWorld {
     pub(super) fn new() -> Self {
         let timing = SubscriberTiming { ping_interval: Duration::from_secs(5), reply_timeout: Duration::from_secs(1) };
         let mut world = Self {
-            state: SubscriberState::new(timing),
+            state: SubscriberState::new(timing, None),
             now: Instant::ZERO,
             link: None,
             published: BTreeMap::new(),
@@ -119,18 +119,18 @@ impl SubscriberWorld {
     fn carry_out(&mut self) {
         while let Some(output) = self.state.poll_output() {
             match output {
-                SubscriberOutput::Dial => assert!(self.link.is_none(), "one connection at a time"),
-                SubscriberOutput::Close { is_silent } => {
+                SubscriberOutput::Dial(_) => assert!(self.link.is_none(), "one connection at a time"),
+                SubscriberOutput::Close { why, .. } => {
                     self.link = None;
-                    self.closed_silent += usize::from(is_silent);
+                    self.closed_silent += usize::from(why == LinkClose::Silent);
                 }
-                SubscriberOutput::Send { kind, verb, names } => {
+                SubscriberOutput::Send { kind, verb, names, .. } => {
                     assert!(!names.is_empty());
                     let topics = names.into_iter().map(|name| Topic { kind, name }).collect();
                     let link = self.link.as_mut().expect("there is a connection");
                     link.to_server.push_back(WorldCommand::Names(verb, topics));
                 }
-                SubscriberOutput::Ping => {
+                SubscriberOutput::Ping(_) => {
                     self.link.as_mut().expect("there is a connection").to_server.push_back(WorldCommand::Ping);
                 }
                 SubscriberOutput::Emit(event) => self.events.push(event),
@@ -146,18 +146,18 @@ impl SubscriberWorld {
             WorldOp::ServerStep => self.server_step(),
             WorldOp::ClientStep => {
                 if let Some(frame) = self.link.as_mut().and_then(|link| link.to_client.pop_front()) {
-                    self.input(SubscriberInput::Received(frame));
+                    self.input(SubscriberInput::Received(LinkPlace::Home, frame));
                 }
             }
             WorldOp::Lose => {
                 if self.link.take().is_some() {
-                    self.input(SubscriberInput::Lost);
+                    self.input(SubscriberInput::Lost(LinkPlace::Home));
                 }
             }
             WorldOp::Connect => {
                 if self.link.is_none() {
                     self.link = Some(WorldLink::default());
-                    self.input(SubscriberInput::Connected);
+                    self.input(SubscriberInput::Connected(LinkPlace::Home));
                 }
             }
             WorldOp::SubscribeB => drop(self.subscribe(["b"])),
@@ -253,36 +253,42 @@ impl SubscriberWorld {
         let after = self.events[before..].iter().filter(|event| event.topic_of_message().is_some()).count();
         assert_eq!(after, wanted.len() * 3, "after the last fault all messages come: {:?}", self.events);
         assert_eq!(self.events.len() - before, after, "and nothing else");
-        let mut last: BTreeMap<Topic, (u64, bool)> = BTreeMap::new();
-        for event in &self.events {
-            match event {
-                SubscriptionEvent::Message { kind, channel, payload, .. } => {
-                    let topic = Topic::new(*kind, channel);
-                    let number = u64::from_be_bytes(payload[..].try_into().expect("a number"));
-                    if let Some((last, has_gap)) = last.get(&topic) {
-                        let is_next = if *has_gap { number > *last } else { number == *last + 1 };
-                        assert!(is_next, "{topic}: {number} after {last}: {:?}", self.events);
-                    }
-                    last.insert(topic, (number, false));
-                }
-                SubscriptionEvent::Gap { channels, since, lasted, .. } => {
-                    assert!(!channels.is_empty() && *since + *lasted <= self.now);
-                    for topic in channels.iter() {
-                        if let Some((_, has_gap)) = last.get_mut(topic) {
-                            *has_gap = true;
-                        }
-                    }
-                }
-                SubscriptionEvent::Subscribed { topic } | SubscriptionEvent::Unsubscribed { topic, .. } => {
-                    last.remove(topic);
-                }
-            }
-        }
+        assert_no_hole(&self.events, self.now);
         assert_eq!(self.answers.iter().map(|(number, _)| *number).collect::<BTreeSet<_>>().len(), self.answers.len());
         assert!(self.state.topics.iter().all(|(_, entry)| entry.is_wanted && entry.server == ServerSide::Present));
     }
 }
 
-fn confirmation(verb: TopicVerb, topic: &Topic) -> Frame {
+pub(super) fn confirmation(verb: TopicVerb, topic: &Topic) -> Frame {
     Frame::Confirmed { kind: topic.kind, verb, name: Some(topic.name.to_vec()) }
+}
+
+/// Each message has come once and in order, or lies in a gap that was told before the next one.
+#[track_caller]
+pub(super) fn assert_no_hole(events: &[SubscriptionEvent], now: Instant) {
+    let mut last: BTreeMap<Topic, (u64, bool)> = BTreeMap::new();
+    for event in events {
+        match event {
+            SubscriptionEvent::Message { kind, channel, payload, .. } => {
+                let topic = Topic::new(*kind, channel);
+                let number = u64::from_be_bytes(payload[..].try_into().expect("a number"));
+                if let Some((last, has_gap)) = last.get(&topic) {
+                    let is_next = if *has_gap { number > *last } else { number == *last + 1 };
+                    assert!(is_next, "{topic}: {number} after {last}: {events:?}");
+                }
+                last.insert(topic, (number, false));
+            }
+            SubscriptionEvent::Gap { channels, since, lasted, .. } => {
+                assert!(!channels.is_empty() && *since + *lasted <= now);
+                for topic in channels.iter() {
+                    if let Some((_, has_gap)) = last.get_mut(topic) {
+                        *has_gap = true;
+                    }
+                }
+            }
+            SubscriptionEvent::Subscribed { topic } | SubscriptionEvent::Unsubscribed { topic, .. } => {
+                last.remove(topic);
+            }
+        }
+    }
 }
