@@ -115,7 +115,7 @@ impl RoutedClient {
             Err(error) => {
                 self.cluster.suspect();
                 for index in &group.pieces {
-                    pieces.all[*index].end = Some(PieceEnd::Failed(RedisError::clone(&error)));
+                    pieces.all[*index].fail(RedisError::clone(&error));
                 }
                 return FanOutTurn::default();
             }

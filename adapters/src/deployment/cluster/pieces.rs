@@ -67,6 +67,11 @@ impl Piece<'_> {
         self.end.is_none() || self.goes_on_after
     }
 
+    /// It has failed at a node, and is not sent any more, whatever it was answered before: it may have been carried out.
+    pub(crate) fn fail(&mut self, error: RedisError) {
+        (self.end, self.ask_at, self.goes_on_after) = (Some(PieceEnd::Failed(error)), None, false);
+    }
+
     /// It is not sent any more: the latest reply stands, or it was never sent.
     pub(crate) fn give_up(&mut self, unsent: RedisError) {
         self.goes_on_after = false;
@@ -265,6 +270,20 @@ mod tests {
         half.all[0].end = replied(Value::Okay);
         half.all[1].give_up(unsent());
         assert!(half.finish().expect_err("the other one was not sent").others);
+    }
+
+    /// Seen to bite: with an earlier refusal that outlives the failure. It was found by a seed of the simulator.
+    #[test]
+    fn k2_a_piece_that_fails_after_it_was_refused_is_not_sent_again() {
+        let cmd = command("SET a 1");
+        let mut pieces = Pieces::to_node(&cmd, PieceTarget::AnyNode(Access::Write));
+        pieces.all[0].end = replied(Value::Okay);
+        pieces.all[0].goes_on_after = true;
+        pieces.all[0].ask_at = Some(String::from("h:2"));
+        pieces.all[0].fail(unknown());
+        assert!(!pieces.all[0].is_left() && pieces.all[0].ask_at.is_none());
+        let PartFailure { error, .. } = pieces.finish().expect_err("its outcome is unknown");
+        assert!(error.was_sent() == Sent::Unknown, "{error}");
     }
 
     /// Seen to bite: with a redirection that is forgotten when the time is up.
