@@ -4,7 +4,7 @@
 //! the end, and it was not on its way at either. A slot that was on its way, or has gone, is scanned once more where it went, after
 //! the scan of the node that it came from: a key that this scan did not see any more has arrived there before.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::deployment::cluster::state::router::slot_of;
@@ -15,7 +15,7 @@ use crate::deployment::cluster::state::slot_set::SlotSet;
 pub(crate) struct OwnSlots {
     owned: SlotSet,
     /// Slots on their way to another node, and its address.
-    leaving: HashMap<u16, Arc<str>>,
+    leaving: BTreeMap<u16, Arc<str>>,
 }
 
 impl OwnSlots {
@@ -24,7 +24,7 @@ impl OwnSlots {
         let is_own =
             |line: &&str| line.split_ascii_whitespace().nth(2).is_some_and(|flags| flags.split(',').any(|flag| flag == "myself"));
         let line = text.lines().find(is_own)?;
-        let mut own = Self { owned: SlotSet::none(), leaving: HashMap::new() };
+        let mut own = Self { owned: SlotSet::none(), leaving: BTreeMap::new() };
         for word in line.split_ascii_whitespace().skip(8) {
             if let Some(leaving) = word.strip_prefix('[').and_then(|word| word.strip_suffix(']')) {
                 if let Some((slot, id)) = leaving.split_once("->-")
@@ -56,7 +56,7 @@ pub(crate) enum NextScan {
 pub(crate) struct ScanPlan {
     left: SlotSet,
     /// Slots that are to be scanned at this node next, whatever node owns them then.
-    arrived_at: HashMap<u16, Arc<str>>,
+    arrived_at: BTreeMap<u16, Arc<str>>,
     pass: Option<ScanPass>,
 }
 
@@ -69,7 +69,7 @@ struct ScanPass {
 
 impl ScanPlan {
     pub(crate) fn new() -> Self {
-        Self { left: SlotSet::all(), arrived_at: HashMap::new(), pass: None }
+        Self { left: SlotSet::all(), arrived_at: BTreeMap::new(), pass: None }
     }
 
     /// The node of the first slot that is left.
@@ -151,7 +151,7 @@ mod tests {
     fn own_slots_are_read_with_those_on_their_way() {
         let own = own("0-2 7 [2->-bb] [9-<-bb]");
         assert_eq!(own.owned.iter().collect::<Vec<_>>(), [0, 1, 2, 7]);
-        assert_eq!(own.leaving, HashMap::from([(2, node("h:2"))]), "what arrives is not its own yet");
+        assert_eq!(own.leaving, BTreeMap::from([(2, node("h:2"))]), "what arrives is not its own yet");
         assert!(OwnSlots::read("aa h:1@1 master - 0 0 1 connected 0", |_| None).is_none());
     }
 

@@ -36,7 +36,15 @@ impl SlotSet {
         self.words[usize::from(slot) / 64] &= !(1 << (slot % 64));
     }
 
+    /// In ascending order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = u16> + '_ {
-        (0..SLOTS).filter(|slot| self.has(*slot))
+        (0..).step_by(64).zip(self.words.iter()).flat_map(|(first, word)| {
+            let mut left = *word;
+            std::iter::from_fn(move || {
+                let bit = (left != 0).then(|| left.trailing_zeros())?;
+                left &= left - 1;
+                Some(first + u16::try_from(bit).unwrap_or_default())
+            })
+        })
     }
 }

@@ -1,9 +1,10 @@
 //! What a node tells of the cluster, in the forms of Redis 7: SLOTS, SHARDS, NODES and INFO.
 
+use std::ops::RangeInclusive;
+
 use redis_manager_core::Instant;
 
 use super::super::reply::Response;
-use super::slots::SLOTS;
 use super::state::{FakeClusterState, FakeKnownNode, NodeIndex, PreferredEndpoint};
 
 /// The port of the cluster bus is that of the clients and so much.
@@ -14,29 +15,16 @@ fn count(number: u64) -> Response {
 }
 
 impl FakeClusterState {
-    /// Slots in ranges of one owner.
-    fn runs(&self) -> Vec<(u16, u16, NodeIndex)> {
-        let mut runs: Vec<(u16, u16, NodeIndex)> = Vec::new();
-        for slot in 0..SLOTS {
-            let Some(owner) = self.owner(slot) else { continue };
-            match runs.last_mut() {
-                Some((_, end, of)) if *of == owner && *end + 1 == slot => *end = slot,
-                Some(_) | None => runs.push((slot, slot, owner)),
-            }
-        }
-        runs
-    }
-
     pub(super) fn slots_reply(&self, offset: u64) -> Response {
-        let entry = |(start, end, owner): (u16, u16, NodeIndex)| {
-            let primary = &self.nodes[owner];
+        let entry = |(range, owner): &(RangeInclusive<u16>, NodeIndex)| {
+            let primary = &self.nodes[*owner];
             let replicas = self.replicas_of(&primary.id);
             let fit = replicas.filter(|(index, node)| node.failed_at.is_none() && self.offset_of(*index, offset) > 0);
-            let mut words = vec![count(start.into()), count(end.into()), self.node_entry(primary)];
+            let mut words = vec![count((*range.start()).into()), count((*range.end()).into()), self.node_entry(primary)];
             words.extend(fit.map(|(_, node)| self.node_entry(node)));
             Response::Array(words)
         };
-        Response::Array(self.runs().into_iter().map(entry).collect())
+        Response::Array(self.runs().iter().map(entry).collect())
     }
 
     fn node_entry(&self, node: &FakeKnownNode) -> Response {
@@ -128,11 +116,9 @@ impl FakeClusterState {
             flags.join(","),
             node.primary.as_deref().unwrap_or("-"),
         );
-        if self.counts[index] > 0 {
-            for range in self.ranges_of(index) {
-                let (start, end) = (range.start(), range.end());
-                line += &if start == end { format!(" {start}") } else { format!(" {start}-{end}") };
-            }
+        for range in self.ranges_of(index) {
+            let (start, end) = (range.start(), range.end());
+            line += &if start == end { format!(" {start}") } else { format!(" {start}-{end}") };
         }
         if index == 0 {
             line.extend(self.migrating.iter().map(|(slot, to)| format!(" [{slot}->-{}]", self.nodes[*to].id)));

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use redis_manager_core::Instant;
 
-use super::slots::{SLOTS, ranges};
+use super::slots::SLOTS;
 
 /// What a node answers where it tells where another node is: `cluster-preferred-endpoint-type`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -118,6 +118,7 @@ pub(in super::super) struct FakeClusterState {
     pub(super) nodes: Vec<FakeKnownNode>,
     pub(super) by_id: BTreeMap<String, NodeIndex>,
     pub(super) owners: Vec<Option<NodeIndex>>,
+    runs: OnceLock<Vec<(RangeInclusive<u16>, NodeIndex)>>,
     /// How many slots each node owns, by its number.
     pub(super) counts: Vec<usize>,
     pub(super) current_epoch: u64,
@@ -153,6 +154,7 @@ impl FakeClusterState {
             by_id: BTreeMap::from([(me.id.clone(), 0)]),
             nodes: vec![me],
             owners: vec![None; usize::from(SLOTS)],
+            runs: OnceLock::new(),
             counts: vec![0],
             current_epoch: 0,
             voted_epoch: 0,
@@ -194,7 +196,21 @@ impl FakeClusterState {
     }
 
     pub(super) fn ranges_of(&self, node: NodeIndex) -> Vec<RangeInclusive<u16>> {
-        if self.counts[node] == 0 { Vec::new() } else { ranges(&self.owners, |owner| *owner == Some(node)) }
+        self.runs().iter().filter(|(_, of)| *of == node).map(|(range, _)| range.clone()).collect()
+    }
+
+    /// Slots in ranges of one owner, counted anew after a change.
+    pub(super) fn runs(&self) -> &[(RangeInclusive<u16>, NodeIndex)] {
+        self.runs.get_or_init(|| {
+            let mut runs = Vec::new();
+            let mut start = 0;
+            for same in self.owners.chunk_by(|slot, next| slot == next) {
+                let end = start + u16::try_from(same.len()).unwrap_or(SLOTS);
+                runs.extend(same[0].map(|owner| (start..=end - 1, owner)));
+                start = end;
+            }
+            runs
+        })
     }
 
     /// Gives a slot to a node, or takes it from all.
@@ -203,6 +219,7 @@ impl FakeClusterState {
         if former == owner {
             return;
         }
+        self.runs.take();
         if former.is_some() && former == self.served() {
             self.left.push(slot);
         }
