@@ -4,6 +4,7 @@
 
 mod bombs;
 mod closing;
+mod cluster;
 mod cluster_requests;
 mod counting;
 mod dead_loans;

@@ -62,9 +62,7 @@ impl Story {
 
     /// The result of a future, and how long it took.
     pub(crate) fn timed<T>(&self, future: impl Future<Output = T>) -> (T, Duration) {
-        let begun_at = self.runtime.now();
-        let result = self.runtime.block_on(future);
-        (result, self.runtime.now().saturating_duration_since(begun_at))
+        timed(&self.runtime, future)
     }
 
     pub(crate) fn ask<T: redis::FromRedisValue>(&self, connection: &mut impl ConnectionLike, words: &str) -> RedisResult<T> {
@@ -78,14 +76,7 @@ impl Story {
 
     /// Runs a future as a task.
     pub(crate) fn spawn<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> Spawned<T> {
-        let (ended, network) = (Arc::new(Mutex::new(None)), self.network.clone());
-        let place = Arc::clone(&ended);
-        self.runtime.spawn(Box::pin(async move {
-            let value = future.await;
-            let ended_at = network.now();
-            *place.lock().unwrap_or_else(PoisonError::into_inner) = Some((value, ended_at));
-        }));
-        Spawned { ended }
+        spawn(&self.network, future)
     }
 
     /// The ids of the connections that the server has.
@@ -139,6 +130,24 @@ impl<T> Spawned<T> {
     pub(crate) fn take(&self) -> Option<(T, Instant)> {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
+}
+
+/// Runs a future as a task.
+pub(crate) fn spawn<T: Send + 'static>(network: &FakeNetwork, future: impl Future<Output = T> + Send + 'static) -> Spawned<T> {
+    let ended = Arc::new(Mutex::new(None));
+    let (place, clock) = (Arc::clone(&ended), network.clone());
+    network.spawn(Box::pin(async move {
+        let value = future.await;
+        *place.lock().unwrap_or_else(PoisonError::into_inner) = Some((value, clock.now()));
+    }));
+    Spawned { ended }
+}
+
+/// The result of a future, and how long it took.
+pub(crate) fn timed<T>(runtime: &FakeRuntime, future: impl Future<Output = T>) -> (T, Duration) {
+    let begun_at = runtime.now();
+    let result = runtime.block_on(future);
+    (result, runtime.now().saturating_duration_since(begun_at))
 }
 
 /// One pool of at most so many connections, without checks of its own accord.
