@@ -25,7 +25,19 @@ pub(crate) struct SeedReport {
     pub(crate) operations: u64,
     pub(crate) failures: u64,
     pub(crate) cancels: u64,
+    /// Acknowledged writes that the servers have lost, as they may.
+    pub(crate) lost: u64,
     pub(crate) digest: u64,
+}
+
+impl SeedReport {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.steps += other.steps;
+        self.operations += other.operations;
+        self.failures += other.failures;
+        self.cancels += other.cancels;
+        self.lost += other.lost;
+    }
 }
 
 struct SeedWorld {
@@ -220,7 +232,7 @@ impl SeedWorld {
         }
         let records = self.ledger.lock();
         let (operations, failures, cancels) = (records.operations, records.failures, records.cancels);
-        Ok(SeedReport { steps: runtime.steps(), operations, failures, cancels, digest: network.digest() })
+        Ok(SeedReport { steps: runtime.steps(), operations, failures, cancels, lost: 0, digest: network.digest() })
     }
 }
 
