@@ -1,9 +1,9 @@
-//! The builder of a manager: every setting with its default and range, and the one gate that checks them. `environment` takes
-//! settings from the environment, `observing` has those about events.
+//! The builder of a manager: every setting with its default and range, and the one gate that checks them. `configuration` takes
+//! them as text, `observing` has those about events.
 
 #[cfg(feature = "cluster")]
 mod clusters;
-mod environment;
+mod configuration;
 mod observing;
 
 use std::future::Future;
@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use redis_manager_core::{ConfigError, Manager, NodeConfig, NodeConfigBuilder, OnNodeDown, Runtime, TotalLimit};
 
+pub use crate::builder::configuration::RedisManagerConfig;
 use crate::deployment::cluster::ClusterConfig;
 use crate::manager::RedisManager;
 use crate::network::Network;

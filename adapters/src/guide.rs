@@ -51,6 +51,7 @@ macro_rules! page {
                 [`RedisErrorExt`]: crate::RedisErrorExt\n\
                 [`RedisManager`]: crate::RedisManager\n\
                 [`RedisManagerBuilder`]: crate::RedisManagerBuilder\n\
+                [`RedisManagerConfig`]: crate::RedisManagerConfig\n\
                 [`SentinelArgs`]: crate::SentinelArgs\n\
                 [`SharedClient`]: crate::SharedClient\n\
                 [`Subscriber`]: crate::Subscriber\n\

@@ -130,7 +130,7 @@ pub use redis_manager_core::{
 };
 
 #[cfg(any(feature = "tokio", feature = "smol"))]
-pub use builder::RedisManagerBuilder;
+pub use builder::{RedisManagerBuilder, RedisManagerConfig};
 #[cfg(all(feature = "cluster", any(feature = "tokio", feature = "smol")))]
 pub use deployment::cluster::ClusterArgs;
 #[cfg(any(feature = "tokio", feature = "smol"))]

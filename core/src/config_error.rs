@@ -51,6 +51,23 @@ pub enum ConfigError {
         /// What is wrong with it.
         reason: String,
     },
+    /// No setting has this name.
+    #[error("unknown setting {setting}{}", closest.map(|closest| format!(": did you mean {closest}?")).unwrap_or_default())]
+    UnknownSetting {
+        /// The name.
+        setting: String,
+        /// The name that is most like it, if one is.
+        closest: Option<&'static str>,
+    },
+    /// The same, with where the value comes from.
+    #[error("{origin}: {error}")]
+    At {
+        /// A file, or a variable of the environment.
+        origin: String,
+        /// What is wrong.
+        #[source]
+        error: Box<ConfigError>,
+    },
 }
 
 impl ConfigError {

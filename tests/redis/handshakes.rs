@@ -20,6 +20,7 @@ on_every_runtime! {
     h17_twemproxy_without_it_is_told_what_to_do;
     h17_where_hello_is_not_known_resp2_is_spoken;
     h17_what_is_sent_for_comfort_may_be_refused;
+    h17_the_server_sees_the_library_and_its_version needs LibraryOfClients;
     h14_a_server_that_does_not_know_ping_is_alive;
     h14_a_proxy_that_gives_the_argument_of_a_ping_no_thought_is_alive;
     h14_a_refusal_that_waiting_cannot_mend_is_told_at_once;
@@ -238,4 +239,20 @@ async fn h14_a_refusal_that_waiting_cannot_mend_is_told_at_once(runtime: impl Ne
     manager.add_node_pool(&url).await.expect("GET is all that she may");
     let mut client = manager.get_client(&url).await.expect("a client");
     assert_eq!(client.get::<_, Option<String>>("a").await.expect("GET"), None);
+}
+
+/// Guards against: a name that is not by the convention, and a version that is not that of the lock file.
+async fn h17_the_server_sees_the_library_and_its_version(runtime: impl Network + Clone) {
+    let lock = include_str!("../../Cargo.lock");
+    let (_, entry) = lock.split_once("name = \"redis\"\nversion = \"").expect("the redis crate is a dependency");
+    let version: Vec<&str> = entry.split(['.', '"']).take(2).collect();
+    let shown = format!("lib-name=redis-rs(redis-manager_v{}) lib-ver={}", env!("CARGO_PKG_VERSION"), version.join("."));
+    let server = RedisServer::start();
+    for protocol in ["resp2", "resp3"] {
+        let url = format!("{}?protocol={protocol}", server.url());
+        let manager = one_pool(1).build(runtime.clone()).expect("valid settings");
+        manager.add_node_pool(&url).await.expect("the server is up");
+        let clients = server.client_list();
+        assert!(clients.iter().any(|client| client.contains(&shown)), "{shown} in {clients:?}");
+    }
 }

@@ -18,11 +18,14 @@ pub enum Ability {
     MasterdownToPing,
     /// QUIT is a command like any other, which can be renamed.
     RenameQuit,
+    /// CLIENT LIST shows the library of each client.
+    LibraryOfClients,
 }
 
 impl Ability {
     /// All of them.
-    pub const ALL: [Ability; 4] = [Ability::Tls, Ability::Blmpop, Ability::MasterdownToPing, Ability::RenameQuit];
+    pub const ALL: [Ability; 5] =
+        [Ability::Tls, Ability::Blmpop, Ability::MasterdownToPing, Ability::RenameQuit, Ability::LibraryOfClients];
 
     /// Whether the server has said that it cannot; it is asked once.
     ///
@@ -35,11 +38,13 @@ impl Ability {
         // The flag of those that are allowed then.
         static MASTERDOWN: LazyLock<bool> = LazyLock::new(|| command_info("PING").lines().all(|flag| flag != "stale"));
         static QUIT: LazyLock<bool> = LazyLock::new(|| command_info("QUIT").starts_with("quit\n"));
+        static LIBRARY: LazyLock<bool> = LazyLock::new(|| RedisServer::start().command(&["CLIENT", "LIST"]).contains("lib-name="));
         let is_there = match self {
             Ability::Tls => &TLS,
             Ability::Blmpop => &BLMPOP,
             Ability::MasterdownToPing => &MASTERDOWN,
             Ability::RenameQuit => &QUIT,
+            Ability::LibraryOfClients => &LIBRARY,
         };
         !**is_there
     }

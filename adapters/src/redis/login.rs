@@ -23,6 +23,10 @@ use crate::redis_node::sign_of_life::judge;
 use crate::redis_node::socket::Socket;
 use crate::stream::BoxStream;
 
+/// What CLIENT LIST shows, by the convention for layers on a library: the library, and the layer with its version.
+const LIBRARY: &str = concat!("redis-rs(redis-manager_v", env!("CARGO_PKG_VERSION"), ")");
+/// The version of the redis crate whose commands and values are used. A test compares it with Cargo.lock.
+const REDIS_CRATE: &str = "1.8";
 /// Requests that may be outstanding on a connection. Senders beyond that wait in order; this matters for shared clients only.
 const MOST_IN_FLIGHT: usize = 16 * 1_024;
 /// Bytes that may wait for the stream. Senders beyond that wait in order.
@@ -168,8 +172,8 @@ impl RedisConnector {
             matters.push(ReplyUse::Need("SELECT"));
         }
         if self.args.handshake == Handshake::Full {
-            pipeline.cmd("CLIENT").arg("SETINFO").arg("LIB-NAME").arg(env!("CARGO_PKG_NAME"));
-            pipeline.cmd("CLIENT").arg("SETINFO").arg("LIB-VER").arg(env!("CARGO_PKG_VERSION"));
+            pipeline.cmd("CLIENT").arg("SETINFO").arg("LIB-NAME").arg(LIBRARY);
+            pipeline.cmd("CLIENT").arg("SETINFO").arg("LIB-VER").arg(REDIS_CRATE);
             matters.extend([ReplyUse::Comfort; 2]);
             if let Some(name) = &self.args.client_name {
                 pipeline.cmd("CLIENT").arg("SETNAME").arg(name);

@@ -79,8 +79,9 @@ pub struct PoolArgs {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Handshake {
-    /// Beside what is needed: the name and version of this library (`CLIENT SETINFO`), `client_name` (`CLIENT SETNAME`) and a
-    /// PING with a nonce that must come back. The first two may be refused.
+    /// Beside what is needed: the library, shown as `redis-rs(redis-manager_v0.1.0)` with the version of the redis crate
+    /// (`CLIENT SETINFO`), `client_name` (`CLIENT SETNAME`) and a PING with a nonce that must come back. The first two may be
+    /// refused.
     #[default]
     Full,
     /// What every proxy supports: the password, if there is one; the database, if it is not 0; and a plain PING, also as a
