@@ -14,6 +14,7 @@
 //! | [`testing`] | tests with a virtual clock |
 //! | [`performance`] | measurements beside other crates, with their commands |
 //! | [`comparison`] | features and session state beside other crates |
+//! | [`moving`] | what the code of deadpool-redis, bb8-redis, the redis crate, fred and mobc becomes |
 
 /// A page of the guide, from a Markdown file.
 ///
@@ -33,6 +34,7 @@ macro_rules! page {
         #[doc = "[testing]: crate::guide::testing"]
         #[doc = "[performance]: crate::guide::performance"]
         #[doc = "[comparison]: crate::guide::comparison"]
+        #[doc = "[moving]: crate::guide::moving"]
         #[doc = "[`ConfigError`]: crate::ConfigError"]
         #[doc = "[`NodePool`]: crate::pool::NodePool"]
         #[doc = "[`Observer`]: crate::Observer"]
@@ -96,3 +98,4 @@ page!(tls, "guide/tls.md", all(feature = "tls-rustls", feature = "tokio"));
 page!(testing, "guide/testing.md", feature = "testing");
 page!(performance, "guide/performance.md", any());
 page!(comparison, "guide/comparison.md", any());
+page!(moving, "guide/moving.md", feature = "tokio");
