@@ -38,6 +38,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut config = file.merge(RedisManagerConfig::from_env()?);
     let server = if config.nodes().is_empty() { Some(server::ExampleServer::find()?) } else { None };
     if let Some(server) = &server {
+        println!("server      {}\n", server.kind());
         config.set("nodes", server.url.as_str())?;
     }
     print!("{config}");

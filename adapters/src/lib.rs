@@ -103,6 +103,8 @@ pub mod runtime;
 #[cfg(any(feature = "tokio", feature = "smol"))]
 mod setters;
 #[cfg(any(feature = "tokio", feature = "smol"))]
+mod setting_value;
+#[cfg(any(feature = "tokio", feature = "smol"))]
 mod settings;
 #[cfg(feature = "smol")]
 pub mod smol;

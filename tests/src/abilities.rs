@@ -38,7 +38,8 @@ impl Ability {
         // The flag of those that are allowed then.
         static MASTERDOWN: LazyLock<bool> = LazyLock::new(|| command_info("PING").lines().all(|flag| flag != "stale"));
         static QUIT: LazyLock<bool> = LazyLock::new(|| command_info("QUIT").starts_with("quit\n"));
-        static LIBRARY: LazyLock<bool> = LazyLock::new(|| RedisServer::start().command(&["CLIENT", "LIST"]).contains("lib-name="));
+        static LIBRARY: LazyLock<bool> =
+            LazyLock::new(|| RedisServer::start().command(&["CLIENT", "LIST"]).contains("lib-name="));
         let is_there = match self {
             Ability::Tls => &TLS,
             Ability::Blmpop => &BLMPOP,

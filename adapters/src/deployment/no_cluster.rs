@@ -7,6 +7,7 @@ use redis_manager_core::{ConfigError, Setting};
 
 use crate::deployment::interface::OpenByName;
 use crate::redis_node::Tls;
+use crate::setting_value::{Expected, SettingValue};
 
 /// The builder's settings about clusters: none.
 #[derive(Clone, Debug, Default)]
@@ -15,13 +16,15 @@ pub(crate) struct NoClusters;
 pub(crate) use NoClusters as ClusterConfig;
 
 impl NoClusters {
-    /// Cluster mode as the environment sets it.
-    pub(crate) fn set_from_environment(&mut self, use_cluster: bool) -> Result<(), ConfigError> {
-        let (setting, value) = ("USE_REDIS_CLUSTER", String::from("true"));
-        match use_cluster {
-            true => Err(ConfigError::Unreadable { setting, value, expected: "false: true needs the feature `cluster`" }),
-            false => Ok(()),
-        }
+    /// The settings that can be written as text.
+    pub(crate) fn names() -> &'static [&'static str] {
+        &["use_cluster"]
+    }
+
+    /// Sets the one of this name, if there is one.
+    pub(crate) fn set_by_name(&mut self, name: &str, value: &SettingValue) -> Option<Result<(), Expected>> {
+        let is_off = || if value.switch()? { Err("false: true needs the feature `cluster`") } else { Ok(()) };
+        (name == "use_cluster").then(is_off)
     }
 
     pub(crate) fn check(&self, _: ProtocolVersion, _: &Tls) -> Result<Option<Arc<dyn OpenByName>>, ConfigError> {

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use super::RedisManagerConfig;
-use super::setting_value::SettingValue;
+use crate::setting_value::SettingValue;
 
 /// A table whose keys are the names of settings, or tables of them.
 impl<'de> Deserialize<'de> for RedisManagerConfig {

@@ -2,16 +2,17 @@
 
 use redis_manager_core::ConfigError;
 
-use super::setting_value::SettingValue;
-use super::{NODES, RedisManagerConfig, fields};
+use super::{NODES, RedisManagerConfig, names};
 use crate::builder::RedisManagerBuilder;
+use crate::setting_value::SettingValue;
 
 const PREFIX: &str = "REDIS_MANAGER_";
 const URL: &str = "REDIS_URL";
-const USE_CLUSTER: &str = "USE_REDIS_CLUSTER";
 
-/// Variables without the prefix, and what they set; the lengths are in seconds.
-const COUNTS: [(&str, &str); 1] = [("MAX_CONNECTION_SIZE", "max_connection_size")];
+/// Variables without the prefix, and what they set.
+const SHORT: [(&str, &str); 3] =
+    [(URL, NODES), ("MAX_CONNECTION_SIZE", "max_connection_size"), ("USE_REDIS_CLUSTER", "use_cluster")];
+/// The same, of lengths in seconds.
 const SECONDS: [(&str, &str); 3] = [
     ("HEALTH_CHECK_INTERVAL", "health_check_interval"),
     ("CLEANUP_INTERVAL", "cleanup_interval"),
@@ -51,40 +52,22 @@ impl RedisManagerConfig {
             let text = SettingValue::Text(value);
             if let Some(rest) = variable.strip_prefix(PREFIX) {
                 config.set_value(&setting_of(rest), text, Some(variable))?;
-            } else if variable == URL {
-                plain.set_value(NODES, text, Some(variable))?;
-            } else if let Some((_, name)) = COUNTS.iter().find(|(known, _)| *known == variable) {
+            } else if let Some((_, name)) = SHORT.iter().find(|(known, _)| *known == variable) {
                 plain.set_value(name, text, Some(variable))?;
             } else if let Some((_, name)) = SECONDS.iter().find(|(known, _)| *known == variable) {
                 let is_bare = text.to_string().parse::<f64>().is_ok();
                 let length = if is_bare { SettingValue::Text(format!("{text}s")) } else { text };
                 plain.set_value(name, length, Some(variable))?;
-            } else if variable == USE_CLUSTER {
-                plain.use_cluster(&text)?;
             }
         }
         Ok(plain.merge(config))
-    }
-
-    #[cfg(feature = "cluster")]
-    fn use_cluster(&mut self, value: &SettingValue) -> Result<(), ConfigError> {
-        self.set_value("use_cluster", value.clone(), Some(String::from(USE_CLUSTER)))
-    }
-
-    #[cfg(not(feature = "cluster"))]
-    fn use_cluster(&mut self, value: &SettingValue) -> Result<(), ConfigError> {
-        if value.switch() == Ok(false) {
-            return Ok(());
-        }
-        let expected = "false: true needs the feature `cluster`";
-        Err(ConfigError::Unreadable { setting: USE_CLUSTER, value: value.to_string(), expected })
     }
 }
 
 /// The setting of a variable, without the prefix; a name that is none stays as it is, in lower case.
 fn setting_of(rest: &str) -> String {
     let name = rest.to_ascii_lowercase();
-    let known = fields().map(|field| field.name).find(|known| known.replace('.', "_") == name);
+    let known = names().find(|known| known.replace('.', "_") == name);
     known.map_or(name, String::from)
 }
 

@@ -4,7 +4,6 @@
 mod deserialize;
 mod environment;
 mod setting_fields;
-mod setting_value;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,8 +14,8 @@ use crate::builder::RedisManagerBuilder;
 use crate::manager::RedisManager;
 use crate::network::Network;
 use crate::redis_node::redact;
-use setting_fields::{Draft, SettingField, fields};
-use setting_value::SettingValue;
+use crate::setting_value::SettingValue;
+use setting_fields::{names, set};
 
 /// The name of the entry with the nodes.
 const NODES: &str = "nodes";
@@ -114,31 +113,24 @@ impl RedisManagerConfig {
 
     /// The same with settings of a builder, which those of this configuration replace.
     pub(super) fn apply(&self, builder: RedisManagerBuilder) -> Result<RedisManagerBuilder, ConfigError> {
-        let mut draft = Draft::of(builder);
-        for field in fields() {
-            if let Some(entry) = self.entries.get(field.name) {
-                draft = read(field, draft, &entry.value).map_err(|error| located(error, entry.origin.as_deref()))?;
-            }
-        }
-        Ok(draft.finish())
+        self.entries.iter().filter(|(name, _)| **name != NODES).try_fold(builder, |builder, (name, entry)| {
+            read(builder, name, &entry.value).map_err(|error| located(error, entry.origin.as_deref()))
+        })
     }
 
     fn set_value(&mut self, name: &str, value: SettingValue, origin: Option<String>) -> Result<(), ConfigError> {
-        let name = if name == NODES {
-            if urls(&value).is_none() {
-                let expected = "a list of URLs";
-                return Err(located(
-                    ConfigError::Unreadable { setting: NODES, value: shown(NODES, &value), expected },
-                    origin.as_deref(),
-                ));
+        let known = names().chain([NODES]).find(|known| *known == name);
+        let checked = match known {
+            None => Err(unknown(name)),
+            Some(NODES) if urls(&value).is_some() => Ok(()),
+            Some(NODES) => {
+                let (value, expected) = (shown(NODES, &value), "a list of URLs");
+                Err(ConfigError::Unreadable { setting: NODES, value, expected })
             }
-            NODES
-        } else {
-            let field = fields().find(|field| field.name == name).ok_or_else(|| located(unknown(name), origin.as_deref()))?;
-            read(field, Draft::of(RedisManager::builder()), &value).map_err(|error| located(error, origin.as_deref()))?;
-            field.name
+            Some(name) => read(RedisManager::builder(), name, &value).map(|_| ()),
         };
-        self.entries.insert(name, ConfigEntry { value, origin });
+        checked.map_err(|error| located(error, origin.as_deref()))?;
+        self.entries.extend(known.map(|name| (name, ConfigEntry { value, origin })));
         Ok(())
     }
 
@@ -162,7 +154,7 @@ impl RedisManagerConfig {
 impl fmt::Display for RedisManagerConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for setting in RedisManager::settings() {
-            if fields().all(|field| field.name != setting.name) {
+            if names().all(|name| name != setting.name) {
                 continue;
             }
             match self.entries.get(setting.name) {
@@ -189,12 +181,9 @@ impl fmt::Debug for RedisManagerConfig {
     }
 }
 
-fn read(field: &SettingField, draft: Draft, value: &SettingValue) -> Result<Draft, ConfigError> {
-    (field.set)(draft, value).map_err(|expected| ConfigError::Unreadable {
-        setting: field.name,
-        value: shown(field.name, value),
-        expected,
-    })
+fn read(builder: RedisManagerBuilder, name: &'static str, value: &SettingValue) -> Result<RedisManagerBuilder, ConfigError> {
+    let set = set(builder, name, value).ok_or_else(|| unknown(name))?;
+    set.map_err(|expected| ConfigError::Unreadable { setting: name, value: shown(name, value), expected })
 }
 
 /// URLs stand between spaces: those of sentinels have commas.
@@ -230,8 +219,11 @@ fn located(error: ConfigError, origin: Option<&str>) -> ConfigError {
 }
 
 fn unknown(name: &str) -> ConfigError {
-    let names = fields().map(|field| field.name).chain([NODES]);
-    let closest = names.map(|known| (distance(name, known), known)).min().filter(|(distance, _)| *distance <= 1 + name.len() / 4);
+    let closest = names()
+        .chain([NODES])
+        .map(|known| (distance(name, known), known))
+        .min()
+        .filter(|(distance, _)| *distance <= 1 + name.len() / 4);
     ConfigError::UnknownSetting { setting: String::from(name), closest: closest.map(|(_, known)| known) }
 }
 

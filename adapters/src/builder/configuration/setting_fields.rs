@@ -4,68 +4,44 @@
 use redis::ProtocolVersion;
 use redis_manager_core::OnNodeDown;
 
-use super::setting_value::{Expected, SettingValue};
 use crate::builder::RedisManagerBuilder;
-#[cfg(feature = "cluster")]
-use crate::deployment::ReadFrom;
-#[cfg(feature = "cluster")]
-use crate::deployment::cluster::ClusterArgs;
-use crate::redis_node::{Handshake, PoolArgs, UnknownCommands};
+use crate::deployment::cluster::ClusterConfig;
+use crate::redis_node::{Handshake, UnknownCommands};
+use crate::setting_value::{Expected, SettingValue};
 use crate::tcp_options::Keepalive;
 #[cfg(feature = "tls-rustls")]
 use crate::tls::{ClientCertificate, Pem};
 
-/// A builder whose arguments are still open.
-pub(super) struct Draft {
-    pub(super) builder: RedisManagerBuilder,
-    pub(super) args: PoolArgs,
-    #[cfg(feature = "cluster")]
-    pub(super) cluster_args: Option<ClusterArgs>,
-}
-
-impl Draft {
-    pub(super) fn of(builder: RedisManagerBuilder) -> Self {
-        let args = builder.args.clone();
-        Self {
-            builder,
-            args,
-            #[cfg(feature = "cluster")]
-            cluster_args: None,
-        }
-    }
-
-    #[cfg(feature = "cluster")]
-    fn cluster(mut self, set: impl FnOnce(ClusterArgs) -> Result<ClusterArgs, Expected>) -> Result<Self, Expected> {
-        self.cluster_args = Some(set(self.cluster_args.take().unwrap_or_default())?);
-        Ok(self)
-    }
-
-    pub(super) fn finish(self) -> RedisManagerBuilder {
-        let builder = self.builder.pool_args(self.args);
-        #[cfg(feature = "cluster")]
-        if let Some(args) = self.cluster_args {
-            return builder.cluster_args(args);
-        }
-        builder
-    }
-}
-
 /// A setting that can be written as text.
-pub(super) struct SettingField {
-    pub(super) name: &'static str,
+struct SettingField {
+    name: &'static str,
     /// Reads the value, and sets it.
-    pub(super) set: fn(Draft, &SettingValue) -> Result<Draft, Expected>,
+    set: fn(RedisManagerBuilder, &SettingValue) -> Result<RedisManagerBuilder, Expected>,
 }
 
-/// All of them.
-pub(super) fn fields() -> impl Iterator<Item = &'static SettingField> {
+/// The names of all of them.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    fields().map(|field| field.name).chain(ClusterConfig::names().iter().copied())
+}
+
+/// Sets the one of this name, if there is one.
+pub(super) fn set(
+    mut builder: RedisManagerBuilder,
+    name: &str,
+    value: &SettingValue,
+) -> Option<Result<RedisManagerBuilder, Expected>> {
+    match fields().find(|field| field.name == name) {
+        Some(field) => Some((field.set)(builder, value)),
+        None => builder.cluster.set_by_name(name, value).map(|set| set.map(|()| builder)),
+    }
+}
+
+fn fields() -> impl Iterator<Item = &'static SettingField> {
     let fields = OF_MANAGER.iter().chain(OF_MANAGER_IN_WORDS).chain(OF_CONNECTIONS).chain(OF_CONNECTIONS_IN_WORDS);
     #[cfg(feature = "tls-rustls")]
     let fields = fields.chain(OF_TLS);
     #[cfg(feature = "tracing")]
     let fields = fields.chain(OF_TRACING);
-    #[cfg(feature = "cluster")]
-    let fields = fields.chain(OF_CLUSTERS);
     fields
 }
 
@@ -74,19 +50,19 @@ macro_rules! of_builder {
     ($($name:ident: $read:ident,)*) => {
         &[$(SettingField {
             name: stringify!($name),
-            set: |draft, value| Ok(Draft { builder: draft.builder.$name(value.$read()?), ..draft }),
+            set: |builder, value| Ok(builder.$name(value.$read()?)),
         },)*]
     };
 }
 
-/// A row for each field of a struct of arguments.
+/// A row for each field of `PoolArgs` that takes one value.
 macro_rules! of_args {
-    ($prefix:literal, $draft:ident => $args:expr; $($name:ident: $read:ident,)*) => {
+    ($($name:ident: $read:ident,)*) => {
         &[$(SettingField {
-            name: concat!($prefix, ".", stringify!($name)),
-            set: |mut $draft, value| {
-                $args.$name = value.$read()?;
-                Ok($draft)
+            name: concat!("pool_args.", stringify!($name)),
+            set: |mut builder, value| {
+                builder.args.$name = value.$read()?;
+                Ok(builder)
             },
         },)*]
     };
@@ -115,22 +91,21 @@ const OF_MANAGER: &[SettingField] = of_builder! {
 const OF_MANAGER_IN_WORDS: &[SettingField] = &[
     SettingField {
         name: "on_node_down",
-        set: |draft, value| {
+        set: |builder, value| {
             let expected = "Wait or FailFast";
             let choice = match value.word(expected)?.as_str() {
                 "wait" => OnNodeDown::Wait,
                 "failfast" => OnNodeDown::FailFast,
                 _ => return Err(expected),
             };
-            Ok(Draft { builder: draft.builder.on_node_down(choice), ..draft })
+            Ok(builder.on_node_down(choice))
         },
     },
     SettingField {
         name: "probe_backoff",
-        set: |draft, value| {
+        set: |builder, value| {
             let [start, with_waiters, without] = value.three("three durations, such as \"50ms, 500ms, 5s\"")?;
-            let builder = draft.builder.probe_backoff(start.duration()?, with_waiters.duration()?, without.duration()?);
-            Ok(Draft { builder, ..draft })
+            Ok(builder.probe_backoff(start.duration()?, with_waiters.duration()?, without.duration()?))
         },
     },
 ];
@@ -141,7 +116,6 @@ const OF_TRACING: &[SettingField] = of_builder! {
 };
 
 const OF_CONNECTIONS: &[SettingField] = of_args! {
-    "pool_args", draft => draft.args;
     connect_timeout: duration,
     dial_timeout: duration,
     command_timeout: duration,
@@ -153,52 +127,56 @@ const OF_CONNECTIONS: &[SettingField] = of_args! {
 const OF_CONNECTIONS_IN_WORDS: &[SettingField] = &[
     SettingField {
         name: "pool_args.keepalive",
-        set: |draft, value| {
+        set: |mut builder, value| {
             let keepalive = if value.is_none() { None } else { Some(keepalive(value)?) };
-            Ok(Draft { args: draft.args.keepalive(keepalive), ..draft })
+            builder.args.keepalive = keepalive;
+            Ok(builder)
         },
     },
     SettingField {
         name: "pool_args.tcp_user_timeout",
-        set: |draft, value| {
+        set: |mut builder, value| {
             let timeout = if value.is_none() { None } else { Some(value.duration()?) };
-            Ok(Draft { args: draft.args.tcp_user_timeout(timeout), ..draft })
+            builder.args.tcp_user_timeout = timeout;
+            Ok(builder)
         },
     },
     SettingField {
         name: "pool_args.protocol",
-        set: |draft, value| {
+        set: |mut builder, value| {
             let expected = "RESP2 or RESP3";
             let protocol = match value.word(expected)?.as_str() {
                 "resp2" | "2" => ProtocolVersion::RESP2,
                 "resp3" | "3" => ProtocolVersion::RESP3,
                 _ => return Err(expected),
             };
-            Ok(Draft { args: draft.args.protocol(protocol), ..draft })
+            builder.args.protocol = protocol;
+            Ok(builder)
         },
     },
     SettingField {
         name: "pool_args.handshake",
-        set: |draft, value| {
+        set: |mut builder, value| {
             let expected = "Full or Least";
             let handshake = match value.word(expected)?.as_str() {
                 "full" => Handshake::Full,
                 "least" => Handshake::Least,
                 _ => return Err(expected),
             };
-            Ok(Draft { args: draft.args.handshake(handshake), ..draft })
+            builder.args.handshake = handshake;
+            Ok(builder)
         },
     },
     SettingField {
         name: "pool_args.client_name",
-        set: |mut draft, value| {
-            draft.args.client_name = if value.is_none() { None } else { Some(value.string()?) };
-            Ok(draft)
+        set: |mut builder, value| {
+            builder.args.client_name = if value.is_none() { None } else { Some(value.string()?) };
+            Ok(builder)
         },
     },
     SettingField {
         name: "pool_args.unknown_commands",
-        set: |draft, value| {
+        set: |mut builder, value| {
             let expected = "Check, Trust or Refuse";
             let unknown_commands = match value.word(expected)?.as_str() {
                 "check" => UnknownCommands::Check,
@@ -206,7 +184,8 @@ const OF_CONNECTIONS_IN_WORDS: &[SettingField] = &[
                 "refuse" => UnknownCommands::Refuse,
                 _ => return Err(expected),
             };
-            Ok(Draft { args: draft.args.unknown_commands(unknown_commands), ..draft })
+            builder.args.unknown_commands = unknown_commands;
+            Ok(builder)
         },
     },
 ];
@@ -219,88 +198,33 @@ fn keepalive(value: &SettingValue) -> Result<Keepalive, Expected> {
 
 #[cfg(feature = "tls-rustls")]
 const OF_TLS: &[SettingField] = &[
-    SettingField {
-        name: "allow_insecure_tls",
-        set: |draft, value| Ok(Draft { builder: draft.builder.allow_insecure_tls(value.switch()?), ..draft }),
-    },
+    SettingField { name: "allow_insecure_tls", set: |builder, value| Ok(builder.allow_insecure_tls(value.switch()?)) },
     SettingField {
         name: "pool_args.tls.ca_certificates",
-        set: |mut draft, value| {
-            draft.args.tls.ca_certificates = if value.is_none() { None } else { Some(Pem::file(value.string()?)) };
-            Ok(draft)
+        set: |mut builder, value| {
+            builder.args.tls.ca_certificates = if value.is_none() { None } else { Some(Pem::file(value.string()?)) };
+            Ok(builder)
         },
     },
     SettingField {
         name: "pool_args.tls.client_certificate",
-        set: |mut draft, value| {
+        set: |mut builder, value| {
             let expected = "the path of the certificate and that of its key, or none";
-            draft.args.tls.client_certificate = match value.is_none() {
+            builder.args.tls.client_certificate = match value.is_none() {
                 true => None,
                 false => {
                     let [certificates, key]: [String; 2] = value.items(expected)?.try_into().map_err(|_| expected)?;
                     Some(ClientCertificate::new(Pem::file(certificates), Pem::file(key)))
                 }
             };
-            Ok(draft)
+            Ok(builder)
         },
     },
     SettingField {
         name: "pool_args.tls.server_name",
-        set: |mut draft, value| {
-            draft.args.tls.server_name = if value.is_none() { None } else { Some(value.string()?) };
-            Ok(draft)
+        set: |mut builder, value| {
+            builder.args.tls.server_name = if value.is_none() { None } else { Some(value.string()?) };
+            Ok(builder)
         },
     },
 ];
-
-#[cfg(feature = "cluster")]
-const OF_CLUSTERS: &[SettingField] = &[
-    SettingField {
-        name: "use_cluster",
-        set: |draft, value| Ok(Draft { builder: draft.builder.use_cluster(value.switch()?), ..draft }),
-    },
-    SettingField {
-        name: "startup_nodes",
-        set: |draft, value| Ok(Draft { builder: draft.builder.startup_nodes(value.items("one or more URLs")?), ..draft }),
-    },
-    SettingField {
-        name: "cluster_args.require_full_coverage",
-        set: |draft, value| draft.cluster(|args| Ok(args.require_full_coverage(value.switch()?))),
-    },
-    SettingField {
-        name: "cluster_args.read_from_replicas",
-        set: |draft, value| draft.cluster(|args| Ok(args.read_from_replicas(value.switch()?))),
-    },
-    SettingField {
-        name: "cluster_args.read_from",
-        set: |draft, value| draft.cluster(|args| Ok(args.read_from(read_from(value)?))),
-    },
-    SettingField { name: "cluster_args.retries", set: |draft, value| draft.cluster(|args| Ok(args.retries(value.count_u32()?))) },
-    SettingField {
-        name: "cluster_args.topology_refresh_interval",
-        set: |draft, value| draft.cluster(|args| Ok(args.topology_refresh_interval(value.duration()?))),
-    },
-    SettingField {
-        name: "cluster_args.node_check_interval",
-        set: |draft, value| draft.cluster(|args| Ok(args.node_check_interval(value.duration()?))),
-    },
-];
-
-#[cfg(feature = "cluster")]
-fn read_from(value: &SettingValue) -> Result<ReadFrom, Expected> {
-    let expected = "primary, prefer replica, replica, any, or zone and its name";
-    let text = value.string()?;
-    if let Some((word, zone)) = text.split_once(' ')
-        && word.eq_ignore_ascii_case("zone")
-        && !zone.trim().is_empty()
-    {
-        return Ok(ReadFrom::Zone(String::from(zone.trim())));
-    }
-    match value.word(expected)?.as_str() {
-        "primary" => Ok(ReadFrom::Primary),
-        "preferreplica" => Ok(ReadFrom::PreferReplica),
-        "replica" => Ok(ReadFrom::Replica),
-        "any" => Ok(ReadFrom::Any),
-        _ => Err(expected),
-    }
-}

@@ -64,7 +64,7 @@ fn every_setting_can_be_set_by_name_and_by_variable_and_wrong_values_name_it() {
             assert!(message.starts_with(&format!("{variable}: {} is \"perhaps\": expected ", setting.name)), "{message}");
         }
     }
-    assert_eq!(seen.len(), fields().count(), "a row for no setting");
+    assert_eq!(seen.len(), names().count(), "a row for no setting");
 }
 
 /// Guards against: unknown names that are passed over.

@@ -10,7 +10,9 @@ use crate::deployment::cluster::args::ClusterArgs;
 use crate::deployment::cluster::cluster_mode::ClusterMode;
 use crate::deployment::cluster::cluster_name::ClusterPlan;
 use crate::deployment::interface::OpenByName;
+use crate::deployment::read_from::ReadFrom;
 use crate::redis_node::{Address, Tls, redact};
+use crate::setting_value::{Expected, SettingValue};
 
 /// The builder's settings about clusters.
 #[derive(Clone, Default)]
@@ -31,10 +33,35 @@ impl fmt::Debug for ClusterConfig {
 }
 
 impl ClusterConfig {
-    /// Cluster mode as the environment sets it.
-    pub(crate) fn set_from_environment(&mut self, use_cluster: bool) -> Result<(), ConfigError> {
-        self.use_cluster = use_cluster;
-        Ok(())
+    /// The settings that can be written as text, by their names in the table of settings.
+    pub(crate) fn names() -> &'static [&'static str] {
+        &[
+            "use_cluster",
+            "startup_nodes",
+            "cluster_args.require_full_coverage",
+            "cluster_args.read_from_replicas",
+            "cluster_args.read_from",
+            "cluster_args.retries",
+            "cluster_args.topology_refresh_interval",
+            "cluster_args.node_check_interval",
+        ]
+    }
+
+    /// Sets the one of this name, if there is one.
+    pub(crate) fn set_by_name(&mut self, name: &str, value: &SettingValue) -> Option<Result<(), Expected>> {
+        let mut args = self.args.clone().unwrap_or_default();
+        let set = match name {
+            "use_cluster" => return Some(value.switch().map(|on| self.use_cluster = on)),
+            "startup_nodes" => return Some(value.items("one or more URLs").map(|urls| self.startup_nodes = urls)),
+            "cluster_args.require_full_coverage" => value.switch().map(|on| args.require_full_coverage = on),
+            "cluster_args.read_from_replicas" => value.switch().map(|on| args.read_from_replicas = on),
+            "cluster_args.read_from" => read_from(value).map(|from| args.read_from = from),
+            "cluster_args.retries" => value.count_u32().map(|times| args.retries = times),
+            "cluster_args.topology_refresh_interval" => value.duration().map(|length| args.topology_refresh_interval = length),
+            "cluster_args.node_check_interval" => value.duration().map(|length| args.node_check_interval = length),
+            _ => return None,
+        };
+        Some(set.map(|()| self.args = Some(args)))
     }
 
     /// The rows of the table of settings.
@@ -56,6 +83,24 @@ impl ClusterConfig {
                 Ok(Some(Arc::new(ClusterMode::new(plan))))
             }
         }
+    }
+}
+
+fn read_from(value: &SettingValue) -> Result<ReadFrom, Expected> {
+    let expected = "primary, prefer replica, replica, any, or zone and its name";
+    let text = value.string()?;
+    if let Some((word, zone)) = text.split_once(' ')
+        && word.eq_ignore_ascii_case("zone")
+        && !zone.trim().is_empty()
+    {
+        return Ok(ReadFrom::Zone(String::from(zone.trim())));
+    }
+    match value.word(expected)?.as_str() {
+        "primary" => Ok(ReadFrom::Primary),
+        "preferreplica" => Ok(ReadFrom::PreferReplica),
+        "replica" => Ok(ReadFrom::Replica),
+        "any" => Ok(ReadFrom::Any),
+        _ => Err(expected),
     }
 }
 

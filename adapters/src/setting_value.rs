@@ -4,11 +4,11 @@ use std::fmt;
 use std::time::Duration;
 
 /// What would have been understood.
-pub(super) type Expected = &'static str;
+pub(crate) type Expected = &'static str;
 
 /// A value before it is known what it is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum SettingValue {
+pub(crate) enum SettingValue {
     /// A text, a number or a switch.
     Text(String),
     List(Vec<String>),
@@ -28,7 +28,7 @@ impl SettingValue {
     }
 
     /// Whether it is a null, or says `none`.
-    pub(super) fn is_none(&self) -> bool {
+    pub(crate) fn is_none(&self) -> bool {
         match self {
             Self::Absent => true,
             Self::Text(text) => text.trim().eq_ignore_ascii_case("none"),
@@ -36,17 +36,17 @@ impl SettingValue {
         }
     }
 
-    pub(super) fn count(&self) -> Result<usize, Expected> {
+    pub(crate) fn count(&self) -> Result<usize, Expected> {
         let expected = "a whole number";
         self.text(expected)?.replace('_', "").parse().map_err(|_| expected)
     }
 
-    pub(super) fn count_u32(&self) -> Result<u32, Expected> {
+    pub(crate) fn count_u32(&self) -> Result<u32, Expected> {
         let expected = "a whole number";
         u32::try_from(self.count()?).map_err(|_| expected)
     }
 
-    pub(super) fn switch(&self) -> Result<bool, Expected> {
+    pub(crate) fn switch(&self) -> Result<bool, Expected> {
         let expected = "true or false";
         match self.text(expected)?.to_ascii_lowercase().as_str() {
             "true" | "1" | "yes" | "on" => Ok(true),
@@ -55,22 +55,22 @@ impl SettingValue {
         }
     }
 
-    pub(super) fn duration(&self) -> Result<Duration, Expected> {
+    pub(crate) fn duration(&self) -> Result<Duration, Expected> {
         duration_of(self.text(LENGTH)?).ok_or(LENGTH)
     }
 
-    pub(super) fn string(&self) -> Result<String, Expected> {
+    pub(crate) fn string(&self) -> Result<String, Expected> {
         self.text("a text").map(String::from)
     }
 
     /// A word of a choice: lower case, without what only separates.
-    pub(super) fn word(&self, expected: Expected) -> Result<String, Expected> {
+    pub(crate) fn word(&self, expected: Expected) -> Result<String, Expected> {
         let text = self.text(expected)?;
         Ok(text.chars().filter(|letter| !matches!(letter, '_' | '-' | ' ')).flat_map(char::to_lowercase).collect())
     }
 
     /// The parts of a list; of a text, what stands between commas, slashes with spaces around them, or spaces.
-    pub(super) fn items(&self, expected: Expected) -> Result<Vec<String>, Expected> {
+    pub(crate) fn items(&self, expected: Expected) -> Result<Vec<String>, Expected> {
         match self {
             Self::List(items) => Ok(items.iter().map(|item| String::from(item.trim())).collect()),
             Self::Text(text) => {
@@ -82,7 +82,7 @@ impl SettingValue {
     }
 
     /// Three durations, or two of them and a count.
-    pub(super) fn three(&self, expected: Expected) -> Result<[SettingValue; 3], Expected> {
+    pub(crate) fn three(&self, expected: Expected) -> Result<[SettingValue; 3], Expected> {
         let items: Vec<_> = self.items(expected)?.into_iter().map(SettingValue::Text).collect();
         items.try_into().map_err(|_| expected)
     }
