@@ -8,8 +8,8 @@ use socket2::SockRef;
 pub enum Peeked {
     /// Nothing, or it is not known.
     Nothing,
-    /// Bytes.
-    Data,
+    /// As many bytes, counted up to 64.
+    Data(usize),
     /// The end of the stream, or an error.
     End,
 }
@@ -30,10 +30,9 @@ pub type BoxStream = Box<dyn Stream>;
 /// Peeks at a socket that does not block: one system call.
 #[cfg(unix)]
 pub(crate) fn peek(socket: &SockRef<'_>) -> Peeked {
-    let mut byte = [std::mem::MaybeUninit::uninit()];
-    match socket.peek(&mut byte) {
+    match socket.peek(&mut [std::mem::MaybeUninit::uninit(); 64]) {
         Ok(0) => Peeked::End,
-        Ok(_) => Peeked::Data,
+        Ok(bytes) => Peeked::Data(bytes),
         Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::Interrupted) => Peeked::Nothing,
         Err(_) => Peeked::End,
     }

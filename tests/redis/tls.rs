@@ -21,6 +21,7 @@ on_every_runtime! {
     a_server_that_comes_back_is_connected_to_again needs Tls;
     a_server_whose_certificate_goes_bad_is_told_to_all_who_wait_and_probed_on needs Tls;
     leases_end_as_without_tls needs Tls;
+    an_orderly_end_that_the_runtime_has_not_noticed_is_seen needs Tls;
     what_cannot_be_read_is_named_by_build;
 }
 
@@ -304,4 +305,28 @@ async fn what_cannot_be_read_is_named_by_build(runtime: impl Network + Clone) {
     }
     let error = with(&|tls| tls.server_name = Some(String::from("not a name")));
     assert!(matches!(error, ConfigError::Unreadable { setting: "tls.server_name", .. }), "{error:?}");
+}
+
+/// On one thread the runtime has no time to notice the end. Session tickets that wait to be read are no end.
+///
+/// Guards against: any data of TLS taken for a ticket.
+async fn an_orderly_end_that_the_runtime_has_not_noticed_is_seen(runtime: impl Network + Clone) {
+    for args in [&NO_CLIENT_CERTIFICATES[..], &ONLY_TLS_1_2] {
+        let (authority, server) = server_with(args);
+        let url = server.tls_url();
+        let manager = manager_with(one_pool(2).min_idle(0).pool_args(trusting(&authority)), &url, runtime.clone()).await;
+        for _ in 0..5 {
+            drop(manager.get_client(&url).await.expect("a client"));
+            until(&runtime, "one idles", || status(&manager).idle > 0).await;
+            std::thread::sleep(10 * MS);
+            assert!(manager.try_get_client(&url).is_ok(), "it is alive");
+            until(&runtime, "it idles again", || status(&manager).idle > 0).await;
+            // No other one can be opened meanwhile.
+            server.command(&["CONFIG", "SET", "maxclients", "1"]);
+            server.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+            std::thread::sleep(10 * MS);
+            assert!(manager.try_get_client(&url).is_err(), "there is none to lend");
+            server.command(&["CONFIG", "SET", "maxclients", "1000"]);
+        }
+    }
 }

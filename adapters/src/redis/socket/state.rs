@@ -124,7 +124,7 @@ impl SocketState {
     pub(super) fn is_found_dead(&self) -> bool {
         match self.stream.as_ref().map(|stream| stream.peek()) {
             None | Some(Peeked::End) => true,
-            Some(Peeked::Data) => self.machine.in_flight() == 0 && !self.machine.is_open_ended(),
+            Some(Peeked::Data(_)) => self.machine.in_flight() == 0 && !self.machine.is_open_ended(),
             Some(Peeked::Nothing) => false,
         }
     }

@@ -42,6 +42,10 @@ impl TlsVerdict {
     }
 }
 
+/// Bytes of an alert on the wire: the head of a record (5), the nonce that AES-GCM has in TLS 1.2 (8), the alert (2), and the
+/// tag (16).
+const LONGEST_ALERT: usize = 31;
+
 /// See [`TlsVerdict`].
 pub(super) struct WatchedStream {
     stream: TlsStream<BoxStream>,
@@ -55,11 +59,11 @@ impl WatchedStream {
 }
 
 impl Stream for WatchedStream {
-    /// What has come may be no more than a message of TLS.
+    /// What has come may be no more than a session ticket. An orderly end begins with an alert, which is shorter than that.
     fn peek(&self) -> Peeked {
         match self.stream.get_ref().0.peek() {
-            Peeked::Data | Peeked::Nothing => Peeked::Nothing,
-            Peeked::End => Peeked::End,
+            Peeked::Data(bytes) if bytes > LONGEST_ALERT => Peeked::Nothing,
+            peeked @ (Peeked::Data(_) | Peeked::Nothing | Peeked::End) => peeked,
         }
     }
 }
