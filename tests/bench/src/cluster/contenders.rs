@@ -24,6 +24,7 @@ pub(super) const OURS_ROUTED: &str = "redis-manager, shared client";
 pub(super) const OURS_LENT: &str = "redis-manager, get_client + GET";
 pub(super) const LEASE_FOR_KEY: &str = "redis-manager, get_client_for_key + GET";
 pub(super) const LEASE_OF_NODE: &str = "redis-manager, get_client + GET on one node";
+pub(super) const LEASE_OF_THREE: &str = "redis-manager, get_client + GET on three nodes";
 pub(super) const REDIS_RS: &str = "redis cluster_async";
 pub(super) const FRED: &str = "fred, clustered";
 pub(super) const RUSTIS: &str = "rustis, clustered";
@@ -32,12 +33,14 @@ fn key(number: usize) -> String {
     format!("bench:{number}")
 }
 
-/// Sets all keys, here and there.
-pub(super) fn fill(cluster: &TestCluster, node: &RedisServer) {
+/// Sets all keys, in the cluster and on each of the nodes.
+pub(super) fn fill(cluster: &TestCluster, nodes: &[RedisServer]) {
     for number in 0..KEYS {
         let (key, value) = (key(number), "x".repeat(100));
         cluster.primary_of(&key).command(&["SET", &key, &value]);
-        node.command(&["SET", &key, &value]);
+        for node in nodes {
+            node.command(&["SET", &key, &value]);
+        }
     }
 }
 
@@ -101,13 +104,19 @@ pub(super) async fn single(handle: &Handle, urls: Vec<String>) -> Result<Vec<Rac
     ])
 }
 
-pub(super) async fn leases(handle: &Handle, urls: Vec<String>, node: String) -> Result<Vec<RaceContender>, Refusal> {
+pub(super) async fn leases(handle: &Handle, urls: Vec<String>, nodes: Vec<String>) -> Result<Vec<RaceContender>, Refusal> {
     let of_cluster = manager(handle, urls).await?;
     let of_node = handle.build(RedisManager::builder().max_connection_size(48).max_pools_per_node(1));
-    of_node.add_node_pool(&node).await?;
+    let of_three = handle.build(RedisManager::builder().max_connection_size(16).max_pools_per_node(1));
+    of_node.add_node_pool(&nodes[0]).await?;
+    for node in &nodes {
+        of_three.add_node_pool(node).await?;
+    }
+    let (one, three) = (Arc::new(vec![nodes[0].clone()]), Arc::new(nodes));
     Ok(vec![
         RaceContender::new(LEASE_FOR_KEY, LentForKey { manager: of_cluster, keys: KeysInTurn::new() }),
-        RaceContender::new(LEASE_OF_NODE, LentOfNode { manager: of_node, node, keys: KeysInTurn::new() }),
+        RaceContender::new(LEASE_OF_NODE, LentOfNodes { manager: of_node, nodes: one, keys: KeysInTurn::new() }),
+        RaceContender::new(LEASE_OF_THREE, LentOfNodes { manager: of_three, nodes: three, keys: KeysInTurn::new() }),
     ])
 }
 
@@ -122,16 +131,21 @@ pub(super) async fn batches(handle: &Handle, urls: Vec<String>, batch: Batch) ->
     let keys = KeysInTurn::new;
     let manager = manager(handle, urls.clone()).await?;
     let shared: SharedClient = manager.get_shared_client(NAME).await?;
-    let crate_client = redis::cluster::ClusterClient::new(urls.clone())?.get_async_connection().await?;
-    let mut all = vec![
-        RaceContender::new(OURS_ROUTED, InBatches { client: HeldClient(shared, manager), keys: keys(), batch }),
-        RaceContender::new(REDIS_RS, InBatches { client: crate_client, keys: keys(), batch }),
-    ];
-    all.push(match batch {
-        Batch::Pipeline => RaceContender::new(FRED, FredPipelines { client: fred_client(&urls).await?, keys: keys() }),
-        Batch::MultiGet => RaceContender::new(RUSTIS, RustisBatches { client: rustis_client(&urls).await?, keys: keys() }),
-    });
-    Ok(all)
+    let ours = RaceContender::new(OURS_ROUTED, InBatches { client: HeldClient(shared, manager), keys: keys(), batch });
+    Ok(match batch {
+        // The redis crate refuses pipelines over several slots.
+        Batch::Pipeline => {
+            vec![ours, RaceContender::new(FRED, FredPipelines { client: fred_client(&urls).await?, keys: keys() })]
+        }
+        Batch::MultiGet => {
+            let crate_client = redis::cluster::ClusterClient::new(urls.clone())?.get_async_connection().await?;
+            vec![
+                ours,
+                RaceContender::new(REDIS_RS, InBatches { client: crate_client, keys: keys(), batch }),
+                RaceContender::new(RUSTIS, RustisBatches { client: rustis_client(&urls).await?, keys: keys() }),
+            ]
+        }
+    })
 }
 
 /// A client that keeps its manager.
@@ -200,16 +214,17 @@ impl GetLoad for LentForKey {
 }
 
 #[derive(Clone)]
-struct LentOfNode {
+struct LentOfNodes {
     manager: RedisManager,
-    node: String,
+    /// Each has all keys.
+    nodes: Arc<Vec<String>>,
     keys: KeysInTurn,
 }
 
-impl GetLoad for LentOfNode {
+impl GetLoad for LentOfNodes {
     async fn get(&mut self) -> Result<Vec<u8>, Refusal> {
         let key = self.keys.next();
-        let mut client = self.manager.get_client(&self.node).await?;
+        let mut client = self.manager.get_client(&self.nodes[key % self.nodes.len()]).await?;
         Ok(redis::cmd("GET").arg(&self.keys.keys[key]).query_async(&mut client).await?)
     }
 }
