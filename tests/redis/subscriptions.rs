@@ -5,7 +5,7 @@ use redis_manager::PoolArgs;
 use redis_manager::runtime::Network;
 use redis_manager_tests::on_every_runtime;
 use redis_manager_tests::redis_server::RedisServer;
-use redis_manager_tests::tasks::until;
+use redis_manager_tests::tasks::{until, within};
 
 use crate::{MS, assert_full_capacity, manager_of, one_pool, status};
 
@@ -122,7 +122,7 @@ async fn subscriptions_need_resp3(runtime: impl Network + Clone) {
 /// Guards against: invalidations that are passed over as other pushes are.
 async fn invalidations_of_a_tracking_connection_are_pushes(runtime: impl Network + Clone) {
     let server = RedisServer::start();
-    let manager = manager_of(&server, 1, runtime).await;
+    let manager = manager_of(&server, 1, runtime.clone()).await;
     let mut client = manager.get_client(&server.url()).await.expect("a client");
     let tracking = redis::cmd("CLIENT").arg(&["TRACKING", "ON", "BCAST", "PREFIX", "user:"]).to_owned();
     let () = tracking.query_async(&mut client).await.expect("it is tracked");
@@ -132,7 +132,7 @@ async fn invalidations_of_a_tracking_connection_are_pushes(runtime: impl Network
     }
     server.command(&["FLUSHALL"]);
     for data in [Value::Array(vec![Value::BulkString(b"user:1".to_vec())]), Value::Nil] {
-        let push = pushes.next_push().await.expect("it has not ended");
+        let push = within(&runtime, 10_000 * MS, pushes.next_push()).await.expect("in time").expect("it has not ended");
         assert_eq!((push.kind, push.data), (PushKind::Invalidate, vec![data]));
     }
     server.command(&["CLIENT", "KILL", "TYPE", "normal"]);
