@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use redis_manager::redis::{self, AsyncCommands, ErrorKind, RedisResult, ServerErrorKind};
+use redis_manager::runtime::{Spawn, Timer};
 use redis_manager::testing::{ClusterShape, FakeCluster, FakeNetwork, FakeRuntime, SlotMigration};
-use redis_manager::{ClusterArgs, RedisErrorExt, RedisManager, Sent, SharedClient};
+use redis_manager::{ClusterArgs, GetClientError, RedisErrorExt, RedisManager, Sent, SharedClient};
 
 use crate::story::{MS, SECOND, SEEDS, quiet_builder};
 
@@ -165,5 +166,42 @@ fn k5_a_request_for_three_nodes_of_which_one_is_silent_tells_that_and_ends_in_it
         let appended = [0, 1, 2].map(|number| story.cluster.node(number).count_of("APPEND"));
         assert_eq!(appended, [1, 0, 1], "seed {seed}: the others have got theirs");
         assert_eq!(told.was_sent(), Sent::Unknown, "seed {seed}: {told}");
+    }
+}
+
+/// Guards against: a caller that waits on under a name that was closed, because the cluster is open under another one.
+#[test]
+fn e1_a_caller_that_waits_under_a_name_that_is_closed_learns_that_at_once() {
+    for seed in SEEDS {
+        let runtime = FakeRuntime::new(seed);
+        let network = FakeNetwork::new(&runtime);
+        let cluster = FakeCluster::start(&network, ClusterShape::default()).expect("free addresses");
+        let builder = quiet_builder(2).use_cluster(true).startup_nodes(cluster.urls());
+        let manager = builder.build(network.clone()).expect("valid settings");
+        for name in ["one", "two"] {
+            runtime.block_on(manager.add_node_pool(name)).expect("the cluster is up");
+        }
+        let address = cluster.addresses()[0].to_string();
+        for of_node in [false, true] {
+            let get = async |name: &str| match of_node {
+                true => manager.get_client_of_node_timeout(name, &address, 5 * SECOND).await,
+                false => manager.get_client_for_key_timeout(name, "b", 5 * SECOND).await,
+            };
+            runtime.block_on(manager.add_node_pool("one")).expect("the cluster is up");
+            // The other one is that of the shared clients.
+            let held = runtime.block_on(get("two")).expect("one is left");
+            let (closing, sleep) = (manager.clone(), network.sleep(SECOND));
+            runtime.spawn(Box::pin(async move {
+                sleep.await;
+                closing.close_node_pools("one").await;
+            }));
+            let begun_at = runtime.now();
+            let refused = runtime.block_on(get("one"));
+            assert!(matches!(refused, Err(GetClientError::Closed { .. })), "seed {seed}: {refused:?}");
+            let waited = runtime.now().saturating_duration_since(begun_at);
+            assert!(waited < SECOND + MS, "seed {seed}: {waited:?}");
+            drop(held);
+            drop(runtime.block_on(get("two")).expect("the cluster is open under this name"));
+        }
     }
 }

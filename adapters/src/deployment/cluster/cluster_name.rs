@@ -187,17 +187,11 @@ impl Deployment for ClusterName {
     }
 
     fn get_client_for_key<'a>(&'a self, key: &'a [u8], timeout: Duration) -> Lending<'a, Client> {
-        Box::pin(async move {
-            self.check_name()?;
-            self.cluster.lend(&self.state.shown, slot_of(key), timeout).await.map(Client::new)
-        })
+        Box::pin(async move { self.cluster.lend(&self.state, slot_of(key), timeout).await.map(Client::new) })
     }
 
     fn get_client_of_node<'a>(&'a self, address: &'a str, timeout: Duration) -> Lending<'a, Client> {
-        Box::pin(async move {
-            self.check_name()?;
-            self.cluster.lend_of_node(address, timeout).await.map(Client::new)
-        })
+        Box::pin(async move { self.cluster.lend_of_node(&self.state, address, timeout).await.map(Client::new) })
     }
 
     fn scan(&self, options: ScanOptions) -> Result<Option<Box<dyn KeySource>>, GetClientError> {
