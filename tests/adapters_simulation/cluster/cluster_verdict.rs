@@ -111,9 +111,11 @@ fn are_there(world: &ClusterWorld, keys: &[String], aftermath: &Aftermath) -> Re
             counts.incr(key, 0);
         }
         let mut counted: RedisResult<Vec<u64>> = world.runtime.block_on(counts.query_async(&mut client));
-        if counted.is_err() {
-            // Perhaps only now a half open connection to a node that had vanished was found.
-            counted = world.runtime.block_on(counts.query_async(&mut client));
+        // Each half open connection to a node that had vanished is found when it is used.
+        for _ in 0..POOL_SIZE {
+            if counted.is_err() {
+                counted = world.runtime.block_on(counts.query_async(&mut client));
+            }
         }
         let counts = match counted {
             Ok(counts) => counts.into_iter().map(Ok).collect(),

@@ -7,8 +7,8 @@ use redis_manager::testing::{ClusterShape, FakeCluster, FakeNetwork, FakeRuntime
 use redis_manager::{ClusterArgs, Health, RedisManager};
 use redis_manager_tests::cluster::slot_of;
 
-use crate::cluster::cluster_story::{CLUSTER, StoryCluster, slow_shape};
-use crate::story::{MS, SECOND, SEEDS};
+use crate::cluster::cluster_story::{CLUSTER, SEEDS, StoryCluster, slow_shape};
+use crate::story::{MS, SECOND};
 
 /// A cluster whose nodes were moved to these addresses before anything was added.
 fn moved_story(seed: u64, shape: ClusterShape, address: impl Fn(usize) -> SocketAddr) -> StoryCluster {

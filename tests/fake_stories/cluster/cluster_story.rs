@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +13,9 @@ use redis_manager::{ClusterArgs, NodeHandle, RedisManager, RedisManagerBuilder, 
 use redis_manager_tests::cluster::slot_of;
 
 use crate::story::{MS, SECOND, Spawned, spawn, timed};
+
+/// The seeds that a story of a cluster is told with: fewer than others, because each takes longer.
+pub(crate) const SEEDS: Range<u64> = 0..5;
 
 /// The name of the cluster in the manager.
 pub(crate) const CLUSTER: &str = "orders";

@@ -4,8 +4,8 @@ use redis_manager::redis::{self, AsyncCommands, RedisResult, Value};
 use redis_manager::testing::SlotMigration;
 use redis_manager::{ClusterArgs, GetClientError, ReadFrom, ScanOptions};
 
-use crate::cluster::cluster_story::{CLUSTER, StoryCluster, StoryWriter, slow_shape};
-use crate::story::{MS, SECOND, SEEDS, command};
+use crate::cluster::cluster_story::{CLUSTER, SEEDS, StoryCluster, StoryWriter, slow_shape};
+use crate::story::{MS, SECOND, command};
 
 /// What is under way when the cluster is closed.
 const WORDS: [&str; 6] = ["SET key 1", "MGET a b c d e f", "PING", "DBSIZE", "GET key", "MSET a 1 b 2 c 3 d 4"];

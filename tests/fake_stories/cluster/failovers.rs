@@ -6,8 +6,8 @@ use redis_manager::redis::{self, AsyncCommands, RedisResult};
 use redis_manager::{ClusterArgs, GetClientError, Health, RedisErrorExt, Sent};
 use redis_manager_tests::cluster::slot_of;
 
-use crate::cluster::cluster_story::{CLUSTER, StoryCluster, StoryWriter, slow_shape};
-use crate::story::{MS, SECOND, SEEDS, command};
+use crate::cluster::cluster_story::{CLUSTER, SEEDS, StoryCluster, StoryWriter, slow_shape};
+use crate::story::{MS, SECOND, command};
 
 #[derive(Clone, Copy, Debug)]
 enum PrimaryEnd {

@@ -4,8 +4,8 @@ use redis_manager::redis::{self, AsyncCommands, RedisResult};
 use redis_manager::testing::{FakeCluster, FakeNetwork, FakeRuntime, FakeUser};
 use redis_manager::{ClusterArgs, Health, RedisManager};
 
-use crate::cluster::cluster_story::{CLUSTER, StoryCluster, StoryWriter, slow_shape};
-use crate::story::{SECOND, SEEDS};
+use crate::cluster::cluster_story::{CLUSTER, SEEDS, StoryCluster, StoryWriter, slow_shape};
+use crate::story::SECOND;
 
 /// Guards against: one of the three words taken for necessary.
 #[test]

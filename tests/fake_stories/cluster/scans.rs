@@ -7,8 +7,8 @@ use redis_manager::redis::{AsyncCommands, RedisResult};
 use redis_manager::runtime::Timer;
 use redis_manager::testing::SlotMigration;
 
-use crate::cluster::cluster_story::{CLUSTER, StoryCluster};
-use crate::story::{MS, SECOND, SEEDS};
+use crate::cluster::cluster_story::{CLUSTER, SEEDS, StoryCluster};
+use crate::story::{MS, SECOND};
 
 /// What changes during the scan.
 #[derive(Clone, Copy, Debug)]

@@ -4,8 +4,8 @@ use redis_manager::redis::{AsyncCommands, RedisResult};
 use redis_manager::testing::FakeCluster;
 use redis_manager::{ClusterArgs, Health, RedisManager};
 
-use crate::cluster::cluster_story::{StoryCluster, slow_shape};
-use crate::story::{MS, SECOND, SEEDS, timed};
+use crate::cluster::cluster_story::{SEEDS, StoryCluster, slow_shape};
+use crate::story::{MS, SECOND, timed};
 
 /// Startup nodes of two clusters are one mistake: the answer is one of the two, not a mixture that changes with each question.
 #[test]
