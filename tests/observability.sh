@@ -1,6 +1,6 @@
 #!/bin/sh
 # The testbench with a real Prometheus and a real browser: every expression of the dashboard and of the alarms has data, each
-# alarm fires in its fault and in no other, and the page shows a kill. Installs Debian's packages where they are missing.
+# alarm fires in its fault and in no other, and the page shows a kill; the page of live_feed shows the gap of a kill. Installs Debian's packages where they are missing.
 #   tests/observability.sh [SCREENSHOT.png]
 
 set -eu
@@ -22,6 +22,7 @@ if [ -n "$missing" ]; then
 fi
 
 promtool check rules examples/prometheus/alarms.yml
-cargo build --locked -p redis-manager-examples --example testbench
+cargo build --locked -p redis-manager-examples --example testbench --example live_feed
 mkdir -p "$(dirname "$screenshot")"
+python3 tests/observability/live_feed.py "$target/debug/examples/live_feed"
 exec python3 tests/observability/check.py "$target/debug/examples/testbench" "$screenshot"
