@@ -1,5 +1,5 @@
 //! A failover by sentinels, half a second by half a second: a primary, two replicas and three sentinels are started, a load runs,
-//! the primary is killed, and a replica takes its place.
+//! the primary is killed, and a replica takes its place. Exits with an error if writes do not go on.
 //!
 //! Needs a `redis-server` on the PATH, and says so if there is none.
 
@@ -18,6 +18,8 @@ const NAME: &str = "orders";
 const WRITERS: usize = 8;
 const STEP: Duration = Duration::from_millis(500);
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(1);
+/// Steps without a failover after which it gives up.
+const LONGEST: u32 = 40;
 
 /// What the writers saw since the last step.
 #[derive(Default)]
@@ -61,20 +63,25 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let (seen, stop) = (Arc::<PrimaryWrites>::default(), Arc::<AtomicBool>::default());
     let write_all = |writer| tokio::spawn(write(manager.clone(), writer, Arc::clone(&seen), Arc::clone(&stop)));
     let writers: Vec<_> = (0..WRITERS).map(write_all).collect();
-    println!("\n{WRITERS} writers, each call {COMMAND_TIMEOUT:?} at most; the primary is killed at 1.5 s\n");
+    println!(
+        "\n{WRITERS} writers, each command {COMMAND_TIMEOUT:?} at most after its wait for a client; the primary is killed at 1.5 s\n"
+    );
     println!("  time   written failed  slowest");
     let start = Instant::now();
     let old = all.primary().ok_or("no sentinel answers")?;
-    let mut last_step = 20;
+    let mut last_step = LONGEST;
+    let mut written = 0;
     for step in 1.. {
         tokio::time::sleep_until((start + STEP * step).into()).await;
-        println!("{:>5.1} s   {}", start.elapsed().as_secs_f64(), report(&seen));
+        let line;
+        (written, line) = report(&seen);
+        println!("{:>5.1} s   {line}", start.elapsed().as_secs_f64());
         if step == 3 {
             println!("          {} is killed", all.servers[old].port());
             all.servers[old].kill();
         }
         let status = manager.sentinel_status(NAME)?;
-        if status.failovers > 0 && last_step == 20 {
+        if status.failovers > 0 && last_step == LONGEST {
             println!("          the primary is {}", status.primary.unwrap_or_default());
             last_step = step + 3;
         }
@@ -87,9 +94,12 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
         writer.await?;
     }
     if let Some(error) = seen.last_error.lock().unwrap_or_else(PoisonError::into_inner).take() {
-        println!("\nwhat the writers were told meanwhile: {error}");
+        println!("\nwhat a writer got meanwhile: {error}");
     }
     manager.close_all_pools().await;
+    if last_step == LONGEST || written == 0 {
+        return Err("the writes have not gone on".into());
+    }
     Ok(())
 }
 
@@ -115,8 +125,9 @@ async fn write(manager: RedisManager, writer: usize, seen: Arc<PrimaryWrites>, s
     }
 }
 
-fn report(seen: &PrimaryWrites) -> String {
+/// How much was written since the last report, and a line of the table.
+fn report(seen: &PrimaryWrites) -> (u64, String) {
     let take = |count: &AtomicU64| count.swap(0, Ordering::Relaxed);
     let (written, failed, slowest) = (take(&seen.written), take(&seen.failed), take(&seen.slowest));
-    format!("{written:>7} {failed:>6} {:>5.0} ms", slowest as f64 / 1e3)
+    (written, format!("{written:>7} {failed:>6} {:>5.0} ms", slowest as f64 / 1e3))
 }

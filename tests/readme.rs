@@ -34,6 +34,7 @@ fn the_tables_of_metrics_in_the_guide_are_those_of_the_code() {
         let mark = match metric.presence {
             MetricPresence::Always => "",
             MetricPresence::Counted => " ¹",
+            MetricPresence::Primary => " ³",
             MetricPresence::Cluster | _ => " ²",
         };
         format!("| `{name}`{mark} | `{prometheus_name}` | {kind} | `{unit}` | {label} | {counts} |")

@@ -9,7 +9,7 @@
 //! | [`outages`] | what callers get when something fails, every error, HTTP 503, shutdown |
 //! | [`observability`] | health for readiness probes, events, logs, JSON |
 //! | [`cluster`] | Redis Cluster: failovers, moved slots, what is refused |
-//! | [`sentinel`] | a primary behind sentinels: how it is found, failovers, errors |
+//! | [`sentinel`] | a primary behind sentinels or with given replicas: how it is found, failovers, reads from replicas, errors |
 //! | [`tls`] | certificates and names |
 //! | [`testing`] | tests with a virtual clock |
 //! | [`performance`] | measurements beside other crates, with their commands |
@@ -48,6 +48,7 @@ macro_rules! page {
                 [`HealthReport`]: crate::HealthReport\n\
                 [`NodeHandle`]: crate::NodeHandle\n\
                 [`PoolArgs`]: crate::PoolArgs\n\
+                [`PrimaryArgs`]: crate::PrimaryArgs\n\
                 [`PubSub`]: crate::PubSub\n\
                 [`PubSubEnd`]: crate::PubSubEnd\n\
                 [`RedisErrorExt`]: crate::RedisErrorExt\n\

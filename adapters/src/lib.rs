@@ -136,10 +136,12 @@ pub use builder::{RedisManagerBuilder, RedisManagerConfig};
 #[cfg(all(feature = "cluster", any(feature = "tokio", feature = "smol")))]
 pub use deployment::cluster::ClusterArgs;
 #[cfg(any(feature = "tokio", feature = "smol"))]
-pub use deployment::sentinel::{SentinelArgs, SentinelReport, SentinelStatus};
+pub use deployment::replicas::{PrimaryArgs, ReplicaReport, ReplicaStatus};
+#[cfg(any(feature = "tokio", feature = "smol"))]
+pub use deployment::sentinel::{PrimaryChange, SentinelArgs, SentinelReport, SentinelStatus};
 #[cfg(any(feature = "tokio", feature = "smol"))]
 pub use deployment::{
-    AddressMap, ClusterMetrics, ClusterNode, ClusterRole, ClusterStatus, ReadFrom, ScanOptions, TopologyChange,
+    AddressMap, ClusterMetrics, ClusterNode, ClusterRole, ClusterStatus, PrimaryMetrics, ReadFrom, ScanOptions, TopologyChange,
 };
 #[cfg(any(feature = "tokio", feature = "smol"))]
 pub use error::{AddNodeError, ConnectFailure, FailureKind, GetClientError, RedisErrorExt, Sent};

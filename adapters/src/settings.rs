@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use redis_manager_core::{NodeConfig, Setting, TotalLimit};
 
 use crate::deployment::cluster::ClusterConfig;
+use crate::deployment::replicas::PrimaryArgs;
 use crate::deployment::sentinel::SentinelArgs;
 use crate::manager::RedisManager;
 use crate::observe::ObserveSettings;
@@ -34,6 +35,7 @@ impl RedisManager {
             .chain(Tls::setting())
             .chain(PoolArgs::settings())
             .chain(SentinelArgs::settings())
+            .chain(PrimaryArgs::settings())
             .chain(ClusterConfig::settings());
         settings.collect()
     }

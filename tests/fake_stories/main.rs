@@ -10,6 +10,8 @@ mod counting;
 mod dead_loans;
 mod dialling;
 mod leaving;
+mod names;
+mod replicas;
 mod secrets;
 mod sentinel;
 mod server_words;

@@ -209,6 +209,37 @@ fn s4_with_all_sentinels_gone_the_known_primary_is_dialled_again() {
     }
 }
 
+/// Guards against: a redirection that is a READONLY like any other, and sentinels that are behind believed again.
+#[test]
+fn s2_a_former_primary_that_redirects_is_left_at_once_and_for_good() {
+    for seed in SEEDS {
+        let scene = Scene::added(seed);
+        scene.set("key").expect("the primary is up");
+        scene.servers[1].replicate(None);
+        scene.servers[0].replicate(Some(&scene.servers[1]));
+        let answer = format!("-REDIRECT {}\r\n", scene.servers[1].address());
+        scene.servers[0].set(|behaviour| {
+            behaviour.script = Some(Box::new(move |words| (words.first()? == b"SET").then(|| answer.clone().into_bytes())));
+        });
+        let error = scene.set("key").expect_err("it is a replica");
+        assert_eq!(error.code(), Some("REDIRECT"), "seed {seed}: {error}");
+        let begun_at = scene.runtime.now();
+        scene.set("key").unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        let took = scene.runtime.now().saturating_duration_since(begun_at);
+        assert!(took < 50 * MS, "seed {seed}: {took:?}");
+        for _ in 0..3 {
+            scene.runtime.advance(11 * SECOND);
+            scene.set("key").unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        }
+        let status = scene.manager.sentinel_status(NAME).expect("it is there");
+        let place = scene.servers[1].address().to_string();
+        assert_eq!((status.failovers, status.primary.as_ref()), (1, Some(&place)), "seed {seed}: no sentinel has noticed");
+        let change = status.last_failover.expect("there was one");
+        assert_eq!((change.from, change.to), (scene.servers[0].address().to_string(), place), "seed {seed}");
+        assert_eq!(scene.servers[1].count_of("SET"), 4, "seed {seed}");
+    }
+}
+
 /// Seen to bite: with the unknown name and silence told as one.
 #[test]
 fn each_kind_of_failure_is_told_by_its_name() {
@@ -228,10 +259,14 @@ fn each_kind_of_failure_is_told_by_its_name() {
 }
 
 /// Sentinels lag, lie, fall silent and return while primaries are frozen, killed and replaced. In the end all is well within seconds, and
-/// no counter is higher than what was sent. Seen to bite: with a dial of the old primary that holds up the next one.
+/// no counter is higher than what was sent. `SIMULATION_SEEDS` says how many seeds, from `SIMULATION_FIRST` on. Seen to bite: with a dial
+/// of the old primary that holds up the next one. Guards against: connections that stay at a former primary, and a primary that is not
+/// asked for its role.
 #[test]
 fn s5_after_any_history_writes_go_on_and_nothing_is_carried_out_twice() {
-    for seed in SEEDS {
+    let number = |name: &str, default| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
+    let first = number("SIMULATION_FIRST", 0);
+    for seed in first..first + number("SIMULATION_SEEDS", 20) {
         history(seed);
     }
 }
@@ -326,4 +361,7 @@ fn history(seed: u64) {
     let problems = problems.lock().unwrap_or_else(PoisonError::into_inner);
     assert!(problems.is_empty(), "seed {seed}: {problems:?}");
     assert_eq!(scene.servers[3].count_of("INCR"), 0, "seed {seed}: a foreign server was written to");
+    for (number, server) in scene.servers.iter().enumerate().filter(|(number, _)| *number != primary) {
+        assert_eq!(server.connections().len(), 0, "seed {seed}: connections are left at server {number}");
+    }
 }

@@ -247,7 +247,14 @@ async fn s4_with_all_sentinels_gone_the_known_primary_is_used_on(runtime: impl N
     let start = Instant::now();
     until(&runtime, "writes go on", || load.first_write().is_some()).await;
     assert!(start.elapsed() < SLACK, "{:?}", start.elapsed());
-    runtime.sleep(2_000 * MS).await;
+    // `SENTINELS_DOWN_SECONDS=20` for as long as an outage may take.
+    let seconds = std::env::var("SENTINELS_DOWN_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(2);
+    let down_until = Instant::now() + Duration::from_secs(seconds);
+    while Instant::now() < down_until {
+        load.mark();
+        until(&runtime, "writes go on", || load.first_write().is_some()).await;
+        runtime.sleep(100 * MS).await;
+    }
     let status = manager.sentinel_status("orders").expect("it is there");
     assert_eq!((status.sentinels.len(), status.failovers), (3, 0), "given ones are never dropped: {status:?}");
     all.continue_sentinel(1);

@@ -79,6 +79,7 @@ pub(crate) const SECTIONS: &[Section] = &[
         ("S3", "Given sentinels are never dropped, and one that lies is outvoted."),
         ("S4", "With all sentinels gone the known primary is used, and dialled again."),
         ("S5", "Another primary is dialled at once: what leads to the old one goes, and callers in the queue keep their places."),
+        ("S6", "Reads go to replicas that lag no more than is allowed; others are left out, with the reason, within the deadline of the read."),
     ] },
     Section { title: "End", rules: &[
         ("E1", "After a close, new calls and waiters get `Closed` at once, and when it returns no connection is left; the deadline forces the rest."),

@@ -20,12 +20,20 @@ pub enum Ability {
     RenameQuit,
     /// CLIENT LIST shows the library of each client.
     LibraryOfClients,
+    /// A replica tells who its primary is to a client that asks for that (`CLIENT CAPA redirect`).
+    Redirect,
 }
 
 impl Ability {
     /// All of them.
-    pub const ALL: [Ability; 5] =
-        [Ability::Tls, Ability::Blmpop, Ability::MasterdownToPing, Ability::RenameQuit, Ability::LibraryOfClients];
+    pub const ALL: [Ability; 6] = [
+        Ability::Tls,
+        Ability::Blmpop,
+        Ability::MasterdownToPing,
+        Ability::RenameQuit,
+        Ability::LibraryOfClients,
+        Ability::Redirect,
+    ];
 
     /// Whether the server has said that it cannot; it is asked once.
     ///
@@ -40,12 +48,14 @@ impl Ability {
         static QUIT: LazyLock<bool> = LazyLock::new(|| command_info("QUIT").starts_with("quit\n"));
         static LIBRARY: LazyLock<bool> =
             LazyLock::new(|| RedisServer::start().command(&["CLIENT", "LIST"]).contains("lib-name="));
+        static REDIRECT: LazyLock<bool> = LazyLock::new(|| RedisServer::start().command(&["CLIENT", "CAPA", "redirect"]) == "OK");
         let is_there = match self {
             Ability::Tls => &TLS,
             Ability::Blmpop => &BLMPOP,
             Ability::MasterdownToPing => &MASTERDOWN,
             Ability::RenameQuit => &QUIT,
             Ability::LibraryOfClients => &LIBRARY,
+            Ability::Redirect => &REDIRECT,
         };
         !**is_there
     }

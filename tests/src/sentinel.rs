@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::certificates::{Authority, Certificate};
 use crate::ports::ReservedPort;
 use crate::redis_server::RedisServer;
 use crate::redis_server::connection::Kept;
@@ -28,6 +29,7 @@ pub struct TestSentinels {
     sentinels: Vec<SentinelProcess>,
     password: Option<String>,
     sentinel_password: Option<String>,
+    uses_tls: bool,
 }
 
 impl TestSentinels {
@@ -38,29 +40,61 @@ impl TestSentinels {
 
     /// With passwords of the data nodes and of the sentinels; letters and digits only. Returns when all know of each other.
     pub fn start_with(password: Option<&str>, sentinel_password: Option<&str>) -> TestSentinels {
+        TestSentinels::start_all(password, sentinel_password, None)
+    }
+
+    /// The same, with TLS for all that the servers, the sentinels and their clients say to each other; the certificate is for
+    /// 127.0.0.1.
+    pub fn start_tls(authority: &Authority, password: Option<&str>, sentinel_password: Option<&str>) -> TestSentinels {
+        let certificate = authority.issue(&["127.0.0.1"]);
+        TestSentinels::start_all(password, sentinel_password, Some((authority, &certificate)))
+    }
+
+    fn start_all(
+        password: Option<&str>,
+        sentinel_password: Option<&str>,
+        tls: Option<(&Authority, &Certificate)>,
+    ) -> TestSentinels {
         let mut args: Vec<&str> = vec!["--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"];
+        if tls.is_some() {
+            args.extend(["--tls-replication", "yes", "--tls-auth-clients", "no"]);
+        }
         if let Some(password) = password {
             args.extend(["--requirepass", password, "--masterauth", password]);
         }
-        let primary = RedisServer::start_with(&args);
-        let port = primary.port().to_string();
+        let start_server = |args: &[&str]| match tls {
+            None => RedisServer::start_with(args),
+            Some((authority, certificate)) => RedisServer::start_tls(authority, certificate, args),
+        };
+        let primary = start_server(&args);
+        let port_of_primary = if tls.is_some() { primary.tls_port() } else { primary.port() };
+        let port = port_of_primary.to_string();
         let mut servers = vec![primary];
         for _ in 0..2 {
             let mut of_replica = args.clone();
             of_replica.extend(["--replicaof", "127.0.0.1", &port]);
-            servers.push(RedisServer::start_with(&of_replica));
+            servers.push(start_server(&of_replica));
         }
-        let start = |_| SentinelProcess::start(servers[0].port(), password, sentinel_password);
+        let start = |_| SentinelProcess::start(port_of_primary, password, sentinel_password, tls);
         let sentinels = (0..3).map(start).collect();
         let (password, sentinel_password) = (password.map(String::from), sentinel_password.map(String::from));
-        let all = TestSentinels { servers, sentinels, password, sentinel_password };
+        let all = TestSentinels { servers, sentinels, password, sentinel_password, uses_tls: tls.is_some() };
         all.wait_until_whole();
         all
     }
 
     /// Ports of the sentinels.
     pub fn sentinel_ports(&self) -> Vec<u16> {
-        self.sentinels.iter().map(|sentinel| sentinel.port.number()).collect()
+        self.sentinels.iter().map(SentinelProcess::told_port).collect()
+    }
+
+    /// The port that the sentinels tell of a server.
+    pub fn told_port(&self, index: usize) -> u16 {
+        if self.uses_tls { self.servers[index].tls_port() } else { self.servers[index].port() }
+    }
+
+    fn index_of(&self, told: u16) -> Option<usize> {
+        (0..self.servers.len()).find(|index| self.told_port(*index) == told)
     }
 
     /// Host and port of each sentinel.
@@ -72,23 +106,24 @@ impl TestSentinels {
     pub fn url(&self) -> String {
         let login = self.password.as_ref().map(|password| format!(":{password}@")).unwrap_or_default();
         let query = self.sentinel_password.as_ref().map(|password| format!("?sentinel_password={password}")).unwrap_or_default();
-        format!("redis+sentinel://{login}{}/{PRIMARY_NAME}{query}", self.addresses().join(","))
+        let scheme = if self.uses_tls { "rediss+sentinel" } else { "redis+sentinel" };
+        format!("{scheme}://{login}{}/{PRIMARY_NAME}{query}", self.addresses().join(","))
     }
 
     /// The index of the server that a sentinel names as the primary; none if none answers.
     pub fn primary(&self) -> Option<usize> {
         let told = self.sentinels.iter().filter(|sentinel| sentinel.is_running()).find_map(|sentinel| sentinel.primary_port())?;
-        self.servers.iter().position(|server| server.port() == told)
+        self.index_of(told)
     }
 
     /// Waits until a sentinel names another primary than `old`; which, and when.
     pub fn wait_for_failover(&self, old: usize) -> (usize, Instant) {
-        let old = self.servers[old].port();
+        let old = self.told_port(old);
         let begun_at = Instant::now();
         loop {
             let running = self.sentinels.iter().filter(|sentinel| sentinel.is_running());
             let told = running.filter_map(|sentinel| sentinel.switched_port()).find(|port| *port != old);
-            if let Some(index) = told.and_then(|told| self.servers.iter().position(|server| server.port() == told)) {
+            if let Some(index) = told.and_then(|told| self.index_of(told)) {
                 return (index, Instant::now());
             }
             assert!(begun_at.elapsed() < SETTLE_TIMEOUT, "no failover within {SETTLE_TIMEOUT:?}");
@@ -109,7 +144,7 @@ impl TestSentinels {
         let Some(primary) = self.primary() else { return false };
         let replication = self.servers[primary].command(&["INFO", "replication"]);
         let follow = replication.matches("state=online").count() == self.servers.len() - 1;
-        follow && self.sentinels.iter().all(|sentinel| sentinel.knows_all(self.servers[primary].port()))
+        follow && self.sentinels.iter().all(|sentinel| sentinel.knows_all(self.told_port(primary)))
     }
 
     /// Kills a sentinel with SIGKILL.
@@ -141,7 +176,9 @@ impl TestSentinels {
 /// One `redis-server --sentinel` process.
 #[derive(Debug)]
 struct SentinelProcess {
+    /// Without TLS, for the test itself.
     port: ReservedPort,
+    tls_port: Option<ReservedPort>,
     password: Option<String>,
     dir: PathBuf,
     child: Option<Child>,
@@ -149,7 +186,12 @@ struct SentinelProcess {
 }
 
 impl SentinelProcess {
-    fn start(primary_port: u16, password: Option<&str>, sentinel_password: Option<&str>) -> SentinelProcess {
+    fn start(
+        primary_port: u16,
+        password: Option<&str>,
+        sentinel_password: Option<&str>,
+        tls: Option<(&Authority, &Certificate)>,
+    ) -> SentinelProcess {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let dir = std::env::temp_dir().join(format!("redis-manager-sentinel-{}-{number}", std::process::id()));
@@ -165,11 +207,27 @@ impl SentinelProcess {
             format!("sentinel failover-timeout {PRIMARY_NAME} 3000"),
             format!("sentinel parallel-syncs {PRIMARY_NAME} 2"),
         ];
+        let tls_port = tls.map(|(authority, certificate)| {
+            for (name, text) in [("ca.crt", &authority.pem), ("redis.crt", &certificate.pem), ("redis.key", &certificate.key)] {
+                fs::write(dir.join(name), text).expect("the directory is writable");
+            }
+            let tls_port = ReservedPort::any();
+            let dir = dir.display();
+            lines.extend([
+                format!("tls-port {}", tls_port.number()),
+                format!("tls-cert-file {dir}/redis.crt"),
+                format!("tls-key-file {dir}/redis.key"),
+                format!("tls-ca-cert-file {dir}/ca.crt"),
+                String::from("tls-auth-clients no"),
+                String::from("tls-replication yes"),
+            ]);
+            tls_port
+        });
         lines.extend(password.map(|password| format!("sentinel auth-pass {PRIMARY_NAME} {password}")));
         lines.extend(sentinel_password.map(|password| format!("requirepass {password}\nsentinel sentinel-pass {password}")));
         fs::write(dir.join("sentinel.conf"), lines.join("\n") + "\n").expect("the directory is writable");
         let password = sentinel_password.map(String::from);
-        let mut sentinel = SentinelProcess { port, password, dir, child: None, connection: Kept::default() };
+        let mut sentinel = SentinelProcess { port, tls_port, password, dir, child: None, connection: Kept::default() };
         sentinel.spawn();
         sentinel
     }
@@ -194,6 +252,11 @@ impl SentinelProcess {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+
+    /// The one that other sentinels tell.
+    fn told_port(&self) -> u16 {
+        self.tls_port.as_ref().unwrap_or(&self.port).number()
     }
 
     fn is_running(&self) -> bool {

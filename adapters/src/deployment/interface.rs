@@ -11,6 +11,8 @@ use crate::deployment::add_phase::AddPhase;
 use crate::deployment::cluster_metrics::ClusterMetrics;
 use crate::deployment::cluster_status::ClusterStatus;
 use crate::deployment::parts::DeploymentParts;
+use crate::deployment::primary_metrics::PrimaryMetrics;
+use crate::deployment::replicas::ReplicaStatus;
 use crate::deployment::scan_options::ScanOptions;
 use crate::deployment::sentinel::SentinelStatus;
 use crate::deployment::subscription_places::SubscriptionPlaces;
@@ -57,6 +59,13 @@ pub(crate) trait Deployment: Send + Sync {
     /// A client of the whole that many tasks share.
     fn get_shared_client(&self, timeout: Duration) -> Lending<'_, SharedClient>;
 
+    /// A client of a replica that is fit.
+    fn get_replica_client(&self, _timeout: Duration) -> Lending<'_, Client> {
+        let why = String::from("replicas are known of a primary that was added by add_sentinel or add_primary");
+        let error = GetClientError::NoReplica { node: String::from(self.name()), waited: Duration::ZERO, why };
+        Box::pin(std::future::ready(Err(error)))
+    }
+
     /// A connection to the node that owns a key.
     fn get_client_for_key<'a>(&'a self, key: &'a [u8], timeout: Duration) -> Lending<'a, Client>;
 
@@ -95,6 +104,16 @@ pub(crate) trait Deployment: Send + Sync {
 
     /// If it is a primary behind sentinels.
     fn sentinel_status(&self) -> Option<SentinelStatus> {
+        None
+    }
+
+    /// If it is a primary behind sentinels, or one with replicas.
+    fn primary_metrics(&self) -> Option<PrimaryMetrics> {
+        None
+    }
+
+    /// If it is a primary with replicas.
+    fn replica_status(&self) -> Option<ReplicaStatus> {
         None
     }
 }

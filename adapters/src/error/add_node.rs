@@ -97,6 +97,7 @@ impl AddNodeError {
             GetClientError::UnknownNode { .. }
             | GetClientError::Saturated { .. }
             | GetClientError::NoOwner { .. }
+            | GetClientError::NoReplica { .. }
             | GetClientError::Closed { .. } => Self::Closed { node },
         }
     }

@@ -103,7 +103,9 @@ impl Error for CommandFailure {
 impl From<GetClientError> for RedisError {
     fn from(error: GetClientError) -> Self {
         let kind = match &error {
-            GetClientError::Timeout { .. } | GetClientError::NoHealthyPools { .. } => io::ErrorKind::TimedOut,
+            GetClientError::Timeout { .. } | GetClientError::NoHealthyPools { .. } | GetClientError::NoReplica { .. } => {
+                io::ErrorKind::TimedOut
+            }
             GetClientError::UnknownNode { .. }
             | GetClientError::Saturated { .. }
             | GetClientError::NoFloorLeft { .. }

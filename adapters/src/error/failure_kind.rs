@@ -16,10 +16,10 @@ pub enum FailureKind {
     NameResolution,
     /// No sentinel gives a usable answer: each of them is unreachable, refuses the login, or is no sentinel.
     NoSentinel,
-    /// The server that the sentinels name says itself that it is no primary.
+    /// The server that the sentinels name says itself that it is no primary, or none of the given servers says that it is one.
     NotPrimary,
-    /// The server or the cluster replies that it cannot serve now: it is loading its data, has too many clients, or has no
-    /// owner for the slot.
+    /// The server or the cluster replies that it cannot serve now: it is loading its data, has too many clients, has no
+    /// owner for the slot, or no replica that is fit.
     NotReady,
     /// The server does not speak the expected protocol.
     Protocol,

@@ -71,6 +71,15 @@ pub enum GetClientError {
         /// The slot, 0 to 16 383.
         slot: u16,
     },
+    /// No replica of the primary is fit to be read from.
+    NoReplica {
+        /// The name of the primary.
+        node: String,
+        /// How long the caller waited.
+        waited: Duration,
+        /// Each replica with the reason why it is not read from.
+        why: String,
+    },
     /// The pools were closed.
     Closed {
         /// The node, password hidden.
@@ -95,7 +104,7 @@ impl GetClientError {
             Self::UnknownNode { .. } => FailureKind::UnknownNode,
             Self::Saturated { .. } => FailureKind::Saturated,
             Self::NoFloorLeft { .. } => FailureKind::Configuration,
-            Self::NoOwner { .. } => FailureKind::NotReady,
+            Self::NoOwner { .. } | Self::NoReplica { .. } => FailureKind::NotReady,
             Self::Closed { .. } => FailureKind::Closed,
             Self::RuntimeEnded { .. } => FailureKind::RuntimeEnded,
         }
@@ -107,7 +116,7 @@ impl GetClientError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::NoHealthyPools { last_error, .. } | Self::Timeout { last_error, .. } => !is_permanent(last_error.as_ref()),
-            Self::Saturated { .. } | Self::NoOwner { .. } => true,
+            Self::Saturated { .. } | Self::NoOwner { .. } | Self::NoReplica { .. } => true,
             Self::UnknownNode { .. } | Self::NoFloorLeft { .. } | Self::Closed { .. } | Self::RuntimeEnded { .. } => false,
         }
     }
@@ -117,7 +126,7 @@ impl GetClientError {
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
         match self {
-            Self::NoHealthyPools { .. } | Self::NoOwner { .. } => true,
+            Self::NoHealthyPools { .. } | Self::NoOwner { .. } | Self::NoReplica { .. } => true,
             Self::Timeout { phase, .. } => *phase == WaitPhase::DialsFailing,
             Self::UnknownNode { .. }
             | Self::Saturated { .. }
@@ -137,6 +146,7 @@ impl GetClientError {
             | Self::Saturated { node, .. }
             | Self::NoFloorLeft { node, .. }
             | Self::NoOwner { node, .. }
+            | Self::NoReplica { node, .. }
             | Self::Closed { node }
             | Self::RuntimeEnded { node } => node,
         }
@@ -149,6 +159,7 @@ impl GetClientError {
             | Self::Saturated { .. }
             | Self::NoFloorLeft { .. }
             | Self::NoOwner { .. }
+            | Self::NoReplica { .. }
             | Self::Closed { .. }
             | Self::RuntimeEnded { .. } => None,
         }
@@ -169,6 +180,9 @@ impl fmt::Display for GetClientError {
                 return write!(f, "unknown node {node}: it was never added (add_node_pool), or has been closed");
             }
             Self::NoOwner { node, slot } => return write!(f, "no node of the cluster {node} owns slot {slot}"),
+            Self::NoReplica { node, waited, why } => {
+                return write!(f, "no replica of {node} is fit to be read from, after {waited:?}: {why}");
+            }
             Self::NoHealthyPools { node, waited, seen, last_error } => {
                 AcquireError::NoHealthyPools { node, waited, seen, last_error }
             }

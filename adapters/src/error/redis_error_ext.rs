@@ -13,6 +13,7 @@ use crate::error::{AddNodeError, CommandFailure, GetClientError, NoConnection, O
 /// | `Timeout`, dials are failing | get, a shared or routed command | not sent | yes |
 /// | `Timeout` for another reason, `Saturated` | get, a shared or routed command | not sent | no |
 /// | `NoOwner` | a client for a key | not sent | yes |
+/// | `NoReplica` | a client of a replica, a read of a shared client | not sent | yes |
 /// | `UnknownNode`, `NoFloorLeft`, `Closed`, `RuntimeEnded` | get, a shared or routed command | not sent | no |
 /// | one of [`AddNodeError`] | `?` in a function that returns a `RedisError` | not sent | as [`AddNodeError::is_unavailable`] |
 /// | `not sent: connection lost` | a lease, a transaction, `subscribe` | not sent | yes |

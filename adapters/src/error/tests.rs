@@ -48,6 +48,7 @@ fn each_row_of_the_table_is_as_it_says() {
         (timeout(WaitPhase::LeasesHeld), false),
         (GetClientError::Saturated { node: node(), waiting: 1 }, false),
         (GetClientError::NoOwner { node: node(), slot: 5 }, true),
+        (GetClientError::NoReplica { node: node(), waited: MS, why: String::from("it has none") }, true),
         (GetClientError::UnknownNode { node: node() }, false),
         (GetClientError::Closed { node: node() }, false),
         (GetClientError::RuntimeEnded { node: node() }, false),

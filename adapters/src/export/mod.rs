@@ -18,6 +18,7 @@ mod facade;
 mod names;
 #[cfg(feature = "opentelemetry")]
 mod open_telemetry;
+mod primaries;
 #[cfg(feature = "prometheus")]
 mod prometheus;
 mod reading;

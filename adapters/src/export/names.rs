@@ -40,6 +40,8 @@ pub enum MetricPresence {
     Counted,
     /// All of those whose node is the name of a cluster.
     Cluster,
+    /// All of those whose node is the name of a primary behind sentinels, or of one with replicas.
+    Primary,
 }
 
 /// A name for Prometheus, without the unit and without `_total`, which its format adds.

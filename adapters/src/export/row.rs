@@ -58,6 +58,12 @@ impl MetricRow {
         self
     }
 
+    /// The same, of names of primaries behind sentinels, or with replicas, alone.
+    pub(crate) const fn of_primaries(mut self) -> Self {
+        self.presence = MetricPresence::Primary;
+        self
+    }
+
     /// The same with a label, which has one of these values.
     pub(crate) const fn by(mut self, name: &'static str, values: fn() -> Vec<&'static str>) -> Self {
         self.label = Some(RowLabel { name, values });

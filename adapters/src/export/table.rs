@@ -3,6 +3,7 @@
 use crate::export::clusters::CLUSTERS;
 use crate::export::commands::COMMANDS;
 use crate::export::names::{MetricKind, MetricPresence, prometheus_name};
+use crate::export::primaries::PRIMARIES;
 use crate::export::reading::{ManagerReading, Sample, Series};
 use crate::export::row::MetricRow;
 use crate::export::seed::SEED;
@@ -65,6 +66,7 @@ impl MetricDefinition {
 pub(crate) fn rows(with_seed_names: bool) -> impl Iterator<Item = &'static MetricRow> {
     let all = STANDARD.iter().chain(COMMANDS);
     let all = all.chain(CLUSTERS);
+    let all = all.chain(PRIMARIES);
     all.chain(SEED.iter().filter(move |_| with_seed_names))
 }
 

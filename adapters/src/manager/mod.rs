@@ -13,6 +13,7 @@ mod node_key;
 mod observing;
 #[cfg(any(feature = "metrics", feature = "opentelemetry", feature = "prometheus"))]
 mod reader;
+mod replicas;
 mod scanning;
 mod sentinels;
 mod subscribing;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use redis_manager_core::{NodeConfig, NodeMetrics, NodePool, NodeStatus, WeakManager};
 
-use crate::deployment::{ClusterMetrics, Deployments, insert_numbered};
+use crate::deployment::{ClusterMetrics, Deployments, PrimaryMetrics, insert_numbered};
 use crate::manager::RedisManager;
 use crate::redis_node::{CommandMetrics, RedisConnector};
 
@@ -24,6 +24,8 @@ pub(crate) struct NodePicture {
     pub(crate) commands: CommandMetrics,
     /// Of the name of a cluster.
     pub(crate) cluster: Option<ClusterMetrics>,
+    /// Of the name of a primary behind sentinels, or of one with replicas.
+    pub(crate) primary: Option<PrimaryMetrics>,
 }
 
 /// By the name of the node. They are large, and are moved often while they are sorted.
@@ -44,7 +46,8 @@ impl ManagerReader {
         for deployment in deployments.all() {
             let (status, metrics) = (deployment.status(), NodeMetrics::default());
             let (commands, cluster) = (deployment.command_metrics(), deployment.cluster_metrics());
-            let picture = Box::new(NodePicture { status, metrics, commands, cluster });
+            let primary = deployment.primary_metrics();
+            let picture = Box::new(NodePicture { status, metrics, commands, cluster, primary });
             insert_numbered(&mut pictures, String::from(deployment.name()), picture);
         }
         deployments.read_nodes(&mut pictures, picture_of_node);
@@ -54,5 +57,5 @@ impl ManagerReader {
 
 fn picture_of_node(pool: &NodePool<RedisConnector>) -> Box<NodePicture> {
     let (status, metrics) = pool.status_and_metrics();
-    Box::new(NodePicture { status, metrics, commands: pool.connector().command_metrics(), cluster: None })
+    Box::new(NodePicture { status, metrics, commands: pool.connector().command_metrics(), cluster: None, primary: None })
 }

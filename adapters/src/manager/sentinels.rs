@@ -71,16 +71,16 @@ impl RedisManager {
     ) -> Result<NodeHandle, AddNodeError> {
         let plan = self.sentinel_plan(args);
         let plan = plan.map_err(|error| AddNodeError::InvalidSetting { node: redact(name), error })?;
-        self.add_primary(name, plan, timeout).await
+        self.add_followed(name, plan, timeout).await
     }
 
     pub(super) async fn add_sentinel_url(&self, url: &str, timeout: Duration) -> Result<NodeHandle, AddNodeError> {
-        self.add_primary(url, self.plan_of_url(url)?, timeout).await
+        self.add_followed(url, self.plan_of_url(url)?, timeout).await
     }
 
     pub(super) fn open_sentinel_url(&self, url: &str) -> Result<NodeHandle, AddNodeError> {
         let plan = self.plan_of_url(url)?;
-        self.open_deployment(url, || self.open_primary(url, plan))
+        self.open_deployment(url, || self.open_followed(url, plan))
     }
 
     /// The settings, checked.
@@ -95,11 +95,16 @@ impl RedisManager {
         self.sentinel_plan(args).map_err(|error| invalid(error.to_string()))
     }
 
-    async fn add_primary(&self, name: &str, plan: SentinelPlan, timeout: Duration) -> Result<NodeHandle, AddNodeError> {
-        self.add_deployment(name, || self.open_primary(name, plan), timeout).await
+    pub(super) async fn add_followed(
+        &self,
+        name: &str,
+        plan: SentinelPlan,
+        timeout: Duration,
+    ) -> Result<NodeHandle, AddNodeError> {
+        self.add_deployment(name, || self.open_followed(name, plan), timeout).await
     }
 
-    fn open_primary(&self, name: &str, plan: SentinelPlan) -> Arc<dyn Deployment> {
+    fn open_followed(&self, name: &str, plan: SentinelPlan) -> Arc<dyn Deployment> {
         SentinelName::open(name, plan, self.context.deployment_parts(self.nodes.beside()))
     }
 
@@ -111,12 +116,14 @@ impl RedisManager {
     /// closed. [`Closed`](GetClientError::Closed) after [`close_all_pools`](RedisManager::close_all_pools).
     pub fn sentinel_status(&self, name: &str) -> Result<SentinelStatus, GetClientError> {
         let status = self.deployments.find(name).and_then(|deployment| deployment.sentinel_status());
-        status.ok_or_else(|| {
-            let node = String::from(name);
-            hide_password(match self.nodes.is_closed() {
-                true => GetClientError::Closed { node },
-                false => GetClientError::UnknownNode { node },
-            })
+        status.ok_or_else(|| self.not_found(name))
+    }
+
+    pub(super) fn not_found(&self, name: &str) -> GetClientError {
+        let node = String::from(name);
+        hide_password(match self.nodes.is_closed() {
+            true => GetClientError::Closed { node },
+            false => GetClientError::UnknownNode { node },
         })
     }
 }

@@ -1,13 +1,15 @@
 //! Addresses of one deployment: the same login at several places.
 
 use crate::redis_node::address::{Address, Endpoint};
+use crate::redis_node::tls::TlsPeer;
 
 impl Address {
+    /// Whether user, password, database, protocol and TLS are the same, and how certificates are checked.
     pub(crate) fn has_login_of(&self, other: &Self) -> bool {
         let words = |place: &Self| {
             let login = &place.login;
             let words = (login.username().map(String::from), login.password().map(String::from));
-            (words, login.db(), login.protocol(), place.tls().is_some())
+            (words, login.db(), login.protocol(), place.tls().map(TlsPeer::verification))
         };
         words(self) == words(other)
     }
@@ -17,6 +19,14 @@ impl Address {
         match &self.place {
             Endpoint::Tcp { host, port, .. } => format!("{host}:{port}"),
             Endpoint::Unix { path } => path.display().to_string(),
+        }
+    }
+
+    /// `None` for a unix socket.
+    pub(crate) fn host_and_port(&self) -> Option<(&str, u16)> {
+        match &self.place {
+            Endpoint::Tcp { host, port, .. } => Some((host, *port)),
+            Endpoint::Unix { .. } => None,
         }
     }
 

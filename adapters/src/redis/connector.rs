@@ -17,7 +17,7 @@ use crate::redis_node::connect_phase::{ConnectPhase, ConnectTrace};
 use crate::redis_node::connection::RedisConnection;
 use crate::redis_node::contention::Contention;
 use crate::redis_node::dial::{AddressTrial, Dialler};
-use crate::redis_node::dial_target::{DialPlace, DialTarget};
+use crate::redis_node::dial_target::{DialPlace, DialTarget, DialledPlace};
 use crate::redis_node::error::ConnectError;
 use crate::redis_node::hooks::Hooks;
 use crate::redis_node::metrics::CommandMetrics;
@@ -111,7 +111,7 @@ impl RedisConnector {
     }
 
     /// Dials the server that is the primary now, until another one is.
-    async fn follow(&self, target: &dyn DialTarget) -> Result<Box<RedisConnection>, ConnectFailure> {
+    async fn follow(&self, target: &Arc<dyn DialTarget>) -> Result<Box<RedisConnection>, ConnectFailure> {
         let place = target.find().await?;
         let shown = &place.address.name;
         let (mut dialling, mut moved) = (pin!(self.dial_and_log_in(&place.address, None)), pin!(target.moved(&place)));
@@ -132,8 +132,11 @@ impl RedisConnector {
         })
         .await;
         match dialled {
-            Some(Ok(connection)) => Ok(connection),
-            Some(Err(error)) => Err(self.lost_primary(target, &place, error)),
+            Some(Ok(connection)) => {
+                connection.socket().note_place(DialledPlace { target: Arc::downgrade(target), version: place.version });
+                Ok(connection)
+            }
+            Some(Err(error)) => Err(self.lost_primary(&**target, &place, error)),
             None => Err(ConnectFailure::new(format!("{shown} is not the primary any more"), FailureKind::NotPrimary, false)),
         }
     }
@@ -144,7 +147,7 @@ impl RedisConnector {
         } else {
             target.doubt();
         }
-        error.told(&self.secrets).about(&format!("the primary is {} by the sentinels", place.address.name))
+        error.told(&self.secrets).about(&format!("the primary is {} {}", place.address.name, target.told_by()))
     }
 
     async fn dial_and_log_in(
@@ -214,7 +217,7 @@ impl Connector for RedisConnector {
                 let dialled = self.dial_and_log_in(&self.address, self.dialled_at()).await;
                 dialled.map_err(|error| error.told(&self.secrets))
             }
-            Some(target) => self.follow(&**target).await,
+            Some(target) => self.follow(target).await,
         }
     }
 

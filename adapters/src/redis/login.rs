@@ -179,6 +179,11 @@ impl RedisConnector {
                 pipeline.cmd("CLIENT").arg("SETNAME").arg(name);
                 matters.push(ReplyUse::Comfort);
             }
+            if self.target.is_some() {
+                // A replica then answers with the address of its primary. Valkey knows this from version 8 on.
+                pipeline.cmd("CLIENT").arg("CAPA").arg("redirect");
+                matters.push(ReplyUse::Comfort);
+            }
         }
         if self.membership.as_ref().is_some_and(|membership| membership.reads) {
             pipeline.cmd("READONLY");

@@ -9,6 +9,7 @@ pub(crate) use crate::redis_node::metrics::counted_request::{CountedRequest, Cou
 pub(crate) use crate::redis_node::metrics::node_counters::NodeCounters;
 pub(crate) use crate::redis_node::parameters::decode_percent;
 pub(crate) use crate::redis_node::redirection_listener::RedirectionListener;
+pub(crate) use crate::redis_node::replies::name_of;
 pub(crate) use crate::redis_node::reply_class::Author;
 pub(crate) use crate::redis_node::reply_timeout::ReplyTimeout;
 pub(crate) use crate::redis_node::reply_timeout::ReusableSleep;

@@ -52,6 +52,11 @@ pub(crate) enum ReplyClass {
     NotReady(String),
     /// The node is not the primary that is needed; with the server's text.
     Replica(String),
+    /// The same, with host and port of the primary. Only servers that were asked to say so do.
+    Redirected {
+        words: String,
+        to: String,
+    },
 }
 
 impl ReplyClass {
@@ -75,15 +80,18 @@ impl ReplyClass {
     fn of_server_error(error: &ServerError, cmd: Option<&Cmd>) -> Self {
         let words = || error.to_string();
         let code = match cause_of_abort(error) {
-            Some(code @ ("LOADING" | "MASTERDOWN" | "NOAUTH" | "READONLY")) => code,
+            Some(code @ ("LOADING" | "MASTERDOWN" | "NOAUTH" | "READONLY" | "REDIRECT")) => code,
             Some(_) | None => error.code(),
         };
         match code {
-            "EXECABORT" | "LOADING" | "MASTERDOWN" | "NOAUTH" | "READONLY" if cmd.is_some_and(speaks_for_others) => Self::Refused,
+            "EXECABORT" | "LOADING" | "MASTERDOWN" | "NOAUTH" | "READONLY" | "REDIRECT" if cmd.is_some_and(speaks_for_others) => {
+                Self::Refused
+            }
             // It ends the transaction all the same.
             "EXECABORT" => Self::AllWell,
             "LOADING" | "MASTERDOWN" | "NOAUTH" => Self::NotReady(words()),
             "READONLY" => Self::Replica(words()),
+            "REDIRECT" => Self::Redirected { words: words(), to: String::from(error.details().unwrap_or_default()) },
             _ => Self::Refused,
         }
     }
@@ -91,8 +99,8 @@ impl ReplyClass {
     /// The worse of two.
     fn or(self, next: Self) -> Self {
         match (&self, &next) {
-            (Self::AllWell, _) | (Self::Refused, Self::NotReady(_) | Self::Replica(_)) => next,
-            (Self::Refused | Self::NotReady(_) | Self::Replica(_), _) => self,
+            (Self::AllWell, _) | (Self::Refused, Self::NotReady(_) | Self::Replica(_) | Self::Redirected { .. }) => next,
+            (Self::Refused | Self::NotReady(_) | Self::Replica(_) | Self::Redirected { .. }, _) => self,
         }
     }
 }

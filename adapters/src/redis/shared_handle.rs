@@ -44,9 +44,14 @@ impl SharedHandle {
     /// Waits until the node has a connection to share.
     pub(crate) async fn ready(connections: Arc<SharedConnections>, timeout: Duration) -> Result<Self, GetClientError> {
         let mut client = Self { connections, pinned: None, timer: ReusableSleep::default() };
-        let now = client.connections.runtime.now();
-        client.reserve(now, now + timeout).await?.release();
+        client.wait_ready(timeout).await?;
         Ok(client)
+    }
+
+    pub(crate) async fn wait_ready(&mut self, timeout: Duration) -> Result<(), GetClientError> {
+        let now = self.connections.runtime.now();
+        self.reserve(now, now + timeout).await?.release();
+        Ok(())
     }
 
     pub(crate) fn node(&self) -> &str {

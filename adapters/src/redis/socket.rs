@@ -20,6 +20,7 @@ use redis_manager_core::{ConnectionMonitor, Instant, Task};
 use crate::connection::resp::machine::Machine;
 use crate::connection::resp::received_mark::ReceivedMark;
 use crate::connection::resp::wire_limits::WireLimits;
+use crate::redis_node::dial_target::DialledPlace;
 use crate::redis_node::metrics::node_counters::NodeCounters;
 use crate::redis_node::padded::Padded;
 use crate::redis_node::reply_class::ReplyClass;
@@ -49,6 +50,8 @@ pub(crate) struct Socket {
     /// The role of the server when the connection was made, and the roles of the node's other connections; empty before the
     /// login.
     role: OnceLock<(Role, Arc<Roles>)>,
+    /// Of a node whose place changes.
+    place: OnceLock<DialledPlace>,
     monitor: Mutex<Option<ConnectionMonitor>>,
     /// Called when the socket has died.
     at_end: Mutex<Option<AtEnd>>,
@@ -74,6 +77,7 @@ impl Socket {
             node,
             counters,
             role: OnceLock::new(),
+            place: OnceLock::new(),
             monitor: Mutex::new(None),
             at_end: Mutex::new(None),
         })
@@ -285,6 +289,11 @@ impl Socket {
         let _ = self.role.set((role, Arc::clone(roles)));
     }
 
+    /// Notes which of the places of its node it leads to.
+    pub(crate) fn note_place(&self, place: DialledPlace) {
+        let _ = self.place.set(place);
+    }
+
     /// Passes the meaning of a reply on to the pool. Returns whether it says something about the node.
     pub(crate) fn tell(&self, news: &ReplyClass, now: Instant) -> bool {
         match news {
@@ -294,7 +303,14 @@ impl Socket {
                 monitor.iter().for_each(|monitor| monitor.suspect(&self.secrets.clean(words)));
                 true
             }
-            ReplyClass::Replica(words) => {
+            ReplyClass::Redirected { to, .. } if self.place.get().is_some() => {
+                if let Some((target, version)) = self.place.get().and_then(|place| Some((place.target.upgrade()?, place.version)))
+                {
+                    target.redirected(version, to);
+                }
+                true
+            }
+            ReplyClass::Replica(words) | ReplyClass::Redirected { words, .. } => {
                 if self.role.get().is_some_and(|(role, roles)| !roles.is_evidence(*role, now)) {
                     return false;
                 }

@@ -271,7 +271,8 @@ fn end_by(error: &GetClientError) -> Option<SubscriberEnd> {
         | GetClientError::Timeout { .. }
         | GetClientError::Saturated { .. }
         | GetClientError::NoFloorLeft { .. }
-        | GetClientError::NoOwner { .. } => None,
+        | GetClientError::NoOwner { .. }
+        | GetClientError::NoReplica { .. } => None,
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use redis_manager_core::{Health, Instant, NodePool};
 
 use crate::deployment::cluster::state::topology::ClusterNodeId;
+use crate::deployment::read_choice::{ReadCandidate, choose_reader};
 use crate::deployment::read_from::ReadFrom;
 use crate::redis_node::{RedisConnector, SharedConnections};
 
@@ -80,22 +81,10 @@ impl ReadTargets {
         is_fit: impl Fn(ClusterNodeId) -> bool,
     ) -> Option<ClusterNodeId> {
         let replicas = self.replicas.get(&primary).map_or(&[][..], Vec::as_slice);
-        let fit = || replicas.iter().filter(|replica| is_fit(replica.node));
-        let in_turn = |nodes: Vec<ClusterNodeId>| nodes.get(turn % nodes.len().max(1)).copied();
-        let any_replica = || in_turn(fit().map(|replica| replica.node).collect());
-        match from {
-            ReadFrom::Primary => Some(primary),
-            ReadFrom::PreferReplica => any_replica().or(Some(primary)),
-            ReadFrom::Replica => any_replica(),
-            ReadFrom::Any => in_turn(fit().map(|replica| replica.node).chain([primary]).collect()),
-            ReadFrom::Zone(zone) => {
-                let is_here = |other: Option<&Arc<str>>| other.is_some_and(|other| **other == **zone);
-                let mut here: Vec<_> =
-                    fit().filter(|replica| is_here(replica.zone.as_ref())).map(|replica| replica.node).collect();
-                here.extend(is_here(self.zones.get(&primary)).then_some(primary));
-                in_turn(here).or_else(any_replica).or(Some(primary))
-            }
-        }
+        let fit = replicas.iter().filter(|replica| is_fit(replica.node));
+        let fit: Vec<_> = fit.map(|replica| ReadCandidate { node: replica.node, zone: replica.zone.as_deref() }).collect();
+        let primary = ReadCandidate { node: primary, zone: self.zones.get(&primary).map(|zone| &**zone) };
+        choose_reader(from, primary, &fit, turn)
     }
 
     /// Whether a node is one of those that copy `primary`.

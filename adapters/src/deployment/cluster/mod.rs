@@ -1,7 +1,7 @@
 //! Redis Cluster: its topology, clients that send each command to the node of its key, and leases on the owner of a key.
 //!
 //! ```text
-//!  RoutedClient --> router (state/router: slot, split, gather) --> shared connections of the owner's pools
+//!  RoutedClient --> router (beside this: slot, split, gather) --> shared connections of the owner's pools
 //!       |  ^            reads the owner of a slot: OwnerTable
 //!       |  '--- MOVED, ASK, TRYAGAIN … are followed (redirection)
 //!       v

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::deployment::cluster::state::router::SLOTS;
 use crate::deployment::cluster::state::topology::ClusterNodeId;
+use crate::deployment::router::SLOTS;
 
 pub(crate) struct OwnerTable {
     owners: Box<[AtomicU32]>,

@@ -2,10 +2,8 @@
 
 use redis::{Cmd, RedisError, Value};
 
-use crate::deployment::cluster::state::router::{
-    Access, Destination, Gather, Gathering, NodeSet, RouteError, Routed, SplitPart, route_command,
-};
 use crate::deployment::cluster::state::topology::ClusterNodeId;
+use crate::deployment::router::{Access, Destination, Gather, Gathering, NodeSet, RouteError, Routed, SplitPart, route_command};
 
 /// Where a piece goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use redis::{Arg, Cmd, ServerError, ServerErrorKind, Value};
 
 use crate::connection::resp::answer::Replies;
-use crate::deployment::cluster::state::router::slot_of;
+use crate::deployment::router::slot_of;
 
 /// Why a node has not carried out a command that another node would, or it would itself, later.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -14,8 +14,8 @@ use crate::deployment::cluster::node_handles::NodeHandles;
 use crate::deployment::cluster::one_request::TransactionRequest;
 use crate::deployment::cluster::pieces::{PartFailure, PieceTarget, Pieces};
 use crate::deployment::cluster::retry_budget::RetryBudget;
-use crate::deployment::cluster::state::router::{Access, Destination, RouteError, route_command, route_transaction};
 use crate::deployment::cluster::state::topology::ClusterNodeId;
+use crate::deployment::router::{Access, Destination, RouteError, route_command, route_transaction};
 use crate::error::{CommandFailure, GetClientError, Outage, RedisErrorExt};
 use crate::redis_node::parts::{
     CommandProfile, CountedRequest, CountsRequests, NodeCounters, RoutedConnection, refuse_unless_plain,

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::deployment::cluster::inner::Cluster;
 use crate::deployment::cluster::redirection::read_moved;
-use crate::deployment::cluster::state::router::slot_of;
 use crate::deployment::cluster::state::topology::ClusterNodeId;
+use crate::deployment::router::slot_of;
 use crate::deployment::subscription_places::{PlaceLease, ShardMap, SubscriptionPlaces};
 
 /// The owners of a cluster's slots.

@@ -2,9 +2,9 @@
 
 use crate::deployment::cluster::inner::Cluster;
 use crate::deployment::cluster::pieces::PieceTarget;
-use crate::deployment::cluster::state::router::{Access, NodeSet, SLOTS};
 use crate::deployment::cluster::state::topology::ClusterNodeId;
 use crate::deployment::read_from::ReadFrom;
+use crate::deployment::router::{Access, NodeSet, SLOTS};
 
 /// A step through the slots that meets all nodes soon: it is odd, so that it meets all slots.
 const STRIDE: usize = 5_471;

@@ -7,6 +7,8 @@ use redis::ProtocolVersion;
 use redis_manager_core::{ConfigError, NodeConfig, Setting};
 
 use crate::deployment::address_map::AddressMap;
+use crate::deployment::read_from::ReadFrom;
+use crate::deployment::replicas::{DEFAULT_CHECK_INTERVAL, DEFAULT_MAX_LAG, ReplicaSettings};
 use crate::setters::{option_setters, setters};
 
 /// How a primary is found by sentinels, and how connections to it and to them are made. Begin with [`SentinelArgs::new`], and
@@ -53,6 +55,15 @@ pub struct SentinelArgs {
     pub ask_timeout: Duration,
     /// Another place to dial for an address that a sentinel tells, behind NAT or a tunnel. Default none.
     pub address_map: Option<AddressMap>,
+    /// Where shared clients send commands that only read keys. Default [`ReadFrom::Primary`]. Replicas are asked and connected to
+    /// only with another choice, or after the first [`get_replica_client`](crate::RedisManager::get_replica_client).
+    pub read_from: ReadFrom,
+    /// A replica that lacks more of the primary's writes is not read from. In bytes of the stream of replication, default
+    /// 1 048 576 (1 MiB), 0 to [`u64::MAX`], which is any lag.
+    pub max_replica_lag: u64,
+    /// How often the primary and its replicas are asked how far they are (`INFO replication`), while replicas are used. Default 1 s, 10 ms to
+    /// 1 h. One that a read waits for is asked at once.
+    pub replica_check_interval: Duration,
 }
 
 impl SentinelArgs {
@@ -73,6 +84,9 @@ impl SentinelArgs {
             poll_interval: Duration::from_secs(10),
             ask_timeout: Duration::from_millis(500),
             address_map: None,
+            read_from: ReadFrom::Primary,
+            max_replica_lag: DEFAULT_MAX_LAG,
+            replica_check_interval: DEFAULT_CHECK_INTERVAL,
         }
     }
 
@@ -82,6 +96,9 @@ impl SentinelArgs {
         sentinel_tls: bool,
         poll_interval: Duration,
         ask_timeout: Duration,
+        read_from: ReadFrom,
+        max_replica_lag: u64,
+        replica_check_interval: Duration,
     }
 
     option_setters! {
@@ -118,7 +135,17 @@ impl SentinelArgs {
             return refuse("sentinel_args.sentinel_username", "set", "set with sentinel_password only");
         }
         ConfigError::unless_within("sentinel_args.poll_interval", self.poll_interval, &NodeConfig::PERIODS)?;
-        ConfigError::unless_within("sentinel_args.ask_timeout", self.ask_timeout, &NodeConfig::DURATIONS)
+        ConfigError::unless_within("sentinel_args.ask_timeout", self.ask_timeout, &NodeConfig::DURATIONS)?;
+        ReplicaSettings::check_interval("sentinel_args.replica_check_interval", self.replica_check_interval)
+    }
+
+    pub(crate) fn replica_settings(&self) -> ReplicaSettings {
+        ReplicaSettings {
+            read_from: self.read_from.clone(),
+            max_lag: self.max_replica_lag,
+            check_interval: self.replica_check_interval,
+            ask_timeout: self.ask_timeout,
+        }
     }
 
     /// The rows of the table of settings.
@@ -128,7 +155,7 @@ impl SentinelArgs {
             |name, default: &str, range: &str, why| Setting::new(name, "text", String::from(default), String::from(range), why);
         let switch =
             |name, default: bool, why| Setting::new(name, "switch", default.to_string(), String::from("true or false"), why);
-        vec![
+        let mut settings = vec![
             text("sentinel_args.primary_name", "must be given", "not empty", "the name in `sentinel monitor`"),
             text("sentinel_args.sentinels", "must be given", "1 to 64 addresses", "asked for the primary; others are found"),
             text("sentinel_args.username", "none", "none, or a user", "of the data nodes"),
@@ -164,7 +191,13 @@ impl SentinelArgs {
                 String::from("none, or host and port to host and port"),
                 "where a told address is dialled",
             ),
-        ]
+        ];
+        settings.extend(ReplicaSettings::settings([
+            "sentinel_args.read_from",
+            "sentinel_args.max_replica_lag",
+            "sentinel_args.replica_check_interval",
+        ]));
+        settings
     }
 }
 
@@ -186,6 +219,9 @@ impl fmt::Debug for SentinelArgs {
             .field("poll_interval", &self.poll_interval)
             .field("ask_timeout", &self.ask_timeout)
             .field("address_map", &self.address_map)
+            .field("read_from", &self.read_from)
+            .field("max_replica_lag", &self.max_replica_lag)
+            .field("replica_check_interval", &self.replica_check_interval)
             .finish()
     }
 }

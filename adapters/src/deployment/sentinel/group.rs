@@ -6,21 +6,23 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use redis_manager_core::{NodeConfig, Runtime};
+use redis_manager_core::{Health, NodeConfig, Runtime};
 
-use crate::deployment::sentinel::failure::why_unknown;
+use crate::deployment::host_port::HostPort;
+use crate::deployment::kept_connection::KeptConnection;
+use crate::deployment::sentinel::asking::{ask_sentinel, ask_server};
+use crate::deployment::sentinel::failure::{why_no_primary, why_unknown};
 use crate::deployment::sentinel::listening::AnnouncementReader;
-use crate::deployment::sentinel::peer::SentinelPeer;
-use crate::deployment::sentinel::plan::SentinelPlan;
+use crate::deployment::sentinel::plan::{SentinelPlan, WitnessKind};
+use crate::deployment::sentinel::primary_change::PrimaryChange;
 use crate::deployment::sentinel::state::answer::SentinelFault;
-use crate::deployment::sentinel::state::host_port::HostPort;
 use crate::deployment::sentinel::state::sentinel_io::{SentinelInput, SentinelOutput};
 use crate::deployment::sentinel::state::sentinel_state::{SentinelSettings, SentinelState};
 use crate::deployment::signal::Signal;
 use crate::error::{ConnectFailure, FailureKind};
 use crate::network::Network;
 use crate::redis_node::parts::{DialPlace, DialTarget, FindPlace};
-use crate::redis_node::{Hooks, PoolArgs, RedisConnector, SharedConnections};
+use crate::redis_node::{Address, Hooks, PoolArgs, RedisConnector, SharedConnections};
 
 /// How long the commands in flight to a former primary may be answered.
 const LAST_WORDS: Duration = Duration::from_millis(100);
@@ -39,12 +41,13 @@ pub(crate) struct SentinelGroup {
     state: Mutex<SentinelState>,
     /// The primary as it was published last, and how many were before it.
     place: Mutex<Option<(HostPort, u64)>>,
-    peers: Mutex<BTreeMap<HostPort, Arc<SentinelPeer>>>,
+    peers: Mutex<BTreeMap<HostPort, Arc<KeptConnection>>>,
     /// The connections to the primary.
     connections: OnceLock<Weak<SharedConnections>>,
     /// Rounds of questions that have ended.
     rounds: AtomicU64,
     failovers: AtomicU64,
+    last_failover: Mutex<Option<PrimaryChange>>,
     /// Raised when another primary is published, and when a round has ended.
     pub(crate) changed: Signal,
     /// Raised when the monitor must wake earlier than it meant to.
@@ -68,6 +71,7 @@ impl SentinelGroup {
             connections: OnceLock::new(),
             rounds: AtomicU64::new(0),
             failovers: AtomicU64::new(0),
+            last_failover: Mutex::default(),
             changed: Signal::default(),
             woken: Arc::default(),
             monitor_sleeps_until: AtomicU64::new(0),
@@ -128,15 +132,18 @@ impl SentinelGroup {
     fn act(&self, output: SentinelOutput) {
         match output {
             SentinelOutput::Ask(place) => self.spawn_question(place),
-            SentinelOutput::Listen(place) => self.listen(&place),
+            SentinelOutput::Listen(place) => match self.context.plan.witnesses {
+                WitnessKind::Sentinels => self.listen(&place),
+                // Servers announce nothing.
+                WitnessKind::Servers => {}
+            },
             SentinelOutput::Forget(place) => {
                 let peer = lock(&self.peers).remove(&place);
                 peer.iter().for_each(|peer| peer.leave());
             }
             SentinelOutput::Publish { place, before } => {
                 if let Some(before) = before {
-                    self.failovers.fetch_add(1, Ordering::Relaxed);
-                    self.replace_connections(&format!("the primary is {place}, and was {before}"));
+                    self.fail_over(&before, &place);
                 }
                 // Afterwards: subscribers that look now are lent no connection to the former primary.
                 self.changed.raise();
@@ -146,6 +153,23 @@ impl SentinelGroup {
                 self.changed.raise();
             }
         }
+    }
+
+    /// The last primary that was replaced by another.
+    pub(crate) fn last_failover(&self) -> Option<PrimaryChange> {
+        lock(&self.last_failover).clone()
+    }
+
+    fn fail_over(&self, before: &HostPort, place: &HostPort) {
+        let status = self.connections.get().and_then(Weak::upgrade).map(|connections| connections.pool.status());
+        let impaired = status.filter(|status| status.health != Health::Up).map(|status| (status.health, status.health_for));
+        let impaired_for = impaired.map(|(_, length)| length).unwrap_or_default();
+        let change = PrimaryChange { from: before.to_string(), to: place.to_string(), impaired_for };
+        let replaced = lock(&self.last_failover).replace(change);
+        drop(replaced);
+        self.failovers.fetch_add(1, Ordering::Relaxed);
+        let took = impaired.map_or_else(String::new, |(health, length)| format!(", which had been {health} for {length:?}"));
+        self.replace_connections(&format!("the primary is {place}, and was {before}{took}"));
     }
 
     /// All that leads to the former primary goes.
@@ -164,12 +188,15 @@ impl SentinelGroup {
 
     fn spawn_question(&self, place: HostPort) {
         let (group, network) = (self.weak(), Arc::clone(&self.context.network));
-        let SentinelPlan { args, .. } = &self.context.plan;
-        let (name, limit) = (args.primary_name.clone(), args.ask_timeout);
+        let SentinelPlan { args, witnesses, .. } = &self.context.plan;
+        let (name, limit, witnesses) = (args.primary_name.clone(), args.ask_timeout, *witnesses);
         let peer = self.peer(&place);
         self.runtime().spawn(Box::pin(async move {
             let answer = match peer {
-                Ok(peer) => peer.ask(&*network as &dyn Runtime, &name, limit).await,
+                Ok(peer) => match witnesses {
+                    WitnessKind::Sentinels => ask_sentinel(&peer, &*network as &dyn Runtime, &name, limit).await,
+                    WitnessKind::Servers => ask_server(&peer, &*network as &dyn Runtime, &place, limit).await,
+                },
                 Err(fault) => Err(fault),
             };
             if let Some(group) = group.upgrade() {
@@ -198,24 +225,27 @@ impl SentinelGroup {
         self.runtime().spawn(Box::pin(listening.run()));
     }
 
-    fn peer(&self, place: &HostPort) -> Result<Arc<SentinelPeer>, SentinelFault> {
+    fn peer(&self, place: &HostPort) -> Result<Arc<KeptConnection>, SentinelFault> {
         let known = lock(&self.peers).get(place).cloned();
         if let Some(peer) = known {
             return Ok(peer);
         }
-        let SentinelPlan { args, given, sentinel, .. } = &self.context.plan;
+        let SentinelPlan { args, witnesses, given, sentinel, .. } = &self.context.plan;
         let mut address = sentinel.beside(&place.host, place.port).map_err(|words| SentinelFault::Unreachable {
             words,
             kind: FailureKind::Tls,
             is_permanent: true,
         })?;
-        address.name = format!("sentinel {place}");
+        address.name = match witnesses {
+            WitnessKind::Sentinels => format!("sentinel {place}"),
+            WitnessKind::Servers => place.to_string(),
+        };
         let network = Arc::clone(&self.context.network);
         let map = args.address_map.as_ref().filter(|_| !given.contains(place));
         // Not under the lock: it is code of users.
         let address = address.dialled_at(map.and_then(|map| map.dialled(&place.host, place.port)));
         let connector = RedisConnector::new(network, address, self.context.args.clone(), Hooks::default(), &self.context.config);
-        let made = Arc::new(SentinelPeer::new(connector));
+        let made = Arc::new(KeptConnection::new(connector));
         let mut peers = lock(&self.peers);
         if self.is_closed() {
             drop(peers);
@@ -235,17 +265,41 @@ impl SentinelGroup {
         lock(&self.place).as_ref().map(|(place, _)| place.clone())
     }
 
+    /// The servers that copy it, or should.
+    pub(crate) fn replicas(&self) -> Vec<HostPort> {
+        let SentinelPlan { witnesses, given, .. } = &self.context.plan;
+        match witnesses {
+            WitnessKind::Sentinels => self.state().replicas().iter().map(|replica| replica.place.clone()).collect(),
+            WitnessKind::Servers => {
+                let primary = self.primary();
+                given.iter().filter(|place| Some(*place) != primary.as_ref()).cloned().collect()
+            }
+        }
+    }
+
     fn failure(&self) -> ConnectFailure {
         let state = self.state();
-        why_unknown(&self.context.plan.args.primary_name, state.sentinels())
+        match self.context.plan.witnesses {
+            WitnessKind::Sentinels => why_unknown(&self.context.plan.args.primary_name, state.sentinels()),
+            WitnessKind::Servers => why_no_primary(state.sentinels()),
+        }
+    }
+
+    /// How a data node is dialled.
+    ///
+    /// # Errors
+    ///
+    /// Why TLS cannot be used with it.
+    pub(crate) fn data_address(&self, place: &HostPort) -> Result<Address, String> {
+        let SentinelPlan { args, data, .. } = &self.context.plan;
+        let address = data.beside(&place.host, place.port)?;
+        let elsewhere = args.address_map.as_ref().and_then(|map| map.dialled(&place.host, place.port));
+        Ok(address.dialled_at(elsewhere))
     }
 
     fn place_to_dial(&self, place: &HostPort, version: u64) -> Result<DialPlace, ConnectFailure> {
-        let SentinelPlan { args, data, .. } = &self.context.plan;
-        let address = data.beside(&place.host, place.port);
-        let address = address.map_err(|reason| ConnectFailure::new(reason, FailureKind::Tls, true))?;
-        let elsewhere = args.address_map.as_ref().and_then(|map| map.dialled(&place.host, place.port));
-        Ok(DialPlace { address: address.dialled_at(elsewhere), version })
+        let address = self.data_address(place).map_err(|reason| ConnectFailure::new(reason, FailureKind::Tls, true))?;
+        Ok(DialPlace { address, version })
     }
 
     async fn find_place(&self) -> Result<DialPlace, ConnectFailure> {
@@ -294,8 +348,24 @@ impl DialTarget for SentinelGroup {
         })
     }
 
+    fn told_by(&self) -> &'static str {
+        match self.context.plan.witnesses {
+            WitnessKind::Sentinels => "by the sentinels",
+            WitnessKind::Servers => "by its own word",
+        }
+    }
+
     fn doubt(&self) {
         self.tell(SentinelInput::Wanted);
+    }
+
+    fn redirected(&self, version: u64, to: &str) {
+        let from = lock(&self.place).as_ref().filter(|(_, current)| *current == version).map(|(place, _)| place.clone());
+        let to = to.rsplit_once(':').and_then(|(host, port)| HostPort::new(host, port.parse().ok()?).ok());
+        match from.zip(to) {
+            Some((from, to)) => self.tell(SentinelInput::Redirected { from, to }),
+            None => self.doubt(),
+        }
     }
 
     fn refuted(&self, place: &DialPlace) {

@@ -8,7 +8,7 @@ use redis::{ProtocolVersion, PushInfo, Value};
 use redis_manager_core::Connector;
 
 use crate::connection::resp::request::Outgoing;
-use crate::deployment::sentinel::peer::SentinelPeer;
+use crate::deployment::kept_connection::KeptConnection;
 use crate::deployment::waiting::{either, within};
 use crate::network::Network;
 use crate::redis_node::parts::{Author, CommandProfile, RedisConnection, ReplyTimeout};
@@ -23,7 +23,7 @@ const CHANNELS: [&str; 5] = ["+switch-master", "+promoted-slave", "+sdown", "-sd
 pub(super) struct AnnouncementReader {
     /// Called for each announcement about the name, and when it begins to listen.
     pub(super) hint: Box<dyn Fn() + Send + Sync>,
-    pub(super) peer: Arc<SentinelPeer>,
+    pub(super) peer: Arc<KeptConnection>,
     pub(super) network: Arc<dyn Network>,
     pub(super) primary_name: Arc<str>,
     /// For the dial, and for the confirmation.

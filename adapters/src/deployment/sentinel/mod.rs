@@ -8,20 +8,23 @@
 //! ```
 
 mod args;
+mod asking;
 mod failure;
 mod group;
 mod listening;
 mod monitor;
-mod peer;
 mod places;
 mod plan;
+mod primary_change;
 mod sentinel_name;
 mod state;
 mod status;
 mod url;
 
 pub use args::SentinelArgs;
+pub(crate) use group::SentinelGroup;
 pub(crate) use plan::SentinelPlan;
+pub use primary_change::PrimaryChange;
 pub(crate) use sentinel_name::SentinelName;
 pub use status::{SentinelReport, SentinelStatus};
 pub(crate) use url::{is_sentinel_url, read_url};

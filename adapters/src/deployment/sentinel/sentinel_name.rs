@@ -1,4 +1,4 @@
-//! A name under which a primary behind sentinels was added: what the manager calls.
+//! A name under which a primary behind sentinels, or one with given replicas, was added: what the manager calls.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,23 +11,27 @@ use crate::deployment::cluster_metrics::ClusterMetrics;
 use crate::deployment::cluster_status::ClusterStatus;
 use crate::deployment::interface::{ClosingDeployment, Deployment, KeySource, Lending};
 use crate::deployment::parts::DeploymentParts;
+use crate::deployment::primary_metrics::PrimaryMetrics;
+use crate::deployment::read_from::ReadFrom;
+use crate::deployment::replicas::{ReadingClient, ReplicaContext, ReplicaGroup, ReplicaStatus};
 use crate::deployment::scan_options::ScanOptions;
 use crate::deployment::sentinel::group::{SentinelContext, SentinelGroup};
 use crate::deployment::sentinel::monitor::SentinelMonitor;
 use crate::deployment::sentinel::places::SentinelPlaces;
-use crate::deployment::sentinel::plan::SentinelPlan;
+use crate::deployment::sentinel::plan::{SentinelPlan, WitnessKind};
 use crate::deployment::sentinel::status::SentinelStatus;
 use crate::deployment::subscription_places::SubscriptionPlaces;
 use crate::error::GetClientError;
 use crate::redis_node::{Client, CommandMetrics, RedisConnector, Session, SharedClient, SharedConnections, redact};
 
-/// A name of a primary behind sentinels.
+/// A name of a primary behind sentinels, or of one with given replicas.
 pub(crate) struct SentinelName {
     shown: Arc<str>,
     group: Arc<SentinelGroup>,
     nodes: Manager<RedisConnector>,
     /// Of the primary; or why it has none.
     primary: Result<Arc<SharedConnections>, GetClientError>,
+    replicas: Arc<ReplicaGroup>,
     phase: AddPhase,
     closed: AtomicBool,
 }
@@ -42,6 +46,16 @@ impl SentinelName {
         let (runtime, config) = (Arc::clone(&network) as Arc<dyn Runtime>, nodes.config().clone());
         let context = SentinelContext { network: Arc::clone(&network), args: args.clone(), config: config.clone(), plan };
         let group = SentinelGroup::new(context);
+        let replicas = ReplicaGroup::new(ReplicaContext {
+            nodes: nodes.clone(),
+            network: Arc::clone(&network),
+            args: args.clone(),
+            hooks: hooks.clone(),
+            lanes,
+            shown: Arc::clone(&shown),
+            settings: group.context.plan.args.replica_settings(),
+            source: Arc::clone(&group),
+        });
         let target = Arc::clone(&group);
         let connector = || RedisConnector::new(network, address, args, hooks, &config).following(target);
         let primary = nodes.open("primary", connector).map_err(GetClientError::from);
@@ -49,8 +63,11 @@ impl SentinelName {
         if let Ok(connections) = &primary {
             group.replaces(connections);
             SentinelMonitor::start(&group);
+            if replicas.context.settings.read_from != ReadFrom::Primary {
+                replicas.begin_use();
+            }
         }
-        Arc::new(Self { shown, group, nodes, primary, phase: AddPhase::default(), closed: AtomicBool::new(false) })
+        Arc::new(Self { shown, group, nodes, primary, replicas, phase: AddPhase::default(), closed: AtomicBool::new(false) })
     }
 
     fn connections(&self) -> Result<&Arc<SharedConnections>, GetClientError> {
@@ -87,7 +104,22 @@ impl Deployment for SentinelName {
     }
 
     fn get_shared_client(&self, timeout: Duration) -> Lending<'_, SharedClient> {
-        Box::pin(async move { SharedClient::of_node(Arc::clone(self.connections()?), timeout).await })
+        Box::pin(async move {
+            let primary = Arc::clone(self.connections()?);
+            if self.replicas.context.settings.read_from == ReadFrom::Primary {
+                return SharedClient::of_node(primary, timeout).await;
+            }
+            let mut client = ReadingClient::new(Arc::clone(&self.replicas), primary);
+            client.ready(timeout).await?;
+            Ok(SharedClient::routed(Box::new(client)))
+        })
+    }
+
+    fn get_replica_client(&self, timeout: Duration) -> Lending<'_, Client> {
+        Box::pin(async move {
+            self.connections()?;
+            Ok(Client::new(self.replicas.lend(timeout).await?))
+        })
     }
 
     /// All keys are the primary's.
@@ -137,6 +169,7 @@ impl Deployment for SentinelName {
         if let Ok(connections) = &self.primary {
             connections.close();
         }
+        self.replicas.close();
         self.group.close();
         Box::pin(closing.drained())
     }
@@ -159,7 +192,30 @@ impl Deployment for SentinelName {
     }
 
     fn sentinel_status(&self) -> Option<SentinelStatus> {
-        Some(self.group.status())
+        match self.group.context.plan.witnesses {
+            WitnessKind::Sentinels => Some(self.group.status()),
+            WitnessKind::Servers => None,
+        }
+    }
+
+    fn primary_metrics(&self) -> Option<PrimaryMetrics> {
+        let replicas = self.replicas.status().replicas;
+        let replicas_fit = replicas.iter().filter(|replica| replica.error.is_none()).count();
+        let sentinels = self.sentinel_status().map(|status| status.sentinels).unwrap_or_default();
+        let sentinels_reached = sentinels.iter().filter(|sentinel| sentinel.has_answered).count();
+        let of_pool = self.primary.as_ref().map(|connections| connections.pool.metrics()).unwrap_or_default();
+        Some(PrimaryMetrics {
+            failovers: self.group.failovers(),
+            time_impaired: of_pool.time_suspect.saturating_add(of_pool.time_down),
+            sentinels_reached,
+            sentinels_unreached: sentinels.len() - sentinels_reached,
+            replicas_fit,
+            replicas_unfit: replicas.len() - replicas_fit,
+        })
+    }
+
+    fn replica_status(&self) -> Option<ReplicaStatus> {
+        Some(self.replicas.status())
     }
 
     fn subscription_places(&self) -> Arc<dyn SubscriptionPlaces> {

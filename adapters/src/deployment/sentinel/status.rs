@@ -1,6 +1,7 @@
 //! The public status of a primary behind sentinels.
 
 use crate::deployment::sentinel::group::SentinelGroup;
+use crate::deployment::sentinel::primary_change::PrimaryChange;
 
 /// What the sentinels of a primary have said last. The pools of the primary are in
 /// [`fetch_pool_status`](crate::RedisManager::fetch_pool_status).
@@ -17,6 +18,8 @@ pub struct SentinelStatus {
     pub sentinels: Vec<SentinelReport>,
     /// Count of primaries that were replaced by another since the deployment was added.
     pub failovers: u64,
+    /// The last of them.
+    pub last_failover: Option<PrimaryChange>,
 }
 
 /// What one sentinel has said when it was asked last.
@@ -30,6 +33,8 @@ pub struct SentinelReport {
     pub primary: Option<String>,
     /// The epoch of its configuration of the primary: it grows with each failover. 0 if it has not told.
     pub epoch: u64,
+    /// Whether it has answered when it was asked last.
+    pub has_answered: bool,
     /// Why it has not answered. `None` if it has, or was not asked yet.
     pub error: Option<String>,
 }
@@ -41,6 +46,7 @@ impl SentinelGroup {
             address: sentinel.place.to_string(),
             primary: sentinel.said.as_ref().and_then(|said| said.primary.as_ref()).map(ToString::to_string),
             epoch: sentinel.said.as_ref().map_or(0, |said| said.epoch),
+            has_answered: sentinel.said.is_some(),
             error: sentinel.fault.as_ref().map(ToString::to_string),
         });
         SentinelStatus {
@@ -48,6 +54,7 @@ impl SentinelGroup {
             replicas: state.replicas().iter().map(|replica| (replica.place.to_string(), !replica.is_down)).collect(),
             sentinels: reports.collect(),
             failovers: self.failovers(),
+            last_failover: self.last_failover(),
         }
     }
 }

@@ -37,6 +37,11 @@ pub(crate) fn read_url(url: &str) -> Result<SentinelArgs, String> {
     if rest.contains(['\t', '\n', '\r']) {
         return Err(String::from("it contains a tab or a line end"));
     }
+    if rest.ends_with("#insecure") {
+        return Err(String::from(
+            "#insecure is for a single server: all certificates are checked here; give their CA in pool_args.tls.ca_certificates",
+        ));
+    }
     if rest.contains('#') {
         return Err(String::from("nothing may follow a #; a # in a password is %23"));
     }
@@ -157,6 +162,7 @@ mod tests {
             ("redis+sentinel://s1/m?sentinel_tls=hush", "sentinel_tls must be true or false"),
             ("redis+sentinel://s1/m?protocol=hush", "protocol must be resp2 or resp3"),
             ("redis+sentinel://s1/m#hush", "a # in a password is %23"),
+            ("rediss+sentinel://:hush@s1/m#insecure", "#insecure is for a single server"),
             ("redis+sentinel://s1/m?sentinel_password=hu@sh", "there is an @ after the sentinels"),
             ("redis+sentinel://:hu\nsh@s1/m", "a tab or a line end"),
             ("http+sentinel://:hush@s1/m", "expected redis+sentinel://"),

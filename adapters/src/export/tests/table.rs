@@ -28,13 +28,14 @@ fn each_metric_has_the_values_of_its_label_and_the_samples_of_its_kind() {
             MetricPresence::Always => assert_eq!(values, definition.label_values, "{}", row.name),
             // The look-up of a name may have ended.
             MetricPresence::Counted => assert!(values.is_empty() || values == ["resolve"], "{} {values:?}", row.name),
-            MetricPresence::Cluster => assert!(values.is_empty(), "{} {values:?}", row.name),
+            MetricPresence::Cluster | MetricPresence::Primary => assert!(values.is_empty(), "{} {values:?}", row.name),
         }
         // Those in which nothing was counted, too.
         let mut all = Vec::new();
         let node = &readings[0].nodes[0];
         (row.read)(node, &mut |label, _| all.extend((!label.is_empty()).then(|| label.to_owned())));
-        assert!(definition.presence == MetricPresence::Cluster || all == definition.label_values, "{} {all:?}", row.name);
+        let is_of_a_name = matches!(definition.presence, MetricPresence::Cluster | MetricPresence::Primary);
+        assert!(is_of_a_name || all == definition.label_values, "{} {all:?}", row.name);
         assert_eq!(BTreeSet::from_iter(&definition.label_values).len(), definition.label_values.len(), "{}", row.name);
     }
 }
@@ -131,4 +132,43 @@ fn a_source_of_a_cluster_has_its_names_and_keeps_nothing_alive() {
     // The handle keeps the cluster.
     drop(manager);
     assert!(source.read().is_empty());
+}
+
+/// Guards against: a primary without its own metrics, and a state of its sentinels that is left out.
+#[test]
+fn a_primary_behind_sentinels_has_its_own_metrics() {
+    use crate::manager::RedisManager;
+    use crate::smol::SmolRuntime;
+
+    // Its tasks are never polled: no sentinel ever answers.
+    let executor = std::sync::Arc::new(::smol::Executor::new());
+    let manager = RedisManager::builder().build(SmolRuntime::with_executor(&executor)).expect("valid");
+    let url = "redis+sentinel://:secret@127.0.0.1:1,127.0.0.1:2/orders";
+    let _handle = manager.add_node_pool_lazy(url).expect("a URL");
+    let metrics = manager.primary_metrics(url).expect("it is there");
+    assert_eq!((metrics.failovers, metrics.sentinels_reached, metrics.sentinels_unreached), (0, 0, 2));
+    let readings = ExportSource::from(&manager).read();
+    let mut found = Vec::new();
+    for row in rows(false).filter(|row| row.presence == MetricPresence::Primary) {
+        visit(&readings, row, |series, sample| {
+            let label = series.label.map_or("", |(_, label)| label).to_owned();
+            found.push((&row.name["redis.client.primary.".len()..], label, sample.is_none()));
+            assert!(!series.node.1.contains("secret"), "{}", series.node.1);
+        });
+    }
+    let expected = [
+        ("failovers", "", true),
+        ("time_impaired", "", false),
+        ("sentinels", "reached", true),
+        ("sentinels", "unreached", false),
+        ("replicas", "fit", true),
+        ("replicas", "unfit", true),
+    ];
+    let found: Vec<_> = found.iter().map(|(name, label, is_none)| (*name, label.as_str(), *is_none)).collect();
+    // Whether it has been impaired for a while by now is of no matter.
+    let named = |rows: &[(&'static str, &'static str, bool)]| {
+        rows.iter().map(|(name, label, _)| format!("{name} {label}")).collect::<Vec<_>>()
+    };
+    assert_eq!(found.iter().map(|(name, label, _)| format!("{name} {label}")).collect::<Vec<_>>(), named(&expected));
+    assert_eq!(found[2..].iter().map(|row| row.2).collect::<Vec<_>>(), expected[2..].iter().map(|row| row.2).collect::<Vec<_>>());
 }

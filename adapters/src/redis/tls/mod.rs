@@ -91,7 +91,7 @@ impl Tls {
                 config.get_or_init(|| made).clone()
             }
         };
-        TlsPeer::new(config, self.server_name.clone(), host)
+        TlsPeer::new(config, verification, self.server_name.clone(), host)
     }
 
     fn config(&self, verification: Verification) -> Result<ClientConfig, String> {
@@ -136,20 +136,26 @@ impl fmt::Debug for Tls {
 #[derive(Clone)]
 pub(crate) struct TlsPeer {
     config: Arc<ClientConfig>,
+    verification: Verification,
     /// The common name of all nodes, regardless of their hosts.
     server_name: Option<ServerName<'static>>,
     name: ServerName<'static>,
 }
 
 impl TlsPeer {
-    fn new(mut config: ClientConfig, server_name: Option<ServerName<'static>>, host: &str) -> Result<Self, String> {
+    fn new(
+        mut config: ClientConfig,
+        verification: Verification,
+        server_name: Option<ServerName<'static>>,
+        host: &str,
+    ) -> Result<Self, String> {
         let host_name =
             || ServerName::try_from(String::from(host)).map_err(|_| format!("{host:?} is not a valid name of a TLS server"));
         let name = server_name.clone().map_or_else(host_name, Ok)?;
         // Everything else is shared. Sessions are stored by name, without a port: nodes at one host, or with one `server_name`,
         // would use each other's sessions, which do not work for them.
         config.resumption = Resumption::in_memory_sessions(SESSIONS_PER_NODE);
-        Ok(Self { config: Arc::new(config), server_name, name })
+        Ok(Self { config: Arc::new(config), verification, server_name, name })
     }
 
     /// The same at another host, for another node with its own sessions.
@@ -158,7 +164,12 @@ impl TlsPeer {
     ///
     /// If the host is not a valid name of a TLS server.
     pub(crate) fn at(&self, host: &str) -> Result<Self, String> {
-        Self::new(ClientConfig::clone(&self.config), self.server_name.clone(), host)
+        Self::new(ClientConfig::clone(&self.config), self.verification, self.server_name.clone(), host)
+    }
+
+    /// How much of the server's certificate is checked.
+    pub(crate) fn verification(&self) -> Verification {
+        self.verification
     }
 
     /// Runs the handshake: encrypts a stream and verifies its peer. The server may reject our certificate later; `TlsVerdict`

@@ -27,10 +27,10 @@ use crate::deployment::cluster::state::cluster_io::{ClusterInput, ClusterOutput}
 use crate::deployment::cluster::state::liveness::Liveness;
 use crate::deployment::cluster::state::report::TopologyReport;
 use crate::deployment::cluster::state::report_round::{ReportRound, RoundProgress};
-use crate::deployment::cluster::state::router::SLOTS;
 use crate::deployment::cluster::state::topology::{ClusterNodeId, KnownNode, Topology};
 use crate::deployment::cluster_metrics::TopologyChange;
 use crate::deployment::cluster_role::ClusterRole;
+use crate::deployment::router::SLOTS;
 
 /// Once a topology is known, it is asked for at most once in this time.
 const BETWEEN_ROUNDS: Duration = Duration::from_secs(1);

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use redis::Value;
 
-use crate::deployment::cluster::state::router::SLOTS;
 use crate::deployment::cluster_role::ClusterRole;
+use crate::deployment::router::SLOTS;
 
 /// The cluster as one node sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

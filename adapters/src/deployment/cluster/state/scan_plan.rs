@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::deployment::cluster::state::router::slot_of;
 use crate::deployment::cluster::state::slot_set::SlotSet;
+use crate::deployment::router::slot_of;
 
 /// The slots of a node as it sees them itself, by the line of `CLUSTER NODES` that begins with `myself`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use crate::deployment::cluster::state::router::SLOTS;
+use crate::deployment::router::SLOTS;
 
 const WORDS: usize = SLOTS as usize / 64;
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 use redis_manager_core::Instant;
 
 use crate::deployment::cluster::state::report::{ReportedNode, TopologyReport};
-use crate::deployment::cluster::state::router::SLOTS;
 use crate::deployment::cluster_role::ClusterRole;
+use crate::deployment::router::SLOTS;
 
 /// How long a redirection holds against reports that do not show it yet: nodes tell each other at least once in half of the
 /// servers' `cluster-node-timeout`, which is 15 s by default.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use redis::{ServerError, Value};
 
-use crate::deployment::sentinel::state::host_port::HostPort;
+use crate::deployment::host_port::HostPort;
 use crate::error::FailureKind;
 
 /// Sentinels that one answer may name; no deployment has more.
@@ -24,6 +24,12 @@ pub(crate) struct SentinelAnswer {
     /// The other sentinels of the name, with their ids.
     pub(crate) sentinels: Vec<(HostPort, Option<Arc<str>>)>,
     pub(crate) replicas: Vec<ReportedReplica>,
+}
+
+impl SentinelAnswer {
+    pub(crate) fn has_replica(&self, place: &HostPort) -> bool {
+        self.replicas.iter().any(|replica| replica.place == *place)
+    }
 }
 
 /// A replica, as a sentinel sees it.
@@ -50,6 +56,15 @@ pub(crate) enum SentinelFault {
 }
 
 impl SentinelFault {
+    /// The category, for a data node.
+    pub(crate) fn kind(&self) -> FailureKind {
+        match self {
+            Self::Unreachable { kind, .. } => *kind,
+            Self::Silent => FailureKind::Silent,
+            Self::NotASentinel { .. } | Self::Refused { .. } | Self::Nonsense { .. } => FailureKind::Protocol,
+        }
+    }
+
     /// Whether it stays so until a setting or the server is changed.
     pub(crate) fn is_permanent(&self) -> bool {
         match self {

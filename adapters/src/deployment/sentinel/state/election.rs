@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::deployment::host_port::HostPort;
 use crate::deployment::sentinel::state::answer::SentinelAnswer;
-use crate::deployment::sentinel::state::host_port::HostPort;
 
 /// A told primary, and what speaks for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,12 +40,13 @@ pub(crate) fn elect<'a>(answers: impl Iterator<Item = &'a SentinelAnswer> + Clon
     }
     let is_replica_elsewhere = |place: &HostPort| {
         let mut others = answers.clone().filter(|answer| answer.primary.as_ref() != Some(place));
-        others.any(|answer| answer.replicas.iter().any(|replica| replica.place == *place))
+        others.any(|answer| answer.has_replica(place))
     };
     let ranked = candidates.into_iter().map(|(place, (epoch, votes))| {
         let is_known = votes * 2 > all || is_replica_elsewhere(place);
         let is_refuted = beliefs.refuted == Some(place);
-        let rank = (!is_refuted, is_known, epoch, votes, beliefs.current == Some(place));
+        let has_replicas = answers.clone().any(|answer| answer.primary.as_ref() == Some(place) && !answer.replicas.is_empty());
+        let rank = (!is_refuted, is_known, epoch, votes, has_replicas, beliefs.current == Some(place));
         (rank, Candidate { place: place.clone(), epoch, votes })
     });
     ranked.max_by(|(one, _), (other, _)| one.cmp(other)).map(|(_, candidate)| candidate)
@@ -91,6 +92,9 @@ mod tests {
             assert_eq!(elected(&split, Beliefs { current: Some(&present), refuted: None }), Some(port));
             assert_eq!(elected(&split, Beliefs { current: Some(&present), refuted: Some(&present) }), Some(3 - port));
         }
+        let present = place(1);
+        let other_has_replicas = [says(1, 0, &[]), says(2, 0, &[3])];
+        assert_eq!(elected(&other_has_replicas, Beliefs { current: Some(&present), refuted: None }), Some(2), "it has replicas");
         let refuted = place(1);
         assert_eq!(elected(&[says(1, 4, &[])], Beliefs { current: None, refuted: Some(&refuted) }), Some(1), "there is no other");
     }

@@ -2,6 +2,5 @@
 
 pub(crate) mod answer;
 pub(crate) mod election;
-pub(crate) mod host_port;
 pub(crate) mod sentinel_io;
 pub(crate) mod sentinel_state;

@@ -1,7 +1,7 @@
 //! The inputs and outputs of the state of a sentinel deployment.
 
+use crate::deployment::host_port::HostPort;
 use crate::deployment::sentinel::state::answer::{SentinelAnswer, SentinelFault};
-use crate::deployment::sentinel::state::host_port::HostPort;
 
 /// A fact.
 #[derive(Debug)]
@@ -12,6 +12,8 @@ pub(crate) enum SentinelInput {
     Wanted,
     /// A sentinel has announced a change.
     Hinted { from: HostPort },
+    /// The primary says that it is a replica of another server.
+    Redirected { from: HostPort, to: HostPort },
     /// The server at this place says that it is no primary.
     Refuted { place: HostPort },
     /// The answer to `Ask`; each of them gets one.

@@ -5,14 +5,15 @@
 //!  Known stays as it is while no sentinel answers.
 //! ```
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use redis_manager_core::Instant;
 
+use crate::deployment::host_port::HostPort;
 use crate::deployment::sentinel::state::answer::{ReportedReplica, SentinelAnswer, SentinelFault};
 use crate::deployment::sentinel::state::election::{Beliefs, Candidate, elect};
-use crate::deployment::sentinel::state::host_port::HostPort;
 use crate::deployment::sentinel::state::sentinel_io::{SentinelInput, SentinelOutput};
 
 /// Rounds that are asked for because dials fail begin no closer than this after one another.
@@ -58,6 +59,8 @@ pub(crate) struct SentinelState {
     sentinels: Vec<KnownSentinel>,
     primary: Option<(HostPort, u64)>,
     refuted: Option<(HostPort, Instant)>,
+    /// A former primary that has named the present one, and the epoch until which sentinels that name it are behind.
+    disowned: Option<(HostPort, u64)>,
     /// While a round is going on.
     is_asking: bool,
     round_begun_at: Option<Instant>,
@@ -73,6 +76,7 @@ impl SentinelState {
             sentinels: Vec::new(),
             primary: None,
             refuted: None,
+            disowned: None,
             is_asking: false,
             round_begun_at: None,
             next_round_at: now,
@@ -91,7 +95,11 @@ impl SentinelState {
             SentinelInput::Tick => {}
             SentinelInput::Wanted => self.want(now),
             SentinelInput::Hinted { from } => self.ask_one(&from),
+            SentinelInput::Redirected { from, to } => self.on_redirected(now, &from, to),
             SentinelInput::Refuted { place } => {
+                if self.primary() == Some(&place) {
+                    self.disowned = None;
+                }
                 self.refuted = Some((place, now + REFUTED_FOR));
                 self.decide(now);
                 self.want(now);
@@ -101,6 +109,21 @@ impl SentinelState {
         if self.next_round_at <= now {
             self.begin_round(now);
         }
+    }
+
+    /// A server that no sentinel has named is not followed to.
+    fn on_redirected(&mut self, now: Instant, from: &HostPort, to: HostPort) {
+        let answers = || self.sentinels.iter().filter_map(|sentinel| sentinel.said.as_ref());
+        let names_it = |answer: &SentinelAnswer| answer.primary.as_ref() == Some(&to) || answer.has_replica(&to);
+        let is_known = answers().any(names_it) || self.settings.given.contains(&to);
+        if let Some((primary, epoch)) = self.primary.as_mut().filter(|(primary, _)| primary == from && *primary != to)
+            && is_known
+        {
+            self.disowned = Some((from.clone(), *epoch));
+            let before = Some(std::mem::replace(primary, to.clone()));
+            self.outputs.push_back(SentinelOutput::Publish { place: to, before });
+        }
+        self.want(now);
     }
 
     fn want(&mut self, now: Instant) {
@@ -209,14 +232,29 @@ impl SentinelState {
         self.refuted.take_if(|(_, until)| *until <= now);
         let current = self.primary.as_ref().map(|(place, _)| place);
         let beliefs = Beliefs { current, refuted: self.refuted.as_ref().map(|(place, _)| place) };
-        let Some(elected) = elect(self.sentinels.iter().filter_map(|sentinel| sentinel.said.as_ref()), beliefs) else { return };
+        let answers = self.sentinels.iter().filter_map(|sentinel| sentinel.said.as_ref());
+        let answers: Vec<_> = answers.map(|answer| self.corrected(answer)).collect();
+        let elected = elect(answers.iter().map(|answer| &**answer), beliefs);
+        drop(answers);
+        let Some(elected) = elected else { return };
         if !self.is_convincing(&elected) {
             return;
         }
         let before = self.primary.replace((elected.place.clone(), elected.epoch)).map(|(place, _)| place);
         if before.as_ref() != Some(&elected.place) {
+            self.disowned = None;
             self.outputs.push_back(SentinelOutput::Publish { place: elected.place, before });
         }
+    }
+
+    /// A sentinel that is behind, and names a server that is the primary no more by its own word, has a vote for its successor:
+    /// without it one that lies would outvote the others.
+    fn corrected<'a>(&self, answer: &'a SentinelAnswer) -> Cow<'a, SentinelAnswer> {
+        let is_behind = |(place, epoch): &(HostPort, u64)| answer.primary.as_ref() == Some(place) && answer.epoch <= *epoch;
+        if !self.disowned.as_ref().is_some_and(is_behind) {
+            return Cow::Borrowed(answer);
+        }
+        Cow::Owned(SentinelAnswer { primary: self.primary().cloned(), ..answer.clone() })
     }
 
     /// The first one must be told by most sentinels, or the round must have ended: others may know better. One of a former
@@ -251,14 +289,21 @@ impl SentinelState {
     }
 
     /// The replicas of the primary, by the sentinel of the most recent epoch.
-    pub(crate) fn replicas(&self) -> &[ReportedReplica] {
-        let said = self.sentinels.iter().filter_map(|sentinel| sentinel.said.as_ref());
-        let of_primary = said.filter(|answer| answer.primary.as_ref() == self.primary());
+    pub(crate) fn replicas(&self) -> Vec<ReportedReplica> {
+        let said = self.sentinels.iter().filter_map(|sentinel| sentinel.said.as_ref()).map(|answer| self.corrected(answer));
+        let of_primary: Vec<_> = said.filter(|answer| answer.primary.as_ref() == self.primary()).collect();
         // Of several, the one that answered last.
-        let best = of_primary.rev().max_by_key(|answer| answer.epoch);
-        best.map_or(&[], |answer| answer.replicas.as_slice())
+        let Some(best) = of_primary.iter().rev().max_by_key(|answer| answer.epoch) else { return Vec::new() };
+        let mut replicas: Vec<_> =
+            best.replicas.iter().filter(|replica| Some(&replica.place) != self.primary()).cloned().collect();
+        if let Some((former, _)) = self.disowned.as_ref().filter(|(former, _)| !best.has_replica(former)) {
+            replicas.push(ReportedReplica { place: former.clone(), is_down: false });
+        }
+        replicas
     }
 }
 
+#[cfg(test)]
+mod seeds;
 #[cfg(test)]
 mod tests;

@@ -4,9 +4,9 @@ use redis_manager_core::Health;
 
 use super::{ClusterState, FOR_A_FAILOVER};
 use crate::deployment::cluster::error::ClusterError;
-use crate::deployment::cluster::state::router::SLOTS;
 use crate::deployment::cluster::state::topology::{ClusterNodeId, Topology};
 use crate::deployment::cluster_role::ClusterRole;
+use crate::deployment::router::SLOTS;
 
 impl ClusterState {
     /// Primaries that are not up.

@@ -244,3 +244,25 @@ fn a_fault_is_for_good_if_waiting_does_not_mend_it() {
     assert!(unreachable(true).is_permanent() && SentinelFault::NotASentinel { words: String::new() }.is_permanent());
     assert!(!unreachable(false).is_permanent() && !SentinelFault::Silent.is_permanent());
 }
+
+/// Guards against: sentinels that are behind believed again, and a server followed to that no sentinel has named.
+#[test]
+fn a_primary_that_names_another_one_is_followed_and_outvotes_sentinels_that_are_behind() {
+    let mut bench = SentinelBench::settled(1, 4);
+    let redirected = |to| SentinelInput::Redirected { from: place(1), to: place(to) };
+    assert_eq!(bench.put(1_000, redirected(9)).published, [0u16; 0], "no sentinel has named it");
+    assert_eq!(bench.put(1_000, redirected(2)).published, [2]);
+    let replicas: Vec<_> = bench.state.replicas().into_iter().map(|replica| replica.place.port).collect();
+    assert_eq!(replicas, [3, 1], "the former one is a replica now");
+    assert_eq!(bench.put(1_000, redirected(3)).published, [0u16; 0], "it is the primary no more");
+    let _ = bench.put(20_000, SentinelInput::Tick);
+    for port in [11, 12, 13] {
+        assert_eq!(bench.answer(20_001, port, Ok(says(1, 4))).published, [0u16; 0], "it is behind");
+    }
+    assert_eq!(bench.state.primary(), Some(&place(2)));
+    let _ = bench.put(40_000, SentinelInput::Tick);
+    assert_eq!(bench.answer(40_001, 11, Ok(says(3, 5))).published, [3], "a later epoch");
+    let mut bench = SentinelBench::settled(1, 4);
+    let _ = bench.put(1_000, redirected(2));
+    assert_eq!(bench.put(1_001, SentinelInput::Refuted { place: place(2) }).published, [1], "it says that it is none");
+}

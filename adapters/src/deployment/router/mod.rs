@@ -1,5 +1,5 @@
-//! Where each command goes in a cluster, and how the replies of several nodes become one. Pure: it knows no node, no connection
-//! and no time.
+//! Where each command goes in a cluster, whether it only reads, and how the replies of several nodes become one. Pure: it knows no
+//! node, no connection and no time.
 //!
 //! - `command_table` says of each command where its keys are, whether it only reads, and where it goes; `command_index` finds a
 //!   command in it.
@@ -22,7 +22,7 @@ mod tests;
 
 pub(crate) use command_rule::{Access, Gather, NodeSet};
 pub(crate) use gathering::Gathering;
-pub(crate) use route::{Destination, Routed, route_command, route_transaction};
+pub(crate) use route::{Destination, Routed, reads_keys, route_command, route_transaction};
 pub(crate) use route_error::RouteError;
 pub(crate) use slot::{SLOTS, slot_of};
 pub(crate) use split::SplitPart;

@@ -2,9 +2,9 @@
 
 use redis::Cmd;
 
-use crate::deployment::cluster::state::router::command_rule::{Access, CommandRule, SentTo};
-use crate::deployment::cluster::state::router::command_table::GROUPS;
-use crate::deployment::cluster::state::router::key_spec::{KeySpec, keys_by, text_of};
+use crate::deployment::router::command_rule::{Access, CommandRule, SentTo};
+use crate::deployment::router::command_table::GROUPS;
+use crate::deployment::router::key_spec::{KeySpec, keys_by, text_of};
 
 /// Of commands that are not in the table: the first argument is the key, and it is written.
 const UNKNOWN: &CommandRule = &CommandRule { access: Access::Write, keys: &[KeySpec::At(1)], sent: SentTo::ToKeys };

@@ -7,11 +7,11 @@ use redis_manager_tests::redis_server::RedisServer;
 
 use super::cmd;
 use super::key_places::{KEYS, keys_in};
-use crate::deployment::cluster::state::router::command_index::keys_of;
-use crate::deployment::cluster::state::router::command_index::rule_of;
-use crate::deployment::cluster::state::router::command_rule::{Access, CommandRule, Gather, NodeSet, SentTo};
-use crate::deployment::cluster::state::router::command_table::GROUPS;
-use crate::deployment::cluster::state::router::key_spec::{KeySpec, text_of};
+use crate::deployment::router::command_index::keys_of;
+use crate::deployment::router::command_index::rule_of;
+use crate::deployment::router::command_rule::{Access, CommandRule, Gather, NodeSet, SentTo};
+use crate::deployment::router::command_table::GROUPS;
+use crate::deployment::router::key_spec::{KeySpec, text_of};
 
 /// Where the table differs from what a server says, and why.
 const DIFFERENCES: &[(&str, &str)] = &[

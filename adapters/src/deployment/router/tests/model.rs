@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use redis::{Cmd, Value};
 
-use crate::deployment::cluster::state::router::command_index::keys_of;
-use crate::deployment::cluster::state::router::key_spec::text_of;
-use crate::deployment::cluster::state::router::{Destination, Gathering, route_command, slot_of};
+use crate::deployment::router::command_index::keys_of;
+use crate::deployment::router::key_spec::text_of;
+use crate::deployment::router::{Destination, Gathering, route_command, slot_of};
 
 /// A server with all slots.
 #[derive(Debug, Default)]

@@ -1,7 +1,7 @@
 //! Where commands have their keys.
 
 use super::cmd;
-use crate::deployment::cluster::state::router::command_index::keys_of;
+use crate::deployment::router::command_index::keys_of;
 
 /// The keys with blanks between them.
 pub(super) fn keys_in(line: &str) -> String {

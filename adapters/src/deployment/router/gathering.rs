@@ -2,11 +2,11 @@
 
 use redis::{ServerError, Value, parse_redis_value};
 
-use crate::deployment::cluster::state::router::combine::{concatenate, fold, sum_pairs};
-use crate::deployment::cluster::state::router::command_index::keys_of;
-use crate::deployment::cluster::state::router::command_rule::Gather;
-use crate::deployment::cluster::state::router::shown_key::{shown_key, shown_keys};
-use crate::deployment::cluster::state::router::split::SplitPart;
+use crate::deployment::router::combine::{concatenate, fold, sum_pairs};
+use crate::deployment::router::command_index::keys_of;
+use crate::deployment::router::command_rule::Gather;
+use crate::deployment::router::shown_key::{shown_key, shown_keys};
+use crate::deployment::router::split::SplitPart;
 
 /// Takes the reply of each part, in any order, and makes one of them.
 ///

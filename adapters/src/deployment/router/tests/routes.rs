@@ -3,7 +3,7 @@
 use redis::{Cmd, Pipeline};
 
 use super::{cmd, line};
-use crate::deployment::cluster::state::router::{
+use crate::deployment::router::{
     Access, Destination, Gather, NodeSet, RouteError, Routed, SplitPart, route_command, route_transaction, slot_of,
 };
 

@@ -2,10 +2,10 @@
 
 use redis::Cmd;
 
-use crate::deployment::cluster::state::router::command_index::shown_name;
-use crate::deployment::cluster::state::router::key_spec::{KeyRun, KeySpec, text_of};
-use crate::deployment::cluster::state::router::route_error::RouteError;
-use crate::deployment::cluster::state::router::slot::slot_of;
+use crate::deployment::router::command_index::shown_name;
+use crate::deployment::router::key_spec::{KeyRun, KeySpec, text_of};
+use crate::deployment::router::route_error::RouteError;
+use crate::deployment::router::slot::slot_of;
 
 /// The part of a command for one slot.
 #[derive(Clone, Debug)]

@@ -3,7 +3,7 @@
 use redis::{ServerErrorKind, Value};
 
 use super::{cmd, error, text, words_of};
-use crate::deployment::cluster::state::router::{Destination, Gather, Gathering, Routed, SplitPart, route_command};
+use crate::deployment::router::{Destination, Gather, Gathering, Routed, SplitPart, route_command};
 
 /// What nodes 1, 2, ... reply, each in its turn.
 fn of_nodes(gather: Gather, replies: impl IntoIterator<Item = Value, IntoIter: ExactSizeIterator>) -> Value {

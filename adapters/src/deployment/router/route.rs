@@ -2,13 +2,13 @@
 
 use redis::{Cmd, Pipeline};
 
-use crate::deployment::cluster::state::router::command_index::{rule_of, shown_name};
-use crate::deployment::cluster::state::router::command_rule::{Access, CommandRule, Gather, NodeSet, SentTo};
-use crate::deployment::cluster::state::router::key_spec::{KeySpec, argument, keys_by, number_in};
-use crate::deployment::cluster::state::router::route_error::RouteError;
-use crate::deployment::cluster::state::router::shown_key::shown_key;
-use crate::deployment::cluster::state::router::slot::{SLOTS, slot_of};
-use crate::deployment::cluster::state::router::split::{SplitOutcome, SplitPart, cut};
+use crate::deployment::router::command_index::{rule_of, shown_name};
+use crate::deployment::router::command_rule::{Access, CommandRule, Gather, NodeSet, SentTo};
+use crate::deployment::router::key_spec::{KeySpec, argument, keys_by, number_in, text_of};
+use crate::deployment::router::route_error::RouteError;
+use crate::deployment::router::shown_key::shown_key;
+use crate::deployment::router::slot::{SLOTS, slot_of};
+use crate::deployment::router::split::{SplitOutcome, SplitPart, cut};
 
 /// Where a command goes, and whether a replica will do.
 #[derive(Debug)]
@@ -51,6 +51,19 @@ pub(crate) fn route_command(cmd: &Cmd) -> Result<Routed, RouteError> {
         SentTo::ByCaller(way) => return Err(RouteError::NeedsOneNode { command: shown_name(cmd), way }),
     };
     Ok(Routed { access: rule.access, to })
+}
+
+/// Whether a replica may carry the command out as well: it reads keys, all at once. One that reads them by a cursor does not count:
+/// the cursor holds on one server only.
+pub(crate) fn reads_keys(cmd: &Cmd) -> bool {
+    let rule = rule_of(cmd);
+    let is_by_key = matches!(rule.sent, SentTo::ToKeys | SentTo::Split(_)) && !rule.keys.is_empty();
+    rule.access == Access::Read && is_by_key && !has_cursor(cmd)
+}
+
+fn has_cursor(cmd: &Cmd) -> bool {
+    let name = cmd.args_iter().next().and_then(text_of).unwrap_or_default();
+    name.windows(4).any(|letters| letters.eq_ignore_ascii_case(b"SCAN"))
 }
 
 /// The one slot of a transaction, which is an atomic pipeline; `None` if it has no key at all.

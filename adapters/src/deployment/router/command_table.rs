@@ -11,8 +11,8 @@
 //! - What changes, stops or burdens one node is for the caller to send to it.
 //! - MSETEX is not split, although its tips say so: with NX or XX it sets all of its keys or none.
 
-use crate::deployment::cluster::state::router::command_rule::{Access, CommandGroup, CommandRule, Gather, NodeSet, SentTo};
-use crate::deployment::cluster::state::router::key_spec::KeySpec;
+use crate::deployment::router::command_rule::{Access, CommandGroup, CommandRule, Gather, NodeSet, SentTo};
+use crate::deployment::router::key_spec::KeySpec;
 
 use Gather::{AllSucceeded, AnyNonNil, ByNode, ByPosition, Concatenated, LogicalAnd, Min, OneSucceeded, Sum, SummedPairs};
 use KeySpec::{After, At, Counted, Migrate, SortStore, Streams, UpToEnd};

@@ -1,6 +1,6 @@
 //! What the table says of a command: whether it reads, where its keys are, and where it goes.
 
-use crate::deployment::cluster::state::router::key_spec::KeySpec;
+use crate::deployment::router::key_spec::KeySpec;
 
 /// Which nodes may carry a command out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

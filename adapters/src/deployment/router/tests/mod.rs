@@ -19,10 +19,8 @@ fn cmd(line: &str) -> Cmd {
 
 /// The words of a command with blanks between them.
 fn line(cmd: &Cmd) -> String {
-    let words: Vec<_> = cmd
-        .args_iter()
-        .map(|arg| crate::deployment::cluster::state::router::key_spec::text_of(arg).expect("no cursor"))
-        .collect();
+    let words: Vec<_> =
+        cmd.args_iter().map(|arg| crate::deployment::router::key_spec::text_of(arg).expect("no cursor")).collect();
     String::from_utf8_lossy(&words.join(&b' ')).into_owned()
 }
 
