@@ -53,13 +53,13 @@ struct AppState {
 }
 
 /// A client for one request. It goes back to its pool when the handler is done.
-struct Lease(Client);
+struct BorrowedClient(Client);
 
-impl FromRequestParts<AppState> for Lease {
+impl FromRequestParts<AppState> for BorrowedClient {
     type Rejection = ServiceError;
 
-    async fn from_request_parts(_parts: &mut Parts, state: &AppState) -> Result<Lease, ServiceError> {
-        Ok(Lease(state.node.get_client().await?))
+    async fn from_request_parts(_parts: &mut Parts, state: &AppState) -> Result<BorrowedClient, ServiceError> {
+        Ok(BorrowedClient(state.node.get_client().await?))
     }
 }
 
@@ -77,12 +77,12 @@ impl IntoResponse for ServiceError {
         let Self(error) = self;
         // The details are for the log alone.
         eprintln!("a request failed: {error}");
-        match (error.is_unavailable(), error.was_sent()) {
-            (true, Sent::NotSent | Sent::Sent) => {
-                (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], "nothing was done, try again\n").into_response()
-            }
-            (true, Sent::Unknown) => (StatusCode::GATEWAY_TIMEOUT, "it may have been done, or not\n").into_response(),
-            (false, _) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        if !error.is_unavailable() {
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        } else if error.was_sent() == Sent::Unknown {
+            (StatusCode::GATEWAY_TIMEOUT, "it may have been done, or not\n").into_response()
+        } else {
+            (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], "nothing was done, try again\n").into_response()
         }
     }
 }
@@ -146,7 +146,7 @@ async fn visit(State(state): State<AppState>, Path(page): Path<String>) -> Resul
 }
 
 /// A client of its own, as for transactions and commands that block.
-async fn add_job(Lease(mut client): Lease, job: String) -> Result<(StatusCode, String), ServiceError> {
+async fn add_job(BorrowedClient(mut client): BorrowedClient, job: String) -> Result<(StatusCode, String), ServiceError> {
     let waiting: u64 = client.rpush(JOBS, job).await?;
     Ok((StatusCode::ACCEPTED, format!("{waiting}\n")))
 }

@@ -17,6 +17,7 @@ const SHOWN: [(&str, &[&str]); 2] = [
             "redis",
             "redis_manager_core",
             "rustls",
+            "serde",
             "smol",
             "socket2",
             "tokio",
