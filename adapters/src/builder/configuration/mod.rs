@@ -24,7 +24,7 @@ const NODES: &str = "nodes";
 ///
 /// Every setting of [`RedisManager::settings`] has a key of its name; those of `pool_args` and `cluster_args` are tables of these
 /// names, or keys with a dot. The key `nodes` is a list of URLs. Settings that are functions, and those of single deployments
-/// (`sentinel_args`), are set in code or by the URL. A key that is not known is refused.
+/// (`sentinel_args`, `primary_args`), are set in code or by the URL. A key that is not known is refused.
 ///
 /// - Numbers and switches are written as such, or as text. Sizes are in bytes.
 /// - Durations have a unit: `"250ms"`, `"10s"`, `"2m"`, `"1.5h"`, `"7d"`; `"never"` where the table allows it.

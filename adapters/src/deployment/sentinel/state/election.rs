@@ -26,7 +26,7 @@ pub(crate) struct Beliefs<'a> {
 
 /// The best of the told primaries: of those that most sentinels tell, or of which others know at least as a replica, the one of
 /// the most recent epoch. The first sentinel that learns of a failover is believed at once so, and one that tells a foreign
-/// server is outvoted, whatever epoch it tells.
+/// server is outvoted, whatever epoch it tells, also while the server that the others tell says that it is no primary.
 pub(crate) fn elect<'a>(answers: impl Iterator<Item = &'a SentinelAnswer> + Clone, beliefs: Beliefs<'_>) -> Option<Candidate> {
     let mut candidates: BTreeMap<&HostPort, (u64, usize)> = BTreeMap::new();
     let mut all = 0;
@@ -46,7 +46,7 @@ pub(crate) fn elect<'a>(answers: impl Iterator<Item = &'a SentinelAnswer> + Clon
         let is_known = votes * 2 > all || is_replica_elsewhere(place);
         let is_refuted = beliefs.refuted == Some(place);
         let has_replicas = answers.clone().any(|answer| answer.primary.as_ref() == Some(place) && !answer.replicas.is_empty());
-        let rank = (!is_refuted, is_known, epoch, votes, has_replicas, beliefs.current == Some(place));
+        let rank = (is_known, !is_refuted, epoch, votes, has_replicas, beliefs.current == Some(place));
         (rank, Candidate { place: place.clone(), epoch, votes })
     });
     ranked.max_by(|(one, _), (other, _)| one.cmp(other)).map(|(_, candidate)| candidate)

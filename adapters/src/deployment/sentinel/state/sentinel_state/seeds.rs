@@ -115,8 +115,8 @@ impl SentinelWorld {
         let port = SENTINELS[self.dice.roll(3) as usize];
         let truth = self.truth;
         match self.dice.roll(8) {
-            // With the others silent, one that lies has the only word.
-            0 if self.views.values().all(|view| !view.lies) => self.view(port).is_silent ^= true,
+            // With the others silent, one that lies has the only word, and one that has lied until it is asked again.
+            0 if !self.is_lied_to() => self.view(port).is_silent ^= true,
             1 => {
                 let liars: Vec<u16> = self.views.iter().filter(|(_, view)| view.lies).map(|(port, _)| *port).collect();
                 for liar in liars {
@@ -152,6 +152,12 @@ impl SentinelWorld {
             }
             _ => self.pass(seed),
         }
+    }
+
+    fn is_lied_to(&self) -> bool {
+        let said = |sentinel: &KnownSentinel| sentinel.said.as_ref().and_then(|answer| answer.primary.clone());
+        let has_lied = self.state.sentinels().iter().any(|sentinel| said(sentinel) == Some(place(FOREIGN)));
+        has_lied || self.views.values().any(|view| view.lies)
     }
 
     fn view(&mut self, port: u16) -> &mut SentinelView {
