@@ -11,8 +11,11 @@ pub(crate) type Expected = &'static str;
 pub(crate) enum SettingValue {
     /// A text, a number or a switch.
     Text(String),
+    /// Of files alone, as the next.
+    #[cfg_attr(not(feature = "serde"), allow(dead_code))]
     List(Vec<String>),
     /// A null.
+    #[cfg_attr(not(feature = "serde"), allow(dead_code))]
     Absent,
 }
 

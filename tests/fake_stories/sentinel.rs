@@ -259,7 +259,7 @@ fn each_kind_of_failure_is_told_by_its_name() {
 }
 
 /// Sentinels lag, lie, fall silent and return while primaries are frozen, killed and replaced. In the end all is well within seconds, and
-/// no counter is higher than what was sent. `SIMULATION_SEEDS` says how many seeds, from `SIMULATION_FIRST` on. Seen to bite: with a dial
+/// no counter is higher than what was sent. `SIMULATION_SEEDS` says how many seeds, from `SIMULATION_FIRST` on. Guards against: a dial
 /// of the old primary that holds up the next one. Guards against: connections that stay at a former primary, and a primary that is not
 /// asked for its role.
 #[test]

@@ -11,7 +11,7 @@ fn gaps(world: &ShardWorld) -> Vec<(GapReason, Vec<Topic>)> {
     world.events.iter().filter_map(gap).collect()
 }
 
-/// Seen to bite: with no gap for a channel that moves, with a subscription at the new owner before the old one has confirmed its
+/// Guards against: no gap for a channel that moves, with a subscription at the new owner before the old one has confirmed its
 /// end, with an outage that begins when the end is sent, and with an error for the command that is first, whatever it is.
 #[test]
 fn p4_no_long_history_of_moves_and_losses_leaves_a_message_missing_that_lies_in_no_gap() {
@@ -48,7 +48,7 @@ fn p4_no_long_history_of_moves_and_losses_leaves_a_message_missing_that_lies_in_
     }
 }
 
-/// Seen to bite: with a second look after the pause for errors that pass.
+/// Guards against: a second look after the pause for errors that pass.
 #[test]
 fn p4_a_slot_that_moves_is_followed_in_two_round_trips_and_is_one_gap() {
     let mut world = ShardWorld::subscribed();
@@ -67,7 +67,7 @@ fn p4_a_slot_that_moves_is_followed_in_two_round_trips_and_is_one_gap() {
     world.heal_and_check();
 }
 
-/// Seen to bite: with one gap for each channel.
+/// Guards against: one gap for each channel.
 #[test]
 fn p4_the_loss_of_a_node_is_one_gap_of_its_channels_and_no_other() {
     let mut world = ShardWorld::subscribed();
@@ -88,7 +88,7 @@ fn p4_the_loss_of_a_node_is_one_gap_of_its_channels_and_no_other() {
     world.heal_and_check();
 }
 
-/// Seen to bite: with a connection that is kept, and with one that is given up while the end is on its way.
+/// Guards against: a connection that is kept, and with one that is given up while the end is on its way.
 #[test]
 fn p4_the_last_channel_of_a_node_gives_its_connection_up_once_its_end_is_confirmed() {
     let mut world = ShardWorld::subscribed();
@@ -102,7 +102,7 @@ fn p4_the_last_channel_of_a_node_gives_its_connection_up_once_its_end_is_confirm
     world.heal_and_check();
 }
 
-/// Seen to bite: with a call that is sent to the node that is at home.
+/// Guards against: a call that is sent to the node that is at home.
 #[test]
 fn p4_a_channel_whose_slot_has_no_owner_waits_for_one() {
     let mut world = ShardWorld::new();
@@ -118,7 +118,7 @@ fn p4_a_channel_whose_slot_has_no_owner_waits_for_one() {
     world.heal_and_check();
 }
 
-/// Seen to bite: with the redirection taken for the reply to the command behind it.
+/// Guards against: the redirection taken for the reply to the command behind it.
 #[test]
 fn p4_a_slot_that_leaves_while_the_end_is_on_its_way_confirms_it_once() {
     let mut world = ShardWorld::subscribed();
