@@ -21,10 +21,11 @@ pub(crate) const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The stories block their own thread while a cluster is changed, so whoever writes needs another one to go on.
 macro_rules! on_tokio_and_smol {
-    ($($story:ident;)*) => {$(
+    ($($story:ident $(needs $ability:ident)?;)*) => {$(
         mod $story {
             #[test]
             fn on_tokio() {
+                $(redis_manager_tests::needs!($ability);)?
                 let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
                 let runtime = runtime.expect("tokio starts");
                 runtime.block_on(super::$story(redis_manager::tokio::TokioRuntime::new(runtime.handle().clone())));
@@ -32,6 +33,7 @@ macro_rules! on_tokio_and_smol {
 
             #[test]
             fn on_smol() {
+                $(redis_manager_tests::needs!($ability);)?
                 redis_manager_tests::runtimes::on_smol(smol::block_on, super::$story);
             }
         }

@@ -12,7 +12,7 @@ use crate::cluster::on_tokio_and_smol;
 use crate::sentinel::manager;
 
 on_tokio_and_smol! {
-    s2_it_follows_the_primary_also_when_the_former_one_lives;
+    s2_it_follows_the_primary_also_when_the_former_one_lives needs ShardedChannels;
 }
 
 /// Guards against: a subscriber that stays at the former primary, to which nothing is published any more.

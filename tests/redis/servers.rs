@@ -4,7 +4,7 @@ use std::env;
 
 use redis_manager_tests::abilities::Ability;
 
-/// With Debian's server, and any that is not named, nothing is skipped but for what Valkey alone can. Seen to bite: with a `has_tls` that is always false,
+/// With Debian's server, and any that is not named, nothing is skipped but for what newer servers can. Seen to bite: with a `has_tls` that is always false,
 /// on Debian's, and always true, on the others.
 #[test]
 fn no_test_is_skipped_but_for_what_its_server_is_known_to_lack() {

@@ -18,8 +18,8 @@ use crate::cluster::{NAME, builder, on_tokio_and_smol};
 use crate::subscriber::{next, quick};
 
 on_tokio_and_smol! {
-    p4_no_message_is_missing_that_lies_in_no_gap_while_slots_move_and_a_primary_dies;
-    p4_each_node_with_channels_has_a_connection_and_no_other_node;
+    p4_no_message_is_missing_that_lies_in_no_gap_while_slots_move_and_a_primary_dies needs ShardedChannels;
+    p4_each_node_with_channels_has_a_connection_and_no_other_node needs ShardedChannels;
 }
 
 /// Two of one node, and one of each of the others.

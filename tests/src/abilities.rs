@@ -20,18 +20,21 @@ pub enum Ability {
     RenameQuit,
     /// CLIENT LIST shows the library of each client.
     LibraryOfClients,
+    /// It has sharded channels.
+    ShardedChannels,
     /// A replica tells who its primary is to a client that asks for that (`CLIENT CAPA redirect`).
     Redirect,
 }
 
 impl Ability {
     /// All of them.
-    pub const ALL: [Ability; 6] = [
+    pub const ALL: [Ability; 7] = [
         Ability::Tls,
         Ability::Blmpop,
         Ability::MasterdownToPing,
         Ability::RenameQuit,
         Ability::LibraryOfClients,
+        Ability::ShardedChannels,
         Ability::Redirect,
     ];
 
@@ -48,6 +51,7 @@ impl Ability {
         static QUIT: LazyLock<bool> = LazyLock::new(|| command_info("QUIT").starts_with("quit\n"));
         static LIBRARY: LazyLock<bool> =
             LazyLock::new(|| RedisServer::start().command(&["CLIENT", "LIST"]).contains("lib-name="));
+        static SHARDED: LazyLock<bool> = LazyLock::new(|| command_info("SSUBSCRIBE").starts_with("ssubscribe\n"));
         static REDIRECT: LazyLock<bool> = LazyLock::new(|| RedisServer::start().command(&["CLIENT", "CAPA", "redirect"]) == "OK");
         let is_there = match self {
             Ability::Tls => &TLS,
@@ -55,6 +59,7 @@ impl Ability {
             Ability::MasterdownToPing => &MASTERDOWN,
             Ability::RenameQuit => &QUIT,
             Ability::LibraryOfClients => &LIBRARY,
+            Ability::ShardedChannels => &SHARDED,
             Ability::Redirect => &REDIRECT,
         };
         !**is_there
