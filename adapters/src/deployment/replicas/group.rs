@@ -36,7 +36,7 @@ pub(crate) struct ReplicaContext {
     /// The name of the deployment, without secrets.
     pub(crate) shown: Arc<str>,
     pub(crate) settings: ReplicaSettings,
-    /// Knows who copies whom.
+    /// Knows the roles of the servers.
     pub(crate) source: Arc<SentinelGroup>,
 }
 
@@ -98,7 +98,7 @@ impl ReplicaGroup {
         self.closed.load(Ordering::SeqCst)
     }
 
-    /// Takes in who copies whom, and that time has passed. What is returned ends when this is due again.
+    /// Takes in the roles of the servers, and that time has passed. What is returned ends when this is due again.
     pub(super) fn look(&self) -> Task {
         let (primary, replicas) = (self.source().primary(), self.source().replicas());
         self.tell(ReplicaInput::Servers { primary, replicas });

@@ -4,7 +4,7 @@
 //! ```text
 //!  ReadingClient, get_replica_client --> ReplicaGroup --> pools of each replica that is used
 //!                                          |   ^
-//!                       who copies whom:   |   '--- ReplicaState (state/: who is fit; pure) <-- ReplicaMonitor, INFO replication
+//!                the roles of the servers: |   '--- ReplicaState (state/: who is fit; pure) <-- ReplicaMonitor, INFO replication
 //!                       SentinelGroup <----'
 //! ```
 

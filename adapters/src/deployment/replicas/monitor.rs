@@ -1,4 +1,4 @@
-//! The monitor of the replicas of a primary: one task that lets time pass for their state, and tells it who copies whom.
+//! The monitor of the replicas of a primary: one task that lets time pass for their state, and reports the roles of the servers to it.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
