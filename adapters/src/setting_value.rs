@@ -12,10 +12,10 @@ pub(crate) enum SettingValue {
     /// A text, a number or a switch.
     Text(String),
     /// Of files alone, as the next.
-    #[cfg_attr(not(feature = "serde"), allow(dead_code))]
+    #[cfg_attr(not(feature = "serde"), allow(dead_code, reason = "read, and made by serde alone"))]
     List(Vec<String>),
     /// A null.
-    #[cfg_attr(not(feature = "serde"), allow(dead_code))]
+    #[cfg_attr(not(feature = "serde"), allow(dead_code, reason = "read, and made by serde alone"))]
     Absent,
 }
 

@@ -203,3 +203,15 @@ fn s6_callers_in_the_queue_of_a_replica_go_to_another_one_and_all_are_read_from_
         scene.runtime.advance(10 * SECOND);
     }
 }
+
+/// Guards against: the age of the client as the time that its caller waited.
+#[test]
+fn s6_a_read_without_a_replica_says_how_long_it_waited() {
+    let scene = ReplicaScene::begin(0, |args| args.read_from(ReadFrom::Replica));
+    scene.servers[1..].iter().for_each(FakeRedis::kill);
+    scene.runtime.advance(60 * SECOND);
+    let (got, took) = scene.get();
+    let error = got.expect_err("none is left");
+    let Some(GetClientError::NoReplica { waited, .. }) = error.get_client_error() else { panic!("{error:?}") };
+    assert!(*waited <= took && took <= COMMAND_TIMEOUT, "{waited:?} of {took:?}");
+}

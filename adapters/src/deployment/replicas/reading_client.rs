@@ -58,15 +58,15 @@ impl ReadingClient {
     }
 
     async fn read(&mut self, profile: CommandProfile, request: Outgoing<'_>) -> RedisResult<Replies> {
-        let now = self.group.runtime().now();
+        let begun_at = self.group.runtime().now();
         let limit = profile.reply_timeout.limit().unwrap_or(self.session.command_timeout);
         let way_back = (limit / WAY_BACK).min(LONGEST_WAY_BACK);
-        let (begin_by, deadline) = (now + (limit - way_back), now + limit);
+        let (begin_by, deadline) = (begun_at + (limit - way_back), begun_at + limit);
         let (mut last, mut without_primary) = (None, false);
         loop {
             let (now, seen) = (self.group.runtime().now(), self.group.changed.version());
             if now >= begin_by || self.group.is_closed() || self.group.context.network.has_ended() {
-                return Err(last.unwrap_or_else(|| self.no_reader(now)));
+                return Err(last.unwrap_or_else(|| self.no_reader(now.saturating_duration_since(begun_at))));
             }
             let reader = match self.group.choose(&self.group.context.settings.read_from, without_primary) {
                 Ok(reader) => reader,
@@ -135,12 +135,12 @@ impl ReadingClient {
         &mut self.readers[at].1
     }
 
-    fn no_reader(&self, now: Instant) -> RedisError {
+    fn no_reader(&self, waited: Duration) -> RedisError {
         if self.group.is_closed() {
             let why = "the pools of this client are closed";
             return CommandFailure::not_sent(Some(&self.group.context.shown), Outage::Ours, why).lost();
         }
-        self.group.no_replica(now.saturating_duration_since(self.made_at)).into()
+        self.group.no_replica(waited).into()
     }
 }
 
