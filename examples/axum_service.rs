@@ -27,6 +27,8 @@ use tokio::task::JoinHandle;
 
 #[path = "support/server.rs"]
 mod server;
+#[path = "support/signal.rs"]
+mod signal;
 
 const JOBS: &str = "redis-manager:axum:jobs";
 
@@ -40,7 +42,7 @@ async fn main() -> ServiceResult<()> {
     let address = std::env::var("LISTEN").unwrap_or_else(|_| String::from("127.0.0.1:8080"));
     let listener = TcpListener::bind(&address).await?;
     println!("page        http://{}/  until SIGTERM or ctrl-c; this is process {}", listener.local_addr()?, std::process::id());
-    let report = service.run(listener, until_told_to_end()).await?;
+    let report = service.run(listener, signal::until_told_to_end()).await?;
     println!("ended       {:?} after the signal, {} jobs done", report.took, report.jobs_done);
     Ok(())
 }
@@ -123,11 +125,12 @@ impl Service {
     async fn run(
         self,
         listener: TcpListener,
-        told_to_end: impl Future<Output = ()> + Send + 'static,
+        told_to_end: impl Future<Output = std::io::Result<()>> + Send + 'static,
     ) -> ServiceResult<ServiceReport> {
         let (told, told_at) = tokio::sync::oneshot::channel();
         let signal = async move {
-            told_to_end.await;
+            // Where signals cannot be waited for it ends at once: it could not be ended in order later.
+            let _ = told_to_end.await;
             let _ = told.send(Instant::now());
         };
         axum::serve(listener, self.router()).with_graceful_shutdown(signal).await?;
@@ -201,18 +204,6 @@ async fn work(manager: RedisManager, node: NodeHandle) -> redis::RedisResult<usi
     }
 }
 
-async fn until_told_to_end() {
-    #[cfg(unix)]
-    if let Ok(mut terminated) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        tokio::select! {
-            _ = terminated.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
-        }
-        return;
-    }
-    let _ = tokio::signal::ctrl_c().await;
-}
-
 #[cfg(test)]
 mod tests {
     use redis_manager_tests::redis_server::RedisServer;
@@ -251,9 +242,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let (end, told_to_end) = oneshot::channel::<()>();
-        let serving = tokio::spawn(service.run(listener, async {
-            let _ = told_to_end.await;
-        }));
+        let serving = tokio::spawn(service.run(listener, async { told_to_end.await.map_err(std::io::Error::other) }));
         until_ready(address).await;
         for visits in 1..=3 {
             assert_eq!(request(address, "POST /pages/home/visits", "").await, (200, format!("{visits}\n")));

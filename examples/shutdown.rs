@@ -12,6 +12,8 @@ use redis_manager::{GetClientError, PubSubEnd, RedisManager};
 
 #[path = "support/server.rs"]
 mod server;
+#[path = "support/signal.rs"]
+mod signal;
 
 const JOBS: &str = "redis-manager:jobs";
 const NEWS: &str = "redis-manager:news";
@@ -33,7 +35,7 @@ async fn main() -> ExampleResult<()> {
     let producer = tokio::spawn(produce(manager.clone(), server.url.clone(), Arc::clone(&told)));
 
     println!("running     until SIGTERM or ctrl-c; this is process {}", std::process::id());
-    until_told_to_end().await?;
+    signal::until_told_to_end().await?;
 
     // The pattern: take in no more work, then close, then wait for the tasks, which the close has ended.
     let told_at = Instant::now();
@@ -51,19 +53,6 @@ async fn main() -> ExampleResult<()> {
         return Err("a job was lost".into());
     }
     Ok(())
-}
-
-async fn until_told_to_end() -> std::io::Result<()> {
-    #[cfg(unix)]
-    {
-        let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-        tokio::select! {
-            _ = terminated.recv() => Ok(()),
-            pressed = tokio::signal::ctrl_c() => pressed,
-        }
-    }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await
 }
 
 /// Its messages end when the pools close, and it can tell that from a connection that is lost.

@@ -21,6 +21,8 @@ use serde_json::json;
 
 #[path = "../support/server.rs"]
 mod server;
+#[path = "../support/signal.rs"]
+mod signal;
 
 const CHANNEL: &str = "redis-manager:live";
 /// How long open pages may take to end.
@@ -61,7 +63,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let _ = stopped.await;
     };
     let serving = tokio::spawn(axum::serve(listener, router).with_graceful_shutdown(until_stopped).into_future());
-    until_told_to_end().await?;
+    signal::until_told_to_end().await?;
 
     // The close ends the receivers, and with them the pages; so the HTTP server has nothing left to wait for.
     ticks.abort();
@@ -70,19 +72,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
     tokio::time::timeout(CLOSE_TIMEOUT, serving).await???;
     println!("ended       all pages are closed");
     Ok(())
-}
-
-async fn until_told_to_end() -> std::io::Result<()> {
-    #[cfg(unix)]
-    {
-        let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-        tokio::select! {
-            _ = terminated.recv() => Ok(()),
-            pressed = tokio::signal::ctrl_c() => pressed,
-        }
-    }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await
 }
 
 /// Each page has a receiver of its own.
